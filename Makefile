@@ -1,0 +1,51 @@
+# make demo     install into a virtual environment and serve the gallery at http://127.0.0.1:8050
+# make test     install what the tests need, Chromium included, and run lint, types and all tests
+#
+# PYTHON says which Python: make test PYTHON=python3.13
+
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV := .venv-$(VERSION)
+BIN := $(VENV)/bin
+CHROMIUM ?= /usr/bin/chromium
+TESTS ?= tests
+
+.PHONY: demo test lint types pytest clean
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/python -m examples.gallery
+
+test: lint types pytest
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp node_modules/.package-lock.json
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc
+
+pytest: $(VENV)/test.stamp $(CHROMIUM)
+	$(BIN)/python -X dev -W ignore::DeprecationWarning -m pytest $(TESTS)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/demo.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+$(VENV)/test.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+node_modules/.package-lock.json: $(VENV)/test.stamp package.json package-lock.json
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(CHROMIUM):
+	apt-get update && apt-get install --yes chromium
+
+clean:
+	rm -rf .venv-* node_modules

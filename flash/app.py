@@ -1,0 +1,167 @@
+"""`class Flash(Dash)`: a Dash app on Trio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import dash
+import quart_trio
+import trio
+
+from . import _dash
+from .backend import FlashBackend, describe_exception, format_failure
+from .buffer import Bounds
+from .components import Page
+from .errors import InvalidOption, WrongServer
+from .event_callback import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks, Host, declare
+from .nursery import Channels, StreamInfo
+from .sse import Routes
+from .stream import Limits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+GENERIC_ERROR = "The stream failed on the server."
+"""What the page is told of a failure when it has no dev tools: nothing that the exception says."""
+
+
+class Flash(dash.Dash):
+    """A Dash app that runs on Trio and streams.
+
+    It takes everything that `dash.Dash` takes, and these options:
+
+    Args:
+        stream_buffer_bytes: bytes of JSON that may wait per stream; a generator waits at its `yield` when they do.
+        stream_buffer_updates: updates that may wait per stream.
+        streams_per_page: streams that a page may have at a time; a start beyond that is answered with 429.
+        stream_threads: steps of plain generators, and plain `on_error`s, that run at a time.
+        cleanup_timeout: seconds that a stream has to unwind and to run `on_error`.
+        ping_interval: seconds of silence after which a connection is sent a `ping`.
+        start_timeout: seconds that the start of a stream waits for its page's connection.
+        server: a `quart_trio.QuartTrio` of yours, or True for a new one, or False to call `init_app` later.
+
+    Raises:
+        InvalidOption: one of Flash's own options has a value that cannot be used.
+        WrongServer: `server` or `backend` is something that does not run on Trio.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        server: Any = True,
+        *arguments: Any,
+        stream_buffer_bytes: int = 1_000_000,
+        stream_buffer_updates: int = 1_000,
+        streams_per_page: int = 100,
+        stream_threads: int = 40,
+        cleanup_timeout: float = 5.0,
+        ping_interval: float = 15.0,
+        start_timeout: float = 5.0,
+        **options: Any,
+    ) -> None:
+        counts = {
+            "stream_buffer_bytes": stream_buffer_bytes,
+            "stream_buffer_updates": stream_buffer_updates,
+            "streams_per_page": streams_per_page,
+            "stream_threads": stream_threads,
+        }
+        for option, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidOption(f"{option}= of Flash(...) is to be a positive integer, got {value!r}.")
+        seconds = {
+            "cleanup_timeout": cleanup_timeout,
+            "ping_interval": ping_interval,
+            "start_timeout": start_timeout,
+        }
+        for option, value in seconds.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise InvalidOption(f"{option}= of Flash(...) is to be a positive number of seconds, got {value!r}.")
+        backend = options.pop("backend", None)
+        if backend not in (None, FlashBackend):
+            raise WrongServer(f"Flash has a backend of its own, got backend={backend!r}. Leave backend= out.")
+        if not isinstance(server, bool | quart_trio.QuartTrio | None):
+            raise WrongServer(
+                f"Flash needs a server that runs on Trio, got server={server!r}. Give it a quart_trio.QuartTrio, or "
+                "leave server= out."
+            )
+        limits = Limits(
+            buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
+            cleanup_timeout=cleanup_timeout,
+            threads=trio.CapacityLimiter(stream_threads),
+        )
+        self.stream_host = Host(Channels(limits, streams_per_page), start_timeout, self._describe_failure)
+        self._ping_interval = ping_interval
+        self._event_callbacks = EventCallbacks()
+        own = isinstance(server, quart_trio.QuartTrio)
+        super().__init__(
+            name if name is not None or not own else server.name,
+            False if own else server,
+            FlashBackend,
+            *arguments,
+            **options,
+        )
+        if own:
+            self.init_app(server)
+
+    def init_app(self, app: Any = None, **kwargs: Any) -> None:
+        """Add the app's routes to a `quart_trio.QuartTrio`, for an app that was made with `server=False`."""
+        if app is not None and not isinstance(app, quart_trio.QuartTrio):
+            raise WrongServer(f"Flash needs a server that runs on Trio, got {app!r}. Give it a quart_trio.QuartTrio.")
+        super().init_app(app, **kwargs)
+        routes = Routes(self.stream_host.channels, lambda: self.server.nursery, self._ping_interval)
+        routes.register(self.server, self.config.routes_pathname_prefix)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The app is an ASGI app itself: `hypercorn -k trio module:app`."""
+        await self.server(scope, receive, send)
+
+    def event_callback(
+        self,
+        *dependencies: Any,
+        cancel: Any = None,
+        on_error: Callable[[Any], Any] | None = None,
+        reset_props: Any = None,
+        prevent_initial_call: bool = True,
+        running: Any = None,
+        timeout: float | None = None,
+        concat: object = None,
+        **keywords: Any,
+    ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
+        """`flash.event_callback`, on this app instead of on the global registry."""
+        return declare(
+            self.callback,
+            self._event_callbacks,
+            dependencies,
+            keywords,
+            cancel=cancel,
+            on_error=on_error,
+            reset_props=reset_props,
+            prevent_initial_call=prevent_initial_call,
+            running=running,
+            timeout=timeout,
+        )
+
+    def streams(self) -> list[StreamInfo]:
+        """The streams that this server process holds, oldest first."""
+        return self.stream_host.channels.streams()
+
+    def serve_layout(self) -> Any:
+        """The layout names the page, and so is not for any cache."""
+        response = super().serve_layout()
+        response.headers["Cache-Control"] = "no-store"
+        return self.backend.mark(response)
+
+    def _setup_server(self) -> None:
+        if not self._got_first_request["setup_server"]:
+            streams = [*GLOBAL_EVENT_CALLBACKS.take(), *self._event_callbacks.take()]
+            if streams:
+                _dash.extra_components(self).extend([Page(), *streams])
+        super()._setup_server()
+
+    def _describe_failure(self, callback: str, error: BaseException) -> bytes:
+        if not _dash.shows_dev_tools(self):
+            return json.dumps({"message": GENERIC_ERROR, "html": None}).encode()
+        described = {"message": describe_exception(error), "html": format_failure(callback, error)}
+        return json.dumps(described).encode()

@@ -1,0 +1,184 @@
+"""Dash's backend interface on Quart-Trio, and serving with Hypercorn's trio worker.
+
+Most of Dash's own Quart backend works on Trio as it is. What does not is replaced here: the server is a
+`FlashServer`, plain callbacks run in worker threads instead of on the event loop, set-up happens in the lifespan
+instead of in the first request, and `run` serves with Hypercorn's trio worker.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import quart_trio
+import sniffio
+import trio
+from hypercorn.config import Config
+from quart import request
+from quart_trio.wrappers import TrioResponse as Response
+
+from . import _dash
+from .errors import FlashError, RequestRefused, WrongServer
+from .event_callback import HOST
+from .sse import mark_browser
+
+if TYPE_CHECKING:
+    from .app import Flash
+
+CALLBACK_THREADS = 40
+"""How many plain callbacks run at a time: the number that Trio's own default limiter has."""
+
+_USE_TRIO = (
+    "Flash runs on Trio: serve it with `app.run()` or with Hypercorn's trio worker, "
+    "`hypercorn -k trio module:app`. It cannot run on an asyncio server such as uvicorn."
+)
+
+
+def require_trio() -> None:
+    """Raise WrongServer unless Trio runs the caller."""
+    try:
+        library = sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        library = "no async library"
+    if library != "trio":
+        raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
+
+
+class FlashServer(quart_trio.QuartTrio):
+    """The ASGI app that `app.server` is: a QuartTrio that says so when it is served by something else."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        require_trio()
+        await super().__call__(scope, receive, send)
+
+
+class FlashBackend(_dash.QuartDashServer):
+    """The backend of a Flash app."""
+
+    websocket_capability = False
+    dash_app: Flash
+
+    def __init__(self, server: quart_trio.QuartTrio) -> None:
+        super().__init__(server)
+        self.server_type = "quart-trio"
+        self._threads = trio.CapacityLimiter(CALLBACK_THREADS)
+
+    @staticmethod
+    def create_app(name: str = "__main__", config: dict[str, Any] | None = None) -> FlashServer:
+        app = FlashServer(name)
+        app.config.update(config or {})
+        return app
+
+    def setup_backend(self, dash_app: Any) -> None:
+        """Make the app ready before the first request, whatever that is, and end its streams after the last."""
+        self.dash_app = dash_app
+
+        @self.server.before_serving
+        async def prepare() -> None:
+            require_trio()
+            await trio.to_thread.run_sync(_dash.setup_server, dash_app)
+
+    def before_request(self, func: Callable[[], Any]) -> None:
+        """Register one of Dash's own hooks: they are quick once they have run, and not worth a thread each time."""
+
+        @self.server.before_request
+        async def hook() -> None:
+            result = func()
+            if isinstance(result, Awaitable):
+                await result
+
+    def setup_index(self, dash_app: Any) -> None:
+        async def index(*args: Any, **kwargs: Any) -> Response:
+            page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
+            return self.mark(Response(page, content_type="text/html"))
+
+        dash_app._add_url("", index, methods=["GET"])
+
+    def setup_catchall(self, dash_app: Any) -> None:
+        async def catchall(path: str, *args: Any, **kwargs: Any) -> Response:
+            page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
+            return self.mark(Response(page, content_type="text/html"))
+
+        dash_app._add_url("<path:path>", catchall, methods=["GET"])
+
+    def mark(self, response: Response) -> Response:
+        """Let the browser be told apart from others by the requests of its pages."""
+        return mark_browser(request, response, self.dash_app.config.requests_pathname_prefix)
+
+    def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
+        async def dispatch() -> Response:
+            HOST.set(dash_app.stream_host)
+            body = await request.get_json()
+            context, execute, is_async = _dash.prepare_callback(dash_app, body)
+            try:
+                if is_async:
+                    data = await execute()
+                else:
+                    data = await trio.to_thread.run_sync(execute, limiter=self._threads)
+            except RequestRefused as refusal:
+                return Response(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
+            return context.dash_response.set_response(data=data)
+
+        # What CSRF protections exempt, or do not, goes by this name.
+        dispatch.__name__ = dispatch.__qualname__ = "dispatch"
+        dispatch.__module__ = "dash.dash"
+        return dispatch
+
+    def register_callback_api_routes(self, callback_api_paths: Mapping[str, Callable[..., Any]]) -> None:
+        """Like Dash's, but plain handlers run in threads."""
+        super().register_callback_api_routes(
+            {path: self.server.ensure_async(handler) for path, handler in callback_api_paths.items()}
+        )
+
+    def serve_websocket_callback(self, dash_app: Any) -> None:
+        raise FlashError("Dash's websocket callbacks are not served by this version of Flash.")
+
+    def run(self, dash_app: Any, host: str, port: int, debug: bool, **kwargs: Any) -> None:
+        """Serve with Hypercorn's trio worker until SIGINT or SIGTERM; in another thread than the main one, for good.
+
+        Further keywords are options of Hypercorn's Config, such as `certfile` or `keep_alive_timeout`.
+        """
+        config = Config()
+        for name, value in kwargs.items():
+            if not hasattr(config, name):
+                raise TypeError(f"app.run() got an unexpected keyword argument {name!r}: Hypercorn has no such option.")
+            setattr(config, name, value)
+        config.bind = [f"{host}:{port}"]
+        if _dash.silences_routes(dash_app):
+            logging.getLogger("quart.app").setLevel(logging.ERROR)
+        trio.run(self._serve, dash_app, config)
+
+    async def _serve(self, dash_app: Flash, config: Config) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            await _dash.serve(dash_app, config)  # type: ignore[arg-type]
+            return
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+
+            async def stop() -> None:
+                async for _ in signals:
+                    break
+                # A second Ctrl-C stops at once.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                with trio.move_on_after(config.graceful_timeout):
+                    await dash_app.stream_host.channels.shut_down()
+
+            await _dash.serve(dash_app, config, shutdown_trigger=stop)  # type: ignore[arg-type]
+
+
+def format_failure(callback: str, error: BaseException) -> str:
+    """The traceback of a stream's failure for the dev tools, as HTML: the user's frames, without Flash's own."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__package__") == "flash":
+        frames = frames.tb_next
+    error = error.with_traceback(frames)
+    return _dash.format_traceback_html(error, "raise", f"Event callback {callback}", "Flash")
+
+
+def describe_exception(error: BaseException) -> str:
+    """One line: the type and the message of an exception."""
+    return "".join(traceback.format_exception_only(error)).strip()

@@ -1,0 +1,181 @@
+"""Why a stream ends: reasons, conditions, and the cancel scope that joins the two.
+
+A stream has one `StreamScope`. Whatever wants the stream to end calls `StreamScope.cancel` with a reason;
+the first call wins, and its reason is what `on_error`, the log and the page are told. A `Condition` turns a
+change of a component's property into such a call. Nothing here knows of HTTP or Dash: properties are labels,
+values are what JSON can express.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+import trio
+
+from .errors import FlashError
+
+_log = logging.getLogger("flash.streams")
+
+Predicate = Callable[[object], object]
+
+
+class EndReason(StrEnum):
+    """Why a stream ended; every stream ends with exactly one of these."""
+
+    COMPLETED = "completed"
+    """The generator returned."""
+    FAILED = "failed"
+    """The generator raised."""
+    CANCELLED = "cancelled"
+    """A condition of `cancel=` is not met any more."""
+    SUPERSEDED = "superseded"
+    """The same event callback, with the same MATCH values, was started again."""
+    TIMED_OUT = "timed_out"
+    """The stream ran for longer than its `timeout=`."""
+    DISCONNECTED = "disconnected"
+    """The page is gone."""
+    SHUTDOWN = "shutdown"
+    """The server stops."""
+
+
+class StreamCancelled(FlashError):
+    """What `on_error` is given when a stream ends without an exception of the user's.
+
+    Attributes:
+        reason: why the stream ended.
+        condition: for `cancelled`, the property whose condition is not met any more, such as `"tabs.value"`.
+        value: for `cancelled`, the value that did not meet the condition.
+    """
+
+    def __init__(self, reason: EndReason, condition: str | None = None, value: object = None) -> None:
+        detail = f": {condition} is now {value!r}" if condition is not None else ""
+        super().__init__(f"The stream was ended ({reason}){detail}.")
+        self.reason = reason
+        self.condition = condition
+        self.value = value
+
+
+def json_equal(left: object, right: object) -> bool:
+    """Whether two values are the same JSON: `1` is `1.0` but not `True`, `0` is not `False`, a tuple is a list."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        ours, theirs = cast("Mapping[object, object]", left), cast("Mapping[object, object]", right)
+        return ours.keys() == theirs.keys() and all(json_equal(ours[key], theirs[key]) for key in ours)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        items, others = cast("Sequence[object]", left), cast("Sequence[object]", right)
+        return len(items) == len(others) and all(map(json_equal, items, others))
+    return left == right
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One entry of `cancel=`: what the value of a property must be for the stream to go on.
+
+    Attributes:
+        label: the property, such as `"tabs.value"`.
+        predicate: says whether a value meets the condition; None for a bare Input, which any change ends.
+        counts: whether the property is a counter (`n_clicks` and its like), whose value at the start says nothing.
+    """
+
+    label: str
+    predicate: Predicate | None
+    counts: bool
+
+    @property
+    def checked_at_start(self) -> bool:
+        """Counters and bare Inputs are exempt: a click count of 1 must not block the next run."""
+        return self.predicate is not None and not self.counts
+
+    def is_met(self, value: object) -> bool:
+        """Whether a stream may go on now that the property has become `value`."""
+        if self.predicate is None:
+            return False
+        try:
+            return bool(self.predicate(value))
+        except Exception:
+            _log.exception("The predicate of the condition on %s raised; taken as not met.", self.label)
+            return False
+
+
+class StreamScope:
+    """The cancel scope of one stream, and the first reason that it was cancelled for.
+
+    It is shielded: nothing from outside can cut a stream except `cancel`, so no stream ends without a reason.
+
+    Attributes:
+        cancel_scope: the scope that the stream's task enters.
+        reason: why the stream was cancelled; None while it was not.
+        on_cancel: called once, when the first reason arrives.
+    """
+
+    def __init__(self, conditions: Sequence[Condition] = (), on_cancel: Callable[[], None] | None = None) -> None:
+        self.cancel_scope = trio.CancelScope(shield=True)
+        self.reason: EndReason | None = None
+        self.on_cancel = on_cancel
+        self._conditions = conditions
+        self._condition: str | None = None
+        self._value: object = None
+        self._closed = False
+
+    def cancel(self, reason: EndReason, condition: str | None = None, value: object = None) -> bool:
+        """Cancel the stream; only the first call, and none after `close`, has an effect. Says whether this one had."""
+        if self._closed or self.reason is not None:
+            return False
+        self.reason, self._condition, self._value = reason, condition, value
+        self.cancel_scope.cancel(reason=str(reason))
+        if self.on_cancel is not None:
+            self.on_cancel()
+        return True
+
+    def change(self, index: int, value: object) -> bool:
+        """Note that the property of condition number `index` has become `value`; cancel the stream if that breaks it.
+
+        Raises:
+            IndexError: there is no such condition.
+        """
+        if not 0 <= index < len(self._conditions):
+            raise IndexError(index)
+        condition = self._conditions[index]
+        if condition.is_met(value):
+            return False
+        return self.cancel(EndReason.CANCELLED, condition.label, value)
+
+    def close(self) -> None:
+        """The generator is over: a cancellation that comes now is too late."""
+        self._closed = True
+
+    def exception(self) -> StreamCancelled:
+        """What `on_error` is told of the cancellation."""
+        assert self.reason is not None
+        return StreamCancelled(self.reason, self._condition, self._value)
+
+
+class ScopeRegistry:
+    """The scopes that are alive, by stream id. A scope leaves it when the stream's end has left."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[str, StreamScope] = {}
+
+    def add(self, stream_id: str, scope: StreamScope) -> None:
+        self._scopes[stream_id] = scope
+
+    def remove(self, stream_id: str) -> None:
+        del self._scopes[stream_id]
+
+    def get(self, stream_id: str) -> StreamScope | None:
+        return self._scopes.get(stream_id)
+
+    def cancel_all(self, reason: EndReason) -> None:
+        for scope in list(self._scopes.values()):
+            scope.cancel(reason)
+
+    def __len__(self) -> int:
+        return len(self._scopes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scopes)

@@ -1,0 +1,235 @@
+// @ts-check
+/**
+ * What the page knows of its streams: it applies their updates, watches their conditions, and shows their status.
+ *
+ * A stream is known from its `open` to its `end`. `open` brings all that the page needs to put itself right again
+ * if the server is lost: the props to reset, and the conditions with the values that they had when the stream was
+ * started, so that a change made in between is noticed.
+ *
+ * A classic script: Dash serves component files as such. It leaves one global, `window.flash`.
+ */
+
+/**
+ * @typedef {string | Record<string, any>} Id  an id; `["ALL"]` as a value of an object stands for a wildcard
+ * @typedef {[Id, Record<string, any>]} Pair
+ * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
+ * @typedef {{stream: string, callback: string, match: string | null, conditions: Condition[], props: Pair[],
+ *            reset: Pair[]}} Opening
+ * @typedef {{message: string, html: string | null}} Failure
+ * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null}} Ending
+ * @typedef {(stream: string, condition: number, value: any) => void} OnChange
+ */
+
+(function () {
+    const page = /** @type {any} */ (window);
+
+    /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
+    const running = new Map();
+
+    /** What `unread` stands for in place of the value of a component that is not in the layout. */
+    const MISSING = undefined;
+
+    /** The store of Dash's renderer. */
+    function store() {
+        return page.dash_stores[0];
+    }
+
+    /**
+     * The components of the layout that an id means: one at the most, or all that a wildcard matches.
+     * @param {Id} id
+     * @returns {Id[]}
+     */
+    function resolve(id) {
+        if (typeof id === 'string' || !Object.values(id).some(Array.isArray)) {
+            return [id];
+        }
+        const names = Object.keys(id).sort();
+        const known = store().getState().paths.objs[names.join(',')] || [];
+        return known
+            .map((/** @type {{values: any[]}} */ entry) =>
+                Object.fromEntries(names.map((name, i) => [name, entry.values[i]]))
+            )
+            .filter((/** @type {Record<string, any>} */ found) =>
+                names.every(name => Array.isArray(id[name]) || id[name] === found[name])
+            );
+    }
+
+    /**
+     * The component with an id, if it is in the layout.
+     * @param {Id} id
+     */
+    function component(id) {
+        try {
+            return page.dash_component_api.getLayout(id);
+        } catch {
+            return undefined;
+        }
+    }
+
+    /**
+     * Apply updates in order; ids that are not in the layout, such as those of a page that was left, are skipped.
+     * @param {Pair[]} pairs
+     */
+    function apply(pairs) {
+        for (const [pattern, props] of pairs) {
+            for (const id of resolve(pattern)) {
+                if (component(id) === undefined) {
+                    continue;
+                }
+                try {
+                    page.dash_clientside.set_props(id, props);
+                } catch (error) {
+                    console.error('Flash: an update could not be applied.', id, error);
+                }
+            }
+        }
+    }
+
+    /**
+     * The value of a condition's property; MISSING if its component is not in the layout.
+     * @param {Condition} condition
+     */
+    function read(condition) {
+        const ids = resolve(condition.id);
+        const values = ids.map(id => {
+            const found = component(id);
+            return found === undefined ? MISSING : found.props[condition.property] ?? null;
+        });
+        return typeof condition.id === 'string' || ids[0] === condition.id ? values[0] : values;
+    }
+
+    /**
+     * Report each condition whose property has changed since it was last looked at.
+     * A counter or bare Input that comes or goes with its component has not changed: nobody clicked it.
+     * @param {Opening} stream
+     * @param {OnChange} onChange
+     */
+    function check(stream, onChange) {
+        stream.conditions.forEach((condition, index) => {
+            const before = condition.missing ? MISSING : condition.value;
+            const now = read(condition);
+            if (JSON.stringify(now) === JSON.stringify(before)) {
+                return;
+            }
+            condition.missing = now === MISSING;
+            condition.value = now;
+            if (condition.exempt && (now === MISSING || before === MISSING)) {
+                return;
+            }
+            onChange(stream.stream, index, now ?? null);
+        });
+    }
+
+    /**
+     * Watch the conditions of the streams that run.
+     * @param {OnChange} onChange
+     */
+    function watch(onChange) {
+        let seen = store().getState().layout;
+        store().subscribe(() => {
+            const layout = store().getState().layout;
+            if (layout !== seen) {
+                seen = layout;
+                running.forEach(stream => check(stream, onChange));
+            }
+        });
+    }
+
+    /**
+     * Show a status on the hidden component of an event callback.
+     * @param {string} callback
+     * @param {string | null} match
+     * @param {string} status
+     * @param {string | null} error
+     */
+    function show(callback, match, status, error) {
+        const found = component(callback);
+        if (found === undefined) {
+            return;
+        }
+        /** @type {Record<string, any>} */
+        const props = {status, error};
+        if (match !== null) {
+            props.statuses = {...found.props.statuses, [match]: {status, error}};
+        }
+        apply([[callback, props]]);
+    }
+
+    /**
+     * The default error UI: the dev tools where there are any, else one line in the console.
+     * @param {string} callback
+     * @param {Failure} failure
+     */
+    function report(callback, failure) {
+        if (store().getState().config.ui) {
+            const error = {message: `Stream failed: ${failure.message}`, html: failure.html ?? failure.message};
+            store().dispatch({type: 'ON_ERROR', payload: {type: 'backEnd', error}});
+        } else {
+            console.error(`Flash: a stream of ${callback} failed.`);
+        }
+    }
+
+    /**
+     * `open`: a stream runs.
+     * @param {Opening} opening
+     * @param {OnChange} onChange
+     */
+    function open(opening, onChange) {
+        running.set(opening.stream, opening);
+        show(opening.callback, opening.match, 'running', null);
+        apply(opening.props);
+        check(opening, onChange);
+    }
+
+    /**
+     * `props`: a stream has sent an update. What comes after its end is dropped.
+     * @param {{stream: string, props: Pair[]}} update
+     */
+    function update({stream, props}) {
+        if (running.has(stream)) {
+            apply(props);
+        }
+    }
+
+    /**
+     * `end`: a stream is over.
+     * @param {Ending} ending
+     */
+    function end({stream, reason, props, error}) {
+        const opening = running.get(stream);
+        if (opening === undefined) {
+            return;
+        }
+        running.delete(stream);
+        apply(props);
+        show(opening.callback, opening.match, reason, error && error.message);
+        if (error) {
+            report(opening.callback, error);
+        }
+    }
+
+    /**
+     * `refused`: a stream was not started.
+     * @param {{callback: string, match: string | null, message: string}} refusal
+     */
+    function refuse({callback, match, message}) {
+        const runs = [...running.values()].some(stream => stream.callback === callback && stream.match === match);
+        show(callback, match, runs ? 'running' : 'failed', message);
+    }
+
+    /** The server is lost, and with it every stream: bring the page back to its known-good state. */
+    function lose() {
+        const lost = [...running.values()];
+        running.clear();
+        for (const opening of lost) {
+            apply(opening.reset);
+            show(opening.callback, opening.match, 'disconnected', null);
+        }
+    }
+
+    page.flash = Object.assign(page.flash || {}, {
+        streams: {open, update, end, refuse, lose, watch, running},
+        /** The hidden component with the status of an event callback. */
+        Stream: () => null
+    });
+})();

@@ -1,0 +1,58 @@
+"""The hidden components through which the page and the server know each other.
+
+They are drawn by `client/` and need no bundle. Both are appended to every layout of an app with event callbacks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._dash import Component
+from .sse import new_token
+
+PAGE_ID = "_flash"
+
+
+class Stream(Component):
+    """The streams of one event callback, for use in an Input or State: `Input(my_callback.stream, "status")`.
+
+    Properties:
+        status: `idle`, `running`, or the reason of the last end.
+        error: the message of the last end, null if it was not `failed`. Without dev tools it says nothing of the
+            server.
+        statuses: for a callback with MATCH: a dict from the matched values, as JSON with sorted keys such as
+            `{"index":1}`, to `{"status": ..., "error": ...}`.
+    """
+
+    _children_props: list[str] = []  # noqa: RUF012 - the name and type are Dash's
+    _base_nodes = ["children"]  # noqa: RUF012
+    _namespace = "flash"
+    _type = "Stream"
+    _prop_names = ["id", "status", "error", "statuses", "start"]  # noqa: RUF012
+    _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
+    available_properties = _prop_names
+    available_wildcard_properties: list[str] = []  # noqa: RUF012
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id, status="idle", error=None, statuses={})
+
+
+class Page(Component):
+    """One load of the app in one browser tab. It is given a new token each time that a layout is served."""
+
+    _children_props: list[str] = []  # noqa: RUF012
+    _base_nodes = ["children"]  # noqa: RUF012
+    _namespace = "flash"
+    _type = "Page"
+    _prop_names = ["id", "token"]  # noqa: RUF012
+    _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
+    available_properties = _prop_names
+    available_wildcard_properties: list[str] = []  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__(id=PAGE_ID)
+
+    def to_plotly_json(self) -> dict[str, Any]:
+        described: dict[str, Any] = super().to_plotly_json()
+        described["props"]["token"] = new_token()
+        return described

@@ -1,0 +1,175 @@
+"""What the user wrote in `@event_callback(...)`, checked.
+
+Everything that can be told wrong without a request is told here, when the decorator runs, with the callback's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import dash
+
+from ._dash import DashDependency, flatten_grouping, handle_grouped_callback_args, to_json
+from .cancel_scopes import Condition, Predicate, json_equal
+from .errors import InvalidEventCallback, InvalidUpdate
+from .props import Pair, check_pairs, encode_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What an event callback was declared with.
+
+    Attributes:
+        name: the function's, for messages.
+        inputs: flat.
+        states: flat.
+        grouping: of indices into inputs and states together; gives the function its arguments.
+        matches: the keys of ids that an Input has MATCH for.
+        cancel_states: States that bring the values of the cancel Inputs, one for each condition.
+        conditions: of `cancel=`.
+        on_error: as given.
+        resets: the pairs of `reset_props`.
+        on: the pairs of `running`, while the stream runs.
+        off: the pairs of `running`, afterwards.
+        timeout: seconds, or None.
+    """
+
+    name: str
+    inputs: list[Any]
+    states: list[Any]
+    grouping: Any
+    matches: frozenset[str]
+    cancel_states: list[Any]
+    conditions: list[Condition]
+    on_error: Callable[[BaseException], object] | None
+    resets: tuple[Pair, ...]
+    on: tuple[Pair, ...]
+    off: tuple[Pair, ...]
+    timeout: float | None
+
+    @classmethod
+    def check(
+        cls,
+        name: str,
+        dependencies: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        cancel: Any,
+        on_error: Any,
+        reset_props: Any,
+        running: Any,
+        timeout: Any,
+    ) -> Declaration:
+        inputs, states, grouping = _check_dependencies(name, dependencies, keywords)
+        matches = frozenset(key for dependency in inputs for key in match_keys(dependency.component_id))
+        cancel_states, conditions = _check_cancel(name, cancel)
+        if on_error is not None and not callable(on_error):
+            raise InvalidEventCallback(f"on_error of {name!r} is to be a function of one exception, got {on_error!r}.")
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0):
+            raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
+        on, off = _check_running(name, running)
+        try:
+            resets = check_pairs(reset_props or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH))
+            for pairs in (resets, on, off):
+                encode_pairs(pairs)
+        except InvalidUpdate as error:
+            raise InvalidEventCallback(str(error)) from error
+        ids = [(state.component_id, "cancel") for state in cancel_states]
+        ids += [(component_id, "reset_props") for component_id, _ in resets]
+        ids += [(component_id, "running") for component_id, _ in on]
+        ids += [(state.component_id, "a State") for state in states]
+        for component_id, where in ids:
+            if missing := match_keys(component_id) - matches:
+                raise InvalidEventCallback(
+                    f"{where} of {name!r} has MATCH for {sorted(missing)[0]!r}, which no Input of it matches."
+                )
+        return cls(
+            name, inputs, states, grouping, matches, cancel_states, conditions, on_error, resets, on, off, timeout
+        )
+
+
+def _check_dependencies(
+    name: str, dependencies: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> tuple[list[Any], list[Any], Any]:
+    """The flat Inputs and States, and the grouping of indices that gives the function its arguments."""
+    for dependency in flatten_grouping(list(dependencies)):
+        if isinstance(dependency, dash.Output):
+            raise InvalidEventCallback(
+                f"{name!r} was given {dependency!r}: an event callback has no Outputs, its updates name their components."
+            )
+        if not isinstance(dependency, dash.Input | dash.State):
+            raise InvalidEventCallback(f"{name!r} was given {dependency!r} where an Input or State was expected.")
+    try:
+        _, inputs, states, grouping, _ = handle_grouped_callback_args(list(dependencies), dict(keywords))
+    except Exception as error:
+        raise InvalidEventCallback(f"The dependencies of {name!r} are malformed: {error}") from error
+    if not inputs:
+        raise InvalidEventCallback(f"{name!r} has no Input: nothing would ever start it.")
+    return inputs, states, grouping
+
+
+def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:
+    """The States that bring the values of the cancel Inputs, and the conditions on them."""
+    usage = 'Write cancel=[(Input("tabs", "value"), "dashboard"), Input("stop", "n_clicks")].'
+    if cancel is None:
+        return [], []
+    if not isinstance(cancel, list | tuple):
+        raise InvalidEventCallback(f"cancel of {name!r} is to be a list of conditions, got {cancel!r}. {usage}")
+    states: list[Any] = []
+    conditions: list[Condition] = []
+    for entry in cast("Sequence[Any]", cancel):
+        predicate: Predicate | None = None
+        dependency = entry
+        if isinstance(entry, list | tuple):
+            pair = cast("Sequence[Any]", entry)
+            if len(pair) != 2:
+                raise InvalidEventCallback(f"cancel of {name!r} expected (Input, desired), got {entry!r}. {usage}")
+            dependency, desired = pair
+            predicate = cast("Predicate", desired) if callable(desired) else _equals(name, desired)
+        if not isinstance(dependency, dash.Input):
+            raise InvalidEventCallback(f"cancel of {name!r} expected an Input, got {dependency!r}. {usage}")
+        states.append(dash.State(dependency.component_id, dependency.component_property, allow_optional=True))
+        counts = dependency.component_property.startswith("n_")
+        conditions.append(Condition(str(dependency), predicate, counts))
+    return states, conditions
+
+
+def _equals(name: str, desired: Any) -> Predicate:
+    """The predicate of a desired value: the same JSON."""
+    try:
+        expected: object = json.loads(to_json(desired))
+    except Exception as error:
+        raise InvalidEventCallback(f"cancel of {name!r} has a value that is not JSON: {desired!r}.") from error
+    return lambda value: json_equal(value, expected)
+
+
+def _check_running(name: str, running: Any) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """The values of `running` while a stream runs, and afterwards."""
+    usage = 'Write running=[(Output("start", "disabled"), True, False)].'
+    if running is None:
+        return (), ()
+    if not isinstance(running, list | tuple):
+        raise InvalidEventCallback(f"running of {name!r} is to be a list of tuples, got {running!r}. {usage}")
+    entries = cast("Sequence[Any]", running)
+    if entries and isinstance(entries[0], DashDependency):
+        entries = [entries]
+    on: list[Pair] = []
+    off: list[Pair] = []
+    for entry in entries:
+        triple = cast("Sequence[Any]", entry) if isinstance(entry, list | tuple) else ()
+        if len(triple) != 3 or not isinstance(triple[0], dash.Output):
+            raise InvalidEventCallback(f"running of {name!r} expected (Output, on, off), got {entry!r}. {usage}")
+        output = triple[0]
+        component_id = cast("str | dict[str, Any]", output.component_id)
+        on.append((component_id, {output.component_property: triple[1]}))
+        off.append((component_id, {output.component_property: triple[2]}))
+    return tuple(on), tuple(off)
+
+
+def match_keys(component_id: Any) -> frozenset[str]:
+    if not isinstance(component_id, dict):
+        return frozenset()
+    fields = cast("dict[str, Any]", component_id)
+    return frozenset(key for key, value in fields.items() if value is dash.MATCH)

@@ -1,0 +1,39 @@
+"""The errors that are Flash's own: all of them subclasses of `FlashError`.
+
+Each message says what happened, in which callback, and what to do about it.
+`StreamCancelled` lives in `cancel_scopes`, beside the reasons that it carries.
+"""
+
+from __future__ import annotations
+
+
+class FlashError(Exception):
+    """Base class of every error that Flash raises on its own account."""
+
+
+class InvalidOption(FlashError, ValueError):
+    """An option of `Flash(...)` has a value that cannot be used."""
+
+
+class WrongServer(FlashError):
+    """The app is served by, or was given, something that does not run on Trio."""
+
+
+class InvalidEventCallback(FlashError):
+    """`@event_callback` was given something that it cannot use."""
+
+
+class InvalidUpdate(FlashError):
+    """`stream_props(...)` was called wrongly, or a stream yielded something else than an update."""
+
+
+class BufferOverrun(FlashError):
+    """A stream sent updates with `set_props` without ever coming to a `yield`."""
+
+
+class RequestRefused(FlashError):
+    """A request cannot be served; `status` is the HTTP status of the answer, the message its body."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,88 @@
+"""Stepping a user's generator, async or plain, from one task.
+
+Both kinds look the same to the stream that drives them: `next` to go on, `throw` to raise something at the
+`yield` where the generator stands, `close` to unwind it. The first two return what the generator yields next,
+and raise StopAsyncIteration when it is over.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, Protocol, TypeVar, cast
+
+import trio
+
+_T = TypeVar("_T")
+
+
+class Steps(Protocol):
+    """A generator that can be driven from a Trio task."""
+
+    async def next(self) -> object: ...
+    async def throw(self, error: BaseException) -> object: ...
+    async def close(self) -> None: ...
+
+
+class AsyncSteps:
+    """The steps of an async generator: they run in the task that drives it."""
+
+    def __init__(self, generator: AsyncGenerator[object, None]) -> None:
+        self._generator = generator
+
+    async def next(self) -> object:
+        return await self._generator.__anext__()
+
+    async def throw(self, error: BaseException) -> object:
+        return await self._generator.athrow(error)
+
+    async def close(self) -> None:
+        await self._generator.aclose()
+
+
+class ThreadSteps:
+    """The steps of a plain generator: each runs in a worker thread, and cannot be cut once it runs."""
+
+    def __init__(self, generator: Generator[object, None, None], limiter: trio.CapacityLimiter) -> None:
+        self._generator = generator
+        self._limiter = limiter
+
+    async def next(self) -> object:
+        return await self._step(lambda: next(self._generator))
+
+    async def throw(self, error: BaseException) -> object:
+        if isinstance(error, trio.Cancelled):
+            # What a plain generator knows of cancellation is GeneratorExit.
+            await self.close()
+            raise error
+        return await self._step(lambda: self._generator.throw(error))
+
+    async def close(self) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._generator.close, limiter=self._limiter)
+
+    async def _step(self, step: Callable[[], _T]) -> _T:
+        # StopIteration cannot leave a coroutine: it is told apart in the thread.
+        def run() -> tuple[bool, _T | None]:
+            try:
+                return True, step()
+            except StopIteration:
+                return False, None
+
+        yielded, value = await trio.to_thread.run_sync(run, limiter=self._limiter)
+        if not yielded:
+            raise StopAsyncIteration
+        return cast("_T", value)
+
+
+def steps_of(generator: object, limiter: trio.CapacityLimiter) -> Steps:
+    """The steps of `generator`; those of a plain one count against `limiter`.
+
+    Raises:
+        TypeError: it is not a generator.
+    """
+    if inspect.isasyncgen(generator):
+        return AsyncSteps(cast("AsyncGenerator[object, None]", generator))
+    if inspect.isgenerator(generator):
+        return ThreadSteps(cast("Generator[object, Any, Any]", generator), limiter)
+    raise TypeError(f"expected a generator, got {type(generator).__name__}")

@@ -1,0 +1,171 @@
+"""Updates: what a stream yields, checked when it is made and encoded when it is yielded.
+
+An update is a list of pairs `(id, props)`. On the wire it is an array `[[id, props], ...]`; an id is a string, or
+an object for a pattern-matching id, in which `["ALL"]` stands for a wildcard that the page resolves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast, overload
+
+import dash
+
+from ._dash import Component, Wildcard, to_json
+from .errors import InvalidUpdate
+
+ComponentId = str | Mapping[str, Any] | Component
+Props = Mapping[str, Any]
+Pair = tuple[str | dict[str, Any], dict[str, Any]]
+
+_USAGE = 'Write stream_props("id", {"prop": value}), or stream_props([("id", {"prop": value}), ...]).'
+
+
+class Update:
+    """Props for one or several components: what `stream_props` returns.
+
+    Attributes:
+        pairs: the ids and their props, in the order in which the page applies them.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: tuple[Pair, ...]) -> None:
+        self.pairs = pairs
+
+    def __repr__(self) -> str:
+        return f"stream_props({list(self.pairs)!r})"
+
+
+@overload
+def stream_props(component_id: ComponentId, props: Props) -> Update: ...
+@overload
+def stream_props(component_id: Iterable[tuple[ComponentId, Props]]) -> Update: ...
+@overload
+def stream_props(*, batch: Iterable[tuple[ComponentId, Props]]) -> Update: ...
+def stream_props(component_id: Any = None, props: Any = None, *, batch: Any = None) -> Update:
+    """Make an update, to be yielded by an event callback or returned by its `on_error`.
+
+    Args:
+        component_id: the component: its id, as a string or a dict, or the component itself. Or, without `props`,
+            a list of `(component_id, props)` pairs.
+        props: the properties to set, with anything as values that a Dash callback may return: components, figures,
+            arrays, dates, `Patch`; `no_update` leaves a property as it is.
+        batch: a list of `(component_id, props)` pairs, applied in that order.
+
+    Raises:
+        InvalidUpdate: the arguments are none of these forms.
+    """
+    if batch is not None:
+        if component_id is not None or props is not None:
+            raise InvalidUpdate(f"stream_props got batch= beside another argument. {_USAGE}")
+        return Update(check_pairs(batch, "stream_props(batch=...)"))
+    if component_id is None:
+        raise InvalidUpdate(f"stream_props got no component id. {_USAGE}")
+    if props is None:
+        if isinstance(component_id, str | Mapping | Component):
+            raise InvalidUpdate(f"stream_props got an id, {component_id!r}, but no props. {_USAGE}")
+        return Update(check_pairs(component_id, "stream_props"))
+    return Update((_check_pair(component_id, props, "stream_props"),))
+
+
+def check_pairs(pairs: object, what: str, wildcards: tuple[Wildcard, ...] = (dash.ALL,)) -> tuple[Pair, ...]:
+    """`pairs` as a tuple of ids and props; `what` names the argument in messages.
+
+    Raises:
+        InvalidUpdate: it is not an iterable of pairs, or one of them is not an id with props.
+    """
+    if isinstance(pairs, str | Mapping | Component) or not isinstance(pairs, Iterable):
+        raise InvalidUpdate(f"{what} expected a list of (id, props) pairs, got {pairs!r}. {_USAGE}")
+    checked: list[Pair] = []
+    for pair in cast("Iterable[object]", pairs):
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(cast("Sequence[object]", pair)) != 2:
+            raise InvalidUpdate(f"{what} expected (id, props) pairs, got {pair!r}. {_USAGE}")
+        component_id, props = cast("Sequence[object]", pair)
+        checked.append(_check_pair(component_id, props, what, wildcards))
+    return tuple(checked)
+
+
+def encode_pairs(pairs: Iterable[Pair]) -> bytes:
+    """The inner part of the JSON array of `pairs`, as Dash's own `to_json` writes it; `no_update` is left out.
+
+    Raises:
+        InvalidUpdate: a value cannot be made into JSON.
+    """
+    sent: list[tuple[Any, dict[str, Any]]] = []
+    for component_id, props in pairs:
+        kept = {name: value for name, value in props.items() if not dash.NoUpdate.is_no_update(value)}
+        if kept:
+            sent.append((_wire_id(component_id), kept))
+    if not sent:
+        return b""
+    try:
+        return to_json(sent)[1:-1].encode()
+    except Exception as error:
+        raise InvalidUpdate(f"An update cannot be made into JSON ({error}): {_culprit(sent)}.") from error
+
+
+def resolve_match(pairs: Iterable[Pair], matched: Mapping[str, Any]) -> list[Pair]:
+    """`pairs` with each MATCH in an id replaced by the value that it matched."""
+    return [(resolve_id(component_id, matched), props) for component_id, props in pairs]
+
+
+def resolve_id(component_id: str | dict[str, Any], matched: Mapping[str, Any]) -> str | dict[str, Any]:
+    """An id with each MATCH replaced by the value that it matched."""
+    if isinstance(component_id, str):
+        return component_id
+    return {name: matched.get(name, value) if value is dash.MATCH else value for name, value in component_id.items()}
+
+
+def _check_pair(component_id: object, props: object, what: str, wildcards: tuple[Wildcard, ...] = (dash.ALL,)) -> Pair:
+    checked = check_id(component_id, what, wildcards)
+    if not isinstance(props, Mapping):
+        raise InvalidUpdate(f"{what} expected the props of {checked!r} as a dict, got {props!r}. {_USAGE}")
+    names = cast("Mapping[object, object]", props)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise InvalidUpdate(f"{what} expected the names of properties of {checked!r} as strings, got {name!r}.")
+    return checked, dict(cast("Props", props))
+
+
+def check_id(component_id: object, what: str, wildcards: tuple[Wildcard, ...]) -> str | dict[str, Any]:
+    """An id as a string or a dict; a component gives its own, and gets one if it has none.
+
+    Raises:
+        InvalidUpdate: it is not an id.
+    """
+    if isinstance(component_id, Component):
+        # The same rule by which Input(component, ...) names a component without an id.
+        return dash.Output(component_id, "children").component_id  # type: ignore[return-value]
+    if isinstance(component_id, str) and component_id:
+        return component_id
+    if isinstance(component_id, Mapping) and component_id:
+        fields = cast("Mapping[object, object]", component_id)
+        for name, value in fields.items():
+            if isinstance(value, Wildcard):
+                if value not in wildcards:
+                    raise InvalidUpdate(
+                        f"{what} got {value!r} in the id {component_id!r}: say which component is meant, "
+                        "for instance by ctx.triggered_id, or use ALL."
+                    )
+            elif not isinstance(name, str) or not isinstance(value, str | int | float | bool):
+                raise InvalidUpdate(f"{what} expected strings, numbers and booleans in the id {component_id!r}.")
+        return dict(cast("Mapping[str, Any]", component_id))
+    raise InvalidUpdate(f"{what} expected a component id (a string, a dict or a component), got {component_id!r}.")
+
+
+def _wire_id(component_id: str | dict[str, Any]) -> str | dict[str, Any]:
+    if isinstance(component_id, str):
+        return component_id
+    return {name: [value.value] if isinstance(value, Wildcard) else value for name, value in component_id.items()}
+
+
+def _culprit(pairs: list[tuple[Any, dict[str, Any]]]) -> str:
+    """Which property of an update cannot be made into JSON."""
+    for component_id, props in pairs:
+        for name, value in props.items():
+            try:
+                to_json(value)
+            except Exception:
+                return f"property {name!r} of {component_id!r} is a {type(value).__name__}"
+    return "its ids"

@@ -1,0 +1,267 @@
+"""Server-sent events: frames, the connection, and the four routes that a page talks to.
+
+    GET  _flash/events?page=<token>   the connection: `open`, `props`, `end`, `ping`, `replaced`
+    POST _flash/cancel                a cancel Input has changed while a stream that depends on it runs
+    POST _flash/close                 the page is being left
+    GET  _flash/status?page=<token>   why a connection is refused: an EventSource does not say
+
+A page is named by a token that is issued with the layout and that the server knows nothing of until it is used.
+URLs reach access logs, so the token alone opens nothing: a channel belongs to the browser (an HttpOnly cookie)
+that opened it. A refused request gets a 4xx or 503 with one sentence, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, NoReturn, cast
+
+import trio
+from quart import Quart, Request, request
+from quart.wrappers.response import ResponseBody
+from quart_trio.wrappers import TrioResponse as Response
+
+from .buffer import Event
+from .cancel_scopes import EndReason
+from .errors import RequestRefused
+from .nursery import Channel, Channels, Connection
+
+COOKIE = "flash_browser"
+BODY_LIMIT = 64_000
+"""Bytes of a request's body: the value of a cancel Input fits, an upload does not."""
+
+WRITE_SIZE = 65_536
+"""Bytes that one write to the connection takes along at the most: what a socket buffer takes at once."""
+
+RETRY = 1_000
+"""Milliseconds after which an EventSource that lost its server tries again."""
+
+HEADERS = {
+    "Cache-Control": "no-cache, no-store, no-transform",
+    "X-Accel-Buffering": "no",
+}
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
+
+
+def new_token() -> str:
+    """A name for a page, or a secret for a browser: 192 random bits."""
+    return secrets.token_urlsafe(24)
+
+
+def is_token(value: object) -> bool:
+    """Whether `value` is a well-formed token: any process accepts one, so that a page can come back to any."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+
+
+def encode_frame(name: str, data: bytes, number: int | None = None) -> bytes:
+    """One event on the wire. `data` is JSON, and so has no line breaks."""
+    number_line = b"" if number is None else b"id: %d\n" % number
+    return b"%bevent: %b\ndata: %b\n\n" % (number_line, name.encode(), data)
+
+
+def encode_events(events: Iterable[Event]) -> bytes:
+    """Several events, to be written at once."""
+    return b"".join([encode_frame(event.name, event.data, event.number) for event in events])
+
+
+class EventStreamBody(ResponseBody):
+    """The body of an event stream: attached to its channel while it is entered, and iterated by the server.
+
+    Quart enters, iterates and exits it in one task, on disconnect too, when `__aexit__` is given the Cancelled.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], ping_interval: float) -> None:
+        self._connect = connect
+        self._ping_interval = ping_interval
+        self._connection: Connection | None = None
+        self._greeted = False
+        self._over = False
+
+    async def __aenter__(self) -> EventStreamBody:
+        try:
+            self._connection = await self._connect()
+        except RequestRefused:
+            # Admitted a moment ago, and not any more: the client asks `status` why its connection closed.
+            self._over = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if self._connection is not None:
+            # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
+            stops = isinstance(exc_value, trio.Cancelled) and exc_value.source == "deadline"
+            self._connection.detach(EndReason.SHUTDOWN if stops else EndReason.DISCONNECTED)
+
+    def __aiter__(self) -> EventStreamBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        connection = self._connection
+        if self._over or connection is None:
+            raise StopAsyncIteration
+        if not self._greeted:
+            self._greeted = True
+            return b"retry: %d\n\n" % RETRY
+        with trio.move_on_after(self._ping_interval):
+            events = await connection.receive(WRITE_SIZE)
+            if events:
+                return encode_events(events)
+            self._over = True
+            if connection.replaced:
+                return encode_frame("replaced", b"{}")
+            raise StopAsyncIteration
+        return encode_frame("ping", b"{}")
+
+    async def convert_to_sequence(self) -> bytes:
+        raise TypeError("An event stream has no end to wait for.")
+
+    async def make_conditional(self, *args: object) -> NoReturn:
+        raise TypeError("An event stream has no ranges.")
+
+
+class Routes:
+    """The routes of one app."""
+
+    def __init__(
+        self,
+        channels: Channels,
+        nursery: Callable[[], trio.Nursery],
+        ping_interval: float,
+    ) -> None:
+        self._channels = channels
+        self._nursery = nursery
+        self._ping_interval = ping_interval
+
+    def register(self, server: Quart, prefix: str) -> None:
+        """Add the routes to `server` under `prefix`, which ends in a slash."""
+        for name, method, view in (
+            ("events", "GET", self.events),
+            ("status", "GET", self.status),
+            ("cancel", "POST", self.cancel),
+            ("close", "POST", self.close),
+        ):
+            path = f"{prefix}_flash/{name}"
+            server.add_url_rule(path, endpoint=path, view_func=_answering_refusals(view), methods=[method])
+
+    async def events(self) -> Response:
+        page, browser = self._page_in_query(), self._browser()
+        self._admit(page, browser)
+
+        async def connect() -> Connection:
+            return await self._channels.connect(self._nursery(), page, browser)
+
+        response = Response(EventStreamBody(connect, self._ping_interval), content_type="text/event-stream")
+        response.timeout = None
+        response.headers.pop("Content-Length", None)
+        response.headers.update(HEADERS)
+        return response
+
+    async def status(self) -> Response:
+        """200 with `{"message": null}` if a connection would be accepted, else the refusal."""
+        self._admit(self._page_in_query(), self._browser())
+        return Response(json.dumps({"message": None}), content_type="application/json", headers=HEADERS)
+
+    async def cancel(self) -> Response:
+        """`{"page", "stream", "condition", "value"}`: the property of that condition of the stream has changed."""
+        body = await self._body()
+        channel = self._channel(body)
+        stream, index = body.get("stream"), body.get("condition")
+        if not isinstance(stream, str) or not isinstance(index, int) or isinstance(index, bool) or "value" not in body:
+            raise RequestRefused(400, 'A cancel request needs a "stream", the number of a "condition", and a "value".')
+        scope = channel.scopes.get(stream)
+        if scope is None:
+            raise RequestRefused(404, "This page has no such stream; it may have ended.")
+        try:
+            scope.change(index, body["value"])
+        except IndexError:
+            raise RequestRefused(400, "The stream has no such condition.") from None
+        return Response(status=204)
+
+    async def close(self) -> Response:
+        """`{"page"}`: the page is being left."""
+        self._channel(await self._body()).close(EndReason.DISCONNECTED)
+        return Response(status=204)
+
+    def _admit(self, page: str, browser: str) -> None:
+        if self._channels.closing:
+            raise RequestRefused(503, "The server is stopping.")
+        self._channels.find(page, browser)
+
+    def _page_in_query(self) -> str:
+        return _page(request.args.get("page"))
+
+    def _browser(self) -> str:
+        return browser_of(request)
+
+    def _channel(self, body: dict[str, Any]) -> Channel:
+        channel = self._channels.find(_page(body.get("page")), self._browser())
+        if channel is None:
+            raise RequestRefused(404, "This server has no such page.")
+        return channel
+
+    async def _body(self) -> dict[str, Any]:
+        if (request.content_length or 0) > BODY_LIMIT:
+            raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
+        data = bytearray()
+        async for chunk in request.body:
+            data += chunk
+            if len(data) > BODY_LIMIT:
+                raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
+        try:
+            body: object = json.loads(data.decode())
+        except (ValueError, RecursionError):
+            raise RequestRefused(400, "The body is not JSON.") from None
+        if not isinstance(body, dict):
+            raise RequestRefused(400, "The body is not a JSON object.")
+        return cast("dict[str, Any]", body)
+
+
+def browser_of(incoming: Request) -> str:
+    """The secret of the browser that sent the request.
+
+    Raises:
+        RequestRefused: it has none.
+    """
+    browser = incoming.cookies.get(COOKIE)
+    if browser is None or not is_token(browser):
+        raise RequestRefused(403, f"The cookie {COOKIE!r} is missing: streams need cookies. Load the page again.")
+    return browser
+
+
+def mark_browser(incoming: Request, response: Response, path: str) -> Response:
+    """Give the browser its secret with `response`, unless it has one."""
+    if not is_token(incoming.cookies.get(COOKIE)):
+        response.set_cookie(
+            COOKIE, new_token(), path=path, httponly=True, samesite="Lax", secure=incoming.scheme == "https"
+        )
+    return response
+
+
+def _page(value: object) -> str:
+    if not is_token(value):
+        raise RequestRefused(400, "The page's token is missing or malformed.")
+    return cast("str", value)
+
+
+def _answering_refusals(view: Callable[[], Awaitable[Response]]) -> Callable[[], Awaitable[Response]]:
+    """`view`, with a RequestRefused made into its answer, and requests refused that no page of the app can send."""
+
+    async def answer() -> Response:
+        try:
+            if request.method == "HEAD":
+                raise RequestRefused(405, "An event stream has no head of its own: use GET.")
+            if request.headers.get("Sec-Fetch-Site") == "cross-site":
+                raise RequestRefused(403, "Requests from other sites are refused.")
+            return await view()
+        except RequestRefused as refusal:
+            return Response(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
+
+    return answer

@@ -1,0 +1,393 @@
+"""The life of one stream: from its first step to the one end that it has.
+
+    open ── updates, in the order yielded ── end
+
+A stream is one task. It steps the user's generator inside one cancel scope, encodes what is yielded, and puts it
+into the page's outbox. When the generator is over, whatever the reason, `_finish` does what is left, once and in
+this order: `on_error`, the `end` event, leaving the registry.
+
+*`yield` is a checkpoint inside the generator.* The generator stands at its `yield` while Flash waits for room in
+the buffer, and a cancel scope that the user opened around the `yield` belongs to this task. So a `Cancelled`
+that surfaces in Flash's wait is thrown into the generator, where the scope that it belongs to can catch it
+(PEP 789 tells what happens otherwise).
+
+*Clean-up has a deadline.* From the moment of the cancellation a second task, `_watch`, waits for the generator to
+unwind. It cannot cut a `finally` under the user's own shield, nor a thread; what it can do is to finish the stream
+for the page at the deadline, log who is to blame, and list the stream as stuck until it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from inspect import isawaitable, iscoroutinefunction
+from typing import Protocol
+
+import trio
+
+from .buffer import Bounds, Gauge, Outbox
+from .cancel_scopes import Condition, EndReason, StreamScope
+from .errors import BufferOverrun, FlashError
+from .generators import Steps, steps_of
+
+_log = logging.getLogger("flash.streams")
+
+FAIR_SHARE = 0.002
+"""Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
+
+LAST_GRACE = 0.1
+"""Seconds that an `on_error` that was cut has to unwind before its stream's `end` leaves without it."""
+
+CLOSE_ATTEMPTS = 3
+"""How often a generator that ignores GeneratorExit is closed again before it is given up."""
+
+
+class Host(Protocol):
+    """What a stream needs of the channel that it runs in."""
+
+    outbox: Outbox
+
+    def ended(self, stream: Stream) -> None:
+        """The stream's end has left; the next run of its key may start."""
+        ...
+
+    def over(self, stream: Stream) -> None:
+        """The stream's task is over."""
+        ...
+
+    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]]) -> None:
+        """Run `function` as a task of the channel's nursery, with `context` as its contextvars."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """What to run: one request to start one event callback, with everything that is peculiar to Dash taken out.
+
+    Attributes:
+        callback: the name of the event callback, for messages.
+        key: what the stream is a run of; at most one stream of a key runs.
+        generator: makes the user's generator.
+        encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
+            nothing to send, None if None was yielded. Raises InvalidUpdate.
+        opening: what `open` tells the page, as the inner part of a JSON object.
+        resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
+        off: the pairs that come last in `end`, always: the off values of `running`.
+        conditions: in the order in which the page numbers them.
+        on_error: the user's handler, sync or async; None if there is none.
+        describe: what `end` tells the page of an exception, as JSON.
+        timeout: seconds; None for no limit.
+        context: the contextvars of the request that started the stream.
+    """
+
+    callback: str
+    key: str
+    generator: Callable[[], object]
+    encode: Callable[[object], bytes | None]
+    opening: bytes = b""
+    resets: bytes = b""
+    off: bytes = b""
+    conditions: Sequence[Condition] = ()
+    on_error: Callable[[BaseException], object] | None = None
+    describe: Callable[[BaseException], bytes] = field(default=lambda error: b'"failed"')
+    timeout: float | None = None
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the streams of a server.
+
+    Attributes:
+        buffer: what may wait per stream.
+        cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
+        threads: how many steps of plain generators, and plain `on_error`s, run at a time.
+    """
+
+    buffer: Bounds = field(default_factory=Bounds)
+    cleanup_timeout: float = 5.0
+    threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
+
+
+class Stream:
+    """One run of one event callback.
+
+    Attributes:
+        id: names the stream on the wire.
+        spec: what it runs.
+        scope: its cancel scope and reason.
+        stuck: its clean-up overran the deadline and is still running.
+    """
+
+    def __init__(self, stream_id: str, spec: StreamSpec, host: Host, limits: Limits) -> None:
+        self.id = stream_id
+        self.spec = spec
+        self.scope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
+        self.stuck = False
+        self.gauge = Gauge(limits.buffer)
+        self.started = trio.current_time()
+        self._host = host
+        self._limits = limits
+        self._prefix = b'{"stream":%b,"props":[' % json.dumps(stream_id).encode()
+        self._steps: Steps | None = None
+        self._warned = False
+        self._finishing = False
+        self._ended = trio.Event()
+        self._deadline: float | None = None
+        self._timers: list[trio.CancelScope] = []
+        self._last_words: list[bytes] | None = None
+        self._switched = 0.0
+
+    @property
+    def state(self) -> str:
+        """`running`, `ending` or `stuck`."""
+        if self.stuck:
+            return "stuck"
+        return "running" if self.scope.reason is None and not self._finishing else "ending"
+
+    def open(self) -> None:
+        """Tell the page that the stream starts."""
+        opening = b"," + self.spec.opening if self.spec.opening else b""
+        self._host.outbox.put("open", b'{"stream":%b%b}' % (json.dumps(self.id).encode(), opening))
+        if self.spec.timeout is not None:
+            self._after(self.spec.timeout, self._time_out)
+
+    async def run(self) -> None:
+        """The stream's task. Nothing that the generator or `on_error` raises leaves it."""
+        error: BaseException | None = None
+        try:
+            with self.scope.cancel_scope:
+                try:
+                    await self._drive()
+                finally:
+                    await self._close()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as caught:
+            error = caught
+        finally:
+            self.scope.close()
+            for timer in self._timers:
+                timer.cancel()
+            with trio.CancelScope(shield=True):
+                await self._finish(error)
+                await self._ended.wait()
+            if self.stuck:
+                _log.warning("The clean-up of %s has returned after all.", self._name)
+            self._host.over(self)
+
+    def push(self, value: object) -> None:
+        """Send an update at once, from inside the generator (that is what `set_props` does in a stream).
+
+        Raises:
+            BufferOverrun: the buffer holds twice its bound; a `yield` would have waited.
+        """
+        if self._last_words is not None:
+            self._last_words.append(self.spec.encode(value) or b"")
+        elif self.scope.reason is None and not self._finishing:
+            if self.gauge.full(times=2):
+                bounds = self.limits_text
+                raise BufferOverrun(
+                    f"{self._name} called set_props until twice its buffer ({bounds}) was full without coming to a "
+                    "yield. Yield now and then (`yield stream_props(...)` waits until the page has caught up), or "
+                    "raise stream_buffer_updates= or stream_buffer_bytes= of Flash(...)."
+                )
+            self._put(value)
+
+    @property
+    def limits_text(self) -> str:
+        """The bounds of the buffer, for messages."""
+        bounds = self._limits.buffer
+        return f"{bounds.updates} updates or {bounds.bytes} bytes"
+
+    @property
+    def _name(self) -> str:
+        return f"the event callback {self.spec.callback!r}"
+
+    # (a) and (b): the generator
+
+    async def _drive(self) -> None:
+        """Step the generator to its end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._steps = steps_of(self.spec.generator(), self._limits.threads)
+        told = False
+        try:
+            value = await self._steps.next()
+            while True:
+                if told:
+                    _log.error(
+                        "%s went on yielding after it was cancelled (%s); it is closed. Let trio.Cancelled and "
+                        "GeneratorExit pass: use `finally`, not a bare `except`, for clean-up.",
+                        self._name,
+                        self.scope.reason,
+                    )
+                    return
+                try:
+                    await self._accept(value)
+                except trio.Cancelled as cancelled:
+                    told = self.scope.reason is not None
+                    value = await self._steps.throw(cancelled)
+                except FlashError as refusal:
+                    # Raised where the user can see it, at the yield. Whatever comes of that, the stream has failed.
+                    with contextlib.suppress(StopAsyncIteration):
+                        await self._steps.throw(refusal)
+                    raise
+                else:
+                    value = await self._steps.next()
+        except StopAsyncIteration:
+            pass
+
+    async def _accept(self, value: object) -> None:
+        """Take in what was yielded: the checkpoint at the `yield`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        now = time.perf_counter()
+        if now - self._switched > FAIR_SHARE:
+            await trio.lowlevel.checkpoint()
+            self._switched = time.perf_counter()
+        if self.gauge.full():
+            await self.gauge.wait_for_room()
+            self._switched = time.perf_counter()
+        self._put(value)
+
+    def _put(self, value: object) -> None:
+        pairs = self.spec.encode(value)
+        if pairs is None:
+            if not self._warned:
+                self._warned = True
+                _log.warning("%s yielded None: it is ignored. Yield stream_props(...), or nothing.", self._name)
+        elif pairs:
+            self._host.outbox.put("props", b"%b%b]}" % (self._prefix, pairs), self.gauge)
+
+    async def _close(self) -> None:
+        """Close the generator, so that nothing of it is left to the garbage collector."""
+        if self._steps is None:
+            return None
+        for _ in range(CLOSE_ATTEMPTS):
+            try:
+                return await self._steps.close()
+            except RuntimeError as error:
+                if "ignored GeneratorExit" not in str(error):
+                    raise
+        _log.error("%s yields whatever is raised in it and cannot be closed; it is given up.", self._name)
+
+    def _on_cancel(self) -> None:
+        self._host.outbox.drop(self.gauge)
+        self._deadline = trio.current_time() + self._limits.cleanup_timeout
+        self._after(self._limits.cleanup_timeout, self._overrun)
+
+    async def _time_out(self) -> None:
+        self.scope.cancel(EndReason.TIMED_OUT)
+
+    async def _overrun(self) -> None:
+        self.stuck = True
+        _log.error(
+            "The clean-up of %s (%s) has overrun cleanup_timeout (%g s): it waits under a shield, or in a thread, "
+            "and cannot be cut. The page is told that the stream is over; it counts as stuck until it returns.",
+            self._name,
+            self.scope.reason,
+            self._limits.cleanup_timeout,
+        )
+        await self._finish(None)
+
+    def _after(self, seconds: float, then: Callable[[], Awaitable[object]]) -> None:
+        """Call `then` after so many seconds, unless the generator is over by then."""
+        timer = trio.CancelScope(shield=True)
+        self._timers.append(timer)
+
+        async def wait() -> None:
+            with timer:
+                await trio.sleep(seconds)
+            if not timer.cancelled_caught:
+                with trio.CancelScope(shield=True):
+                    await then()
+
+        self._host.spawn(contextvars.Context(), wait)
+
+    # (c), (d) and (e): the end
+
+    async def _finish(self, error: BaseException | None) -> None:
+        """Run `on_error`, send `end`, and leave the registry. Only the first call has an effect."""
+        if self._finishing:
+            return
+        self._finishing = True
+        reason = self.scope.reason or (EndReason.FAILED if error is not None else EndReason.COMPLETED)
+        told = error
+        if self.scope.reason is not None:
+            told = self.scope.exception()
+            if error is not None:
+                told.__cause__ = error
+                _log.error("The clean-up of %s (%s) raised.", self._name, reason, exc_info=error)
+        self._log_end(reason, error)
+        words = b""
+        if told is not None and self.spec.on_error is not None:
+            words = await self._on_error(self.spec.on_error, told)
+        parts = [words, b"" if told is None else self.spec.resets, self.spec.off]
+        described = self.spec.describe(told) if reason is EndReason.FAILED and told is not None else b"null"
+        self._host.outbox.put(
+            "end",
+            b'{"stream":%b,"reason":"%b","props":[%b],"error":%b}'
+            % (json.dumps(self.id).encode(), reason.encode(), b",".join(filter(None, parts)), described),
+        )
+        self._host.ended(self)
+        self._ended.set()
+
+    async def _on_error(self, handler: Callable[[BaseException], object], error: BaseException) -> bytes:
+        """Run the user's handler in a task of its own, and return what it said before the deadline."""
+        words: list[bytes] = []
+        done = trio.Event()
+        scope = trio.CancelScope(shield=True)
+
+        async def handle() -> None:
+            try:
+                with scope:
+                    result = await _call(handler, error, self._limits.threads)
+                    words.append(self.spec.encode(result) or b"")
+            except Exception as failure:
+                _log.error("on_error of %s raised.", self._name, exc_info=failure)
+            finally:
+                done.set()
+
+        now = trio.current_time()
+        overdue = self._deadline is None or self._deadline <= now
+        self._last_words = words
+        self._host.spawn(self.spec.context, handle)
+        with trio.move_on_after(self._limits.cleanup_timeout if overdue else self._deadline - now):
+            await done.wait()
+        if not done.is_set():
+            scope.cancel()
+            _log.error(
+                "on_error of %s did not return within cleanup_timeout (%g s); it is cut.",
+                self._name,
+                self._limits.cleanup_timeout,
+            )
+            with trio.move_on_after(LAST_GRACE):
+                await done.wait()
+        self._last_words = None
+        return b",".join(filter(None, words))
+
+    def _log_end(self, reason: EndReason, error: BaseException | None) -> None:
+        failed = reason is EndReason.FAILED
+        _log.log(
+            logging.ERROR if failed else logging.INFO,
+            "%s: %s after %.3f s, %d updates",
+            self.spec.callback,
+            reason,
+            trio.current_time() - self.started,
+            self.gauge.sent_updates + self.gauge.updates,
+            exc_info=error if failed else None,
+        )
+
+
+async def _call(
+    handler: Callable[[BaseException], object], error: BaseException, limiter: trio.CapacityLimiter
+) -> object:
+    """Call a handler that may be async; a plain one runs in a thread, which is abandoned when it is cut."""
+    if iscoroutinefunction(handler):
+        return await handler(error)
+    result = await trio.to_thread.run_sync(handler, error, abandon_on_cancel=True, limiter=limiter)
+    return await result if isawaitable(result) else result
