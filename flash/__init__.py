@@ -3,14 +3,48 @@
 Exports everything that `dash` exports, so that `import flash` can stand where `import dash` stood, and its own:
 `Flash`, `event_callback`, `stream_props`, and what these raise and return.
 """
+# What Dash exports has types in part only.
+# pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
 
 import sys as _sys
 
 import dash as _dash_package
-from dash import *  # noqa: F403
-from dash import dcc, exceptions, html  # noqa: F401 - names that type checkers do not follow through __all__
+from dash import (
+    ALL as ALL,
+    ALLSMALLER as ALLSMALLER,
+    MATCH as MATCH,
+    CeleryManager as CeleryManager,
+    ClientsideFunction as ClientsideFunction,
+    DiskcacheManager as DiskcacheManager,
+    Input as Input,
+    NoUpdate as NoUpdate,
+    Output as Output,
+    Patch as Patch,
+    State as State,
+    callback as callback,
+    callback_context as callback_context,
+    clientside_callback as clientside_callback,
+    ctx as ctx,
+    dash_table as dash_table,
+    dcc as dcc,
+    development as development,
+    exceptions as exceptions,
+    get_app as get_app,
+    get_asset_url as get_asset_url,
+    get_relative_path as get_relative_path,
+    hooks as hooks,
+    html as html,
+    no_update as no_update,
+    page_container as page_container,
+    page_registry as page_registry,
+    register_page as register_page,
+    resources as resources,
+    set_props as set_props,
+    stringify_id as stringify_id,
+    strip_relative_path as strip_relative_path,
+)
 
 from .app import Flash
 from .cancel_scopes import EndReason, StreamCancelled
@@ -42,8 +76,7 @@ _js_dist = [
 ]
 _css_dist: list[dict[str, str]] = []
 
-__all__ = [  # noqa: PLE0604
-    *_dash_package.__all__,
+__all__ = [
     "BufferOverrun",
     "EndReason",
     "EventCallback",
@@ -60,3 +93,8 @@ __all__ = [  # noqa: PLE0604
     "event_callback",
     "stream_props",
 ]
+__all__ += _dash_package.__all__
+
+# What a newer Dash exports is exported too, if without types.
+for _name in _dash_package.__all__:
+    globals().setdefault(_name, getattr(_dash_package, _name))

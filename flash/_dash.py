@@ -1,56 +1,46 @@
 """The one place that touches names of Dash and Hypercorn that are not theirs to promise.
 
-Everything else imports them from here; `tests/test_private_names.py` fails with the name when an upgrade drops one.
+Everything else imports them from here, typed. `tests/test_private_names.py` fails with the name when an upgrade
+drops one.
 """
+# Dash is typed in part only, and most of this is private on purpose.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
 
 from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextvars import ContextVar
+from importlib import import_module
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dash
-
-
-@contextlib.contextmanager
-def _keeping_signal_handlers() -> Iterator[None]:
-    """Some versions of Dash's Quart backend install signal handlers when they are imported."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = {number: signal.getsignal(number) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            if signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-
-
-with _keeping_signal_handlers():
-    from dash.backends._quart import QuartDashServer
-
-from dash._callback_context import context_value
-from dash._grouping import flatten_grouping, map_grouping
-from dash._utils import AttributeDict, inputs_to_dict, stringify_id, to_json
-from dash._validate import validate_and_group_input_args
-from dash.backends._utils import format_traceback_html
-from dash.dependencies import DashDependency, Wildcard, handle_grouped_callback_args
-from dash.development.base_component import Component
-from hypercorn.trio import serve
+from dash import _callback_context, _grouping, _utils, _validate, dependencies
+from dash.backends import _utils as _backend_utils
+from dash.dependencies import DashDependency, Wildcard
+from dash.development.base_component import Component as _Component
+from hypercorn import trio as _hypercorn_trio
 
 __all__ = [
+    "APP_NAMES",
     "AttributeDict",
     "Component",
     "DashDependency",
     "QuartDashServer",
     "Wildcard",
+    "add_route",
+    "callback",
     "context_value",
     "extra_components",
     "flatten_grouping",
     "format_traceback_html",
     "handle_grouped_callback_args",
     "inputs_to_dict",
+    "is_no_update",
+    "is_set_up",
     "map_grouping",
     "prepare_callback",
     "serve",
@@ -62,22 +52,91 @@ __all__ = [
     "validate_and_group_input_args",
 ]
 
-PRIVATE_METHODS = (
+APP_NAMES = (
+    "_add_url",
     "_dev_tools",
     "_execute_callback",
     "_extra_components",
+    "_got_first_request",
     "_initialize_context",
     "_inputs_to_vals",
-    "_layout_value",
     "_prepare_callback",
     "_setup_server",
 )
-"""What Flash uses of a Dash app."""
+"""What Flash uses of a Dash app that Dash does not document."""
+
+
+@contextlib.contextmanager
+def _keeping_signal_handlers() -> Generator[None]:
+    """Some versions of Dash's Quart backend install signal handlers when they are imported."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+with _keeping_signal_handlers():
+    _quart_backend: Any = import_module("dash.backends._quart")
+
+if TYPE_CHECKING:
+
+    class Component(_Component):
+        """Dash's base class of components, with a constructor that has types."""
+
+        def __init__(self, **props: Any) -> None: ...
+
+    class QuartDashServer:
+        """Dash's own backend on Quart."""
+
+        server: Any
+        server_type: str
+
+        def __init__(self, server: Any) -> None: ...
+        def register_callback_api_routes(self, callback_api_paths: dict[str, Any]) -> None: ...
+else:
+    Component = _Component
+    QuartDashServer = _quart_backend.QuartDashServer
+
+AttributeDict: Any = _utils.AttributeDict
+callback: Callable[..., Any] = dash.callback
+context_value = cast("ContextVar[Any]", _callback_context.context_value)
+flatten_grouping: Callable[[Any], list[Any]] = _grouping.flatten_grouping
+format_traceback_html: Callable[[BaseException, str, str, str], str] = _backend_utils.format_traceback_html
+handle_grouped_callback_args: Callable[[list[Any], dict[str, Any]], tuple[Any, list[Any], list[Any], Any, Any]] = (
+    dependencies.handle_grouped_callback_args
+)
+inputs_to_dict: Callable[[Sequence[Any]], Any] = _utils.inputs_to_dict
+is_no_update: Callable[[object], bool] = dash.NoUpdate.is_no_update
+map_grouping: Callable[[Callable[[int], Any], Any], Any] = _grouping.map_grouping
+serve: Callable[..., Awaitable[None]] = _hypercorn_trio.serve
+stringify_id: Callable[[Any], str] = _utils.stringify_id
+to_json = cast("Callable[[Any], str]", _utils.to_json)
+validate_and_group_input_args = cast(
+    "Callable[[Sequence[Any], Any], tuple[list[Any], dict[str, Any]]]", _validate.validate_and_group_input_args
+)
+
+
+def add_route(app: dash.Dash, name: str, view: Callable[..., Any]) -> None:
+    """Serve `GET {prefix}{name}` with `view`."""
+    app._add_url(name, view, methods=["GET"])  # type: ignore[arg-type]
 
 
 def extra_components(app: dash.Dash) -> list[Any]:
     """The components that are appended to every layout of the app."""
     return app._extra_components
+
+
+def is_set_up(app: dash.Dash) -> bool:
+    """Whether `setup_server` has been called."""
+    return bool(app._got_first_request["setup_server"])
+
+
+def setup_server(app: dash.Dash) -> None:
+    """Make the app ready for requests: assets, layout, callbacks."""
+    app._setup_server()
 
 
 def shows_dev_tools(app: dash.Dash) -> bool:
@@ -88,11 +147,6 @@ def shows_dev_tools(app: dash.Dash) -> bool:
 def silences_routes(app: dash.Dash) -> bool:
     """Whether the server's log of routes is to be silent."""
     return bool(app._dev_tools.get("silence_routes_logging"))
-
-
-def setup_server(app: dash.Dash) -> None:
-    """Make the app ready for requests: assets, layout, callbacks."""
-    app._setup_server()
 
 
 def prepare_callback(app: dash.Dash, body: Any) -> tuple[Any, Callable[[], Any], bool]:

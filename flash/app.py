@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import dash
 import quart_trio
@@ -61,7 +61,7 @@ class Flash(dash.Dash):
         start_timeout: float = 5.0,
         **options: Any,
     ) -> None:
-        counts = {
+        counts: dict[str, Any] = {
             "stream_buffer_bytes": stream_buffer_bytes,
             "stream_buffer_updates": stream_buffer_updates,
             "streams_per_page": streams_per_page,
@@ -70,7 +70,7 @@ class Flash(dash.Dash):
         for option, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InvalidOption(f"{option}= of Flash(...) is to be a positive integer, got {value!r}.")
-        seconds = {
+        seconds: dict[str, Any] = {
             "cleanup_timeout": cleanup_timeout,
             "ping_interval": ping_interval,
             "start_timeout": start_timeout,
@@ -94,24 +94,27 @@ class Flash(dash.Dash):
         self.stream_host = Host(Channels(limits, streams_per_page), start_timeout, self._describe_failure)
         self._ping_interval = ping_interval
         self._event_callbacks = EventCallbacks()
-        own = isinstance(server, quart_trio.QuartTrio)
-        super().__init__(
-            name if name is not None or not own else server.name,
-            False if own else server,
+        own = server if isinstance(server, quart_trio.QuartTrio) else None
+        initialize = cast("Any", super()).__init__
+        initialize(
+            own.name if own is not None and name is None else name,
+            bool(server) and own is None,
             FlashBackend,
             *arguments,
             **options,
         )
-        if own:
-            self.init_app(server)
+        if own is not None:
+            self.init_app(own)
 
     def init_app(self, app: Any = None, **kwargs: Any) -> None:
         """Add the app's routes to a `quart_trio.QuartTrio`, for an app that was made with `server=False`."""
         if app is not None and not isinstance(app, quart_trio.QuartTrio):
             raise WrongServer(f"Flash needs a server that runs on Trio, got {app!r}. Give it a quart_trio.QuartTrio.")
-        super().init_app(app, **kwargs)
+        initialize = cast("Any", super()).init_app
+        initialize(app, **kwargs)
         routes = Routes(self.stream_host.channels, lambda: self.server.nursery, self._ping_interval)
-        routes.register(self.server, self.config.routes_pathname_prefix)
+        prefix: str = cast("Any", self.config).routes_pathname_prefix
+        routes.register(self.server, prefix)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The app is an ASGI app itself: `hypercorn -k trio module:app`."""
@@ -130,8 +133,9 @@ class Flash(dash.Dash):
         **keywords: Any,
     ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
         """`flash.event_callback`, on this app instead of on the global registry."""
+        callback: Any = cast("Any", self).callback
         return declare(
-            self.callback,
+            callback,
             self._event_callbacks,
             dependencies,
             keywords,
@@ -151,10 +155,11 @@ class Flash(dash.Dash):
         """The layout names the page, and so is not for any cache."""
         response = super().serve_layout()
         response.headers["Cache-Control"] = "no-store"
-        return self.backend.mark(response)
+        backend: Any = cast("Any", self).backend
+        return backend.mark(response)
 
     def _setup_server(self) -> None:
-        if not self._got_first_request["setup_server"]:
+        if not _dash.is_set_up(self):
             streams = [*GLOBAL_EVENT_CALLBACKS.take(), *self._event_callbacks.take()]
             if streams:
                 _dash.extra_components(self).extend([Page(), *streams])

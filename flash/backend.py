@@ -13,7 +13,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import quart_trio
 import sniffio
@@ -71,7 +71,8 @@ class FlashBackend(_dash.QuartDashServer):
     @staticmethod
     def create_app(name: str = "__main__", config: dict[str, Any] | None = None) -> FlashServer:
         app = FlashServer(name)
-        app.config.update(config or {})
+        for key, value in (config or {}).items():
+            app.config[key] = value
         return app
 
     def setup_backend(self, dash_app: Any) -> None:
@@ -97,18 +98,19 @@ class FlashBackend(_dash.QuartDashServer):
             page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
             return self.mark(Response(page, content_type="text/html"))
 
-        dash_app._add_url("", index, methods=["GET"])
+        _dash.add_route(dash_app, "", index)
 
     def setup_catchall(self, dash_app: Any) -> None:
         async def catchall(path: str, *args: Any, **kwargs: Any) -> Response:
             page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
             return self.mark(Response(page, content_type="text/html"))
 
-        dash_app._add_url("<path:path>", catchall, methods=["GET"])
+        _dash.add_route(dash_app, "<path:path>", catchall)
 
     def mark(self, response: Response) -> Response:
         """Let the browser be told apart from others by the requests of its pages."""
-        return mark_browser(request, response, self.dash_app.config.requests_pathname_prefix)
+        path: str = cast("Any", self.dash_app).config.requests_pathname_prefix
+        return mark_browser(request, response, path)
 
     def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
         async def dispatch() -> Response:

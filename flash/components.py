@@ -33,6 +33,8 @@ class Stream(Component):
     available_properties = _prop_names
     available_wildcard_properties: list[str] = []  # noqa: RUF012
 
+    id: str
+
     def __init__(self, id: str) -> None:
         super().__init__(id=id, status="idle", error=None, statuses={})
 

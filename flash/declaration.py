@@ -97,7 +97,7 @@ def _check_dependencies(
     for dependency in flatten_grouping(list(dependencies)):
         if isinstance(dependency, dash.Output):
             raise InvalidEventCallback(
-                f"{name!r} was given {dependency!r}: an event callback has no Outputs, its updates name their components."
+                f"{name!r} was given {dependency!r}: an event callback has no Outputs, its updates say where they go."
             )
         if not isinstance(dependency, dash.Input | dash.State):
             raise InvalidEventCallback(f"{name!r} was given {dependency!r} where an Input or State was expected.")
@@ -130,7 +130,9 @@ def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:
             predicate = cast("Predicate", desired) if callable(desired) else _equals(name, desired)
         if not isinstance(dependency, dash.Input):
             raise InvalidEventCallback(f"cancel of {name!r} expected an Input, got {dependency!r}. {usage}")
-        states.append(dash.State(dependency.component_id, dependency.component_property, allow_optional=True))
+        states.append(
+            dash.State(cast("Any", dependency).component_id, dependency.component_property, allow_optional=True)
+        )
         counts = dependency.component_property.startswith("n_")
         conditions.append(Condition(str(dependency), predicate, counts))
     return states, conditions
@@ -162,7 +164,7 @@ def _check_running(name: str, running: Any) -> tuple[tuple[Pair, ...], tuple[Pai
         if len(triple) != 3 or not isinstance(triple[0], dash.Output):
             raise InvalidEventCallback(f"running of {name!r} expected (Output, on, off), got {entry!r}. {usage}")
         output = triple[0]
-        component_id = cast("str | dict[str, Any]", output.component_id)
+        component_id = cast("str | dict[str, Any]", cast("Any", output).component_id)
         on.append((component_id, {output.component_property: triple[1]}))
         off.append((component_id, {output.component_property: triple[2]}))
     return tuple(on), tuple(off)

@@ -29,8 +29,10 @@ import trio
 
 from ._dash import (
     AttributeDict,
+    callback,
     context_value,
     inputs_to_dict,
+    is_no_update,
     map_grouping,
     stringify_id,
     to_json,
@@ -42,8 +44,7 @@ from .errors import FlashError, InvalidEventCallback, InvalidUpdate, RequestRefu
 from .nursery import Channels
 from .props import Update, encode_pairs, resolve_id, resolve_match
 from .sse import browser_of, is_token
-from .stream import Stream as RunningStream
-from .stream import StreamSpec
+from .stream import Stream as RunningStream, StreamSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -136,7 +137,7 @@ def event_callback(
         InvalidEventCallback: one of these is malformed, or what is decorated is not a generator function.
     """
     return declare(
-        dash.callback,
+        callback,
         GLOBAL_EVENT_CALLBACKS,
         dependencies,
         keywords,
@@ -195,7 +196,7 @@ def declare(
             prevent_initial_call=prevent_initial_call,
         )(_starter(function, parts, stream.id, len(hashed)))
         declared.add(stream)
-        return EventCallback(function, stream)
+        return EventCallback[P, R](cast("Callable[P, R]", function), stream)
 
     return decorate
 
@@ -241,7 +242,7 @@ def _starter(function: Callable[..., Any], parts: Declaration, stream_id: str, h
         if value is None:
             return None
         if not isinstance(value, Update):
-            if dash.NoUpdate.is_no_update(value):
+            if is_no_update(value):
                 return b""
             raise InvalidUpdate(
                 f"The event callback {parts.name!r} yielded a {type(value).__name__} ({value!r}): "
@@ -260,7 +261,7 @@ def _starter(function: Callable[..., Any], parts: Declaration, stream_id: str, h
         page, browser = values[-1], browser_of(quart.request)
         if not is_token(page):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request does not name its page.")
-        request = cast("Any", context_value.get())
+        request = context_value.get()
         watched = request.states_list[len(parts.states) : -1]
         for condition, entry, value in zip(parts.conditions, watched, values[first_cancel:-1], strict=True):
             if condition.checked_at_start and not _is_missing(entry) and not condition.is_met(value):
@@ -269,7 +270,7 @@ def _starter(function: Callable[..., Any], parts: Declaration, stream_id: str, h
         match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
         live = _LiveProps()
         context = contextvars.copy_context()
-        context.run(context_value.set, cast("Any", _stream_context(request, parts, hashed, live)))
+        context.run(context_value.set, _stream_context(request, parts, hashed, live))
         arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
         args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
         resets = encode_pairs(resolve_match(parts.resets, matched))

@@ -269,9 +269,9 @@ class Channels:
             raise RequestRefused(403, "This page was opened by another browser.")
         return channel
 
-    async def wait_for(self, page: str, browser: str, timeout: float) -> Channel | None:
-        """The page's channel; None if it does not open within `timeout` seconds."""
-        deadline = trio.current_time() + timeout
+    async def wait_for(self, page: str, browser: str, patience: float) -> Channel | None:
+        """The page's channel; None if it does not open within `patience` seconds."""
+        deadline = trio.current_time() + patience
         while True:
             channel = self.find(page, browser)
             if channel is not None and not channel.closing:

@@ -11,7 +11,7 @@ from typing import Any, cast, overload
 
 import dash
 
-from ._dash import Component, Wildcard, to_json
+from ._dash import Component, Wildcard, is_no_update, to_json
 from .errors import InvalidUpdate
 
 ComponentId = str | Mapping[str, Any] | Component
@@ -94,7 +94,7 @@ def encode_pairs(pairs: Iterable[Pair]) -> bytes:
     """
     sent: list[tuple[Any, dict[str, Any]]] = []
     for component_id, props in pairs:
-        kept = {name: value for name, value in props.items() if not dash.NoUpdate.is_no_update(value)}
+        kept = {name: value for name, value in props.items() if not is_no_update(value)}
         if kept:
             sent.append((_wire_id(component_id), kept))
     if not sent:

@@ -266,10 +266,11 @@ class Stream:
     async def _close(self) -> None:
         """Close the generator, so that nothing of it is left to the garbage collector."""
         if self._steps is None:
-            return None
+            return
         for _ in range(CLOSE_ATTEMPTS):
             try:
-                return await self._steps.close()
+                await self._steps.close()
+                return
             except RuntimeError as error:
                 if "ignored GeneratorExit" not in str(error):
                     raise
@@ -352,11 +353,11 @@ class Stream:
             finally:
                 done.set()
 
-        now = trio.current_time()
-        overdue = self._deadline is None or self._deadline <= now
+        # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
+        left = (self._deadline or 0.0) - trio.current_time()
         self._last_words = words
         self._host.spawn(self.spec.context, handle)
-        with trio.move_on_after(self._limits.cleanup_timeout if overdue else self._deadline - now):
+        with trio.move_on_after(left if left > 0 else self._limits.cleanup_timeout):
             await done.wait()
         if not done.is_set():
             scope.cancel()
