@@ -2,13 +2,14 @@
 
 Both kinds look the same to the stream that drives them: `next` to go on, `throw` to raise something at the
 `yield` where the generator stands, `close` to unwind it. The first two return what the generator yields next,
-and raise StopAsyncIteration when it is over.
+and raise StopAsyncIteration when it is over; `close` says whether the generator went, or yielded again.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable, Generator
+from types import AsyncGeneratorType
 from typing import Any, Protocol, TypeVar, cast
 
 import trio
@@ -21,13 +22,13 @@ class Steps(Protocol):
 
     async def next(self) -> object: ...
     async def throw(self, error: BaseException) -> object: ...
-    async def close(self) -> None: ...
+    async def close(self) -> bool: ...
 
 
 class AsyncSteps:
     """The steps of an async generator: they run in the task that drives it."""
 
-    def __init__(self, generator: AsyncGenerator[object, None]) -> None:
+    def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self._generator = generator
 
     async def next(self) -> object:
@@ -36,8 +37,15 @@ class AsyncSteps:
     async def throw(self, error: BaseException) -> object:
         return await self._generator.athrow(error)
 
-    async def close(self) -> None:
-        await self._generator.aclose()
+    async def close(self) -> bool:
+        if self._generator.ag_frame is None:
+            return True
+        # Not aclose(): once that has failed, Python takes the generator for closed and will not try again.
+        try:
+            await self._generator.athrow(GeneratorExit())
+        except (GeneratorExit, StopAsyncIteration):
+            return True
+        return False
 
 
 class ThreadSteps:
@@ -53,13 +61,21 @@ class ThreadSteps:
     async def throw(self, error: BaseException) -> object:
         if isinstance(error, trio.Cancelled):
             # What a plain generator knows of cancellation is GeneratorExit.
-            await self.close()
-            raise error
+            if await self.close():
+                raise error
+            return None
         return await self._step(lambda: self._generator.throw(error))
 
-    async def close(self) -> None:
+    async def close(self) -> bool:
+        def run() -> bool:
+            try:
+                self._generator.throw(GeneratorExit())
+            except (GeneratorExit, StopIteration):
+                return True
+            return False
+
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._generator.close, limiter=self._limiter)
+            return await trio.to_thread.run_sync(run, limiter=self._limiter)
 
     async def _step(self, step: Callable[[], _T]) -> _T:
         # StopIteration cannot leave a coroutine: it is told apart in the thread.
@@ -82,7 +98,7 @@ def steps_of(generator: object, limiter: trio.CapacityLimiter) -> Steps:
         TypeError: it is not a generator.
     """
     if inspect.isasyncgen(generator):
-        return AsyncSteps(cast("AsyncGenerator[object, None]", generator))
+        return AsyncSteps(cast("AsyncGeneratorType[object, None]", generator))
     if inspect.isgenerator(generator):
         return ThreadSteps(cast("Generator[object, Any, Any]", generator), limiter)
     raise TypeError(f"expected a generator, got {type(generator).__name__}")

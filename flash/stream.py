@@ -268,12 +268,8 @@ class Stream:
         if self._steps is None:
             return
         for _ in range(CLOSE_ATTEMPTS):
-            try:
-                await self._steps.close()
+            if await self._steps.close():
                 return
-            except RuntimeError as error:
-                if "ignored GeneratorExit" not in str(error):
-                    raise
         _log.error("%s yields whatever is raised in it and cannot be closed; it is given up.", self._name)
 
     def _on_cancel(self) -> None:

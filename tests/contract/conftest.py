@@ -1,0 +1,50 @@
+"""Fixtures: pages without HTTP or Dash."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from flash.buffer import Bounds
+from flash.nursery import Channels
+from flash.stream import Limits
+
+from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that say `clock = on_mock_clock` run their tests that way."""
+    for item in items:
+        run = getattr(getattr(item, "module", None), "clock", None)
+        if run is on_mock_clock:
+            item.add_marker(pytest.mark.trio(run=run), append=False)
+
+
+@pytest.fixture
+async def open_desk(nursery: trio.Nursery) -> AsyncIterator[OpenDesk]:
+    """Opens a page on channels of its own; closes them all at the end and checks that nothing is left."""
+    opened: list[Desk] = []
+
+    async def open_one(
+        updates: int = 3, size: int = 1_000, streams: int = 10, cleanup_timeout: float = CLEANUP_TIMEOUT
+    ) -> Desk:
+        limits = Limits(Bounds(bytes=size, updates=updates), cleanup_timeout, trio.CapacityLimiter(2))
+        channels = Channels(limits, streams)
+        desk = Desk(channels, await channels.connect(nursery, PAGE, BROWSER))
+        opened.append(desk)
+        return desk
+
+    yield open_one
+    with trio.CancelScope(shield=True):
+        for desk in opened:
+            await desk.channels.shut_down()
+            assert desk.channels.streams() == []
+            assert len(desk.channels) == 0
+
+
+@pytest.fixture
+async def desk(open_desk: OpenDesk) -> Desk:
+    """A page whose streams buffer three updates."""
+    return await open_desk()

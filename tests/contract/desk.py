@@ -1,0 +1,92 @@
+"""A channel without HTTP or Dash: streams of plain Python generators, read from the outbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+import trio.testing
+
+from flash.cancel_scopes import Condition
+from flash.errors import InvalidUpdate
+from flash.nursery import Channels, Connection
+from flash.stream import Stream, StreamSpec
+
+PAGE, BROWSER = "page", "browser"
+CLEANUP_TIMEOUT = 5.0
+
+
+def encode(value: object) -> bytes | None:
+    """Updates are integers and strings here; anything else is refused, as a real encoder would."""
+    if value is None:
+        return None
+    if not isinstance(value, int | str):
+        raise InvalidUpdate(f"the event callback 'test' yielded {value!r}")
+    return json.dumps(value).encode()
+
+
+@dataclass
+class Desk:
+    """One page: starts streams on its channel, and reads what the page is sent."""
+
+    channels: Channels
+    connection: Connection
+    seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def start(self, generator: Callable[[], object], key: str = "key", **options: Any) -> Stream:
+        options.setdefault("resets", b'"reset"')
+        options.setdefault("off", b'"off"')
+        spec = StreamSpec(callback="test", key=key, generator=generator, encode=encode, **options)
+        return self.connection.channel.start(spec)
+
+    def read(self) -> list[tuple[str, dict[str, Any]]]:
+        """Take what waits for the page, as (event, data); also kept in `seen`."""
+        events = self.connection.channel.outbox.take(10**9)
+        news = [(event.name, json.loads(event.data)) for event in events]
+        self.seen.extend(news)
+        return news
+
+    async def settle(self) -> list[tuple[str, dict[str, Any]]]:
+        """Let every task run until all are blocked, then read."""
+        await trio.testing.wait_all_tasks_blocked()
+        return self.read()
+
+    async def read_to_end(self) -> None:
+        """Read until an `end` has come."""
+        with trio.fail_after(30):
+            while not any(name == "end" for name, _ in self.seen):
+                await self.connection.channel.outbox.wait()
+                self.read()
+
+    def log(self, stream: Stream) -> list[Any]:
+        """What the page has seen of one stream: "open", its updates, and its end as (reason, props)."""
+        log: list[Any] = []
+        for name, data in self.seen:
+            if data["stream"] == stream.id:
+                if name == "open":
+                    log.append("open")
+                elif name == "props":
+                    log.extend(data["props"])
+                else:
+                    log.append((data["reason"], data["props"]))
+        return log
+
+
+OpenDesk = Callable[..., Any]
+
+
+def on_mock_clock(function: Callable[..., Any], **options: Any) -> Any:
+    """Run a test on a clock that jumps to the next deadline whenever every task is blocked."""
+    options["clock"] = trio.testing.MockClock(autojump_threshold=0)
+    return trio.run(function, **options)
+
+
+def is_met(label: str, desired: object) -> Condition:
+    return Condition(label, lambda value: value == desired, counts=False)
+
+
+def reasons(events: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    return [data["reason"] for name, data in events if name == "end"]

@@ -1,0 +1,271 @@
+"""Random interleavings of everything that can happen to the streams of a page.
+
+Each example is a list of moves over a few keys. The generators do what they are told; whatever the order, the
+contract must hold: one `open`, the updates in order, one `end`, nothing after it, one `on_error`, one `finally`,
+and nothing left of tasks, scopes and generators.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from types import AsyncGeneratorType
+from typing import Any
+
+import trio
+import trio.testing
+from hypothesis import given, settings, strategies as st
+
+from flash import EndReason, RequestRefused, StreamCancelled
+from flash.buffer import Bounds
+from flash.cancel_scopes import Condition
+from flash.nursery import Channels, Connection
+from flash.stream import Limits, Stream, StreamSpec
+
+from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
+
+KEYS = ("a", "b", "c")
+ORDERS = ("yield", "burst", "push", "wait", "patient", "return", "fail", "clumsy", "swallow")
+UPDATES = 3
+TIMEOUT = 7.0
+
+Move = tuple[Any, ...]
+
+moves = st.lists(
+    st.one_of(
+        st.tuples(st.just("start"), st.sampled_from(KEYS), st.booleans(), st.booleans()),
+        st.tuples(
+            st.just("tell"), st.sampled_from(KEYS), st.sampled_from(["yield", "burst", "push", "wait", "patient"])
+        ),
+        st.tuples(st.just("tell"), st.sampled_from(KEYS), st.sampled_from(["return", "fail", "clumsy", "swallow"])),
+        st.tuples(st.just("cancel"), st.sampled_from(KEYS)),
+        st.tuples(st.just("keep"), st.sampled_from(KEYS)),
+        st.tuples(st.just("read"), st.integers(1, 200)),
+        st.tuples(st.just("sleep"), st.sampled_from([0.5, 2.0, CLEANUP_TIMEOUT + 1])),
+        st.tuples(st.just("reconnect")),
+    ),
+    max_size=40,
+)
+
+
+@dataclass
+class Run:
+    """One start, and all that became of it."""
+
+    spec: StreamSpec | None = None
+    stream: Stream | None = None
+    orders: list[str] = field(default_factory=list)
+    told: trio.Event = field(default_factory=trio.Event)
+    yielded: list[int] = field(default_factory=list)
+    generator: AsyncGenerator[int, None] | None = None
+    began: int = 0
+    finallies: int = 0
+    errors: list[BaseException] = field(default_factory=list)
+
+    def tell(self, order: str) -> None:
+        self.orders.append(order)
+        self.told.set()
+
+    async def obey(self) -> AsyncGenerator[Any, None]:
+        self.began += 1
+        count = 0
+
+        def update() -> int:
+            nonlocal count
+            count += 1
+            self.yielded.append(count)
+            return count
+
+        try:
+            while True:
+                while not self.orders:
+                    self.told = trio.Event()
+                    await self.told.wait()
+                order = self.orders.pop(0)
+                if order == "yield":
+                    yield update()
+                elif order == "burst":
+                    for _ in range(UPDATES + 2):
+                        yield update()
+                elif order == "push":
+                    assert self.stream is not None
+                    self.stream.push(update())
+                elif order == "wait":
+                    await trio.sleep(1)
+                elif order == "patient":
+                    with trio.move_on_after(1) as scope:
+                        yield update()
+                    if scope.cancelled_caught:
+                        self.yielded.pop()
+                elif order == "return":
+                    return
+                elif order == "fail":
+                    raise ValueError("told to fail")
+                elif order == "clumsy":
+                    yield object()
+                else:
+                    try:
+                        yield update()
+                        await trio.sleep(1)
+                    except trio.Cancelled:
+                        yield update()
+        finally:
+            self.finallies += 1
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.25)
+
+    def make(self) -> AsyncGenerator[Any, None]:
+        self.generator = self.obey()
+        return self.generator
+
+    async def on_error(self, error: BaseException) -> str:
+        self.errors.append(error)
+        await trio.sleep(0.25)
+        return "said"
+
+
+@dataclass
+class Play:
+    """Makes the moves of one example."""
+
+    channels: Channels
+    connection: Connection
+    nursery: trio.Nursery
+    runs: list[Run] = field(default_factory=list)
+    seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    async def make(self, move: Move) -> None:
+        kind = move[0]
+        if kind == "start":
+            self.start(*move[1:])
+        elif kind == "tell":
+            for run in self.of(move[1]):
+                run.tell(move[2])
+        elif kind == "cancel":
+            self.change(move[1], "elsewhere")
+        elif kind == "keep":
+            self.change(move[1], "here")
+        elif kind == "read":
+            self.read(move[1])
+        elif kind == "sleep":
+            await trio.sleep(move[1])
+        else:
+            older = self.connection
+            self.connection = await self.channels.connect(self.nursery, PAGE, BROWSER)
+            older.detach()
+        await trio.testing.wait_all_tasks_blocked()
+
+    def start(self, key: str, with_timeout: bool, with_on_error: bool) -> None:
+        run = Run()
+        run.spec = StreamSpec(
+            callback="test",
+            key=key,
+            generator=run.make,
+            encode=encode,
+            resets=b'"reset"',
+            off=b'"off"',
+            conditions=[Condition("tab.value", lambda value: value == "here", counts=False)],
+            on_error=run.on_error if with_on_error else None,
+            timeout=TIMEOUT if with_timeout else None,
+        )
+        try:
+            run.stream = self.connection.channel.start(run.spec)
+        except RequestRefused:
+            return
+        self.runs.append(run)
+
+    def change(self, key: str, value: str) -> None:
+        """What a cancel request does: it names a stream that has opened."""
+        for run in self.of(key):
+            assert run.stream is not None
+            scope = self.connection.channel.scopes.get(run.stream.id)
+            if scope is not None:
+                scope.change(0, value)
+
+    def of(self, key: str) -> list[Run]:
+        return [run for run in self.runs if run.spec is not None and run.spec.key == key][-1:]
+
+    def read(self, at_most: int) -> None:
+        for event in self.connection.channel.outbox.take(at_most):
+            self.seen.append((event.name, json.loads(event.data)))
+
+
+def check(play: Play, last: EndReason) -> None:
+    """The contract, of every stream of the example."""
+    for run in play.runs:
+        assert run.stream is not None
+        mine = [(name, data) for name, data in play.seen if data["stream"] == run.stream.id]
+        names = [name for name, _ in mine]
+        if last is EndReason.DISCONNECTED and "end" not in names:
+            assert names in ([], ["open", *["props"] * (len(names) - 1)])
+        elif not names:
+            # Its place was taken before its turn came, or the page went first.
+            assert run.began == run.finallies == 0
+            assert run.errors == []
+            continue
+        else:
+            assert names[0] == "open"
+            assert names[-1] == "end"
+            assert names.count("open") == names.count("end") == 1
+        updates = [update for name, data in mine if name == "props" for update in data["props"]]
+        assert updates == sorted(set(updates))
+        assert set(updates) <= set(run.yielded)
+        assert run.finallies == run.began <= 1
+        if names and names[-1] == "end":
+            check_end(run, mine[-1][1], updates)
+        if isinstance(run.generator, AsyncGeneratorType):
+            assert run.generator.ag_frame is None
+
+
+def check_end(run: Run, end: dict[str, Any], updates: list[int]) -> None:
+    assert run.spec is not None
+    assert run.stream is not None
+    reason = EndReason(end["reason"])
+    assert run.stream.scope.reason in (reason, None)
+    if reason is EndReason.COMPLETED:
+        assert end["props"] == ["off"]
+        assert run.errors == []
+    elif run.spec.on_error is None:
+        assert end["props"] == ["reset", "off"]
+    else:
+        assert end["props"] == ["said", "reset", "off"]
+        assert len(run.errors) == 1
+        if reason is EndReason.FAILED:
+            assert not isinstance(run.errors[0], StreamCancelled)
+        else:
+            assert isinstance(run.errors[0], StreamCancelled)
+            assert run.errors[0].reason is reason
+    if reason is EndReason.COMPLETED:
+        # What was yielded has arrived, whole.
+        assert updates == run.yielded
+
+
+async def perform(example: list[Move], last: EndReason) -> None:
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    async with trio.open_nursery() as nursery:
+        limits = Limits(Bounds(updates=UPDATES), CLEANUP_TIMEOUT, trio.CapacityLimiter(1))
+        channels = Channels(limits, len(KEYS))
+        play = Play(channels, await channels.connect(nursery, PAGE, BROWSER), nursery)
+        for move in example:
+            await play.make(move)
+        if last is EndReason.DISCONNECTED:
+            play.connection.detach()
+            await play.connection.channel.finished.wait()
+        else:
+            async with trio.open_nursery() as reader:
+                reader.start_soon(channels.shut_down)
+                await trio.testing.wait_all_tasks_blocked()
+            play.read(10**9)
+        assert len(channels) == len(play.connection.channel.scopes) == 0
+    await trio.testing.wait_all_tasks_blocked()
+    assert trio.lowlevel.current_statistics().tasks_living == tasks
+    check(play, last)
+
+
+@given(moves, st.sampled_from([EndReason.DISCONNECTED, EndReason.SHUTDOWN]))
+@settings(max_examples=400, deadline=None)
+def test_whatever_happens_in_whatever_order_every_stream_keeps_its_contract(
+    example: list[Move], last: EndReason
+) -> None:
+    trio.run(perform, example, last, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -1,0 +1,64 @@
+"""The undocumented names of Dash and Hypercorn that Flash uses: an upgrade that drops one fails here, by name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import dash
+import pytest
+from hypercorn.config import Config
+
+import flash
+from flash import Flash, _dash
+
+PACKAGE = Path(flash.__file__).parent
+
+
+@pytest.mark.parametrize("name", _dash.APP_NAMES)
+def test_dash_apps_still_have(name: str) -> None:
+    assert hasattr(dash.Dash(__name__), name)
+
+
+@pytest.mark.parametrize("name", sorted(set(_dash.__all__) - {"APP_NAMES"}))
+def test_the_boundary_still_finds(name: str) -> None:
+    assert getattr(_dash, name) is not None
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["create_app", "setup_index", "setup_catchall", "serve_callback", "register_callback_api_routes", "run"],
+)
+def test_dashs_quart_backend_still_has_what_flash_replaces(method: str) -> None:
+    base = inspect.getattr_static(_dash.QuartDashServer, method)
+    assert base is not None
+
+
+def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
+    assert Config().graceful_timeout > 0
+
+
+def test_only_one_module_touches_names_of_dash_that_are_private() -> None:
+    offenders: list[str] = []
+    for path in PACKAGE.glob("*.py"):
+        if path.name == "_dash.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dash."):
+                offenders.append(f"{path.name}: from {node.module}")
+    assert offenders == []
+
+
+def test_importing_flash_leaves_the_signal_handlers_alone() -> None:
+    import signal
+    import subprocess
+    import sys
+
+    code = "import signal, flash; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    assert signal.getsignal(signal.SIGINT) is not None
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_flash_is_a_dash_app() -> None:
+    assert isinstance(Flash(__name__), dash.Dash)
