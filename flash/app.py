@@ -86,6 +86,8 @@ class Flash(dash.Dash):
                 f"Flash needs a server that runs on Trio, got server={server!r}. Give it a quart_trio.QuartTrio, or "
                 "leave server= out."
             )
+        if options.get("websocket_callbacks"):
+            raise InvalidOption("Flash does not serve Dash's websocket callbacks: leave websocket_callbacks= out.")
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
             cleanup_timeout=cleanup_timeout,

@@ -1,0 +1,39 @@
+"""Every Python example of the README and of docs/ runs, and makes an app that can be served."""
+
+from __future__ import annotations
+
+import re
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flash import Flash
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if BLOCK.search(path.read_text())], ids=lambda path: path.name)
+async def test_the_examples_of(path: Path) -> None:
+    """The blocks of a page build on each other, as a reader would type them."""
+    module = types.ModuleType("example")
+    for block in BLOCK.findall(path.read_text()):
+        exec(compile(block, path.name, "exec"), module.__dict__)
+    app: Any = module.__dict__["app"]
+    assert isinstance(app, Flash)
+    if app.layout is None:
+        app.layout = []
+    async with app.server.test_app() as served:
+        client = served.test_client()
+        for route in ("/", "/_dash-layout", "/_dash-dependencies"):
+            response = await client.get(route)
+            assert response.status_code == 200, route
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_links_of(path: Path) -> None:
+    for link in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text()):
+        assert (path.parent / link).exists(), link
