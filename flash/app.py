@@ -16,7 +16,7 @@ from .buffer import Bounds
 from .components import Page
 from .errors import InvalidOption, WrongServer
 from .event_callback import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks, Host, declare
-from .nursery import Channels, StreamInfo
+from .nursery import Channels, PageLimits, StreamInfo
 from .sse import Routes
 from .stream import Limits
 
@@ -39,6 +39,9 @@ class Flash(dash.Dash):
         stream_threads: steps of plain generators, and plain `on_error`s, that run at a time.
         cleanup_timeout: seconds that a stream has to unwind and to run `on_error`.
         ping_interval: seconds of silence after which a connection is sent a `ping`.
+        reconnect_grace: seconds for which the streams of a page that lost its connection go on; 0 ends them at once.
+        stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end.
+        window: bytes that may be sent to a page and not be acknowledged; kept to be sent again.
         start_timeout: seconds that the start of a stream waits for its page's connection.
         server: a `quart_trio.QuartTrio` of yours, or True for a new one, or False to call `init_app` later.
 
@@ -58,6 +61,9 @@ class Flash(dash.Dash):
         stream_threads: int = 40,
         cleanup_timeout: float = 5.0,
         ping_interval: float = 15.0,
+        reconnect_grace: float = 5.0,
+        stall_timeout: float = 60.0,
+        window: int = 1_000_000,
         start_timeout: float = 5.0,
         **options: Any,
     ) -> None:
@@ -66,6 +72,7 @@ class Flash(dash.Dash):
             "stream_buffer_updates": stream_buffer_updates,
             "streams_per_page": streams_per_page,
             "stream_threads": stream_threads,
+            "window": window,
         }
         for option, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -74,10 +81,18 @@ class Flash(dash.Dash):
             "cleanup_timeout": cleanup_timeout,
             "ping_interval": ping_interval,
             "start_timeout": start_timeout,
+            "stall_timeout": stall_timeout,
         }
+        if reconnect_grace != 0:
+            seconds["reconnect_grace"] = reconnect_grace
         for option, value in seconds.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise InvalidOption(f"{option}= of Flash(...) is to be a positive number of seconds, got {value!r}.")
+        if stall_timeout <= ping_interval:
+            raise InvalidOption(
+                f"stall_timeout= of Flash(...) is to be longer than ping_interval= ({ping_interval:g} s), at which pages "
+                f"acknowledge what they have; got {stall_timeout!r}."
+            )
         backend = options.pop("backend", None)
         if backend not in (None, FlashBackend):
             raise WrongServer(f"Flash has a backend of its own, got backend={backend!r}. Leave backend= out.")
@@ -93,7 +108,8 @@ class Flash(dash.Dash):
             cleanup_timeout=cleanup_timeout,
             threads=trio.CapacityLimiter(stream_threads),
         )
-        self.stream_host = Host(Channels(limits, streams_per_page), start_timeout, self._describe_failure)
+        page_limits = PageLimits(streams_per_page, window, reconnect_grace, stall_timeout)
+        self.stream_host = Host(Channels(limits, page_limits), start_timeout, self._describe_failure)
         self._ping_interval = ping_interval
         self._event_callbacks = EventCallbacks()
         own = server if isinstance(server, quart_trio.QuartTrio) else None
@@ -131,6 +147,7 @@ class Flash(dash.Dash):
         prevent_initial_call: bool = True,
         running: Any = None,
         timeout: float | None = None,
+        restart: bool = False,
         concat: object = None,
         **keywords: Any,
     ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -147,6 +164,7 @@ class Flash(dash.Dash):
             prevent_initial_call=prevent_initial_call,
             running=running,
             timeout=timeout,
+            restart=restart,
         )
 
     def streams(self) -> list[StreamInfo]:

@@ -1,9 +1,17 @@
-"""What a page has still to be sent, bounded.
+"""What a page has still to be sent, and what it has not confirmed, both bounded.
 
 An `Outbox` is the queue between a page's streams and its connection: one order for all streams of the page, so
-that the order of each is kept. Every update is charged to the `Gauge` of its stream until the connection takes
-it; a generator whose gauge is full waits at its `yield`, and so a page that does not read slows its own
-generators and nobody else's. `open` and `end` are charged to the page: they must always find room.
+that the order of each is kept.
+
+    put ── waiting ── take ── sent ── acknowledge
+              ▲                 │
+              └──── rewind ─────┘
+
+Every update that waits is charged to the `Gauge` of its stream; a generator whose gauge is full waits at its
+`yield`, and so a page that does not read slows its own generators and nobody else's. `open` and `end` are charged
+to the page: they must always find room. What has been sent is kept until the page acknowledges it, so that a
+connection that is cut can be taken up where the page stands; of that there may be a window's worth of bytes, and
+not more, whatever lies between the server and the page.
 
 No I/O and no tasks: one side puts, the other takes, and waits for an event when there is nothing to take.
 """
@@ -79,29 +87,36 @@ class Event(NamedTuple):
 
 
 class Outbox:
-    """The events that the page has not been sent, in order.
+    """The events of a page, in order.
 
     Attributes:
         closed: nothing is taken in any more.
         unread: bytes of `open` and `end` events that wait: they are not charged to a stream.
+        unacknowledged: bytes that were sent and not acknowledged; at most `window`, or one larger event.
+        acknowledged: the number of the last event that the page has confirmed; it has no earlier one to come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, window: int) -> None:
         self.closed = False
         self.unread = 0
-        self._events: deque[Event] = deque()
+        self.unacknowledged = 0
+        self.acknowledged = 0
+        self._window = window
+        self._waiting: deque[Event] = deque()
+        self._again: deque[Event] = deque()
+        self._sent: deque[Event] = deque()
         self._count = 0
         self._news: trio.Event | None = None
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._waiting) + len(self._again)
 
     def put(self, name: str, data: bytes, gauge: Gauge | None = None) -> None:
         """Append an event; dropped if the outbox is closed."""
         if self.closed:
             return
         self._count += 1
-        self._events.append(Event(self._count, name, data, gauge))
+        self._waiting.append(Event(self._count, name, data, gauge))
         if gauge is None:
             self.unread += len(data)
         else:
@@ -109,24 +124,42 @@ class Outbox:
         self.nudge()
 
     def take(self, at_most: int) -> list[Event]:
-        """Remove and return the events that wait, in order: at least one, then as many as fit into `at_most` bytes."""
+        """Return the events that come next: one, then as many as fit into `at_most` bytes and the window.
+
+        None if there is none, or if the window is full. What is returned counts as sent.
+        """
         taken: list[Event] = []
-        while self._events and (not taken or at_most >= len(self._events[0].data)):
-            event = self._events.popleft()
+        while (event := self._next(at_most, bool(taken))) is not None:
             taken.append(event)
             at_most -= len(event.data)
-            if event.gauge is None:
-                self.unread -= len(event.data)
-            else:
-                event.gauge.sent_updates += 1
-                event.gauge.sent_bytes += len(event.data)
-                event.gauge.release(1, len(event.data))
         return taken
+
+    def acknowledge(self, number: int) -> bool:
+        """The page has applied the events up to `number`: forget them. Says whether these were sent at all."""
+        if number > self._last_sent():
+            return False
+        while self._sent and self._sent[0].number <= number:
+            self.unacknowledged -= len(self._sent.popleft().data)
+        self.acknowledged = max(number, self.acknowledged)
+        self.nudge()
+        return True
+
+    def rewind(self, number: int) -> bool:
+        """A new connection of a page that has applied the events up to `number`: what was sent since comes again.
+
+        Says whether that is possible: no event since `number` has been forgotten.
+        """
+        if number < self.acknowledged or not self.acknowledge(number):
+            return False
+        self._again.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self.unacknowledged = 0
+        return True
 
     def drop(self, gauge: Gauge) -> None:
         """Forget the updates that are charged to `gauge`: their stream was cancelled."""
         if gauge.updates:
-            self._events = deque(event for event in self._events if event.gauge is not gauge)
+            self._waiting = deque(event for event in self._waiting if event.gauge is not gauge)
             gauge.release(gauge.updates, gauge.bytes)
 
     def close(self) -> None:
@@ -135,13 +168,21 @@ class Outbox:
         self.nudge()
 
     def discard(self) -> None:
-        """Close, and forget what waits: nobody will read it."""
-        self._events.clear()
+        """Close, and forget everything: nobody will read it."""
+        self._waiting.clear()
+        self._again.clear()
+        self._sent.clear()
+        self.unacknowledged = 0
         self.close()
+
+    @property
+    def over(self) -> bool:
+        """There is nothing to take, and never will be."""
+        return self.closed and not self._waiting and not self._again
 
     async def wait(self) -> None:
         """Return when there is something to take, or never will be, or after a nudge."""
-        if not self._events and not self.closed:
+        if not self.over and not self._takeable():
             if self._news is None:
                 self._news = trio.Event()
             await self._news.wait()
@@ -151,3 +192,30 @@ class Outbox:
         if self._news is not None:
             self._news.set()
             self._news = None
+
+    def _next(self, at_most: int, more: bool) -> Event | None:
+        queue = self._again or self._waiting
+        if not queue:
+            return None
+        event = queue[0]
+        size = len(event.data)
+        if (more and size > at_most) or (self.unacknowledged and self.unacknowledged + size > self._window):
+            return None
+        queue.popleft()
+        if queue is self._waiting:
+            if event.gauge is None:
+                self.unread -= size
+            else:
+                event.gauge.sent_updates += 1
+                event.gauge.sent_bytes += size
+                event.gauge.release(1, size)
+        self._sent.append(event)
+        self.unacknowledged += size
+        return event
+
+    def _takeable(self) -> bool:
+        queue = self._again or self._waiting
+        return bool(queue) and (not self.unacknowledged or self.unacknowledged + len(queue[0].data) <= self._window)
+
+    def _last_sent(self) -> int:
+        return self._sent[-1].number if self._sent else self.acknowledged

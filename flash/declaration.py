@@ -35,6 +35,7 @@ class Declaration:
         on: the pairs of `running`, while the stream runs.
         off: the pairs of `running`, afterwards.
         timeout: seconds, or None.
+        restart: whether the page starts the stream again when it has lost its server.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Declaration:
     on: tuple[Pair, ...]
     off: tuple[Pair, ...]
     timeout: float | None
+    restart: bool
 
     @classmethod
     def check(
@@ -61,6 +63,7 @@ class Declaration:
         reset_props: Any,
         running: Any,
         timeout: Any,
+        restart: Any,
     ) -> Declaration:
         inputs, states, grouping = _check_dependencies(name, dependencies, keywords)
         matches = frozenset(key for dependency in inputs for key in match_keys(dependency.component_id))
@@ -69,6 +72,8 @@ class Declaration:
             raise InvalidEventCallback(f"on_error of {name!r} is to be a function of one exception, got {on_error!r}.")
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0):
             raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
+        if not isinstance(restart, bool):
+            raise InvalidEventCallback(f"restart of {name!r} is to be True or False, got {restart!r}.")
         on, off = _check_running(name, running)
         try:
             resets = check_pairs(reset_props or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH))
@@ -86,7 +91,19 @@ class Declaration:
                     f"{where} of {name!r} has MATCH for {sorted(missing)[0]!r}, which no Input of it matches."
                 )
         return cls(
-            name, inputs, states, grouping, matches, cancel_states, conditions, on_error, resets, on, off, timeout
+            name,
+            inputs,
+            states,
+            grouping,
+            matches,
+            cancel_states,
+            conditions,
+            on_error,
+            resets,
+            on,
+            off,
+            timeout,
+            restart,
         )
 
 

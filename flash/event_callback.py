@@ -113,6 +113,7 @@ def event_callback(
     prevent_initial_call: bool = True,
     running: Any = None,
     timeout: float | None = None,
+    restart: bool = False,
     concat: object = None,
     **keywords: Any,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -131,6 +132,8 @@ def event_callback(
         prevent_initial_call: whether not to start when the page is loaded.
         running: `(Output, value while it runs, value afterwards)` tuples.
         timeout: seconds after which the stream ends with `timed_out`; None for no limit.
+        restart: whether the page starts the stream again, with the Inputs as they are then, when it ended because the
+            server stopped or was lost and a server answers again.
         concat: accepted for apps written for `dash-flash`, and ignored.
 
     Raises:
@@ -147,6 +150,7 @@ def event_callback(
         prevent_initial_call=prevent_initial_call,
         running=running,
         timeout=timeout,
+        restart=restart,
     )
 
 
@@ -162,6 +166,7 @@ def declare(
     prevent_initial_call: bool,
     running: Any,
     timeout: Any,
+    restart: Any,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
     """The decorator behind `event_callback`: registers with `register`, a Dash `callback`, and notes in `declared`."""
     unknown = set(keywords) - {"inputs", "state"}
@@ -177,7 +182,9 @@ def declare(
                 f"{name!r} is not a generator function: an event callback is one that yields stream_props(...). "
                 "For a function that returns its result, use @callback."
             )
-        parts = Declaration.check(name, dependencies, keywords, cancel, on_error, reset_props, running, timeout)
+        parts = Declaration.check(
+            name, dependencies, keywords, cancel, on_error, reset_props, running, timeout, restart
+        )
         if parts.matches and not prevent_initial_call:
             raise InvalidEventCallback(
                 f"{name!r} has MATCH in its Inputs and prevent_initial_call=False: Dash cannot call a callback with "
@@ -185,7 +192,11 @@ def declare(
             )
         stream = Stream(_component_id(function))
         outputs = [] if parts.matches else [dash.Output(stream, "start")]
-        hashed = [dash.Input(f"{stream.id}-match", "never", allow_optional=True)] if parts.matches else []
+        hashed: list[Any] = []
+        if parts.restart:
+            hashed.append(dash.Input(stream, "restart"))
+        elif parts.matches:
+            hashed.append(dash.Input(f"{stream.id}-match", "never", allow_optional=True))
         register(
             *outputs,
             *parts.inputs,
@@ -267,10 +278,13 @@ def _starter(function: Callable[..., Any], parts: Declaration, stream_id: str, h
             if condition.checked_at_start and not _is_missing(entry) and not condition.is_met(value):
                 return dash.no_update if not parts.matches else None
         matched = _matched(parts, request.inputs_list)
+        restarts = f"{stream_id}.restart" in [trigger["prop_id"] for trigger in request.triggered_inputs]
         match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
+        if restarts and values[len(parts.inputs)]["match"] != match:
+            return None
         live = _LiveProps()
         context = contextvars.copy_context()
-        context.run(context_value.set, _stream_context(request, parts, hashed, live))
+        context.run(context_value.set, _stream_context(request, parts, stream_id, hashed, live))
         arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
         args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
         resets = encode_pairs(resolve_match(parts.resets, matched))
@@ -280,10 +294,11 @@ def _starter(function: Callable[..., Any], parts: Declaration, stream_id: str, h
             key=stream_id if match is None else f"{stream_id} {match}",
             generator=lambda: function(*args, **kwargs),
             encode=encode,
-            opening=b'"callback":%b,"match":%b,"conditions":%b,"props":[%b],"reset":[%b]'
+            opening=b'"callback":%b,"match":%b,"restart":%b,"conditions":%b,"props":[%b],"reset":[%b]'
             % (
                 json.dumps(stream_id).encode(),
                 json.dumps(match).encode(),
+                json.dumps(parts.restart).encode(),
                 to_json(_describe_conditions(parts, watched, values[first_cancel:-1], matched)).encode(),
                 encode_pairs(resolve_match(parts.on, matched)),
                 b",".join(filter(None, (resets, off))),
@@ -354,7 +369,7 @@ def _describe_conditions(
     return described
 
 
-def _stream_context(request: Any, parts: Declaration, hashed: int, live: _LiveProps) -> Any:
+def _stream_context(request: Any, parts: Declaration, stream_id: str, hashed: int, live: _LiveProps) -> Any:
     """The callback context (`ctx`) inside the stream: the request's, without what Flash added to its dependencies."""
     context = AttributeDict(request)
     context.inputs_list = request.inputs_list[: len(parts.inputs)]
@@ -366,5 +381,9 @@ def _stream_context(request: Any, parts: Declaration, hashed: int, live: _LivePr
     )
     context.using_args_grouping = parts.grouping != list(range(count + len(parts.states)))
     context.outputs_list, context.outputs_grouping = [], []
+    # A restart is triggered by no Input of the user's, like an initial call.
+    context.triggered_inputs = [
+        trigger for trigger in request.triggered_inputs if not trigger["prop_id"].endswith(f"{stream_id}.restart")
+    ]
     context.updated_props = live
     return context

@@ -74,8 +74,10 @@ class ThreadSteps:
                 return True
             return False
 
+        closed = False
         with trio.CancelScope(shield=True):
-            return await trio.to_thread.run_sync(run, limiter=self._limiter)
+            closed = await trio.to_thread.run_sync(run, limiter=self._limiter)
+        return closed
 
     async def _step(self, step: Callable[[], _T]) -> _T:
         # StopIteration cannot leave a coroutine: it is told apart in the thread.

@@ -5,9 +5,10 @@
                         └── connection: attached, reads the outbox, owns nothing
 
 A channel is a task of the app's nursery, so no stream belongs to a request that may go away. It opens with the
-page's first connection and closes when its connection does. Closing cancels every stream with one reason and then
-waits for them: the nursery is the proof that nothing survives the page. The streams' scopes are shielded, so that
-even the cancellation of the app's nursery reaches them as an end with a reason.
+page's first connection. When that is lost the channel lives on for a grace, in which the page may come back and
+take up where it was; a page that is connected but confirms nothing has a time of its own. Closing cancels every
+stream with one reason and then waits for them: the nursery is the proof that nothing survives the page. The
+streams' scopes are shielded, so that even the cancellation of the app's nursery reaches them as an end with a reason.
 
 Nothing here knows of HTTP, Dash or Quart.
 """
@@ -56,6 +57,23 @@ class StreamInfo:
     buffered: int
 
 
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """What bounds a page.
+
+    Attributes:
+        streams: how many it may have at a time.
+        window: bytes that may have been sent to it and not been acknowledged.
+        reconnect_grace: seconds for which it may be without a connection; 0 ends its streams at once.
+        stall_timeout: seconds for which it may leave what was sent to it unacknowledged.
+    """
+
+    streams: int = 100
+    window: int = 1_000_000
+    reconnect_grace: float = 5.0
+    stall_timeout: float = 60.0
+
+
 class Connection:
     """One reader of a channel's outbox.
 
@@ -75,16 +93,15 @@ class Connection:
         """
         outbox = self.channel.outbox
         while not self.replaced:
-            events = outbox.take(at_most)
-            if events or outbox.closed:
+            events = self.channel.take(at_most)
+            if events or outbox.over:
                 return events
             await outbox.wait()
         return []
 
     def detach(self, reason: EndReason = EndReason.DISCONNECTED) -> None:
-        """The connection is gone; so is the page, unless another connection has taken over."""
-        if not self.replaced:
-            self.channel.close(reason)
+        """The connection is gone; with `disconnected` the page may come back within the grace."""
+        self.channel.detach(self, reason)
 
 
 @dataclass(slots=True)
@@ -103,26 +120,29 @@ class Channel:
         browser: the secret of the browser that opened the page; requests from another one are refused.
         outbox: what the page has still to be sent.
         scopes: the scopes of the streams that have opened and not ended.
+        life: names this channel among those that the page has had.
         closing: no stream starts any more.
         finished: the channel's task is over, and with it every stream.
     """
 
-    def __init__(self, page: str, browser: str, limits: Limits, max_streams: int) -> None:
+    def __init__(self, page: str, browser: str, limits: Limits, page_limits: PageLimits) -> None:
         self.page = page
         self.browser = browser
-        self.outbox = Outbox()
+        # Ids must not repeat when a page comes back to a new channel, where an old cancel may still arrive.
+        self.life = secrets.token_hex(4)
+        self.outbox = Outbox(page_limits.window)
         self.scopes = ScopeRegistry()
         self.closing = False
         self.finished = trio.Event()
         self._limits = limits
-        self._max_streams = max_streams
+        self._page_limits = page_limits
         self._slots: dict[str, _Slot] = {}
         self._streams: dict[str, Stream] = {}
         self._connection: Connection | None = None
-        self._close = trio.Event()
+        self._lost_at: float | None = None
+        self._heard_at = 0.0
+        self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
-        # Ids must not repeat when a page comes back to a new channel, where an old cancel may still arrive.
-        self._life = secrets.token_hex(4)
         self._count = 0
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -132,20 +152,51 @@ class Channel:
                 self._nursery = nursery
                 task_status.started()
                 try:
-                    await self._close.wait()
+                    await self._watch()
                 finally:
                     # If this is cancelled, the server does not stand any more.
                     self.close(EndReason.SHUTDOWN)
         finally:
             self.outbox.close()
 
-    def attach(self) -> Connection:
-        """Take over the outbox; a connection that had it is replaced."""
+    def attach(self, life: str | None, number: int) -> Connection | None:
+        """Take over the outbox for a page that has applied the events of `life` up to `number`.
+
+        A connection that had it is replaced. None if the page cannot go on from there without a gap.
+        """
+        if (life is not None and life != self.life) or not self.outbox.rewind(number):
+            return None
         if self._connection is not None:
             self._connection.replaced = True
-            self.outbox.nudge()
+        self.outbox.nudge()
+        self._lost_at = None
+        self._heard_at = trio.current_time()
         self._connection = Connection(self)
         return self._connection
+
+    def detach(self, connection: Connection, reason: EndReason) -> None:
+        """The connection is gone; wait for another one, if there is none and `reason` and the grace let us."""
+        if connection is not self._connection:
+            return
+        self._connection = None
+        if reason is not EndReason.DISCONNECTED or self._page_limits.reconnect_grace == 0:
+            self.close(reason)
+        else:
+            self._lost_at = trio.current_time()
+            self._wake.set()
+
+    def take(self, at_most: int) -> list[Event]:
+        """What the connection is to send now."""
+        if self.outbox.unacknowledged == 0:
+            self._heard_at = trio.current_time()
+        return self.outbox.take(at_most)
+
+    def acknowledge(self, life: str, number: int) -> bool:
+        """The page has applied the events up to `number`; says whether that can be."""
+        if life != self.life or not self.outbox.acknowledge(number):
+            return False
+        self._heard_at = trio.current_time()
+        return True
 
     def close(self, reason: EndReason) -> None:
         """End every stream with `reason`, start no other, and be over when they are. Only the first call counts."""
@@ -157,7 +208,7 @@ class Channel:
         if reason is EndReason.DISCONNECTED:
             self.outbox.discard()
         self.scopes.cancel_all(reason)
-        self._close.set()
+        self._wake.set()
 
     def start(self, spec: StreamSpec) -> Stream:
         """Start a stream, or let it wait for the end of the run that it supersedes.
@@ -168,7 +219,7 @@ class Channel:
         if self.closing:
             raise RequestRefused(409, f"{spec.callback!r} was not started: the page is being closed.")
         slot = self._slots.get(spec.key)
-        if len(self._streams) - (slot is not None) >= self._max_streams:
+        if len(self._streams) - (slot is not None) >= self._page_limits.streams:
             raise RequestRefused(
                 429,
                 f"{spec.callback!r} was not started: the page runs {len(self._streams)} streams already. "
@@ -177,7 +228,7 @@ class Channel:
         if self.outbox.unread >= self._limits.buffer.bytes:
             raise RequestRefused(429, f"{spec.callback!r} was not started: the page does not read what it is sent.")
         self._count += 1
-        stream = Stream(f"{self._life}-{self._count}", spec, self, self._limits)
+        stream = Stream(f"{self.life}-{self._count}", spec, self, self._limits)
         if slot is None:
             self._launch(stream)
         else:
@@ -217,6 +268,23 @@ class Channel:
     def over(self, stream: Stream) -> None:
         del self._streams[stream.id]
 
+    async def _watch(self) -> None:
+        """Return when the channel is to close: it was closed, or the page's time is up."""
+        while not self.closing:
+            now = trio.current_time()
+            due = self._heard_at + self._page_limits.stall_timeout
+            if self._lost_at is not None:
+                due = self._lost_at + self._page_limits.reconnect_grace
+            elif self.outbox.unacknowledged == 0:
+                due = now + self._page_limits.stall_timeout
+            if due <= now:
+                _log.info("The page %s… is gone: %s.", self.page[:8], "stalled" if self._lost_at is None else "lost")
+                return self.close(EndReason.DISCONNECTED)
+            with trio.move_on_at(due):
+                await self._wake.wait()
+                self._wake = trio.Event()
+        return None
+
     def _launch(self, stream: Stream) -> None:
         self._slots[stream.spec.key] = _Slot(stream)
         self._streams[stream.id] = stream
@@ -231,19 +299,24 @@ class Channels:
 
     Attributes:
         limits: what bounds each stream.
-        max_streams: how many streams a page may have.
+        page_limits: what bounds each page.
         closing: the server stops; nothing is opened or started any more.
     """
 
     limits: Limits = field(default_factory=Limits)
-    max_streams: int = 100
+    page_limits: PageLimits = field(default_factory=PageLimits)
     closing: bool = False
     _open: dict[str, Channel] = field(default_factory=lambda: dict[str, Channel]())
     _all: set[Channel] = field(default_factory=lambda: set[Channel]())
     _awaited: dict[str, trio.lowlevel.ParkingLot] = field(default_factory=lambda: dict[str, trio.lowlevel.ParkingLot]())
 
-    async def connect(self, nursery: trio.Nursery, page: str, browser: str) -> Connection:
+    async def connect(
+        self, nursery: trio.Nursery, page: str, browser: str, life: str | None = None, number: int = 0
+    ) -> Connection:
         """Attach a connection to the page's channel, and open that as a task of `nursery` if need be.
+
+        `life` and `number` say up to which event the page has come. If it cannot go on from there without a gap,
+        its streams end with `disconnected` and it gets a new channel, whose `life` tells it so.
 
         Raises:
             RequestRefused: another browser has the page, or the server stops.
@@ -251,12 +324,18 @@ class Channels:
         if self.closing:
             raise RequestRefused(503, "The server is stopping.")
         channel = self.find(page, browser)
-        if channel is None or channel.closing:
-            channel = Channel(page, browser, self.limits, self.max_streams)
-            await nursery.start(self._run, channel)
-            if (awaited := self._awaited.get(page)) is not None:
-                awaited.unpark_all()
-        return channel.attach()
+        if channel is not None and not channel.closing:
+            connection = channel.attach(life, number)
+            if connection is not None:
+                return connection
+            channel.close(EndReason.DISCONNECTED)
+        channel = Channel(page, browser, self.limits, self.page_limits)
+        await nursery.start(self._run, channel)
+        connection = channel.attach(channel.life, 0)
+        assert connection is not None
+        if (awaited := self._awaited.get(page)) is not None:
+            awaited.unpark_all()
+        return connection
 
     def find(self, page: str, browser: str) -> Channel | None:
         """The page's channel, if it has one.

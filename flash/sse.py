@@ -1,9 +1,15 @@
 """Server-sent events: frames, the connection, and the four routes that a page talks to.
 
-    GET  _flash/events?page=<token>   the connection: `open`, `props`, `end`, `ping`, `replaced`
+    GET  _flash/events?page=<token>   the connection: `hello`, then `open`, `props`, `end`, `refused`, and `ping`;
+                                      `replaced` when another one has taken over
+    POST _flash/ack                   the last event that the page has applied
     POST _flash/cancel                a cancel Input has changed while a stream that depends on it runs
     POST _flash/close                 the page is being left
     GET  _flash/status?page=<token>   why a connection is refused: an EventSource does not say
+
+`hello` says which life of the page's channel the connection belongs to. Events are numbered within it; a page that
+comes back with the number of the last one (`Last-Event-ID`, or `after=` from a new EventSource) gets the rest. Each
+`ping` asks for an acknowledgement: one is due when half the window has been sent, and when the connection was silent.
 
 A page is named by a token that is issued with the layout and that the server knows nothing of until it is used.
 URLs reach access logs, so the token alone opens nothing: a channel belongs to the browser (an HttpOnly cookie)
@@ -16,6 +22,7 @@ import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, cast
 
@@ -44,6 +51,9 @@ HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
+PING = b"event: ping\ndata: {}\n\n"
+
+_EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
 
@@ -57,15 +67,29 @@ def is_token(value: object) -> bool:
     return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
-def encode_frame(name: str, data: bytes, number: int | None = None) -> bytes:
+def encode_frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
     """One event on the wire. `data` is JSON, and so has no line breaks."""
-    number_line = b"" if number is None else b"id: %d\n" % number
-    return b"%bevent: %b\ndata: %b\n\n" % (number_line, name.encode(), data)
+    id_line = b"" if event_id is None else b"id: %b\n" % event_id.encode()
+    return b"%bevent: %b\ndata: %b\n\n" % (id_line, name.encode(), data)
 
 
-def encode_events(events: Iterable[Event]) -> bytes:
+def encode_events(life: str, events: Iterable[Event]) -> bytes:
     """Several events, to be written at once."""
-    return b"".join([encode_frame(event.name, event.data, event.number) for event in events])
+    return b"".join([encode_frame(event.name, event.data, f"{life}.{event.number}") for event in events])
+
+
+def parse_event_id(value: str | None) -> tuple[str | None, int]:
+    """The life and the number in an event's id; none at all for a page that has seen no event.
+
+    Raises:
+        RequestRefused: it is not an event's id.
+    """
+    if not value:
+        return None, 0
+    parsed = _EVENT_ID.fullmatch(value)
+    if parsed is None:
+        raise RequestRefused(400, "The id of the last event is malformed.")
+    return parsed[1], int(parsed[2])
 
 
 class EventStreamBody(ResponseBody):
@@ -74,12 +98,14 @@ class EventStreamBody(ResponseBody):
     Quart enters, iterates and exits it in one task, on disconnect too, when `__aexit__` is given the Cancelled.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], ping_interval: float) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], timing: Timing) -> None:
         self._connect = connect
-        self._ping_interval = ping_interval
+        self._timing = timing
         self._connection: Connection | None = None
         self._greeted = False
         self._over = False
+        self._pinged_at = 0.0
+        self._unconfirmed = 0
 
     async def __aenter__(self) -> EventStreamBody:
         try:
@@ -109,22 +135,56 @@ class EventStreamBody(ResponseBody):
             raise StopAsyncIteration
         if not self._greeted:
             self._greeted = True
-            return b"retry: %d\n\n" % RETRY
-        with trio.move_on_after(self._ping_interval):
+            self._pinged_at = trio.current_time()
+            return b"retry: %d\n\n%b" % (RETRY, self._hello(connection))
+        with trio.move_on_after(self._timing.ping_interval):
             events = await connection.receive(WRITE_SIZE)
             if events:
-                return encode_events(events)
+                return self._encode(connection, events)
             self._over = True
             if connection.replaced:
                 return encode_frame("replaced", b"{}")
             raise StopAsyncIteration
-        return encode_frame("ping", b"{}")
+        return self._ping()
+
+    def _hello(self, connection: Connection) -> bytes:
+        channel, timing = connection.channel, self._timing
+        hello = {"life": channel.life, "ping": timing.ping_interval, "grace": timing.reconnect_grace}
+        # The id makes an EventSource forget the life before, of which it would tell the next connection.
+        return encode_frame("hello", json.dumps(hello).encode(), f"{channel.life}.{channel.outbox.acknowledged}")
+
+    def _encode(self, connection: Connection, events: list[Event]) -> bytes:
+        data = encode_events(connection.channel.life, events)
+        self._unconfirmed += len(data)
+        # A page that is never silent is to confirm what it has, too.
+        overdue = trio.current_time() - self._pinged_at >= self._timing.ping_interval
+        return data + self._ping() if overdue or self._unconfirmed * 2 >= self._timing.window else data
+
+    def _ping(self) -> bytes:
+        self._pinged_at = trio.current_time()
+        self._unconfirmed = 0
+        return PING
 
     async def convert_to_sequence(self) -> bytes:
         raise TypeError("An event stream has no end to wait for.")
 
     async def make_conditional(self, *args: object) -> NoReturn:
         raise TypeError("An event stream has no ranges.")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a connection is to know of the options.
+
+    Attributes:
+        ping_interval: seconds of silence, or of waiting for an acknowledgement, after which a `ping` is sent.
+        reconnect_grace: seconds that the page has to come back.
+        window: bytes of which half may be sent before a `ping` asks for an acknowledgement.
+    """
+
+    ping_interval: float
+    reconnect_grace: float
+    window: int
 
 
 class Routes:
@@ -138,13 +198,15 @@ class Routes:
     ) -> None:
         self._channels = channels
         self._nursery = nursery
-        self._ping_interval = ping_interval
+        limits = channels.page_limits
+        self._timing = Timing(ping_interval, limits.reconnect_grace, limits.window)
 
     def register(self, server: Quart, prefix: str) -> None:
         """Add the routes to `server` under `prefix`, which ends in a slash."""
         for name, method, view in (
             ("events", "GET", self.events),
             ("status", "GET", self.status),
+            ("ack", "POST", self.acknowledge),
             ("cancel", "POST", self.cancel),
             ("close", "POST", self.close),
         ):
@@ -153,12 +215,13 @@ class Routes:
 
     async def events(self) -> Response:
         page, browser = self._page_in_query(), self._browser()
+        life, number = parse_event_id(request.headers.get("Last-Event-ID") or request.args.get("after"))
         self._admit(page, browser)
 
         async def connect() -> Connection:
-            return await self._channels.connect(self._nursery(), page, browser)
+            return await self._channels.connect(self._nursery(), page, browser, life, number)
 
-        response = Response(EventStreamBody(connect, self._ping_interval), content_type="text/event-stream")
+        response = Response(EventStreamBody(connect, self._timing), content_type="text/event-stream")
         response.timeout = None
         response.headers.pop("Content-Length", None)
         response.headers.update(HEADERS)
@@ -168,6 +231,16 @@ class Routes:
         """200 with `{"message": null}` if a connection would be accepted, else the refusal."""
         self._admit(self._page_in_query(), self._browser())
         return Response(json.dumps({"message": None}), content_type="application/json", headers=HEADERS)
+
+    async def acknowledge(self) -> Response:
+        """`{"page", "event"}`: the id of the last event that the page has applied."""
+        body = await self._body()
+        channel = self._channel(body)
+        event = body.get("event")
+        life, number = parse_event_id(event if isinstance(event, str) else "?")
+        if life is None or not channel.acknowledge(life, number):
+            raise RequestRefused(409, "This event has not been sent to the page.")
+        return Response(status=204)
 
     async def cancel(self) -> Response:
         """`{"page", "stream", "condition", "value"}`: the property of that condition of the stream has changed."""

@@ -2,8 +2,15 @@
 /**
  * The page's connection: one EventSource for all its streams, and the requests that go the other way.
  *
- * EventSource reconnects by itself when a connection is cut. When the server refuses it, it hides why and stays
- * closed: then `_flash/status` is asked, and a new one is opened after a while that grows with each refusal.
+ * `hello` names the life of the page's channel on the server. While the life is the same, a connection that was cut
+ * is taken up where the page stands: it says which event it applied last and gets the rest. Another life means that
+ * the streams of the last one are gone, and so does a connection that does not come back within the grace: the page
+ * then brings itself back to its known-good state.
+ *
+ * EventSource reconnects by itself when a connection is cut. What it does not notice is a connection that is only
+ * half open, after sleep for instance: a watchdog, on the wall clock, misses its pings. And when the server refuses
+ * a connection it hides why and stays closed: then `_flash/status` is asked, and a new one is opened after a while
+ * that grows with each refusal.
  */
 
 (function () {
@@ -12,15 +19,37 @@
 
     const FIRST_RETRY = 1_000;
     const LAST_RETRY = 30_000;
+    /** Milliseconds between two looks of the watchdog. */
+    const WATCH = 2_000;
+    /** How many pings may be missed. */
+    const MISSED = 3;
+    /** Milliseconds by which the page waits longer than the server, which ends its streams after the grace. */
+    const MARGIN = 1_000;
 
     /** @type {EventSource | null} */
     let source = null;
     /** The page's token. */
     let token = '';
+    /** The life of the channel that the page knows. */
+    let life = '';
+    /** The id of the last event that was applied, and of the last that was acknowledged. */
+    let applied = '';
+    let acknowledged = '';
+    /** Seconds, as the server says in `hello`. */
+    let ping = 15;
+    let grace = 0;
+    /** When the server was last heard of, on the wall clock. */
+    let heard = Date.now();
     let retry = FIRST_RETRY;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let losing;
     /** The last refusal that was shown, so that it is shown once. */
     let shown = '';
     let replaced = false;
+    /** The page has said goodbye. */
+    let left = false;
+    /** Changes that could not be sent, by stream and condition. @type {Map<string, () => void>} */
+    const unsent = new Map();
 
     /** Dash's configuration of the page. */
     function config() {
@@ -59,41 +88,95 @@
 
     /**
      * A cancel Input has changed while a stream that depends on it runs.
+     * A change that cannot be sent is sent again when the server is back.
      * @param {string} stream
      * @param {number} condition
      * @param {any} value
      */
     function change(stream, condition, value) {
-        post('cancel', {stream, condition, value})
-            .then(response => {
+        const key = `${stream} ${condition}`;
+        unsent.delete(key);
+        post('cancel', {stream, condition, value}).then(
+            response => {
                 // 404: the stream has ended in the meantime.
                 if (!response.ok && response.status !== 404) {
                     restart();
                 }
-            })
-            .catch(restart);
+            },
+            () => {
+                if (streams.running.has(stream)) {
+                    unsent.set(key, () => change(stream, condition, value));
+                }
+            }
+        );
     }
 
-    /** A request about a stream has failed: a new connection ends what the old one held, and starts clean. */
+    /** The server no longer knows this page as it is: start clean. */
     function restart() {
         close();
+        lose();
         connect();
+    }
+
+    /** The streams of the page are gone. */
+    function lose() {
+        clearTimeout(losing);
+        losing = undefined;
+        life = applied = acknowledged = '';
+        unsent.clear();
+        streams.lose();
     }
 
     function close() {
         if (source !== null) {
             source.close();
             source = null;
-            streams.lose();
+        }
+    }
+
+    /** Tell the server what it need not keep. */
+    function acknowledge() {
+        if (applied !== acknowledged) {
+            acknowledged = applied;
+            post('ack', {event: applied}).catch(() => undefined);
+        }
+    }
+
+    /**
+     * The connection stands.
+     * @param {{life: string, ping: number, grace: number}} hello
+     */
+    function greet(hello) {
+        retry = FIRST_RETRY;
+        shown = '';
+        ({ping, grace} = hello);
+        clearTimeout(losing);
+        losing = undefined;
+        if (hello.life !== life) {
+            lose();
+            life = hello.life;
+        }
+        [...unsent.values()].forEach(send => send());
+        streams.resume();
+    }
+
+    /** The connection is cut: the streams are lost unless it is back within the grace. */
+    function interrupt() {
+        if (grace === 0) {
+            lose();
+        } else if (losing === undefined && life !== '') {
+            losing = setTimeout(lose, grace * 1_000 + MARGIN);
         }
     }
 
     function connect() {
-        if (source !== null || replaced) {
+        if (source !== null || replaced || left) {
             return;
         }
-        const opened = new EventSource(`${url('events')}?page=${encodeURIComponent(token)}`);
+        const after = applied === '' ? '' : `&after=${applied}`;
+        const opened = new EventSource(`${url('events')}?page=${encodeURIComponent(token)}${after}`);
         source = opened;
+        heard = Date.now();
         /**
          * @param {string} name
          * @param {(data: any) => void} handle
@@ -101,28 +184,33 @@
         const on = (name, handle) =>
             opened.addEventListener(name, event => {
                 // EventSource has an `open` of its own, which carries no data.
-                if (source === opened && event instanceof MessageEvent) {
-                    handle(JSON.parse(event.data));
+                if (source !== opened || !(event instanceof MessageEvent)) {
+                    return;
+                }
+                heard = Date.now();
+                handle(JSON.parse(event.data));
+                if (numbered.has(name)) {
+                    applied = event.lastEventId;
                 }
             });
+        const numbered = new Set(['hello', 'open', 'props', 'end', 'refused']);
+        on('hello', greet);
         on('open', data => streams.open(data, change));
         on('props', streams.update);
         on('end', streams.end);
         on('refused', streams.refuse);
+        on('ping', acknowledge);
         on('replaced', () => {
             replaced = true;
             close();
+            lose();
             console.warn('Flash: this page has been opened a second time; only the newer one is kept up to date.');
         });
-        opened.onopen = () => {
-            retry = FIRST_RETRY;
-            shown = '';
-        };
         opened.onerror = () => {
             if (source !== opened) {
                 return;
             }
-            streams.lose();
+            interrupt();
             if (opened.readyState === EventSource.CLOSED) {
                 source = null;
                 explain();
@@ -130,6 +218,15 @@
                 retry = Math.min(2 * retry, LAST_RETRY);
             }
         };
+    }
+
+    /** Open the connection anew if nothing has been heard for three pings. */
+    function watch() {
+        if (source !== null && Date.now() - heard > MISSED * ping * 1_000) {
+            close();
+            interrupt();
+            connect();
+        }
     }
 
     /** Show why the server refuses the connection. */
@@ -155,17 +252,20 @@
         token = issued;
         streams.watch(change);
         connect();
+        setInterval(watch, WATCH);
+        document.addEventListener('visibilitychange', watch);
+        window.addEventListener('online', watch);
         window.addEventListener('pagehide', () => {
-            if (source !== null) {
-                post('close', {}).catch(() => undefined);
-                close();
-            }
+            left = true;
+            close();
+            post('close', {}).catch(() => undefined);
+            lose();
         });
         // Back from the back/forward cache.
-        window.addEventListener('pageshow', event => {
-            if (event.persisted) {
-                connect();
-            }
+        window.addEventListener('pageshow', () => {
+            left = false;
+            connect();
+            watch();
         });
     }
 

@@ -14,7 +14,7 @@
  * @typedef {[Id, Record<string, any>]} Pair
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
  * @typedef {{stream: string, callback: string, match: string | null, conditions: Condition[], props: Pair[],
- *            reset: Pair[]}} Opening
+ *            reset: Pair[], restart: boolean}} Opening
  * @typedef {{message: string, html: string | null}} Failure
  * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null}} Ending
  * @typedef {(stream: string, condition: number, value: any) => void} OnChange
@@ -26,7 +26,18 @@
     /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
     const running = new Map();
 
-    /** What `unread` stands for in place of the value of a component that is not in the layout. */
+    /**
+     * The streams that are to be started again when a server answers, by callback and match.
+     * @type {Map<string, Opening>}
+     */
+    const waiting = new Map();
+
+    /** Milliseconds: the longest pause before a stream is started again, at first and at last. */
+    const FIRST_PAUSE = 500;
+    const LAST_PAUSE = 30_000;
+    let pause = FIRST_PAUSE;
+
+    /** What stands in place of the value of a component that is not in the layout. */
     const MISSING = undefined;
 
     /** The store of Dash's renderer. */
@@ -176,6 +187,7 @@
      */
     function open(opening, onChange) {
         running.set(opening.stream, opening);
+        waiting.delete(runOf(opening));
         show(opening.callback, opening.match, 'running', null);
         apply(opening.props);
         check(opening, onChange);
@@ -187,6 +199,7 @@
      */
     function update({stream, props}) {
         if (running.has(stream)) {
+            pause = FIRST_PAUSE;
             apply(props);
         }
     }
@@ -201,6 +214,9 @@
             return;
         }
         running.delete(stream);
+        if (reason === 'shutdown' && opening.restart) {
+            waiting.set(runOf(opening), opening);
+        }
         apply(props);
         show(opening.callback, opening.match, reason, error && error.message);
         if (error) {
@@ -222,13 +238,41 @@
         const lost = [...running.values()];
         running.clear();
         for (const opening of lost) {
+            if (opening.restart) {
+                waiting.set(runOf(opening), opening);
+            }
             apply(opening.reset);
             show(opening.callback, opening.match, 'disconnected', null);
         }
     }
 
+    /**
+     * What a stream is a run of.
+     * @param {{callback: string, match: string | null}} stream
+     */
+    function runOf({callback, match}) {
+        return `${callback} ${match}`;
+    }
+
+    /**
+     * A server answers: start the streams again that are to outlive theirs, with the Inputs as they are now.
+     * Not all at once, and less and less often if they do not get to send anything.
+     */
+    function resume() {
+        for (const [run, {callback, match}] of waiting) {
+            setTimeout(() => {
+                if (waiting.delete(run)) {
+                    apply([[callback, {restart: {match, time: Date.now()}}]]);
+                }
+            }, Math.random() * pause);
+        }
+        if (waiting.size > 0) {
+            pause = Math.min(2 * pause, LAST_PAUSE);
+        }
+    }
+
     page.flash = Object.assign(page.flash || {}, {
-        streams: {open, update, end, refuse, lose, watch, running},
+        streams: {open, update, end, refuse, lose, resume, watch, running},
         /** The hidden component with the status of an event callback. */
         Stream: () => null
     });

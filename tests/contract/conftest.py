@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
 
 from flash.buffer import Bounds
-from flash.nursery import Channels
+from flash.nursery import Channels, PageLimits
 from flash.stream import Limits
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
@@ -28,10 +29,14 @@ async def open_desk(nursery: trio.Nursery) -> AsyncIterator[OpenDesk]:
     opened: list[Desk] = []
 
     async def open_one(
-        updates: int = 3, size: int = 1_000, streams: int = 10, cleanup_timeout: float = CLEANUP_TIMEOUT
+        updates: int = 3,
+        size: int = 1_000,
+        cleanup_timeout: float = CLEANUP_TIMEOUT,
+        **page_limits: Any,
     ) -> Desk:
         limits = Limits(Bounds(bytes=size, updates=updates), cleanup_timeout, trio.CapacityLimiter(2))
-        channels = Channels(limits, streams)
+        page_limits.setdefault("reconnect_grace", 0)
+        channels = Channels(limits, PageLimits(**page_limits))
         desk = Desk(channels, await channels.connect(nursery, PAGE, BROWSER))
         opened.append(desk)
         return desk

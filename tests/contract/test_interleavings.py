@@ -20,7 +20,7 @@ from hypothesis import given, settings, strategies as st
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.buffer import Bounds
 from flash.cancel_scopes import Condition
-from flash.nursery import Channels, Connection
+from flash.nursery import Channels, Connection, PageLimits
 from flash.stream import Limits, Stream, StreamSpec
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
@@ -29,6 +29,8 @@ KEYS = ("a", "b", "c")
 ORDERS = ("yield", "burst", "push", "wait", "patient", "return", "fail", "clumsy", "swallow")
 UPDATES = 3
 TIMEOUT = 7.0
+GRACE = 3.0
+WINDOW = 400
 
 Move = tuple[Any, ...]
 
@@ -43,7 +45,9 @@ moves = st.lists(
         st.tuples(st.just("keep"), st.sampled_from(KEYS)),
         st.tuples(st.just("read"), st.integers(1, 200)),
         st.tuples(st.just("sleep"), st.sampled_from([0.5, 2.0, CLEANUP_TIMEOUT + 1])),
-        st.tuples(st.just("reconnect")),
+        st.tuples(st.just("reconnect"), st.integers(0, 200)),
+        st.tuples(st.just("away"), st.sampled_from([0.0, GRACE / 2, GRACE + 1])),
+        st.tuples(st.just("acknowledge")),
     ),
     max_size=40,
 )
@@ -134,6 +138,7 @@ class Play:
     nursery: trio.Nursery
     runs: list[Run] = field(default_factory=list)
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    applied: int = 0
 
     async def make(self, move: Move) -> None:
         kind = move[0]
@@ -150,11 +155,27 @@ class Play:
             self.read(move[1])
         elif kind == "sleep":
             await trio.sleep(move[1])
+        elif kind == "acknowledge":
+            assert self.connection.channel.acknowledge(self.connection.channel.life, self.applied)
+        elif kind == "reconnect":
+            # What is on its way when a connection is cut is lost.
+            self.connection.channel.take(move[1])
+            await self.connect()
         else:
-            older = self.connection
-            self.connection = await self.channels.connect(self.nursery, PAGE, BROWSER)
-            older.detach()
+            self.connection.channel.take(50)
+            self.connection.detach()
+            await trio.sleep(move[1])
+            await self.connect()
         await trio.testing.wait_all_tasks_blocked()
+
+    async def connect(self) -> None:
+        older = self.connection
+        life = older.channel.life
+        self.connection = await self.channels.connect(self.nursery, PAGE, BROWSER, life, self.applied)
+        older.detach()
+        if self.connection.channel.life != life:
+            # The page's own doing: everything that ran is over for it.
+            self.applied = 0
 
     def start(self, key: str, with_timeout: bool, with_on_error: bool) -> None:
         run = Run()
@@ -187,7 +208,9 @@ class Play:
         return [run for run in self.runs if run.spec is not None and run.spec.key == key][-1:]
 
     def read(self, at_most: int) -> None:
-        for event in self.connection.channel.outbox.take(at_most):
+        for event in self.connection.channel.take(at_most):
+            assert event.number > self.applied
+            self.applied = event.number
             self.seen.append((event.name, json.loads(event.data)))
 
 
@@ -197,7 +220,8 @@ def check(play: Play, last: EndReason) -> None:
         assert run.stream is not None
         mine = [(name, data) for name, data in play.seen if data["stream"] == run.stream.id]
         names = [name for name, _ in mine]
-        if last is EndReason.DISCONNECTED and "end" not in names:
+        gone = last is EndReason.DISCONNECTED or not run.stream.id.startswith(play.connection.channel.life)
+        if gone and "end" not in names:
             assert names in ([], ["open", *["props"] * (len(names) - 1)])
         elif not names:
             # Its place was taken before its turn came, or the page went first.
@@ -245,7 +269,7 @@ async def perform(example: list[Move], last: EndReason) -> None:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
         limits = Limits(Bounds(updates=UPDATES), CLEANUP_TIMEOUT, trio.CapacityLimiter(1))
-        channels = Channels(limits, len(KEYS))
+        channels = Channels(limits, PageLimits(len(KEYS), window=WINDOW, reconnect_grace=GRACE))
         play = Play(channels, await channels.connect(nursery, PAGE, BROWSER), nursery)
         for move in example:
             await play.make(move)
@@ -256,7 +280,9 @@ async def perform(example: list[Move], last: EndReason) -> None:
             async with trio.open_nursery() as reader:
                 reader.start_soon(channels.shut_down)
                 await trio.testing.wait_all_tasks_blocked()
-            play.read(10**9)
+            while not play.connection.channel.outbox.over:
+                play.read(10**9)
+                play.connection.channel.acknowledge(play.connection.channel.life, play.applied)
         assert len(channels) == len(play.connection.channel.scopes) == 0
     await trio.testing.wait_all_tasks_blocked()
     assert trio.lowlevel.current_statistics().tasks_living == tasks
