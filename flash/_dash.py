@@ -22,7 +22,9 @@ from dash import _callback_context, _grouping, _utils, _validate, dependencies
 from dash.backends import _utils as _backend_utils
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component
-from hypercorn import trio as _hypercorn_trio
+from hypercorn.config import Config, Sockets
+from hypercorn.trio.run import worker_serve
+from hypercorn.utils import wrap_app
 
 __all__ = [
     "APP_NAMES",
@@ -111,12 +113,16 @@ handle_grouped_callback_args: Callable[[list[Any], dict[str, Any]], tuple[Any, l
 inputs_to_dict: Callable[[Sequence[Any]], Any] = _utils.inputs_to_dict
 is_no_update: Callable[[object], bool] = dash.NoUpdate.is_no_update
 map_grouping: Callable[[Callable[[int], Any], Any], Any] = _grouping.map_grouping
-serve: Callable[..., Awaitable[None]] = _hypercorn_trio.serve
 stringify_id: Callable[[Any], str] = _utils.stringify_id
 to_json = cast("Callable[[Any], str]", _utils.to_json)
 validate_and_group_input_args = cast(
     "Callable[[Sequence[Any], Any], tuple[list[Any], dict[str, Any]]]", _validate.validate_and_group_input_args
 )
+
+
+async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:
+    """Serve an ASGI app on sockets that listen, with Hypercorn's trio worker, until `stop` returns."""
+    await worker_serve(wrap_app(app, config.wsgi_max_body_size, "asgi"), config, sockets=sockets, shutdown_trigger=stop)
 
 
 def add_route(app: dash.Dash, name: str, view: Callable[..., Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import dash
 import quart_trio
 import trio
+from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash
 from .backend import FlashBackend, describe_exception, format_failure
@@ -16,9 +17,10 @@ from .buffer import Bounds
 from .components import Page
 from .errors import InvalidOption, WrongServer
 from .event_callback import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks, Host, declare
-from .nursery import Channels, PageLimits, StreamInfo
+from .nursery import Channels, Load, PageLimits, ServerLimits, StreamInfo
 from .sse import Routes
-from .stream import Limits
+from .stream import Limits, Observer
+from .watching import Metrics
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +43,10 @@ class Flash(dash.Dash):
         ping_interval: seconds of silence after which a connection is sent a `ping`.
         reconnect_grace: seconds for which the streams of a page that lost its connection go on; 0 ends them at once.
         stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end.
+        pages_per_browser: pages that one browser may have; a connection beyond that is answered with 429.
+        pages_per_server: pages that the process may hold; a connection beyond that is answered with 503.
+        streams_per_server: streams that the process may hold; a start beyond that is answered with 503.
+        metrics: whether to serve Prometheus metrics at `_flash/metrics` (needs `prometheus-client`).
         window: bytes that may be sent to a page and not be acknowledged; kept to be sent again.
         start_timeout: seconds that the start of a stream waits for its page's connection.
         server: a `quart_trio.QuartTrio` of yours, or True for a new one, or False to call `init_app` later.
@@ -64,6 +70,10 @@ class Flash(dash.Dash):
         reconnect_grace: float = 5.0,
         stall_timeout: float = 60.0,
         window: int = 1_000_000,
+        pages_per_browser: int = 100,
+        pages_per_server: int = 10_000,
+        streams_per_server: int = 50_000,
+        metrics: bool = False,
         start_timeout: float = 5.0,
         **options: Any,
     ) -> None:
@@ -73,6 +83,9 @@ class Flash(dash.Dash):
             "streams_per_page": streams_per_page,
             "stream_threads": stream_threads,
             "window": window,
+            "pages_per_browser": pages_per_browser,
+            "pages_per_server": pages_per_server,
+            "streams_per_server": streams_per_server,
         }
         for option, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -90,7 +103,7 @@ class Flash(dash.Dash):
                 raise InvalidOption(f"{option}= of Flash(...) is to be a positive number of seconds, got {value!r}.")
         if stall_timeout <= ping_interval:
             raise InvalidOption(
-                f"stall_timeout= of Flash(...) is to be longer than ping_interval= ({ping_interval:g} s), at which pages "
+                f"stall_timeout= of Flash(...) is to exceed ping_interval= ({ping_interval:g} s), at which pages "
                 f"acknowledge what they have; got {stall_timeout!r}."
             )
         backend = options.pop("backend", None)
@@ -103,13 +116,18 @@ class Flash(dash.Dash):
             )
         if options.get("websocket_callbacks"):
             raise InvalidOption("Flash does not serve Dash's websocket callbacks: leave websocket_callbacks= out.")
+        self.metrics = Metrics(self.streams) if metrics else None
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
             cleanup_timeout=cleanup_timeout,
             threads=trio.CapacityLimiter(stream_threads),
+            observer=self.metrics or Observer(),
         )
+        server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
         page_limits = PageLimits(streams_per_page, window, reconnect_grace, stall_timeout)
-        self.stream_host = Host(Channels(limits, page_limits), start_timeout, self._describe_failure)
+        self.stream_host = Host(
+            Channels(limits, page_limits, Load(server_limits)), start_timeout, self._describe_failure
+        )
         self._ping_interval = ping_interval
         self._event_callbacks = EventCallbacks()
         own = server if isinstance(server, quart_trio.QuartTrio) else None
@@ -133,6 +151,8 @@ class Flash(dash.Dash):
         routes = Routes(self.stream_host.channels, lambda: self.server.nursery, self._ping_interval)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(self.server, prefix)
+        if self.metrics is not None:
+            _dash.add_route(self, "_flash/metrics", self._serve_metrics)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The app is an ASGI app itself: `hypercorn -k trio module:app`."""
@@ -167,6 +187,11 @@ class Flash(dash.Dash):
             restart=restart,
         )
 
+    @property
+    def channels(self) -> Channels:
+        """The channels of the pages that this server process holds."""
+        return self.stream_host.channels
+
     def streams(self) -> list[StreamInfo]:
         """The streams that this server process holds, oldest first."""
         return self.stream_host.channels.streams()
@@ -177,6 +202,10 @@ class Flash(dash.Dash):
         response.headers["Cache-Control"] = "no-store"
         backend: Any = cast("Any", self).backend
         return backend.mark(response)
+
+    async def _serve_metrics(self) -> Response:
+        assert self.metrics is not None
+        return Response(self.metrics.expose(), content_type=self.metrics.content_type)
 
     def _setup_server(self) -> None:
         if not _dash.is_set_up(self):

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import signal
-import threading
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -22,10 +20,11 @@ from hypercorn.config import Config
 from quart import request
 from quart_trio.wrappers import TrioResponse as Response
 
-from . import _dash
+from . import _dash, serving
 from .errors import FlashError, RequestRefused, WrongServer
 from .event_callback import HOST
 from .sse import mark_browser
+from .watching import BlockWatch
 
 if TYPE_CHECKING:
     from .app import Flash
@@ -78,11 +77,16 @@ class FlashBackend(_dash.QuartDashServer):
     def setup_backend(self, dash_app: Any) -> None:
         """Make the app ready before the first request, whatever that is, and end its streams after the last."""
         self.dash_app = dash_app
+        self.server.extensions["flash"] = dash_app
 
         @self.server.before_serving
         async def prepare() -> None:
             require_trio()
             await trio.to_thread.run_sync(_dash.setup_server, dash_app)
+            if dash_app.metrics is not None:
+                self.server.nursery.start_soon(dash_app.metrics.watch_lag)
+            if _dash.shows_dev_tools(dash_app):
+                trio.lowlevel.add_instrument(BlockWatch())
 
     def before_request(self, func: Callable[[], Any]) -> None:
         """Register one of Dash's own hooks: they are quick once they have run, and not worth a thread each time."""
@@ -146,6 +150,7 @@ class FlashBackend(_dash.QuartDashServer):
         Further keywords are options of Hypercorn's Config, such as `certfile` or `keep_alive_timeout`.
         """
         config = Config()
+        config.graceful_timeout = serving.GRACE
         for name, value in kwargs.items():
             if not hasattr(config, name):
                 raise TypeError(f"app.run() got an unexpected keyword argument {name!r}: Hypercorn has no such option.")
@@ -153,23 +158,7 @@ class FlashBackend(_dash.QuartDashServer):
         config.bind = [f"{host}:{port}"]
         if _dash.silences_routes(dash_app):
             logging.getLogger("quart.app").setLevel(logging.ERROR)
-        trio.run(self._serve, dash_app, config)
-
-    async def _serve(self, dash_app: Flash, config: Config) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            await _dash.serve(dash_app, config)  # type: ignore[arg-type]
-            return
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-
-            async def stop() -> None:
-                async for _ in signals:
-                    break
-                # A second Ctrl-C stops at once.
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                with trio.move_on_after(config.graceful_timeout):
-                    await dash_app.stream_host.channels.shut_down()
-
-            await _dash.serve(dash_app, config, shutdown_trigger=stop)  # type: ignore[arg-type]
+        serving.run(dash_app, config)
 
 
 def format_failure(callback: str, error: BaseException) -> str:

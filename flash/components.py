@@ -28,7 +28,7 @@ class Stream(Component):
     _base_nodes = ["children"]  # noqa: RUF012
     _namespace = "flash"
     _type = "Stream"
-    _prop_names = ["id", "status", "error", "statuses", "start", "restart"]  # noqa: RUF012
+    _prop_names = ["id", "status", "error", "statuses", "start"]  # noqa: RUF012
     _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
     available_properties = _prop_names
     available_wildcard_properties: list[str] = []  # noqa: RUF012

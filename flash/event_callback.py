@@ -42,7 +42,7 @@ from .components import PAGE_ID, Stream
 from .declaration import Declaration, match_keys
 from .errors import FlashError, InvalidEventCallback, InvalidUpdate, RequestRefused
 from .nursery import Channels
-from .props import Update, encode_pairs, resolve_id, resolve_match
+from .props import Update, encode_pairs, resolve_id, resolve_match, wire_id
 from .sse import browser_of, is_token
 from .stream import Stream as RunningStream, StreamSpec
 
@@ -192,20 +192,15 @@ def declare(
             )
         stream = Stream(_component_id(function))
         outputs = [] if parts.matches else [dash.Output(stream, "start")]
-        hashed: list[Any] = []
-        if parts.restart:
-            hashed.append(dash.Input(stream, "restart"))
-        elif parts.matches:
-            hashed.append(dash.Input(f"{stream.id}-match", "never", allow_optional=True))
+        hashed = [dash.Input(f"{stream.id}-match", "never", allow_optional=True)] if parts.matches else []
+        token = dash.State(PAGE_ID, "token")
+        sent = _Sent([*parts.inputs, *hashed], [*parts.states, *parts.cancel_states, token])
         register(
             *outputs,
-            *parts.inputs,
-            *hashed,
-            *parts.states,
-            *parts.cancel_states,
-            dash.State(PAGE_ID, "token"),
+            *sent.inputs,
+            *sent.states,
             prevent_initial_call=prevent_initial_call,
-        )(_starter(function, parts, stream.id, len(hashed)))
+        )(_starter(function, parts, sent, stream.id))
         declared.add(stream)
         return EventCallback[P, R](cast("Callable[P, R]", function), stream)
 
@@ -244,9 +239,36 @@ class _LiveProps(dict[Any, Any]):
             trio.from_thread.run_sync(self.stream.push, update, trio_token=self._token)
 
 
-def _starter(function: Callable[..., Any], parts: Declaration, stream_id: str, hashed: int) -> Callable[..., Any]:
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What the renderer sends with a start: the user's dependencies, and Flash's own behind them."""
+
+    inputs: list[Any]
+    states: list[Any]
+
+    def again(self, request: Mapping[str, Any], matched: Mapping[str, Any]) -> dict[str, Any]:
+        """The start that `request` was, for the page to fill in and send again."""
+        return {
+            "output": request["output"],
+            "outputs": request.get("outputs", []),
+            "inputs": [_describe(dependency, matched) for dependency in self.inputs],
+            "state": [_describe(dependency, matched) for dependency in self.states],
+        }
+
+
+def _describe(dependency: Any, matched: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the page finds the value of a dependency."""
+    return {
+        "id": wire_id(resolve_id(dependency.component_id, matched)),
+        "property": dependency.component_property,
+        "optional": dependency.allow_optional,
+    }
+
+
+def _starter(function: Callable[..., Any], parts: Declaration, sent: _Sent, stream_id: str) -> Callable[..., Any]:
     """The Dash callback that starts a stream of `function`."""
-    first_state = len(parts.inputs) + hashed
+    hashed = len(sent.inputs) - len(parts.inputs)
+    first_state = len(sent.inputs)
     first_cancel = first_state + len(parts.states)
 
     def encode(value: object) -> bytes | None:
@@ -278,13 +300,11 @@ def _starter(function: Callable[..., Any], parts: Declaration, stream_id: str, h
             if condition.checked_at_start and not _is_missing(entry) and not condition.is_met(value):
                 return dash.no_update if not parts.matches else None
         matched = _matched(parts, request.inputs_list)
-        restarts = f"{stream_id}.restart" in [trigger["prop_id"] for trigger in request.triggered_inputs]
         match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
-        if restarts and values[len(parts.inputs)]["match"] != match:
-            return None
+        again = sent.again(await quart.request.get_json(), matched) if parts.restart else None
         live = _LiveProps()
         context = contextvars.copy_context()
-        context.run(context_value.set, _stream_context(request, parts, stream_id, hashed, live))
+        context.run(context_value.set, _stream_context(request, parts, hashed, live))
         arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
         args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
         resets = encode_pairs(resolve_match(parts.resets, matched))
@@ -294,11 +314,11 @@ def _starter(function: Callable[..., Any], parts: Declaration, stream_id: str, h
             key=stream_id if match is None else f"{stream_id} {match}",
             generator=lambda: function(*args, **kwargs),
             encode=encode,
-            opening=b'"callback":%b,"match":%b,"restart":%b,"conditions":%b,"props":[%b],"reset":[%b]'
+            opening=b'"callback":%b,"match":%b,"again":%b,"conditions":%b,"props":[%b],"reset":[%b]'
             % (
                 json.dumps(stream_id).encode(),
                 json.dumps(match).encode(),
-                json.dumps(parts.restart).encode(),
+                json.dumps(again).encode(),
                 to_json(_describe_conditions(parts, watched, values[first_cancel:-1], matched)).encode(),
                 encode_pairs(resolve_match(parts.on, matched)),
                 b",".join(filter(None, (resets, off))),
@@ -354,13 +374,9 @@ def _describe_conditions(
     """What the page needs to watch the conditions: where they are, and what they were when the stream was started."""
     described: list[dict[str, Any]] = []
     for state, condition, entry, value in zip(parts.cancel_states, parts.conditions, watched, values, strict=True):
-        component_id = resolve_id(state.component_id, matched)
-        if isinstance(component_id, dict):
-            component_id = {k: [v.value] if v is dash.ALL else v for k, v in component_id.items()}
         described.append(
             {
-                "id": component_id,
-                "property": state.component_property,
+                **_describe(state, matched),
                 "value": value,
                 "missing": _is_missing(entry),
                 "exempt": not condition.checked_at_start,
@@ -369,7 +385,7 @@ def _describe_conditions(
     return described
 
 
-def _stream_context(request: Any, parts: Declaration, stream_id: str, hashed: int, live: _LiveProps) -> Any:
+def _stream_context(request: Any, parts: Declaration, hashed: int, live: _LiveProps) -> Any:
     """The callback context (`ctx`) inside the stream: the request's, without what Flash added to its dependencies."""
     context = AttributeDict(request)
     context.inputs_list = request.inputs_list[: len(parts.inputs)]
@@ -381,9 +397,5 @@ def _stream_context(request: Any, parts: Declaration, stream_id: str, hashed: in
     )
     context.using_args_grouping = parts.grouping != list(range(count + len(parts.states)))
     context.outputs_list, context.outputs_grouping = [], []
-    # A restart is triggered by no Input of the user's, like an initial call.
-    context.triggered_inputs = [
-        trigger for trigger in request.triggered_inputs if not trigger["prop_id"].endswith(f"{stream_id}.restart")
-    ]
     context.updated_props = live
     return context

@@ -74,10 +74,9 @@ class ThreadSteps:
                 return True
             return False
 
-        closed = False
         with trio.CancelScope(shield=True):
-            closed = await trio.to_thread.run_sync(run, limiter=self._limiter)
-        return closed
+            return await trio.to_thread.run_sync(run, limiter=self._limiter)
+        raise AssertionError("a shielded scope that nobody cancels was cancelled")
 
     async def _step(self, step: Callable[[], _T]) -> _T:
         # StopIteration cannot leave a coroutine: it is told apart in the thread.

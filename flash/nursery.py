@@ -19,15 +19,17 @@ import contextvars
 import hmac
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
 from .buffer import Event, Outbox
 from .cancel_scopes import EndReason, ScopeRegistry
 from .errors import RequestRefused
-from .stream import Limits, Stream, StreamSpec
+from .stream import TASK_NAME, Limits, Stream, StreamSpec
 
 _log = logging.getLogger("flash.streams")
 
@@ -45,6 +47,7 @@ class StreamInfo:
         age: seconds since it started.
         updates: how many updates were sent to the page.
         buffered: how many updates wait to be sent.
+        waiting: seconds for which the generator has waited for room in the buffer; None if it does not.
     """
 
     id: str
@@ -55,6 +58,22 @@ class StreamInfo:
     age: float
     updates: int
     buffered: int
+    waiting: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What bounds a server process.
+
+    Attributes:
+        pages: how many it may hold.
+        pages_per_browser: how many of them may be of one browser.
+        streams: how many it may hold.
+    """
+
+    pages: int = 10_000
+    pages_per_browser: int = 100
+    streams: int = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +91,28 @@ class PageLimits:
     window: int = 1_000_000
     reconnect_grace: float = 5.0
     stall_timeout: float = 60.0
+
+
+@dataclass(slots=True)
+class Load:
+    """What a server process holds, beside what it may.
+
+    Attributes:
+        limits: what it may.
+        streams: how many streams run.
+        pages: how many pages each browser has.
+    """
+
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    streams: int = 0
+    pages: Counter[str] = field(default_factory=Counter[str])
+
+    def check_page(self, browser: str) -> None:
+        """Raise RequestRefused if another page of `browser` would be one too many."""
+        if self.pages.total() >= self.limits.pages:
+            raise RequestRefused(503, "The server holds as many pages as it may. Try again later.")
+        if self.pages[browser] >= self.limits.pages_per_browser:
+            raise RequestRefused(429, f"This browser has {self.pages[browser]} pages open already: close some.")
 
 
 class Connection:
@@ -125,9 +166,10 @@ class Channel:
         finished: the channel's task is over, and with it every stream.
     """
 
-    def __init__(self, page: str, browser: str, limits: Limits, page_limits: PageLimits) -> None:
+    def __init__(self, page: str, browser: str, limits: Limits, page_limits: PageLimits, load: Load) -> None:
         self.page = page
         self.browser = browser
+        self._load = load
         # Ids must not repeat when a page comes back to a new channel, where an old cancel may still arrive.
         self.life = secrets.token_hex(4)
         self.outbox = Outbox(page_limits.window)
@@ -225,6 +267,8 @@ class Channel:
                 f"{spec.callback!r} was not started: the page runs {len(self._streams)} streams already. "
                 "Let some end first, or raise streams_per_page= of Flash(...).",
             )
+        if self._load.streams >= self._load.limits.streams:
+            raise RequestRefused(503, f"{spec.callback!r} was not started: the server holds as many streams as it may.")
         if self.outbox.unread >= self._limits.buffer.bytes:
             raise RequestRefused(429, f"{spec.callback!r} was not started: the page does not read what it is sent.")
         self._count += 1
@@ -250,14 +294,15 @@ class Channel:
                 age=now - stream.started,
                 updates=gauge.sent_updates,
                 buffered=gauge.updates,
+                waiting=None if stream.waiting_since is None else now - stream.waiting_since,
             )
 
     # What streams ask of their host.
 
-    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]]) -> None:
+    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str) -> None:
         assert self._nursery is not None
         # start_soon copies the context that it is called in.
-        context.run(self._nursery.start_soon, function)
+        context.run(partial(self._nursery.start_soon, function, name=name))
 
     def ended(self, stream: Stream) -> None:
         self.scopes.remove(stream.id)
@@ -267,6 +312,7 @@ class Channel:
 
     def over(self, stream: Stream) -> None:
         del self._streams[stream.id]
+        self._load.streams -= 1
 
     async def _watch(self) -> None:
         """Return when the channel is to close: it was closed, or the page's time is up."""
@@ -288,9 +334,10 @@ class Channel:
     def _launch(self, stream: Stream) -> None:
         self._slots[stream.spec.key] = _Slot(stream)
         self._streams[stream.id] = stream
+        self._load.streams += 1
         self.scopes.add(stream.id, stream.scope)
         stream.open()
-        self.spawn(stream.spec.context, stream.run)
+        self.spawn(stream.spec.context, stream.run, f"{TASK_NAME}{stream.spec.callback}")
 
 
 @dataclass(slots=True)
@@ -300,11 +347,13 @@ class Channels:
     Attributes:
         limits: what bounds each stream.
         page_limits: what bounds each page.
+        load: what they hold together, and may.
         closing: the server stops; nothing is opened or started any more.
     """
 
     limits: Limits = field(default_factory=Limits)
     page_limits: PageLimits = field(default_factory=PageLimits)
+    load: Load = field(default_factory=Load)
     closing: bool = False
     _open: dict[str, Channel] = field(default_factory=lambda: dict[str, Channel]())
     _all: set[Channel] = field(default_factory=lambda: set[Channel]())
@@ -321,21 +370,29 @@ class Channels:
         Raises:
             RequestRefused: another browser has the page, or the server stops.
         """
-        if self.closing:
-            raise RequestRefused(503, "The server is stopping.")
-        channel = self.find(page, browser)
-        if channel is not None and not channel.closing:
+        channel = self.admit(page, browser)
+        if channel is not None:
             connection = channel.attach(life, number)
             if connection is not None:
                 return connection
             channel.close(EndReason.DISCONNECTED)
-        channel = Channel(page, browser, self.limits, self.page_limits)
+        channel = Channel(page, browser, self.limits, self.page_limits, self.load)
         await nursery.start(self._run, channel)
         connection = channel.attach(channel.life, 0)
         assert connection is not None
         if (awaited := self._awaited.get(page)) is not None:
             awaited.unpark_all()
         return connection
+
+    def admit(self, page: str, browser: str) -> Channel | None:
+        """The page's channel, if it has one that is not closing; raise RequestRefused if it cannot get one."""
+        if self.closing:
+            raise RequestRefused(503, "The server is stopping.")
+        channel = self.find(page, browser)
+        if channel is not None and not channel.closing:
+            return channel
+        self.load.check_page(browser)
+        return None
 
     def find(self, page: str, browser: str) -> Channel | None:
         """The page's channel, if it has one.
@@ -384,10 +441,14 @@ class Channels:
     async def _run(self, channel: Channel, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         self._open[channel.page] = channel
         self._all.add(channel)
+        self.load.pages[channel.browser] += 1
         try:
             await channel.run(task_status)
         finally:
             self._all.discard(channel)
+            self.load.pages[channel.browser] -= 1
+            if not self.load.pages[channel.browser]:
+                del self.load.pages[channel.browser]
             if self._open.get(channel.page) is channel:
                 del self._open[channel.page]
             channel.finished.set()

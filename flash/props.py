@@ -96,7 +96,7 @@ def encode_pairs(pairs: Iterable[Pair]) -> bytes:
     for component_id, props in pairs:
         kept = {name: value for name, value in props.items() if not is_no_update(value)}
         if kept:
-            sent.append((_wire_id(component_id), kept))
+            sent.append((wire_id(component_id), kept))
     if not sent:
         return b""
     try:
@@ -154,7 +154,8 @@ def check_id(component_id: object, what: str, wildcards: tuple[Wildcard, ...]) -
     raise InvalidUpdate(f"{what} expected a component id (a string, a dict or a component), got {component_id!r}.")
 
 
-def _wire_id(component_id: str | dict[str, Any]) -> str | dict[str, Any]:
+def wire_id(component_id: str | dict[str, Any]) -> str | dict[str, Any]:
+    """An id as the page knows it: `["ALL"]` stands for a wildcard."""
     if isinstance(component_id, str):
         return component_id
     return {name: [value.value] if isinstance(value, Wildcard) else value for name, value in component_id.items()}

@@ -1,4 +1,4 @@
-"""Server-sent events: frames, the connection, and the four routes that a page talks to.
+"""Server-sent events: frames, the connection, and the routes that a page talks to.
 
     GET  _flash/events?page=<token>   the connection: `hello`, then `open`, `props`, `end`, `refused`, and `ping`;
                                       `replaced` when another one has taken over
@@ -6,6 +6,7 @@
     POST _flash/cancel                a cancel Input has changed while a stream that depends on it runs
     POST _flash/close                 the page is being left
     GET  _flash/status?page=<token>   why a connection is refused: an EventSource does not say
+    GET  _flash/health                for load balancers
 
 `hello` says which life of the page's channel the connection belongs to. Events are numbered within it; a page that
 comes back with the number of the last one (`Last-Event-ID`, or `after=` from a new EventSource) gets the rest. Each
@@ -206,6 +207,7 @@ class Routes:
         for name, method, view in (
             ("events", "GET", self.events),
             ("status", "GET", self.status),
+            ("health", "GET", self.health),
             ("ack", "POST", self.acknowledge),
             ("cancel", "POST", self.cancel),
             ("close", "POST", self.close),
@@ -216,7 +218,7 @@ class Routes:
     async def events(self) -> Response:
         page, browser = self._page_in_query(), self._browser()
         life, number = parse_event_id(request.headers.get("Last-Event-ID") or request.args.get("after"))
-        self._admit(page, browser)
+        self._channels.admit(page, browser)
 
         async def connect() -> Connection:
             return await self._channels.connect(self._nursery(), page, browser, life, number)
@@ -227,9 +229,20 @@ class Routes:
         response.headers.update(HEADERS)
         return response
 
+    async def health(self) -> Response:
+        """200 while the server takes pages in, 503 while it stops; for load balancers."""
+        channels = self._channels
+        state = {
+            "status": "stopping" if channels.closing else "ok",
+            "pages": len(channels),
+            "streams": channels.load.streams,
+        }
+        status = 503 if channels.closing else 200
+        return Response(json.dumps(state), status=status, content_type="application/json", headers=HEADERS)
+
     async def status(self) -> Response:
         """200 with `{"message": null}` if a connection would be accepted, else the refusal."""
-        self._admit(self._page_in_query(), self._browser())
+        self._channels.admit(self._page_in_query(), self._browser())
         return Response(json.dumps({"message": None}), content_type="application/json", headers=HEADERS)
 
     async def acknowledge(self) -> Response:
@@ -262,11 +275,6 @@ class Routes:
         """`{"page"}`: the page is being left."""
         self._channel(await self._body()).close(EndReason.DISCONNECTED)
         return Response(status=204)
-
-    def _admit(self, page: str, browser: str) -> None:
-        if self._channels.closing:
-            raise RequestRefused(503, "The server is stopping.")
-        self._channels.find(page, browser)
 
     def _page_in_query(self) -> str:
         return _page(request.args.get("page"))

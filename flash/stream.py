@@ -40,11 +40,30 @@ _log = logging.getLogger("flash.streams")
 FAIR_SHARE = 0.002
 """Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
 
+TASK_NAME = "stream of "
+"""What the name of a stream's task begins with; the name of its event callback follows."""
+
 LAST_GRACE = 0.1
 """Seconds that an `on_error` that was cut has to unwind before its stream's `end` leaves without it."""
 
 CLOSE_ATTEMPTS = 3
 """How often a generator that ignores GeneratorExit is closed again before it is given up."""
+
+
+class Observer:
+    """What is told of the life of streams; this one does not listen."""
+
+    def started(self, callback: str) -> None:
+        """A stream has opened."""
+
+    def sent_first(self, callback: str, seconds: float) -> None:
+        """A stream has put its first update into the buffer, so long after it opened."""
+
+    def waited(self, callback: str, seconds: float) -> None:
+        """A generator has waited so long for room in the buffer."""
+
+    def ended(self, callback: str, reason: EndReason, updates: int, size: int, since_cancel: float | None) -> None:
+        """A stream's end has left: after so many updates and bytes, and so long after it was cancelled."""
 
 
 class Host(Protocol):
@@ -60,7 +79,7 @@ class Host(Protocol):
         """The stream's task is over."""
         ...
 
-    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]]) -> None:
+    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str) -> None:
         """Run `function` as a task of the channel's nursery, with `context` as its contextvars."""
         ...
 
@@ -107,11 +126,13 @@ class Limits:
         buffer: what may wait per stream.
         cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
         threads: how many steps of plain generators, and plain `on_error`s, run at a time.
+        observer: is told of what happens to them.
     """
 
     buffer: Bounds = field(default_factory=Bounds)
     cleanup_timeout: float = 5.0
     threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
+    observer: Observer = field(default_factory=Observer)
 
 
 class Stream:
@@ -122,6 +143,9 @@ class Stream:
         spec: what it runs.
         scope: its cancel scope and reason.
         stuck: its clean-up overran the deadline and is still running.
+        gauge: what of it waits for the page, and what was sent.
+        started: when it was made, on Trio's clock.
+        waiting_since: when its generator began to wait for room in the buffer; None if it does not.
     """
 
     def __init__(self, stream_id: str, spec: StreamSpec, host: Host, limits: Limits) -> None:
@@ -131,11 +155,13 @@ class Stream:
         self.stuck = False
         self.gauge = Gauge(limits.buffer)
         self.started = trio.current_time()
+        self.waiting_since: float | None = None
         self._host = host
         self._limits = limits
         self._prefix = b'{"stream":%b,"props":[' % json.dumps(stream_id).encode()
         self._steps: Steps | None = None
         self._warned = False
+        self._spoken = False
         self._finishing = False
         self._ended = trio.Event()
         self._deadline: float | None = None
@@ -154,6 +180,7 @@ class Stream:
         """Tell the page that the stream starts."""
         opening = b"," + self.spec.opening if self.spec.opening else b""
         self._host.outbox.put("open", b'{"stream":%b%b}' % (json.dumps(self.id).encode(), opening))
+        self._limits.observer.started(self.spec.callback)
         if self.spec.timeout is not None:
             self._after(self.spec.timeout, self._time_out)
 
@@ -250,7 +277,12 @@ class Stream:
             await trio.lowlevel.checkpoint()
             self._switched = time.perf_counter()
         if self.gauge.full():
-            await self.gauge.wait_for_room()
+            began = self.waiting_since = trio.current_time()
+            try:
+                await self.gauge.wait_for_room()
+            finally:
+                self.waiting_since = None
+                self._limits.observer.waited(self.spec.callback, trio.current_time() - began)
             self._switched = time.perf_counter()
         self._put(value)
 
@@ -261,6 +293,9 @@ class Stream:
                 self._warned = True
                 _log.warning("%s yielded None: it is ignored. Yield stream_props(...), or nothing.", self._name)
         elif pairs:
+            if not self._spoken:
+                self._spoken = True
+                self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
             self._host.outbox.put("props", b"%b%b]}" % (self._prefix, pairs), self.gauge)
 
     async def _close(self) -> None:
@@ -303,7 +338,7 @@ class Stream:
                 with trio.CancelScope(shield=True):
                     await then()
 
-        self._host.spawn(contextvars.Context(), wait)
+        self._host.spawn(contextvars.Context(), wait, f"timer of {self.spec.callback}")
 
     # (c), (d) and (e): the end
 
@@ -330,6 +365,14 @@ class Stream:
             b'{"stream":%b,"reason":"%b","props":[%b],"error":%b}'
             % (json.dumps(self.id).encode(), reason.encode(), b",".join(filter(None, parts)), described),
         )
+        gauge, cancelled = self.gauge, self._deadline
+        self._limits.observer.ended(
+            self.spec.callback,
+            reason,
+            gauge.sent_updates + gauge.updates,
+            gauge.sent_bytes + gauge.bytes,
+            None if cancelled is None else trio.current_time() - cancelled + self._limits.cleanup_timeout,
+        )
         self._host.ended(self)
         self._ended.set()
 
@@ -352,7 +395,7 @@ class Stream:
         # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
         left = (self._deadline or 0.0) - trio.current_time()
         self._last_words = words
-        self._host.spawn(self.spec.context, handle)
+        self._host.spawn(self.spec.context, handle, f"on_error of {self.spec.callback}")
         with trio.move_on_after(left if left > 0 else self._limits.cleanup_timeout):
             await done.wait()
         if not done.is_set():

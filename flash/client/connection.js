@@ -64,11 +64,31 @@
     }
 
     /**
-     * POST to one of Flash's routes, with the header by which Dash answers CSRF protections.
+     * POST to one of Flash's routes.
      * @param {string} name
      * @param {object} body
      */
     function post(name, body) {
+        return send(url(name), {page: token, ...body});
+    }
+
+    /**
+     * Send a Dash callback request that starts a stream again; says whether the server took it.
+     * @param {object} body
+     */
+    function start(body) {
+        return send(`${config().requests_pathname_prefix}_dash-update-component`, body).then(
+            response => response.ok,
+            () => false
+        );
+    }
+
+    /**
+     * POST JSON, with the header by which Dash answers CSRF protections.
+     * @param {string} address
+     * @param {object} body
+     */
+    function send(address, body) {
         /** @type {Record<string, string>} */
         const headers = {'Content-Type': 'application/json'};
         const cookie = document.cookie
@@ -77,10 +97,10 @@
         if (cookie !== undefined) {
             headers[config().csrf_header_name] = decodeURIComponent(cookie.slice(cookie.indexOf('=') + 1));
         }
-        return fetch(url(name), {
+        return fetch(address, {
             method: 'POST',
             headers,
-            body: JSON.stringify({page: token, ...body}),
+            body: JSON.stringify(body),
             credentials: 'same-origin',
             keepalive: true
         });
@@ -156,8 +176,8 @@
             lose();
             life = hello.life;
         }
-        [...unsent.values()].forEach(send => send());
-        streams.resume();
+        [...unsent.values()].forEach(again => again());
+        streams.resume(start);
     }
 
     /** The connection is cut: the streams are lost unless it is back within the grace. */

@@ -14,7 +14,9 @@
  * @typedef {[Id, Record<string, any>]} Pair
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
  * @typedef {{stream: string, callback: string, match: string | null, conditions: Condition[], props: Pair[],
- *            reset: Pair[], restart: boolean}} Opening
+ *            reset: Pair[], again: Start | null}} Opening
+ * @typedef {{id: Id, property: string, optional: boolean}} Dependency
+ * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
  * @typedef {{message: string, html: string | null}} Failure
  * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null}} Ending
  * @typedef {(stream: string, condition: number, value: any) => void} OnChange
@@ -214,7 +216,7 @@
             return;
         }
         running.delete(stream);
-        if (reason === 'shutdown' && opening.restart) {
+        if (reason === 'shutdown' && opening.again) {
             waiting.set(runOf(opening), opening);
         }
         apply(props);
@@ -238,7 +240,7 @@
         const lost = [...running.values()];
         running.clear();
         for (const opening of lost) {
-            if (opening.restart) {
+            if (opening.again) {
                 waiting.set(runOf(opening), opening);
             }
             apply(opening.reset);
@@ -255,14 +257,40 @@
     }
 
     /**
+     * A dependency with its value, as Dash's renderer sends it; null if its component is gone.
+     * @param {Dependency} dependency
+     */
+    function fill({id, property, optional}) {
+        const found = resolve(id)
+            .filter(one => component(one) !== undefined)
+            .map(one => ({id: one, property, value: component(one).props[property]}));
+        if (typeof id === 'object' && Object.values(id).some(Array.isArray)) {
+            return found;
+        }
+        return found[0] ?? (optional ? {id, property, allow_optional: true, value: null} : null);
+    }
+
+    /**
+     * The request that starts a stream again; null if a component that it depends on is gone.
+     * @param {Start} start
+     */
+    function startAgain({output, outputs, inputs, state}) {
+        const body = {output, outputs, inputs: inputs.map(fill), state: state.map(fill), changedPropIds: []};
+        return [...body.inputs, ...body.state].some(entry => entry === null) ? null : body;
+    }
+
+    /**
      * A server answers: start the streams again that are to outlive theirs, with the Inputs as they are now.
      * Not all at once, and less and less often if they do not get to send anything.
+     * @param {(body: object) => Promise<boolean>} request  sends a start, and says whether the server took it
      */
-    function resume() {
-        for (const [run, {callback, match}] of waiting) {
-            setTimeout(() => {
-                if (waiting.delete(run)) {
-                    apply([[callback, {restart: {match, time: Date.now()}}]]);
+    function resume(request) {
+        for (const [run, opening] of waiting) {
+            setTimeout(async () => {
+                const body = opening.again && waiting.delete(run) ? startAgain(opening.again) : null;
+                if (body !== null && !(await request(body))) {
+                    waiting.set(run, opening);
+                    resume(request);
                 }
             }, Math.random() * pause);
         }

@@ -35,6 +35,7 @@ class Desk:
     channels: Channels
     connection: Connection
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    number: int = 0
 
     def start(self, generator: Callable[[], object], key: str = "key", **options: Any) -> Stream:
         options.setdefault("resets", b'"reset"')
@@ -44,7 +45,8 @@ class Desk:
 
     def read(self) -> list[tuple[str, dict[str, Any]]]:
         """Take what waits for the page, as (event, data); also kept in `seen`."""
-        events = self.connection.channel.outbox.take(10**9)
+        events = self.connection.channel.take(10**9)
+        self.number = events[-1].number if events else self.number
         news = [(event.name, json.loads(event.data)) for event in events]
         self.seen.extend(news)
         return news

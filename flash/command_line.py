@@ -1,0 +1,134 @@
+"""`flash run module:app`: serve an app from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import shlex
+import sys
+from typing import Any
+
+from hypercorn.config import Config
+
+from .app import Flash
+from .errors import FlashError
+from .serving import GRACE, run
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class CannotRun(FlashError):
+    """The command line cannot be carried out as it stands."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console command `flash`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        if options.reload:
+            _run_again_on_changes(sys.argv[1:] if arguments is None else arguments, options)
+        else:
+            logging.basicConfig(
+                level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+            )
+            run(load(options.app), _config(options))
+    except CannotRun as error:
+        parser.exit(2, f"flash: {error}\n")
+
+
+def load(path: str) -> Flash:
+    """The Flash app that `module:attribute` names; the attribute may also be its server, and is `app` if left out.
+
+    Raises:
+        CannotRun: there is no such module or attribute, or it is not a Flash app.
+    """
+    module_name, _, attribute = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise CannotRun(f"there is no module {module_name!r} here. Write module:app.") from None
+    found: Any = module
+    for name in (attribute or "app").split("."):
+        found = getattr(found, name, None)
+    if isinstance(found, Flash):
+        return found
+    app = getattr(found, "extensions", {}).get("flash")
+    if isinstance(app, Flash):
+        return app
+    raise CannotRun(f"{path!r} is not a Flash app, but {found!r}.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="flash", description="Dash on Trio.")
+    command = parser.add_subparsers(required=True).add_parser("run", help="serve an app")
+    command.add_argument("app", help="the app, as module:attribute")
+    command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    command.add_argument("--port", type=int, default=8050, help="the port; 0 for any free one (default: %(default)s)")
+    command.add_argument("--workers", type=int, default=1, help="processes; a page needs one, so only 1 is served")
+    command.add_argument("--reload", action="store_true", help="start again when a file below this folder changes")
+    command.add_argument("--certfile", help="a TLS certificate: serve HTTPS, and HTTP/2 with it")
+    command.add_argument("--keyfile", help="the key of the certificate")
+    command.add_argument("--ca-certs", help="certificates by which clients must be known")
+    command.add_argument("--root-path", default="", help="the path under which a proxy serves the app")
+    command.add_argument("--backlog", type=int, default=100, help="connections that may wait (default: %(default)s)")
+    command.add_argument(
+        "--keep-alive",
+        type=float,
+        default=5,
+        help="seconds for which an idle connection is kept (default: %(default)s)",
+    )
+    command.add_argument(
+        "--graceful-timeout",
+        type=float,
+        default=GRACE,
+        help="seconds that streams, their clean-up and requests have when the server stops (default: %(default)s)",
+    )
+    command.add_argument("--access-log", action="store_true", help="log every request to the standard output")
+    command.add_argument(
+        "--log-level",
+        default="info",
+        choices=["critical", "error", "warning", "info", "debug"],
+        help="(default: %(default)s)",
+    )
+    return parser
+
+
+def _config(options: argparse.Namespace) -> Config:
+    if options.workers != 1:
+        raise CannotRun(
+            f"--workers {options.workers}: a page is held by one process. Run several of them on ports of their own, "
+            "behind a proxy that routes by page or browser (sticky sessions)."
+        )
+    if (options.certfile is None) != (options.keyfile is None):
+        raise CannotRun("--certfile and --keyfile go together.")
+    config = Config()
+    config.bind = [f"{options.host}:{options.port}"]
+    config.certfile = options.certfile
+    config.keyfile = options.keyfile
+    config.ca_certs = options.ca_certs
+    config.root_path = options.root_path
+    config.backlog = options.backlog
+    config.keep_alive_timeout = options.keep_alive
+    config.graceful_timeout = options.graceful_timeout
+    config.accesslog = "-" if options.access_log else None
+    return config
+
+
+def _run_again_on_changes(arguments: list[str], options: argparse.Namespace) -> None:
+    import watchfiles
+
+    command = [sys.executable, "-m", "flash", *[argument for argument in arguments if argument != "--reload"]]
+    watchfiles.run_process(
+        ".",
+        target=shlex.join(command),
+        target_type="command",
+        sigint_timeout=options.graceful_timeout + 1,
+        watch_filter=watchfiles.PythonFilter(),
+    )

@@ -1,0 +1,144 @@
+"""Serving with Hypercorn's trio worker, and stopping within a grace.
+
+Hypercorn does not tell an app that it is to stop until every request is over, and an event stream never is. So the
+order is turned round: on SIGTERM or Ctrl-C the streams are ended first, which ends their connections, and only then
+is Hypercorn told. What may still hold the process, a peer that never reads (Hypercorn sends under a shield), a
+clean-up that waits under one, a thread that blocks, gets the grace and no more: a thread of ours then ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+from hypercorn.config import Config
+
+from . import _dash
+
+if TYPE_CHECKING:
+    from .nursery import Channels, StreamInfo
+
+_log = logging.getLogger("flash.server")
+
+GRACE = 10.0
+"""Seconds in which a server stops, unless it is told otherwise: twice the default of `cleanup_timeout`."""
+
+LINGER = 0.5
+"""Seconds that connections have to write what they hold when all requests are over."""
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Served(Protocol):
+    """What is served: a Flash app."""
+
+    @property
+    def channels(self) -> Channels: ...
+    def streams(self) -> list[StreamInfo]: ...
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def run(app: Served, config: Config) -> None:
+    """Serve until SIGINT or SIGTERM; in another thread than the main one, where there are no signals, for good.
+
+    Stops within `config.graceful_timeout` seconds. If a clean-up is stuck then, the process exits with status 1.
+    """
+    trio.run(_serve, app, config)
+
+
+async def _serve(app: Served, config: Config) -> None:
+    sockets = config.create_sockets()
+    patience = int(app.channels.page_limits.stall_timeout * 1_000)
+    for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
+        give_up_on_silent_peers(listening, patience)
+        listening.listen(config.backlog)
+    counted = _Requests(app)
+    if threading.current_thread() is not threading.main_thread():
+        return await _dash.serve(counted, config, sockets, None)
+    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+
+        async def stop() -> None:
+            async for _ in signals:
+                break
+            for number in STOP_SIGNALS:
+                signal.signal(number, _stop_at_once)
+            grace = config.graceful_timeout
+            deadline = trio.current_time() + grace
+            _end_process_after(grace, app)
+            _log.info("Stopping: %d streams to end, within %g s.", len(app.streams()), grace)
+            with trio.move_on_at(deadline):
+                await app.channels.shut_down()
+                await counted.none_left()
+            config.graceful_timeout = LINGER
+
+        await _dash.serve(counted, config, sockets, stop)
+    return None
+
+
+class _Requests:
+    """The app, with its HTTP requests counted.
+
+    Hypercorn would wait for idle connections, too: it does not close one that has had a request.
+    """
+
+    def __init__(self, app: Served) -> None:
+        self._app = app
+        self._count = 0
+        self._none = trio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        self._count += 1
+        try:
+            return await self._app(scope, receive, send)
+        finally:
+            self._count -= 1
+            if self._count == 0:
+                self._none.set()
+
+    async def none_left(self) -> None:
+        """Return when no request is under way."""
+        while self._count > 0:
+            self._none = trio.Event()
+            await self._none.wait()
+
+
+def give_up_on_silent_peers(listening: socket.socket, milliseconds: int) -> None:
+    """Let connections die whose peer takes nothing for so long, where the system can (Linux)."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
+        # Accepted sockets inherit it.
+        listening.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
+
+
+def _stop_at_once(number: int, frame: FrameType | None) -> None:
+    _exit(128 + number)
+
+
+def _end_process_after(seconds: float, app: Served) -> None:
+    """End the process after so many seconds, unless it has ended by then."""
+
+    def end() -> None:
+        stuck = sorted({info.callback for info in app.streams()})
+        if stuck:
+            _log.error("Stopped with clean-up still running in %s: see cleanup_timeout.", ", ".join(stuck))
+        _exit(1 if stuck else 0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _exit(status: int) -> None:
+    """End the process whatever its tasks and threads are at."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)

@@ -1,0 +1,213 @@
+"""A page that comes back, one that does not, and one that confirms nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from flash import EndReason, RequestRefused
+from flash.nursery import Channels, Load, ServerLimits
+
+from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
+
+clock = on_mock_clock
+
+GRACE = 5.0
+
+
+async def ticking() -> AsyncGenerator[int, None]:
+    count = 0
+    while True:
+        yield count
+        count += 1
+        await trio.sleep(1)
+
+
+async def come_back(desk: Desk, nursery: trio.Nursery, number: int) -> None:
+    life = desk.connection.channel.life
+    desk.connection = await desk.channels.connect(nursery, PAGE, BROWSER, life, number)
+
+
+async def test_a_page_that_comes_back_gets_what_it_has_not_had(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
+    desk = await open_desk(updates=100, reconnect_grace=GRACE)
+    stream = desk.start(ticking)
+    await trio.sleep(2.5)
+    desk.read()
+    applied = desk.number
+    await trio.sleep(1)
+    desk.connection.channel.take(10**9)  # on its way when the connection is cut
+    desk.connection.detach()
+    await trio.sleep(GRACE - 1)
+    await come_back(desk, nursery, applied)
+    desk.read()
+    assert desk.log(stream) == ["open", *range(8)]
+    assert stream.state == "running"
+
+
+async def test_the_streams_of_a_page_that_does_not_come_back_end_after_the_grace(open_desk: OpenDesk) -> None:
+    desk = await open_desk(reconnect_grace=GRACE)
+    given: list[Any] = []
+
+    async def on_error(error: Any) -> None:
+        given.append((error.reason, trio.current_time()))
+
+    desk.start(ticking, on_error=on_error)
+    await trio.testing.wait_all_tasks_blocked()
+    lost = trio.current_time()
+    desk.connection.detach()
+    await desk.connection.channel.finished.wait()
+    assert given == [("disconnected", lost + GRACE)]
+
+
+async def test_without_a_grace_they_end_at_once(open_desk: OpenDesk) -> None:
+    desk = await open_desk(reconnect_grace=0)
+    desk.start(ticking)
+    lost = trio.current_time()
+    desk.connection.detach()
+    await desk.connection.channel.finished.wait()
+    assert trio.current_time() == lost
+
+
+async def test_generators_wait_at_their_yield_while_the_page_is_away(
+    open_desk: OpenDesk, nursery: trio.Nursery
+) -> None:
+    desk = await open_desk(updates=3, reconnect_grace=60)
+    stream = desk.start(ticking)
+    desk.connection.detach()
+    await trio.sleep(30)
+    assert stream.gauge.updates == 3
+    [info] = desk.channels.streams()
+    assert info.waiting is not None
+    assert info.waiting > 20
+    await come_back(desk, nursery, 0)
+    await desk.settle()
+    await desk.settle()
+    assert desk.log(stream) == ["open", 0, 1, 2, 3]
+
+
+async def test_a_page_that_comes_back_with_what_was_forgotten_gets_a_new_life(
+    open_desk: OpenDesk, nursery: trio.Nursery
+) -> None:
+    desk = await open_desk(reconnect_grace=GRACE)
+    old = desk.start(ticking)
+    await desk.settle()
+    channel = desk.connection.channel
+    assert channel.acknowledge(channel.life, desk.number)
+    await come_back(desk, nursery, 0)
+    assert desk.connection.channel.life != channel.life
+    await channel.finished.wait()
+    assert old.scope.reason == "disconnected"
+
+
+async def test_a_page_of_another_life_gets_a_new_one(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
+    desk = await open_desk(reconnect_grace=GRACE)
+    channel = desk.connection.channel
+    desk.connection = await desk.channels.connect(nursery, PAGE, BROWSER, "another", 7)
+    assert desk.connection.channel is not channel
+    await channel.finished.wait()
+
+
+async def test_what_is_not_acknowledged_is_bounded_and_what_is_is_forgotten(open_desk: OpenDesk) -> None:
+    desk = await open_desk(updates=10**6, size=10**6, window=500)
+
+    async def many() -> AsyncGenerator[str, None]:
+        for number in range(40):
+            yield f"{number:050}"
+
+    stream = desk.start(many)
+    channel = desk.connection.channel
+    sent = 0
+    while stream.state == "running" or not desk.seen or desk.seen[-1][0] != "end":
+        await desk.settle()
+        assert channel.outbox.unacknowledged <= 500
+        assert await desk.settle() == []
+        assert desk.number > sent
+        sent = desk.number
+        assert channel.acknowledge(channel.life, sent)
+        assert channel.outbox.unacknowledged == 0
+    assert [int(update) for update in desk.log(stream)[1:-1]] == list(range(40))
+
+
+async def test_an_event_larger_than_the_window_is_sent_alone(open_desk: OpenDesk) -> None:
+    desk = await open_desk(size=10**6, window=100)
+
+    async def large() -> AsyncGenerator[str, None]:
+        yield "x" * 1_000
+        yield "y"
+
+    desk.start(large)
+    channel = desk.connection.channel
+    seen: list[str] = []
+    while "end" not in seen:
+        await trio.testing.wait_all_tasks_blocked()
+        seen += [name for name, _ in desk.read()]
+        channel.acknowledge(channel.life, desk.number)
+    assert seen == ["open", "props", "props", "end"]
+
+
+async def test_acknowledging_what_was_not_sent_is_refused(desk: Desk) -> None:
+    desk.start(ticking)
+    await desk.settle()
+    channel = desk.connection.channel
+    assert not channel.acknowledge(channel.life, desk.number + 1)
+    assert not channel.acknowledge("another", 1)
+    assert channel.acknowledge(channel.life, desk.number)
+    assert channel.acknowledge(channel.life, 1)
+    assert channel.outbox.acknowledged == desk.number
+
+
+async def test_a_page_that_confirms_nothing_is_given_up(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=60)
+    stream = desk.start(ticking)
+    await desk.settle()
+    began = trio.current_time()
+    await desk.connection.channel.finished.wait()
+    assert 60 <= trio.current_time() - began <= 120
+    assert stream.scope.reason == "disconnected"
+
+
+async def test_a_page_that_confirms_is_not_given_up(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=60)
+    stream = desk.start(ticking)
+    channel = desk.connection.channel
+    for _ in range(10):
+        await trio.sleep(50)
+        while await desk.settle():
+            channel.acknowledge(channel.life, desk.number)
+    assert stream.state == "running"
+
+
+async def test_a_page_that_has_nothing_to_confirm_is_not_given_up(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=60)
+    await trio.sleep(1_000)
+    assert not desk.connection.channel.closing
+
+
+async def test_a_browser_has_a_limited_number_of_pages(nursery: trio.Nursery) -> None:
+    channels = Channels(load=Load(ServerLimits(pages=3, pages_per_browser=2)))
+    connections = [await channels.connect(nursery, f"page-{number}", "one") for number in range(2)]
+    with pytest.raises(RequestRefused, match="2 pages open already") as refusal:
+        channels.admit("page-3", "one")
+    assert refusal.value.status == 429
+    connections.append(await channels.connect(nursery, "page-4", "two"))
+    with pytest.raises(RequestRefused, match="as many pages as it may") as refusal:
+        await channels.connect(nursery, "page-5", "three")
+    assert refusal.value.status == 503
+    connections.pop().channel.close(EndReason.DISCONNECTED)
+    await channels.shut_down()
+    assert channels.load.pages == {}
+
+
+async def test_a_server_has_a_limited_number_of_streams(nursery: trio.Nursery) -> None:
+    channels = Channels(load=Load(ServerLimits(streams=1)))
+    desk = Desk(channels, await channels.connect(nursery, PAGE, BROWSER))
+    desk.start(ticking)
+    with pytest.raises(RequestRefused, match="as many streams as it may") as refusal:
+        desk.start(ticking, key="another")
+    assert refusal.value.status == 503
+    await channels.shut_down()
+    assert channels.load.streams == 0
