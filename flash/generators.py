@@ -76,6 +76,7 @@ class ThreadSteps:
 
         with trio.CancelScope(shield=True):
             return await trio.to_thread.run_sync(run, limiter=self._limiter)
+        raise AssertionError("a shielded scope that nobody cancels was cancelled")
 
     async def _step(self, step: Callable[[], _T]) -> _T:
         # StopIteration cannot leave a coroutine: it is told apart in the thread.
