@@ -12,7 +12,7 @@ import trio
 from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash
-from .backend import FlashBackend, describe_exception, format_failure
+from .backend import FlashBackend, describe_exception, format_failure, require_trio
 from .buffer import Bounds
 from .components import Page
 from .errors import InvalidOption, WrongServer
@@ -156,6 +156,7 @@ class Flash(dash.Dash):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The app is an ASGI app itself: `hypercorn -k trio module:app`."""
+        require_trio()
         await self.server(scope, receive, send)
 
     def event_callback(

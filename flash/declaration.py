@@ -6,6 +6,7 @@ Everything that can be told wrong without a request is told here, when the decor
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -70,7 +71,7 @@ class Declaration:
         cancel_states, conditions = _check_cancel(name, cancel)
         if on_error is not None and not callable(on_error):
             raise InvalidEventCallback(f"on_error of {name!r} is to be a function of one exception, got {on_error!r}.")
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0):
+        if timeout is not None and not _is_duration(timeout):
             raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
         if not isinstance(restart, bool):
             raise InvalidEventCallback(f"restart of {name!r} is to be True or False, got {restart!r}.")
@@ -185,6 +186,10 @@ def _check_running(name: str, running: Any) -> tuple[tuple[Pair, ...], tuple[Pai
         on.append((component_id, {output.component_property: triple[1]}))
         off.append((component_id, {output.component_property: triple[2]}))
     return tuple(on), tuple(off)
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def match_keys(component_id: Any) -> frozenset[str]:

@@ -173,6 +173,11 @@ def declare(
     if unknown:
         raise InvalidEventCallback(f"event_callback does not know the argument {sorted(unknown)[0]!r}.")
 
+    if any(inspect.isfunction(dependency) for dependency in dependencies):
+        raise InvalidEventCallback(
+            'event_callback needs its Inputs: write @event_callback(Input("start", "n_clicks")).'
+        )
+
     def decorate(function: Callable[P, R]) -> EventCallback[P, R]:
         name = getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
         if isinstance(function, EventCallback):

@@ -213,7 +213,9 @@ class Routes:
             ("close", "POST", self.close),
         ):
             path = f"{prefix}_flash/{name}"
-            server.add_url_rule(path, endpoint=path, view_func=_answering_refusals(view), methods=[method])
+            # Both methods are routed here: else Dash's catch-all would answer the wrong one with a page.
+            view_func = _answering_refusals(view, method)
+            server.add_url_rule(path, endpoint=path, view_func=view_func, methods=["GET", "POST"])
 
     async def events(self) -> Response:
         page, browser = self._page_in_query(), self._browser()
@@ -332,13 +334,13 @@ def _page(value: object) -> str:
     return cast("str", value)
 
 
-def _answering_refusals(view: Callable[[], Awaitable[Response]]) -> Callable[[], Awaitable[Response]]:
+def _answering_refusals(view: Callable[[], Awaitable[Response]], method: str) -> Callable[[], Awaitable[Response]]:
     """`view`, with a RequestRefused made into its answer, and requests refused that no page of the app can send."""
 
     async def answer() -> Response:
         try:
-            if request.method == "HEAD":
-                raise RequestRefused(405, "An event stream has no head of its own: use GET.")
+            if request.method != method:
+                raise RequestRefused(405, f"{request.method} is not allowed here: use {method}.")
             if request.headers.get("Sec-Fetch-Site") == "cross-site":
                 raise RequestRefused(403, "Requests from other sites are refused.")
             return await view()
