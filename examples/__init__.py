@@ -1,0 +1,1 @@
+"""Apps that show what Flash does."""

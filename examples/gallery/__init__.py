@@ -1,0 +1,1 @@
+"""The gallery: four tabs, one file each, that show what an event callback can do."""

@@ -1,0 +1,25 @@
+"""The gallery's app: the tabs, the exchange that feeds one of them, and a count of the streams that are alive."""
+
+from flash import Flash, Input, Output, callback
+
+from . import live, table, weather, words
+from .exchange import Exchange
+from .layout import shell
+
+app = Flash(__name__, title="Flash gallery", update_title=None)
+app.layout = shell(table.tab, live.tab, words.tab, weather.tab)
+server = app.server
+
+exchange = Exchange(seed=1815)
+server.add_websocket(live.FEED, view_func=exchange.serve)
+
+
+@server.before_serving
+async def open_exchange() -> None:
+    server.nursery.start_soon(exchange.trade)
+
+
+@callback(Output("held", "children"), Output("weather-held", "children"), Input("clock", "n_intervals"))
+async def count_streams(n_intervals):
+    streams = app.streams()
+    return len(streams), weather.held(streams)

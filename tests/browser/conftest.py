@@ -1,0 +1,97 @@
+"""Fixtures: one Chromium for all tests of this package, a fresh profile and a server for each of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, expect, sync_playwright
+
+from flash import Flash
+
+from .serving import PATIENCE, Server, serve
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+Serve = Callable[[Flash], Server]
+Visit = Callable[[Flash], Page]
+
+
+class Console:
+    """The errors that the pages of a test have logged, uncaught exceptions included. A test takes those it expects."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self._context = context
+        self._errors: list[str] = []
+        context.on("console", self._on_message)
+        context.on("weberror", self._on_exception)
+
+    def take(self) -> list[str]:
+        """Remove and return what has been logged so far."""
+        for page in self._context.pages:
+            # Whatever a page has logged is here when the page has answered.
+            page.evaluate("0")
+        taken, self._errors = self._errors, []
+        return taken
+
+    def _on_message(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._errors.append(message.text)
+
+    def _on_exception(self, error: WebError) -> None:
+        self._errors.append(str(error.error))
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        expect.set_options(timeout=PATIENCE * 1000)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def serving() -> Iterator[Serve]:
+    """Serves apps until the test, and the browser's part in it, is over."""
+    with ExitStack() as servers:
+        yield lambda app: servers.enter_context(serve(app))
+
+
+@pytest.fixture
+def context(chromium: Browser, serving: Serve) -> Iterator[BrowserContext]:
+    """A browser profile of the test's own. It is closed before the servers are stopped."""
+    context = chromium.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
+    yield context
+    context.close()
+
+
+@pytest.fixture(autouse=True)
+def console(context: BrowserContext) -> Iterator[Console]:
+    console = Console(context)
+    yield console
+    assert console.take() == []
+
+
+@pytest.fixture
+def visit(context: BrowserContext, serving: Serve) -> Visit:
+    """Serves an app and loads it in a new tab."""
+
+    def visit(app: Flash) -> Page:
+        page = context.new_page()
+        page.goto(serving(app).url)
+        return page
+
+    return visit

@@ -1,0 +1,138 @@
+"""A real server for a test: Hypercorn's trio worker, in a thread of its own, on a port that was free."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, TypeVar
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve as serve_asgi
+
+from flash import Flash
+
+T = TypeVar("T")
+
+PATIENCE = 15.0
+"""Seconds after which something that was waited for is taken not to happen any more."""
+
+
+class Journal(Generic[T]):
+    """What the server's side of a test tells the test, in order, from whatever thread."""
+
+    def __init__(self) -> None:
+        self._entries: queue.SimpleQueue[T] = queue.SimpleQueue()
+
+    def note(self, entry: T) -> None:
+        self._entries.put(entry)
+
+    def next(self) -> T:
+        """The next entry; waits for it."""
+        try:
+            return self._entries.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise AssertionError("nothing more was noted") from None
+
+    def rest(self) -> list[T]:
+        """The entries that are there already and were not read yet."""
+        return [self._entries.get() for _ in range(self._entries.qsize())]
+
+
+class Gate:
+    """Holds the server's side of a test back until the test opens it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._opened = False
+        self._waiting: list[tuple[trio.lowlevel.TrioToken, trio.Event]] = []
+
+    async def wait(self) -> None:
+        event = trio.Event()
+        with self._lock:
+            if self._opened:
+                return
+            self._waiting.append((trio.lowlevel.current_trio_token(), event))
+        await event.wait()
+
+    def open(self) -> None:
+        with self._lock:
+            self._opened = True
+            for token, event in self._waiting:
+                token.run_sync_soon(event.set)
+
+
+@dataclass
+class Server:
+    """A server that runs.
+
+    Attributes:
+        app: what it serves.
+        url: where, without a slash at the end.
+    """
+
+    app: Flash
+    url: str = ""
+    _token: trio.lowlevel.TrioToken | None = None
+    _stop: trio.Event = field(default_factory=trio.Event)
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Call `function` in the server's thread."""
+        return trio.from_thread.run_sync(function, trio_token=self._token)
+
+    def expect_streaming(self, *names: str) -> None:
+        """Wait until the event callbacks with these names, and no others, have streams; oldest first."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            streaming = [info.callback.rpartition(".")[2] for info in self.run(self.app.streams)]
+            if streaming == list(names):
+                return
+            assert time.monotonic() < deadline, f"{streaming} stream, not {list(names)}"
+            time.sleep(0.01)
+
+    async def main(self, ready: threading.Event) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        config = Config()
+        config.bind = ["127.0.0.1:0"]
+        config.errorlog = logging.getLogger("hypercorn.tests")
+        async with trio.open_nursery() as nursery:
+            (self.url,) = await nursery.start(partial(serve_asgi, self.app, config, shutdown_trigger=self._stop.wait))
+            ready.set()
+
+    def stop(self) -> None:
+        self.run(self._stop.set)
+
+
+@contextlib.contextmanager
+def serve(app: Flash) -> Iterator[Server]:
+    """Serve `app` while the block runs; then stop, and check that no stream and no thread is left."""
+    server, ready, failures = Server(app), threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            trio.run(server.main, ready)
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="the server of a test", daemon=True)
+    thread.start()
+    assert ready.wait(PATIENCE), "the server did not start"
+    try:
+        if not failures:
+            yield server
+    finally:
+        if not failures:
+            server.stop()
+        thread.join(PATIENCE)
+    if failures:
+        raise failures[0]
+    assert not thread.is_alive(), "the server did not stop"
+    assert app.streams() == []

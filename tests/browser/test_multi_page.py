@@ -1,0 +1,122 @@
+"""Event callbacks of apps with several pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dash
+import pytest
+import trio
+from playwright.sync_api import expect
+
+from flash import EndReason, Flash, Input, Output, StreamCancelled, dcc, html, stream_props
+
+from .conftest import Visit
+from .serving import Gate, Journal
+
+
+@pytest.fixture(autouse=True)
+def _own_page_registry() -> Iterator[None]:
+    dash.page_registry.clear()
+    yield
+    dash.page_registry.clear()
+
+
+def news_app(told: Journal[StreamCancelled], go_on: Gate, cancel: list[object]) -> Flash:
+    """A news ticker on one page of an app that has another."""
+    app = Flash(__name__, use_pages=True, pages_folder="")
+    dash.register_page(
+        "news", path="/", layout=html.Div([html.Button("Start", id="start"), html.Div("no news", id="news")])
+    )
+    dash.register_page("about", path="/about", layout=html.Div("About us", id="about"))
+    app.layout = html.Div(
+        [
+            dcc.Location(id="url"),
+            dcc.Link("News", href="/"),
+            dcc.Link("About", href="/about"),
+            html.Div("0", id="stories"),
+            html.Div("idle", id="status"),
+            dash.page_container,
+        ]
+    )
+
+    @app.event_callback(
+        Input("start", "n_clicks"), cancel=cancel, on_error=told.note, reset_props=[("news", {"children": "no news"})]
+    )
+    async def ticker(n_clicks: int):
+        yield stream_props([("news", {"children": f"story 1 of run {n_clicks}"}), ("stories", {"children": "1"})])
+        await go_on.wait()
+        yield stream_props([("news", {"children": f"story 2 of run {n_clicks}"}), ("stories", {"children": "2"})])
+        await trio.sleep_forever()
+
+    @app.callback(Output("status", "children"), Input(ticker.stream, "status"))
+    def show(status: str) -> str:
+        return status
+
+    return app
+
+
+def test_leaving_the_page_of_an_event_callback_ends_its_stream(visit: Visit) -> None:
+    told = Journal[StreamCancelled]()
+    page = visit(news_app(told, Gate(), [(Input("url", "pathname"), "/")]))
+    for run in (1, 2):
+        page.click("#start")
+        expect(page.locator("#news")).to_have_text("story 1 of run 1")
+        expect(page.locator("#status")).to_have_text("running")
+        page.get_by_text("About", exact=True).click()
+        expect(page.locator("#about")).to_be_visible()
+        expect(page.locator("#status")).to_have_text("cancelled")
+        error = told.next()
+        assert (error.reason, error.condition, error.value) == (EndReason.CANCELLED, "url.pathname", "/about"), run
+        page.get_by_text("News", exact=True).click()
+        expect(page.locator("#news")).to_have_text("no news")
+
+
+def test_a_stream_without_condition_goes_on_while_its_page_is_not_shown(visit: Visit) -> None:
+    told, go_on = Journal[StreamCancelled](), Gate()
+    page = visit(news_app(told, go_on, []))
+    page.click("#start")
+    expect(page.locator("#news")).to_have_text("story 1 of run 1")
+    page.get_by_text("About", exact=True).click()
+    expect(page.locator("#about")).to_be_visible()
+    go_on.open()
+    # What is there is updated, what is not is skipped.
+    expect(page.locator("#stories")).to_have_text("2")
+    expect(page.locator("#status")).to_have_text("running")
+    assert told.rest() == []
+
+
+def test_an_app_may_be_opened_at_any_of_its_pages(visit: Visit) -> None:
+    told = Journal[StreamCancelled]()
+    page = visit(news_app(told, Gate(), [(Input("url", "pathname"), "/")]))
+    page.goto(f"{page.url.rstrip('/')}/about")
+    expect(page.locator("#about")).to_be_visible()
+    page.get_by_text("News", exact=True).click()
+    page.click("#start")
+    expect(page.locator("#news")).to_have_text("story 1 of run 1")
+    page.go_back()
+    expect(page.locator("#status")).to_have_text("cancelled")
+    assert told.next().value == "/about"
+    page.go_forward()
+    expect(page.locator("#news")).to_have_text("no news")
+
+
+def test_a_stream_does_not_start_because_its_button_appears(visit: Visit) -> None:
+    runs = Journal[int | None]()
+    app = Flash(__name__, suppress_callback_exceptions=True)
+    app.layout = html.Div([html.Button("Show", id="show"), html.Div(id="content"), html.Div("idle", id="shown")])
+
+    @app.callback(Output("content", "children"), Input("show", "n_clicks"), prevent_initial_call=True)
+    def show(n_clicks: int) -> object:
+        return html.Button("Start", id="start")
+
+    @app.event_callback(Input("start", "n_clicks"))
+    async def work(n_clicks: int | None):
+        runs.note(n_clicks)
+        yield stream_props("shown", {"children": f"run {n_clicks}"})
+
+    page = visit(app)
+    page.click("#show")
+    page.click("#start")
+    expect(page.locator("#shown")).to_have_text("run 1")
+    assert [runs.next(), *runs.rest()] == [1]
