@@ -67,8 +67,11 @@ __version__ = "0.1.0"
 Dash = Flash
 
 # The submodules of dash that apps import from: `from flash.exceptions import PreventUpdate`.
-for _name in ("dash_table", "dcc", "dependencies", "development", "exceptions", "html", "resources"):
-    _sys.modules[f"{__name__}.{_name}"] = _sys.modules[f"dash.{_name}"]
+_PACKAGES = ("dash_table", "dcc", "dependencies", "development", "exceptions", "html", "resources")
+for _name, _module in list(_sys.modules.items()):
+    _parts = _name.split(".")
+    if _parts[0] == "dash" and _parts[1:2] and _parts[1] in _PACKAGES:
+        _sys.modules[".".join([__name__, *_parts[1:]])] = _module
 
 _js_dist = [
     {"relative_package_path": "client/streams.js", "namespace": "flash"},

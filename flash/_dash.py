@@ -62,6 +62,7 @@ APP_NAMES = (
     "_got_first_request",
     "_initialize_context",
     "_inputs_to_vals",
+    "_layout_value",
     "_prepare_callback",
     "_setup_server",
 )

@@ -204,6 +204,13 @@ class Flash(dash.Dash):
         backend: Any = cast("Any", self).backend
         return backend.mark(response)
 
+    def _layout_value(self) -> Any:
+        """The layout with what is appended to it. A layout that is a list stays flat beside that."""
+        layout = cast("Any", super())._layout_value()
+        if _dash.extra_components(self) and isinstance(layout.children[0], list | tuple):
+            layout.children = [*layout.children[0], *layout.children[1:]]
+        return layout
+
     async def _serve_metrics(self) -> Response:
         assert self.metrics is not None
         return Response(self.metrics.expose(), content_type=self.metrics.content_type)

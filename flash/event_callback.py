@@ -6,8 +6,9 @@ server can check the conditions at the start) and the page's token. Everything t
 the decorator runs.
 
 Dash names a callback by its Outputs, and one without Outputs by a hash of its Inputs alone, so that two on the
-same Inputs would collide. An event callback therefore has an Output of its own, on its hidden `Stream` component;
-with MATCH, where an Output would have to match too, it has an additional Input that is never there.
+same Inputs would collide: an event callback has an additional Input that is never there. It has an Output, on its
+hidden `Stream` component, only if it is to be called initially. With an Output it would be called whenever one of its
+Inputs appears, as if it had been clicked, `prevent_initial_call` or not.
 """
 
 from __future__ import annotations
@@ -196,8 +197,8 @@ def declare(
                 "MATCH initially unless it has an Output that matches."
             )
         stream = Stream(_component_id(function))
-        outputs = [] if parts.matches else [dash.Output(stream, "start")]
-        hashed = [dash.Input(f"{stream.id}-match", "never", allow_optional=True)] if parts.matches else []
+        outputs = [] if prevent_initial_call else [dash.Output(stream, "start")]
+        hashed = [dash.Input(f"{stream.id}-never", "there", allow_optional=True)] if prevent_initial_call else []
         token = dash.State(PAGE_ID, "token")
         sent = _Sent([*parts.inputs, *hashed], [*parts.states, *parts.cancel_states, token])
         register(
@@ -303,7 +304,7 @@ def _starter(function: Callable[..., Any], parts: Declaration, sent: _Sent, stre
         watched = request.states_list[len(parts.states) : -1]
         for condition, entry, value in zip(parts.conditions, watched, values[first_cancel:-1], strict=True):
             if condition.checked_at_start and not _is_missing(entry) and not condition.is_met(value):
-                return dash.no_update if not parts.matches else None
+                return dash.no_update if not hashed else None
         matched = _matched(parts, request.inputs_list)
         match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
         again = sent.again(await quart.request.get_json(), matched) if parts.restart else None
@@ -352,7 +353,7 @@ def _starter(function: Callable[..., Any], parts: Declaration, sent: _Sent, stre
                 json.dumps({"callback": stream_id, "match": match, "message": str(refusal)}).encode(),
             )
             raise
-        return None if parts.matches else dash.no_update
+        return dash.no_update if not hashed else None
 
     return start
 
@@ -395,6 +396,7 @@ def _stream_context(request: Any, parts: Declaration, hashed: int, live: _LivePr
     context = AttributeDict(request)
     context.inputs_list = request.inputs_list[: len(parts.inputs)]
     context.states_list = request.states_list[: len(parts.states)]
+    context.input_values = inputs_to_dict(context.inputs_list)
     context.state_values = inputs_to_dict(context.states_list)
     count = len(parts.inputs)
     context.args_grouping = map_grouping(

@@ -280,6 +280,11 @@ class Channel:
             slot.current.scope.cancel(EndReason.SUPERSEDED)
         return stream
 
+    def has_had(self, stream_id: str) -> bool:
+        """Whether a stream of this channel was ever called so."""
+        life, _, number = stream_id.partition("-")
+        return life == self.life and number.isdecimal() and 0 < int(number) <= self._count
+
     def streams(self) -> Iterator[StreamInfo]:
         """The streams whose tasks run, those that are stuck included."""
         now = trio.current_time()

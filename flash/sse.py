@@ -265,12 +265,14 @@ class Routes:
         if not isinstance(stream, str) or not isinstance(index, int) or isinstance(index, bool) or "value" not in body:
             raise RequestRefused(400, 'A cancel request needs a "stream", the number of a "condition", and a "value".')
         scope = channel.scopes.get(stream)
-        if scope is None:
-            raise RequestRefused(404, "This page has no such stream; it may have ended.")
-        try:
-            scope.change(index, body["value"])
-        except IndexError:
-            raise RequestRefused(400, "The stream has no such condition.") from None
+        if scope is None and not channel.has_had(stream):
+            raise RequestRefused(404, "This page has had no such stream.")
+        if scope is not None:
+            try:
+                scope.change(index, body["value"])
+            except IndexError:
+                raise RequestRefused(400, "The stream has no such condition.") from None
+        # A stream that has ended in the meantime needs no cancelling.
         return Response(status=204)
 
     async def close(self) -> Response:

@@ -13,6 +13,8 @@
  * that grows with each refusal.
  */
 
+/** @typedef {{name: string, text: string, data: any, id: string}} Received  an event, and its data once parsed */
+
 (function () {
     const page = /** @type {any} */ (window);
     const {streams} = page.flash;
@@ -23,6 +25,8 @@
     const WATCH = 2_000;
     /** How many pings may be missed. */
     const MISSED = 3;
+    /** Milliseconds for which updates are applied in one go: half a frame. */
+    const SLICE = 8;
     /** Milliseconds by which the page waits longer than the server, which ends its streams after the grace. */
     const MARGIN = 1_000;
 
@@ -48,6 +52,10 @@
     let replaced = false;
     /** The page has said goodbye. */
     let left = false;
+    /** The events that wait to be applied. @type {Received[]} */
+    let queue = [];
+    /** Lets other tasks of the page run before the next slice. */
+    const hop = new MessageChannel();
     /** Changes that could not be sent, by stream and condition. @type {Map<string, () => void>} */
     const unsent = new Map();
 
@@ -118,8 +126,7 @@
         unsent.delete(key);
         post('cancel', {stream, condition, value}).then(
             response => {
-                // 404: the stream has ended in the meantime.
-                if (!response.ok && response.status !== 404) {
+                if (!response.ok) {
                     restart();
                 }
             },
@@ -143,6 +150,7 @@
         clearTimeout(losing);
         losing = undefined;
         life = applied = acknowledged = '';
+        queue = [];
         unsent.clear();
         streams.lose();
     }
@@ -173,7 +181,10 @@
         clearTimeout(losing);
         losing = undefined;
         if (hello.life !== life) {
+            // What waits has come behind this event, in the new life.
+            const later = queue;
             lose();
+            queue = later;
             life = hello.life;
         }
         [...unsent.values()].forEach(again => again());
@@ -189,6 +200,79 @@
         }
     }
 
+    /**
+     * What is to be done with each event, in the order in which they came.
+     * @type {Record<string, (data: any) => void>}
+     */
+    const handlers = {
+        hello: greet,
+        open: data => streams.open(data, change),
+        props: streams.update,
+        end: streams.end,
+        refused: streams.refuse,
+        // In its turn: what came before it has been applied then.
+        ping: acknowledge
+    };
+
+    /**
+     * An event has come.
+     * @param {string} name
+     * @param {string} text
+     * @param {string} id
+     */
+    function receive(name, text, id) {
+        if (name === 'replaced') {
+            replaced = true;
+            close();
+            lose();
+            console.warn('Flash: this page has been opened a second time; only the newer one is kept up to date.');
+        } else {
+            let data;
+            if (name === 'end') {
+                data = JSON.parse(text);
+                abandon(data);
+            }
+            queue.push({name, text, data, id});
+            if (queue.length === 1) {
+                hop.port2.postMessage(null);
+            }
+        }
+    }
+
+    /**
+     * The updates of a stream that was cut short and that wait to be applied are not worth their time any more.
+     * @param {{stream: string, reason: string}} ending
+     */
+    function abandon({stream, reason}) {
+        if (reason !== 'completed' && reason !== 'failed') {
+            const start = `{"stream":${JSON.stringify(stream)},`;
+            queue = queue.filter(({name, text}) => name !== 'props' || !text.startsWith(start));
+        }
+    }
+
+    /**
+     * Apply what has come, in slices between which the page can answer its user and draw.
+     * A slice also ends where a component is to see each value by itself: see `streams.adds`.
+     */
+    function work() {
+        const until = performance.now() + SLICE;
+        let pause = false;
+        while (queue.length > 0 && !pause) {
+            const {name, text, data, id} = /** @type {Received} */ (queue.shift());
+            const content = data ?? JSON.parse(text);
+            try {
+                handlers[name](content);
+            } catch (error) {
+                console.error(`Flash: an event could not be handled: ${name}.`, error);
+            }
+            applied = id;
+            pause = performance.now() > until || (name === 'props' && streams.adds(content));
+        }
+        if (queue.length > 0) {
+            hop.port2.postMessage(null);
+        }
+    }
+
     function connect() {
         if (source !== null || replaced || left) {
             return;
@@ -197,35 +281,15 @@
         const opened = new EventSource(`${url('events')}?page=${encodeURIComponent(token)}${after}`);
         source = opened;
         heard = Date.now();
-        /**
-         * @param {string} name
-         * @param {(data: any) => void} handle
-         */
-        const on = (name, handle) =>
+        for (const name of [...Object.keys(handlers), 'replaced']) {
             opened.addEventListener(name, event => {
                 // EventSource has an `open` of its own, which carries no data.
-                if (source !== opened || !(event instanceof MessageEvent)) {
-                    return;
-                }
-                heard = Date.now();
-                handle(JSON.parse(event.data));
-                if (numbered.has(name)) {
-                    applied = event.lastEventId;
+                if (source === opened && event instanceof MessageEvent) {
+                    heard = Date.now();
+                    receive(name, event.data, event.lastEventId);
                 }
             });
-        const numbered = new Set(['hello', 'open', 'props', 'end', 'refused']);
-        on('hello', greet);
-        on('open', data => streams.open(data, change));
-        on('props', streams.update);
-        on('end', streams.end);
-        on('refused', streams.refuse);
-        on('ping', acknowledge);
-        on('replaced', () => {
-            replaced = true;
-            close();
-            lose();
-            console.warn('Flash: this page has been opened a second time; only the newer one is kept up to date.');
-        });
+        }
         opened.onerror = () => {
             if (source !== opened) {
                 return;
@@ -233,8 +297,8 @@
             interrupt();
             if (opened.readyState === EventSource.CLOSED) {
                 source = null;
-                explain();
-                setTimeout(connect, retry);
+                // Not at once: a page that is being left loses its connection, too.
+                setTimeout(() => explain().then(connect), retry);
                 retry = Math.min(2 * retry, LAST_RETRY);
             }
         };
@@ -270,6 +334,7 @@
      */
     function begin(issued) {
         token = issued;
+        hop.port1.onmessage = work;
         streams.watch(change);
         connect();
         setInterval(watch, WATCH);
@@ -278,8 +343,11 @@
         window.addEventListener('pagehide', () => {
             left = true;
             close();
-            post('close', {}).catch(() => undefined);
             lose();
+            // The page that has replaced this one goes by the same token.
+            if (!replaced) {
+                post('close', {}).catch(() => undefined);
+            }
         });
         // Back from the back/forward cache.
         window.addEventListener('pageshow', () => {

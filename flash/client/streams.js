@@ -34,6 +34,9 @@
      */
     const waiting = new Map();
 
+    /** Properties that are taken in, not shown: those of dcc.Graph and of the grid. */
+    const ADDING = ['extendData', 'prependData', 'rowTransaction'];
+
     /** Milliseconds: the longest pause before a stream is started again, at first and at last. */
     const FIRST_PAUSE = 500;
     const LAST_PAUSE = 30_000;
@@ -72,11 +75,10 @@
      * @param {Id} id
      */
     function component(id) {
-        try {
-            return page.dash_component_api.getLayout(id);
-        } catch {
-            return undefined;
-        }
+        const {strs, objs} = store().getState().paths;
+        // For an id that it has never seen the like of, getLayout returns the whole layout.
+        const known = typeof id === 'string' ? id in strs : Object.keys(id).sort().join(',') in objs;
+        return known ? page.dash_component_api.getLayout(id) : undefined;
     }
 
     /**
@@ -207,6 +209,15 @@
     }
 
     /**
+     * Whether an update adds to what a component shows. Such a component takes the value in when it is drawn, so that
+     * the next one must not come before that.
+     * @param {{props: Pair[]}} update
+     */
+    function adds({props}) {
+        return props.some(([, values]) => ADDING.some(name => name in values));
+    }
+
+    /**
      * `end`: a stream is over.
      * @param {Ending} ending
      */
@@ -300,7 +311,7 @@
     }
 
     page.flash = Object.assign(page.flash || {}, {
-        streams: {open, update, end, refuse, lose, resume, watch, running},
+        streams: {open, update, end, refuse, lose, resume, adds, watch, running},
         /** The hidden component with the status of an event callback. */
         Stream: () => null
     });
