@@ -75,10 +75,24 @@
      * @param {Id} id
      */
     function component(id) {
+        const path = pathOf(id);
+        return path === undefined ? undefined : page.dash_component_api.getLayout(path);
+    }
+
+    /**
+     * Where in the layout a component is. (Asked for an object that it does not know, getLayout returns anything.)
+     * @param {Id} id
+     */
+    function pathOf(id) {
         const {strs, objs} = store().getState().paths;
-        // For an id that it has never seen the like of, getLayout returns the whole layout.
-        const known = typeof id === 'string' ? id in strs : Object.keys(id).sort().join(',') in objs;
-        return known ? page.dash_component_api.getLayout(id) : undefined;
+        if (typeof id === 'string') {
+            return strs[id];
+        }
+        const names = Object.keys(id).sort();
+        const alike = objs[names.join(',')] || [];
+        return alike.find((/** @type {{values: any[]}} */ {values}) =>
+            names.every((name, i) => values[i] === id[name])
+        )?.path;
     }
 
     /**
