@@ -1,0 +1,167 @@
+"""The browser's end of an event stream, on a raw socket: what is on the wire, byte by byte and event by event.
+
+`EventStream` sends the request of an `EventSource`, keeps the response's status and headers, and hands out the
+events one at a time as they arrive. It reads only when it is asked to: a page that does not read is one that
+nobody asks.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+import trio
+
+from tests.http.waiting import PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it was on the wire.
+
+    Attributes:
+        name: `open`, `props`, `end`, `ping`, `replaced` or `refused`.
+        data: its JSON, decoded.
+        id: the text of its `id` line; None if it has none.
+    """
+
+    name: str
+    data: Any
+    id: str | None
+
+
+def parse_event(block: bytes) -> Event:
+    """The event of one block of lines; ValueError if the block is not what an EventSource expects."""
+    fields: dict[str, str] = {}
+    for line in block.decode().split("\n"):
+        name, colon, value = line.partition(": ")
+        if not colon or name not in ("event", "data", "id"):
+            raise ValueError(f"{line!r} is not a line of an event")
+        if name in fields:
+            raise ValueError(f"{name} comes twice in {block!r}")
+        fields[name] = value
+    return Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+
+
+class EventStream:
+    """A connection to `_flash/events`.
+
+    Use `connect` (or `Page.connect`) to make one, and `next`, `expect` and `until_closed` to read it.
+
+    Attributes:
+        status: of the response.
+        headers: of the response, with lower-case names.
+        stream: the socket.
+    """
+
+    def __init__(self, stream: trio.SocketStream, status: int, headers: dict[str, str], http: h11.Connection) -> None:
+        self.stream = stream
+        self.status = status
+        self.headers = headers
+        self._http = http
+        self._buffer = b""
+        self._over = False
+
+    @classmethod
+    async def connect(
+        cls, port: int, target: str, headers: Mapping[str, str], *, receive_buffer: int | None = None
+    ) -> EventStream:
+        """Send `GET target` and read the head of the response.
+
+        Args:
+            port: of the server, on 127.0.0.1.
+            target: path and query.
+            headers: beside `Host` and `Accept`.
+            receive_buffer: bytes that the socket may hold unread; few, to be a page that does not read.
+        """
+        with trio.fail_after(PATIENCE):
+            stream = await _open_socket(port, receive_buffer)
+            http = h11.Connection(h11.CLIENT)
+            request = h11.Request(
+                method="GET",
+                target=target,
+                headers=[("Host", f"127.0.0.1:{port}"), ("Accept", "text/event-stream"), *headers.items()],
+            )
+            await stream.send_all(http.send(request) + http.send(h11.EndOfMessage()))
+            while True:
+                event = http.next_event()
+                if isinstance(event, h11.Response):
+                    break
+                assert event is h11.NEED_DATA, event
+                http.receive_data(await stream.receive_some(65_536))
+        received = {name.decode(): value.decode() for name, value in event.headers}
+        return cls(stream, event.status_code, received, http)
+
+    async def read(self) -> bytes:
+        """What of the body has arrived, at least one byte; nothing at its end."""
+        with trio.fail_after(PATIENCE):
+            while not self._over:
+                event = self._http.next_event()
+                if isinstance(event, h11.Data):
+                    return bytes(event.data)
+                if event is h11.NEED_DATA:
+                    self._http.receive_data(await self.stream.receive_some(65_536))
+                else:
+                    assert isinstance(event, h11.EndOfMessage), event
+                    self._over = True
+        return b""
+
+    async def block(self) -> bytes:
+        """The next block of lines, without the empty line that ends it; EOFError if the response is over."""
+        while b"\n\n" not in self._buffer:
+            data = await self.read()
+            if not data:
+                assert self._buffer == b"", "the response ended within an event"
+                raise EOFError
+            self._buffer += data
+        block, _, self._buffer = self._buffer.partition(b"\n\n")
+        return block
+
+    async def next(self, *, pings: bool = False) -> Event:
+        """The next event; EOFError if the response is over. Pings are left out unless they are asked for."""
+        while True:
+            block = await self.block()
+            if block.startswith(b"retry:"):
+                continue
+            event = parse_event(block)
+            if pings or event.name != "ping":
+                return event
+
+    async def expect(self, name: str) -> Any:
+        """The data of the next event, which is to have this name."""
+        event = await self.next()
+        assert event.name == name, event
+        return event.data
+
+    async def until_closed(self) -> list[Event]:
+        """The events that are left until the server ends the response."""
+        events: list[Event] = []
+        while True:
+            try:
+                events.append(await self.next())
+            except EOFError:
+                return events
+
+    async def close(self) -> None:
+        """Go, as a browser does whose tab is closed."""
+        await self.stream.aclose()
+
+
+def reset(stream: trio.SocketStream) -> None:
+    """Go without a goodbye: the server gets a reset, and what it was sent and has not read yet is lost."""
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+async def _open_socket(port: int, receive_buffer: int | None) -> trio.SocketStream:
+    connected = trio.socket.socket()
+    if receive_buffer is not None:
+        # Only what is set before the connection counts for the window that the server is offered.
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    await connected.connect(("127.0.0.1", port))
+    return trio.SocketStream(connected)
