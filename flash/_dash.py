@@ -18,12 +18,14 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, cast
 
 import dash
+import trio
 from dash import _callback_context, _grouping, _utils, _validate, dependencies
 from dash.backends import _utils as _backend_utils
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component
 from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
+from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import wrap_app
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "shows_dev_tools",
     "silences_routes",
     "stringify_id",
+    "survive_cut_requests",
     "to_json",
     "validate_and_group_input_args",
 ]
@@ -119,6 +122,24 @@ to_json = cast("Callable[[Any], str]", _utils.to_json)
 validate_and_group_input_args = cast(
     "Callable[[Sequence[Any], Any], tuple[list[Any], dict[str, Any]]]", _validate.validate_and_group_input_args
 )
+
+
+def survive_cut_requests() -> None:
+    """Keep Hypercorn's trio worker alive when a request is answered whose body is cut off at that moment.
+
+    Its connection then writes an error while it is closing, and the BusyResourceError of that, which it does not
+    expect, would end the worker and with it every page.
+    """
+    original = TCPServer.protocol_send
+    if getattr(original, "survives_cut_requests", False):
+        return
+
+    async def protocol_send(self: TCPServer, event: Any) -> None:
+        with contextlib.suppress(trio.BusyResourceError):
+            await original(self, event)
+
+    protocol_send.survives_cut_requests = True  # type: ignore[attr-defined]
+    TCPServer.protocol_send = protocol_send
 
 
 async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:

@@ -18,12 +18,13 @@ import sniffio
 import trio
 from hypercorn.config import Config
 from quart import request
+from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash, serving
 from .errors import FlashError, RequestRefused, WrongServer
 from .event_callback import HOST
-from .sse import mark_browser
+from .sse import answer_refusal, mark_browser
 from .watching import BlockWatch
 
 if TYPE_CHECKING:
@@ -46,6 +47,26 @@ def require_trio() -> None:
         library = "no async library"
     if library != "trio":
         raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
+
+
+_dash.survive_cut_requests()
+
+
+class FlashConnection(TrioASGIHTTPConnection):
+    """One HTTP request, the last word of whose response is said in peace.
+
+    Hypercorn tells the app that the request is over from within the `send` that ends the response. Quart-Trio takes
+    that for a disconnect and cancels the `send`: the connection would then never be known to be idle, and never be
+    closed for it.
+    """
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        async def send_in_peace(message: Any) -> None:
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            with trio.CancelScope(shield=last):
+                await send(message)
+
+        await super().__call__(receive, send_in_peace)
 
 
 class FlashServer(quart_trio.QuartTrio):
@@ -78,6 +99,7 @@ class FlashBackend(_dash.QuartDashServer):
         """Make the app ready before the first request, whatever that is, and end its streams after the last."""
         self.dash_app = dash_app
         self.server.extensions["flash"] = dash_app
+        self.server.asgi_http_class = FlashConnection
 
         @self.server.before_serving
         async def prepare() -> None:
@@ -119,7 +141,9 @@ class FlashBackend(_dash.QuartDashServer):
     def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
         async def dispatch() -> Response:
             HOST.set(dash_app.stream_host)
-            body = await request.get_json()
+            body = await request.get_json(silent=True)
+            if not isinstance(body, dict):
+                return answer_refusal(RequestRefused(400, "A callback request is a JSON object."))
             context, execute, is_async = _dash.prepare_callback(dash_app, body)
             try:
                 if is_async:
@@ -127,7 +151,7 @@ class FlashBackend(_dash.QuartDashServer):
                 else:
                     data = await trio.to_thread.run_sync(execute, limiter=self._threads)
             except RequestRefused as refusal:
-                return Response(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
+                return answer_refusal(refusal)
             return context.dash_response.set_response(data=data)
 
         # What CSRF protections exempt, or do not, goes by this name.

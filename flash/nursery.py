@@ -411,12 +411,18 @@ class Channels:
         return channel
 
     async def wait_for(self, page: str, browser: str, patience: float) -> Channel | None:
-        """The page's channel; None if it does not open within `patience` seconds."""
+        """The page's channel; None if it does not open within `patience` seconds.
+
+        Raises:
+            RequestRefused: it was opened by another browser, or the server stops.
+        """
         deadline = trio.current_time() + patience
         while True:
             channel = self.find(page, browser)
             if channel is not None and not channel.closing:
                 return channel
+            if self.closing:
+                raise RequestRefused(503, "The server is stopping.")
             lot = self._awaited.setdefault(page, trio.lowlevel.ParkingLot())
             with trio.CancelScope(deadline=deadline) as scope:
                 try:
@@ -430,6 +436,8 @@ class Channels:
     async def shut_down(self) -> None:
         """Open nothing more, end every stream with `shutdown`, and return when all channels are over."""
         self.closing = True
+        for lot in list(self._awaited.values()):
+            lot.unpark_all()
         over = [channel.finished for channel in self._all]
         for channel in list(self._all):
             channel.close(EndReason.SHUTDOWN)

@@ -30,9 +30,6 @@ _log = logging.getLogger("flash.server")
 GRACE = 10.0
 """Seconds in which a server stops, unless it is told otherwise: twice the default of `cleanup_timeout`."""
 
-LINGER = 0.5
-"""Seconds that connections have to write what they hold when all requests are over."""
-
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -59,9 +56,8 @@ async def _serve(app: Served, config: Config) -> None:
     for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
         give_up_on_silent_peers(listening, patience)
         listening.listen(config.backlog)
-    counted = _Requests(app)
     if threading.current_thread() is not threading.main_thread():
-        return await _dash.serve(counted, config, sockets, None)
+        return await _dash.serve(app, config, sockets, None)
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
 
         async def stop() -> None:
@@ -75,40 +71,10 @@ async def _serve(app: Served, config: Config) -> None:
             _log.info("Stopping: %d streams to end, within %g s.", len(app.streams()), grace)
             with trio.move_on_at(deadline):
                 await app.channels.shut_down()
-                await counted.none_left()
-            config.graceful_timeout = LINGER
+            config.graceful_timeout = max(0.0, deadline - trio.current_time())
 
-        await _dash.serve(counted, config, sockets, stop)
+        await _dash.serve(app, config, sockets, stop)
     return None
-
-
-class _Requests:
-    """The app, with its HTTP requests counted.
-
-    Hypercorn would wait for idle connections, too: it does not close one that has had a request.
-    """
-
-    def __init__(self, app: Served) -> None:
-        self._app = app
-        self._count = 0
-        self._none = trio.Event()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        self._count += 1
-        try:
-            return await self._app(scope, receive, send)
-        finally:
-            self._count -= 1
-            if self._count == 0:
-                self._none.set()
-
-    async def none_left(self) -> None:
-        """Return when no request is under way."""
-        while self._count > 0:
-            self._none = trio.Event()
-            await self._none.wait()
 
 
 def give_up_on_silent_peers(listening: socket.socket, milliseconds: int) -> None:

@@ -330,6 +330,11 @@ def mark_browser(incoming: Request, response: Response, path: str) -> Response:
     return response
 
 
+def answer_refusal(refusal: RequestRefused) -> Response:
+    """The answer to a request that is refused: one sentence."""
+    return Response(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
+
+
 def _page(value: object) -> str:
     if not is_token(value):
         raise RequestRefused(400, "The page's token is missing or malformed.")
@@ -347,6 +352,6 @@ def _answering_refusals(view: Callable[[], Awaitable[Response]], method: str) ->
                 raise RequestRefused(403, "Requests from other sites are refused.")
             return await view()
         except RequestRefused as refusal:
-            return Response(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
+            return answer_refusal(refusal)
 
     return answer
