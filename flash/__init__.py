@@ -58,7 +58,7 @@ from .errors import (
     WrongServer,
 )
 from .event_callback import EventCallback, event_callback
-from .nursery import StreamInfo
+from .limits import StreamInfo
 from .props import Update, stream_props
 
 __version__ = "0.1.0"

@@ -17,7 +17,8 @@ from .buffer import Bounds
 from .components import Page
 from .errors import InvalidOption, WrongServer
 from .event_callback import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks, Host, declare
-from .nursery import Channels, Load, PageLimits, ServerLimits, StreamInfo
+from .limits import Load, PageLimits, ServerLimits, StreamInfo
+from .nursery import Channels
 from .sse import Routes
 from .stream import Limits, Observer
 from .watching import Metrics
@@ -42,7 +43,8 @@ class Flash(dash.Dash):
         cleanup_timeout: seconds that a stream has to unwind and to run `on_error`.
         ping_interval: seconds of silence after which a connection is sent a `ping`.
         reconnect_grace: seconds for which the streams of a page that lost its connection go on; 0 ends them at once.
-        stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end.
+        stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end; by
+            default four times `ping_interval`.
         pages_per_browser: pages that one browser may have; a connection beyond that is answered with 429.
         pages_per_server: pages that the process may hold; a connection beyond that is answered with 503.
         streams_per_server: streams that the process may hold; a start beyond that is answered with 503.
@@ -68,7 +70,7 @@ class Flash(dash.Dash):
         cleanup_timeout: float = 5.0,
         ping_interval: float = 15.0,
         reconnect_grace: float = 5.0,
-        stall_timeout: float = 60.0,
+        stall_timeout: float | None = None,
         window: int = 1_000_000,
         pages_per_browser: int = 100,
         pages_per_server: int = 10_000,
@@ -94,14 +96,16 @@ class Flash(dash.Dash):
             "cleanup_timeout": cleanup_timeout,
             "ping_interval": ping_interval,
             "start_timeout": start_timeout,
-            "stall_timeout": stall_timeout,
         }
+        if stall_timeout is not None:
+            seconds["stall_timeout"] = stall_timeout
         if reconnect_grace != 0:
             seconds["reconnect_grace"] = reconnect_grace
         for option, value in seconds.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise InvalidOption(f"{option}= of Flash(...) is to be a positive number of seconds, got {value!r}.")
-        if stall_timeout <= ping_interval:
+        patience = 4 * ping_interval if stall_timeout is None else stall_timeout
+        if stall_timeout is not None and stall_timeout <= ping_interval:
             raise InvalidOption(
                 f"stall_timeout= of Flash(...) is to exceed ping_interval= ({ping_interval:g} s), at which pages "
                 f"acknowledge what they have; got {stall_timeout!r}."
@@ -124,7 +128,7 @@ class Flash(dash.Dash):
             observer=self.metrics or Observer(),
         )
         server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
-        page_limits = PageLimits(streams_per_page, window, reconnect_grace, stall_timeout)
+        page_limits = PageLimits(streams_per_page, window, reconnect_grace, patience)
         self.stream_host = Host(
             Channels(limits, page_limits, Load(server_limits)), start_timeout, self._describe_failure
         )

@@ -257,13 +257,13 @@ class _Sent:
         return {
             "output": request["output"],
             "outputs": request.get("outputs", []),
-            "inputs": [_describe(dependency, matched) for dependency in self.inputs],
-            "state": [_describe(dependency, matched) for dependency in self.states],
+            "inputs": [_where(dependency, matched) for dependency in self.inputs],
+            "state": [_where(dependency, matched) for dependency in self.states],
         }
 
 
-def _describe(dependency: Any, matched: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the page finds the value of a dependency."""
+def _where(dependency: Any, matched: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the page finds the value of a dependency, and whether it may be missing."""
     return {
         "id": wire_id(resolve_id(dependency.component_id, matched)),
         "property": dependency.component_property,
@@ -382,7 +382,8 @@ def _describe_conditions(
     for state, condition, entry, value in zip(parts.cancel_states, parts.conditions, watched, values, strict=True):
         described.append(
             {
-                **_describe(state, matched),
+                "id": wire_id(resolve_id(state.component_id, matched)),
+                "property": state.component_property,
                 "value": value,
                 "missing": _is_missing(entry),
                 "exempt": not condition.checked_at_start,

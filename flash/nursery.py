@@ -19,7 +19,6 @@ import contextvars
 import hmac
 import logging
 import secrets
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,90 +28,10 @@ import trio
 from .buffer import Event, Outbox
 from .cancel_scopes import EndReason, ScopeRegistry
 from .errors import RequestRefused
+from .limits import Load, PageLimits, StreamInfo
 from .stream import TASK_NAME, Limits, Stream, StreamSpec
 
 _log = logging.getLogger("flash.streams")
-
-
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
-    """One stream that the server holds, as `app.streams()` lists it.
-
-    Attributes:
-        id: its name on the wire and in `cancel` requests.
-        callback: the name of the event callback.
-        key: what it is a run of: the callback and the values that MATCH matched.
-        page: the first characters of its page's token, enough to tell pages apart.
-        state: `running`, `ending` (clean-up runs) or `stuck` (clean-up has overrun its deadline).
-        age: seconds since it started.
-        updates: how many updates were sent to the page.
-        buffered: how many updates wait to be sent.
-        waiting: seconds for which the generator has waited for room in the buffer; None if it does not.
-    """
-
-    id: str
-    callback: str
-    key: str
-    page: str
-    state: str
-    age: float
-    updates: int
-    buffered: int
-    waiting: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """What bounds a server process.
-
-    Attributes:
-        pages: how many it may hold.
-        pages_per_browser: how many of them may be of one browser.
-        streams: how many it may hold.
-    """
-
-    pages: int = 10_000
-    pages_per_browser: int = 100
-    streams: int = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class PageLimits:
-    """What bounds a page.
-
-    Attributes:
-        streams: how many it may have at a time.
-        window: bytes that may have been sent to it and not been acknowledged.
-        reconnect_grace: seconds for which it may be without a connection; 0 ends its streams at once.
-        stall_timeout: seconds for which it may leave what was sent to it unacknowledged.
-    """
-
-    streams: int = 100
-    window: int = 1_000_000
-    reconnect_grace: float = 5.0
-    stall_timeout: float = 60.0
-
-
-@dataclass(slots=True)
-class Load:
-    """What a server process holds, beside what it may.
-
-    Attributes:
-        limits: what it may.
-        streams: how many streams run.
-        pages: how many pages each browser has.
-    """
-
-    limits: ServerLimits = field(default_factory=ServerLimits)
-    streams: int = 0
-    pages: Counter[str] = field(default_factory=Counter[str])
-
-    def check_page(self, browser: str) -> None:
-        """Raise RequestRefused if another page of `browser` would be one too many."""
-        if self.pages.total() >= self.limits.pages:
-            raise RequestRefused(503, "The server holds as many pages as it may. Try again later.")
-        if self.pages[browser] >= self.limits.pages_per_browser:
-            raise RequestRefused(429, f"This browser has {self.pages[browser]} pages open already: close some.")
 
 
 class Connection:

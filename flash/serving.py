@@ -23,12 +23,16 @@ from hypercorn.config import Config
 from . import _dash
 
 if TYPE_CHECKING:
-    from .nursery import Channels, StreamInfo
+    from .limits import StreamInfo
+    from .nursery import Channels
 
 _log = logging.getLogger("flash.server")
 
 GRACE = 10.0
 """Seconds in which a server stops, unless it is told otherwise: twice the default of `cleanup_timeout`."""
+
+MAX_USER_TIMEOUT = 2**31 - 1
+"""Milliseconds: what Linux takes for TCP_USER_TIMEOUT."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -52,7 +56,7 @@ def run(app: Served, config: Config) -> None:
 
 async def _serve(app: Served, config: Config) -> None:
     sockets = config.create_sockets()
-    patience = int(app.channels.page_limits.stall_timeout * 1_000)
+    patience = int(min(app.channels.page_limits.stall_timeout * 1_000, MAX_USER_TIMEOUT))
     for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
         give_up_on_silent_peers(listening, patience)
         listening.listen(config.backlog)

@@ -17,7 +17,7 @@ from .errors import InvalidOption
 from .stream import TASK_NAME, Observer
 
 if TYPE_CHECKING:
-    from .nursery import StreamInfo
+    from .limits import StreamInfo
 
 _log = logging.getLogger("flash.server")
 

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from flash.buffer import Bounds
-from flash.nursery import Channels, PageLimits
+from flash.limits import PageLimits
+from flash.nursery import Channels
 from flash.stream import Limits
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock

@@ -20,6 +20,7 @@ class Waiting:
     """
 
     def __init__(self, **options: object) -> None:
+        options.setdefault("reconnect_grace", 0)
         self.app = Flash(__name__, **options)
         self.app.layout = [html.Button(id="go"), html.Button(id="stop"), html.Div(id="out")]
         self.go_on = trio.Event()

@@ -25,7 +25,7 @@ class Event:
     """One event as it was on the wire.
 
     Attributes:
-        name: `open`, `props`, `end`, `ping`, `replaced` or `refused`.
+        name: `hello`, `open`, `props`, `end`, `ping`, `replaced` or `refused`.
         data: its JSON, decoded.
         id: the text of its `id` line; None if it has none.
     """
@@ -57,12 +57,14 @@ class EventStream:
         status: of the response.
         headers: of the response, with lower-case names.
         stream: the socket.
+        hello: the connection's first event, once it has come.
     """
 
     def __init__(self, stream: trio.SocketStream, status: int, headers: dict[str, str], http: h11.Connection) -> None:
         self.stream = stream
         self.status = status
         self.headers = headers
+        self.hello: Event | None = None
         self._http = http
         self._buffer = b""
         self._over = False
@@ -129,7 +131,9 @@ class EventStream:
             if block.startswith(b"retry:"):
                 continue
             event = parse_event(block)
-            if pings or event.name != "ping":
+            if event.name == "hello":
+                self.hello = event
+            elif pings or event.name != "ping":
                 return event
 
     async def expect(self, name: str) -> Any:

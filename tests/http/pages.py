@@ -152,7 +152,7 @@ class Page:
         found = [
             (dependency, matched)
             for dependency in self.dependencies
-            if callback in dependency["output"]
+            if callback in " ".join([dependency["output"], *(entry["id"] for entry in dependency["inputs"])])
             for entry in dependency["inputs"]
             if entry["property"] == prop and (matched := _match(_pattern(entry["id"]), component_id)) is not None
         ]

@@ -45,7 +45,7 @@ async def test_a_page_that_goes_ends_its_stream_at_once(serve: Serve, leave: Lea
 
 
 async def test_every_stream_of_the_page_ends_and_none_of_another(serve: Serve) -> None:
-    app = Flash(__name__)
+    app = Flash(__name__, reconnect_grace=0)
     app.layout = [html.Button(id=f"go-{index}") for index in range(5)]
     gone, receive_gone = trio.open_memory_channel[str](10)
 
@@ -64,7 +64,7 @@ async def test_every_stream_of_the_page_ends_and_none_of_another(serve: Serve) -
     events, others_events = await page.connect(), await other.connect()
     for index in range(5):
         for tab, stream in ((page, events), (other, others_events)):
-            await tab.start(f"go-{index}", callback=f"{tab.streams[index]}.")
+            await tab.start(f"go-{index}", callback=f"{tab.streams[index]}-never")
             await stream.expect("open")
             await stream.expect("props")
     assert len(app.streams()) == 10
@@ -77,7 +77,7 @@ async def test_every_stream_of_the_page_ends_and_none_of_another(serve: Serve) -
 
 
 async def test_a_blocking_generator_ends_with_its_page_too(serve: Serve) -> None:
-    app = Flash(__name__)
+    app = Flash(__name__, reconnect_grace=0)
     app.layout = [html.Button(id="go"), html.Div(id="out")]
     closed = trio.Event()
 

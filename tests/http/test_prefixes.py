@@ -14,7 +14,7 @@ from tests.http.servers import Serve
 
 async def assert_streams_work(page: Page) -> None:
     events = await page.connect()
-    assert (await page.start("go")).status_code == 200
+    assert (await page.start("go")).status_code == 204
     stream = (await events.expect("open"))["stream"]
     await events.expect("props")
     assert (await page.get(f"_flash/status?page={page.token}")).json() == {"message": None}

@@ -63,7 +63,7 @@ async def running(serve: Serve, waiting: Waiting) -> AsyncIterator[Running]:
     server = await serve(waiting.app)
     page = await server.page()
     events = await page.connect()
-    assert (await page.start("go")).status_code == 200
+    assert (await page.start("go")).status_code == 204
     stream = (await events.expect("open"))["stream"]
     await events.expect("props")
     yield Running(server, page, events, stream)

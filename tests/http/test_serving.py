@@ -68,11 +68,10 @@ async def test_the_first_requests_may_be_a_connection_and_a_start(serve: Serve) 
     back.set("_flash", token=page.token)
     events = await back.connect()
     body = page.request("go")
-    # Only the number at the end of a callback's id differs: both apps are of this process.
-    [dependency] = [entry for entry in waiting.app._callback_list if entry["output"].endswith(".start")]
-    output = dependency["output"]
-    body |= {"output": output, "outputs": {"id": output.rpartition(".")[0], "property": "start"}}
-    assert (await back.post("_dash-update-component", body)).status_code == 200
+    # Only the callback's name differs: both apps are of this process.
+    [dependency] = [entry for entry in waiting.app._callback_list if entry["inputs"][-1]["property"] == "there"]
+    body["output"] = dependency["output"]
+    assert (await back.post("_dash-update-component", body)).status_code == 204
     await events.expect("open")
     assert earlier.log == []
 

@@ -51,7 +51,9 @@ async def test_a_stream_is_open_then_props_then_end(serve: Serve) -> None:
     page = await server.page()
     events = await page.connect()
     assert (await events.block()).startswith(b"retry: ")
-    assert (await page.start("go")).status_code == 200
+    hello = parse_event(await events.block())
+    assert (hello.name, hello.data["ping"], hello.data["grace"]) == ("hello", 15, 5)
+    assert (await page.start("go")).status_code == 204
     blocks = [await events.block() for _ in range(4)]
     opened, first, second, ended = map(parse_event, blocks)
     stream = opened.data["stream"]
@@ -77,11 +79,13 @@ async def test_every_event_is_three_lines_of_utf_8_and_its_id_counts_up(serve: S
     page = await server.page()
     events = await page.connect()
     assert (await events.block()).startswith(b"retry: ")
+    hello = parse_event(await events.block())
+    assert hello.id == f"{hello.data['life']}.0"
     await page.start("go")
     for number in range(1, 5):
         block = await events.block()
         identifier, name, data = block.decode().split("\n")
-        assert identifier == f"id: {number}"
+        assert identifier == f"id: {hello.data['life']}.{number}"
         assert name.startswith("event: ")
         assert data.startswith("data: {")
         assert "\r" not in data
@@ -148,6 +152,9 @@ async def test_a_replaced_connection_leaves_the_streams_alone(serve: Serve) -> N
     assert await old.expect("replaced") == {}
     await old.close()
     go_on.set()
+    # The newer connection has not said that the page had any of it.
+    await new.expect("open")
+    assert (await new.expect("props"))["props"] == [["out", {"children": "before"}]]
     assert (await new.expect("props"))["props"] == [["out", {"children": "after"}]]
     assert (await new.expect("end"))["reason"] == "completed"
 
