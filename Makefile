@@ -1,6 +1,8 @@
 # make demo     install into a virtual environment and serve the gallery at http://127.0.0.1:8050
 # make test     install what the tests need, Chromium included, and run lint, types and all tests
 #
+# make soak     20,000 streams through everything that can end them, over real sockets, with a report
+#
 # PYTHON says which Python: make test PYTHON=python3.13
 
 PYTHON ?= python3
@@ -8,9 +10,11 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
 CHROMIUM ?= /usr/bin/chromium
+NGINX ?= /usr/sbin/nginx
+STREAMS ?= 20000
 TESTS ?= tests
 
-.PHONY: demo test lint types pytest clean
+.PHONY: demo test lint types pytest soak clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m examples.gallery
@@ -25,8 +29,11 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc
 
-pytest: $(VENV)/test.stamp $(CHROMIUM)
+pytest: $(VENV)/test.stamp $(CHROMIUM) $(NGINX)
 	$(BIN)/python -X dev -W ignore::DeprecationWarning -m pytest $(TESTS)
+
+soak: $(VENV)/test.stamp
+	$(BIN)/python -m tests.faults.soak --streams $(STREAMS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +53,9 @@ node_modules/.package-lock.json: $(VENV)/test.stamp package.json package-lock.js
 
 $(CHROMIUM):
 	apt-get update && apt-get install --yes chromium
+
+$(NGINX):
+	apt-get update && apt-get install --yes --no-install-recommends nginx-light
 
 clean:
 	rm -rf .venv-* node_modules
