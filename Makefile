@@ -1,6 +1,7 @@
 # make demo     install into a virtual environment and serve the gallery at http://127.0.0.1:8050
 # make test     install what the tests need, Chromium included, and run lint, types and all tests
 #
+# make bench    what it costs, beside references in the same run
 # make soak     20,000 streams through everything that can end them, over real sockets, with a report
 #
 # PYTHON says which Python: make test PYTHON=python3.13
@@ -14,7 +15,7 @@ NGINX ?= /usr/sbin/nginx
 STREAMS ?= 20000
 TESTS ?= tests
 
-.PHONY: demo test lint types pytest soak clean
+.PHONY: demo test lint types pytest bench soak clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m examples.gallery
@@ -31,6 +32,9 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 
 pytest: $(VENV)/test.stamp $(CHROMIUM) $(NGINX)
 	$(BIN)/python -X dev -W ignore::DeprecationWarning -m pytest $(TESTS)
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python -m benchmarks.one_stream
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m tests.faults.soak --streams $(STREAMS)

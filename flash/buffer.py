@@ -129,9 +129,22 @@ class Outbox:
         None if there is none, or if the window is full. What is returned counts as sent.
         """
         taken: list[Event] = []
-        while (event := self._next(at_most, bool(taken))) is not None:
-            taken.append(event)
+        while self._again and self._fits(self._again[0], at_most, taken):
+            event = self._again.popleft()
             at_most -= len(event.data)
+            self._send(event, taken)
+        while not self._again and self._waiting and self._fits(self._waiting[0], at_most, taken):
+            event = self._waiting.popleft()
+            size = len(event.data)
+            at_most -= size
+            gauge = event.gauge
+            if gauge is None:
+                self.unread -= size
+            else:
+                gauge.sent_updates += 1
+                gauge.sent_bytes += size
+                gauge.release(1, size)
+            self._send(event, taken)
         return taken
 
     def acknowledge(self, number: int) -> bool:
@@ -193,29 +206,20 @@ class Outbox:
             self._news.set()
             self._news = None
 
-    def _next(self, at_most: int, more: bool) -> Event | None:
-        queue = self._again or self._waiting
-        if not queue:
-            return None
-        event = queue[0]
+    def _fits(self, event: Event, at_most: int, taken: list[Event]) -> bool:
         size = len(event.data)
-        if (more and size > at_most) or (self.unacknowledged and self.unacknowledged + size > self._window):
-            return None
-        queue.popleft()
-        if queue is self._waiting:
-            if event.gauge is None:
-                self.unread -= size
-            else:
-                event.gauge.sent_updates += 1
-                event.gauge.sent_bytes += size
-                event.gauge.release(1, size)
+        if taken and size > at_most:
+            return False
+        return not self.unacknowledged or self.unacknowledged + size <= self._window
+
+    def _send(self, event: Event, taken: list[Event]) -> None:
+        taken.append(event)
         self._sent.append(event)
-        self.unacknowledged += size
-        return event
+        self.unacknowledged += len(event.data)
 
     def _takeable(self) -> bool:
         queue = self._again or self._waiting
-        return bool(queue) and (not self.unacknowledged or self.unacknowledged + len(queue[0].data) <= self._window)
+        return bool(queue) and self._fits(queue[0], 0, [])
 
     def _last_sent(self) -> int:
         return self._sent[-1].number if self._sent else self.acknowledged

@@ -8,7 +8,7 @@ and raise StopAsyncIteration when it is over; `close` says whether the generator
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from types import AsyncGeneratorType
 from typing import Any, Protocol, TypeVar, cast
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 class Steps(Protocol):
     """A generator that can be driven from a Trio task."""
 
-    async def next(self) -> object: ...
+    def next(self) -> Awaitable[object]: ...
     async def throw(self, error: BaseException) -> object: ...
     async def close(self) -> bool: ...
 
@@ -31,8 +31,8 @@ class AsyncSteps:
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self._generator = generator
 
-    async def next(self) -> object:
-        return await self._generator.__anext__()
+    def next(self) -> Awaitable[object]:
+        return self._generator.__anext__()
 
     async def throw(self, error: BaseException) -> object:
         return await self._generator.athrow(error)

@@ -22,6 +22,7 @@ import contextlib
 import contextvars
 import json
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -255,7 +256,9 @@ class Stream:
                     )
                     return
                 try:
-                    await self._accept(value)
+                    if self._must_pause():
+                        await self._pause()
+                    self._put(value)
                 except trio.Cancelled as cancelled:
                     told = self.scope.reason is not None
                     value = await self._steps.throw(cancelled)
@@ -269,13 +272,19 @@ class Stream:
         except StopAsyncIteration:
             pass
 
-    async def _accept(self, value: object) -> None:
-        """Take in what was yielded: the checkpoint at the `yield`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        now = time.perf_counter()
-        if now - self._switched > FAIR_SHARE:
-            await trio.lowlevel.checkpoint()
-            self._switched = time.perf_counter()
+    def _must_pause(self) -> bool:
+        """Whether the `yield` is to be more than a hand-over: most are not, and cost no switch of tasks."""
+        return (
+            time.perf_counter() - self._switched > FAIR_SHARE
+            or self.gauge.full()
+            # A cancellation is due, of the stream or of a scope that the user opened.
+            or trio.current_effective_deadline() == -math.inf
+        )
+
+    async def _pause(self) -> None:
+        """The checkpoint at the `yield`: raise what is due, let others run, wait for room."""
+        await trio.lowlevel.checkpoint()
+        self._switched = time.perf_counter()
         if self.gauge.full():
             began = self.waiting_since = trio.current_time()
             try:
@@ -284,7 +293,6 @@ class Stream:
                 self.waiting_since = None
                 self._limits.observer.waited(self.spec.callback, trio.current_time() - began)
             self._switched = time.perf_counter()
-        self._put(value)
 
     def _put(self, value: object) -> None:
         pairs = self.spec.encode(value)
