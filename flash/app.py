@@ -198,8 +198,11 @@ class Flash(dash.Dash):
         return self.stream_host.channels
 
     def streams(self) -> list[StreamInfo]:
-        """The streams that this server process holds, oldest first."""
-        return self.stream_host.channels.streams()
+        """The streams that this server process holds, oldest first. For callbacks, plain ones included."""
+        streams = self.channels.streams
+        if len(self.channels) == 0:
+            return []
+        return streams() if trio.lowlevel.in_trio_run() else trio.from_thread.run_sync(streams)
 
     def serve_layout(self) -> Any:
         """The layout names the page, and so is not for any cache."""

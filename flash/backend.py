@@ -30,6 +30,8 @@ from .watching import BlockWatch
 if TYPE_CHECKING:
     from .app import Flash
 
+_log = logging.getLogger("flash.server")
+
 CALLBACK_THREADS = 40
 """How many plain callbacks run at a time: the number that Trio's own default limiter has."""
 
@@ -144,7 +146,11 @@ class FlashBackend(_dash.QuartDashServer):
             body = await request.get_json(silent=True)
             if not isinstance(body, dict):
                 return answer_refusal(RequestRefused(400, "A callback request is a JSON object."))
-            context, execute, is_async = _dash.prepare_callback(dash_app, body)
+            try:
+                context, execute, is_async = _dash.prepare_callback(dash_app, body)
+            except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+                _log.warning("A callback request was refused: %s", error, exc_info=error)
+                return answer_refusal(RequestRefused(400, "The request is malformed, or its callback is not known."))
             try:
                 if is_async:
                     data = await execute()

@@ -92,7 +92,7 @@ class Outbox:
     Attributes:
         closed: nothing is taken in any more.
         unread: bytes of `open` and `end` events that wait: they are not charged to a stream.
-        unacknowledged: bytes that were sent and not acknowledged; at most `window`, or one larger event.
+        unacknowledged: bytes that were sent and not acknowledged; at most `window`, or half of it and one event.
         acknowledged: the number of the last event that the page has confirmed; it has no earlier one to come.
     """
 
@@ -106,6 +106,7 @@ class Outbox:
         self._again: deque[Event] = deque()
         self._sent: deque[Event] = deque()
         self._count = 0
+        self._last_sent = 0
         self._news: trio.Event | None = None
 
     def __len__(self) -> int:
@@ -126,7 +127,7 @@ class Outbox:
     def take(self, at_most: int) -> list[Event]:
         """Return the events that come next: one, then as many as fit into `at_most` bytes and the window.
 
-        None if there is none, or if the window is full. What is returned counts as sent.
+        An empty list if there is none, or if the window is full. What is returned counts as sent.
         """
         taken: list[Event] = []
         while self._again and self._fits(self._again[0], at_most, taken):
@@ -149,10 +150,12 @@ class Outbox:
 
     def acknowledge(self, number: int) -> bool:
         """The page has applied the events up to `number`: forget them. Says whether these were sent at all."""
-        if number > self._last_sent():
+        if number > self._last_sent:
             return False
         while self._sent and self._sent[0].number <= number:
             self.unacknowledged -= len(self._sent.popleft().data)
+        while self._again and self._again[0].number <= number:
+            self._again.popleft()
         self.acknowledged = max(number, self.acknowledged)
         self.nudge()
         return True
@@ -210,16 +213,15 @@ class Outbox:
         size = len(event.data)
         if taken and size > at_most:
             return False
-        return not self.unacknowledged or self.unacknowledged + size <= self._window
+        # Below half the window no acknowledgement has been asked for: an event of any size may go.
+        return self.unacknowledged * 2 < self._window or self.unacknowledged + size <= self._window
 
     def _send(self, event: Event, taken: list[Event]) -> None:
         taken.append(event)
         self._sent.append(event)
+        self._last_sent = max(self._last_sent, event.number)
         self.unacknowledged += len(event.data)
 
     def _takeable(self) -> bool:
         queue = self._again or self._waiting
         return bool(queue) and self._fits(queue[0], 0, [])
-
-    def _last_sent(self) -> int:
-        return self._sent[-1].number if self._sent else self.acknowledged

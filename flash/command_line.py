@@ -31,9 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.reload:
             _run_again_on_changes(sys.argv[1:] if arguments is None else arguments, options)
         else:
-            logging.basicConfig(
-                level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-            )
+            logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT)
             run(load(options.app), _config(options))
     except CannotRun as error:
         parser.exit(2, f"flash: {error}\n")
@@ -67,7 +65,7 @@ def load(path: str) -> Flash:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="flash", description="Dash on Trio.")
-    command = parser.add_subparsers(required=True).add_parser("run", help="serve an app")
+    command = parser.add_subparsers(required=True).add_parser("run", help="serve an app", allow_abbrev=False)
     command.add_argument("app", help="the app, as module:attribute")
     command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     command.add_argument("--port", type=int, default=8050, help="the port; 0 for any free one (default: %(default)s)")

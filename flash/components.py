@@ -18,8 +18,8 @@ class Stream(Component):
 
     Properties:
         status: `idle`, `running`, or the reason of the last end.
-        error: the message of the last end, null if it was not `failed`. Without dev tools it says nothing of the
-            server.
+        error: the message of the last end if it was `failed`, of a start that was refused, or why the page has no
+            connection; null otherwise. Without dev tools it says nothing of an exception.
         statuses: for a callback with MATCH: a dict from the matched values, as JSON with sorted keys such as
             `{"index":1}`, to `{"status": ..., "error": ...}`.
     """
@@ -28,7 +28,7 @@ class Stream(Component):
     _base_nodes = ["children"]  # noqa: RUF012
     _namespace = "flash"
     _type = "Stream"
-    _prop_names = ["id", "status", "error", "statuses", "start"]  # noqa: RUF012
+    _prop_names = ["id", "status", "error", "statuses", "start", "refused"]  # noqa: RUF012
     _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
     available_properties = _prop_names
     available_wildcard_properties: list[str] = []  # noqa: RUF012

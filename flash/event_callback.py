@@ -284,8 +284,8 @@ def _starter(function: Callable[..., Any], parts: Declaration, sent: _Sent, stre
             if is_no_update(value):
                 return b""
             raise InvalidUpdate(
-                f"The event callback {parts.name!r} yielded a {type(value).__name__} ({value!r}): "
-                "an event callback yields stream_props(...)."
+                f"The event callback {parts.name!r} gave a {type(value).__name__} ({value!r}): "
+                "an event callback yields, and its on_error returns, stream_props(...)."
             )
         try:
             return encode_pairs(value.pairs)
@@ -301,6 +301,8 @@ def _starter(function: Callable[..., Any], parts: Declaration, sent: _Sent, stre
         if not is_token(page):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request does not name its page.")
         request = context_value.get()
+        if (len(request.inputs_list), len(request.states_list)) != (len(sent.inputs), len(sent.states)):
+            raise RequestRefused(400, f"{parts.name!r} was not started: the request lacks values.")
         watched = request.states_list[len(parts.states) : -1]
         for condition, entry, value in zip(parts.conditions, watched, values[first_cancel:-1], strict=True):
             if condition.checked_at_start and not _is_missing(entry) and not condition.is_met(value):
@@ -348,10 +350,7 @@ def _starter(function: Callable[..., Any], parts: Declaration, sent: _Sent, stre
         try:
             live.stream = channel.start(spec)
         except RequestRefused as refusal:
-            channel.outbox.put(
-                "refused",
-                json.dumps({"callback": stream_id, "match": match, "message": str(refusal)}).encode(),
-            )
+            channel.refuse(json.dumps({"callback": stream_id, "match": match, "message": str(refusal)}).encode())
             raise
         return dash.no_update if not hashed else None
 

@@ -7,6 +7,7 @@ and raise StopAsyncIteration when it is over; `close` says whether the generator
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from types import AsyncGeneratorType
@@ -54,6 +55,8 @@ class ThreadSteps:
     def __init__(self, generator: Generator[object, None, None], limiter: trio.CapacityLimiter) -> None:
         self._generator = generator
         self._limiter = limiter
+        # One for all steps: what the generator sets in one is there in the next.
+        self._context = contextvars.copy_context()
 
     async def next(self) -> object:
         return await self._step(lambda: next(self._generator))
@@ -74,8 +77,11 @@ class ThreadSteps:
                 return True
             return False
 
+        if inspect.getgeneratorstate(self._generator) in (inspect.GEN_CREATED, inspect.GEN_CLOSED):
+            self._generator.close()
+            return True
         with trio.CancelScope(shield=True):
-            return await trio.to_thread.run_sync(run, limiter=self._limiter)
+            return await trio.to_thread.run_sync(self._context.run, run, limiter=self._limiter)
         raise AssertionError("a shielded scope that nobody cancels was cancelled")
 
     async def _step(self, step: Callable[[], _T]) -> _T:
@@ -86,7 +92,7 @@ class ThreadSteps:
             except StopIteration:
                 return False, None
 
-        yielded, value = await trio.to_thread.run_sync(run, limiter=self._limiter)
+        yielded, value = await trio.to_thread.run_sync(self._context.run, run, limiter=self._limiter)
         if not yielded:
             raise StopAsyncIteration
         return cast("_T", value)

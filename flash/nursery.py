@@ -106,6 +106,11 @@ class Channel:
         self._nursery: trio.Nursery | None = None
         self._count = 0
 
+    @property
+    def open(self) -> bool:
+        """Its task runs: streams can be started."""
+        return self._nursery is not None
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The channel's task: until `close`, and until every stream is over."""
         try:
@@ -199,10 +204,19 @@ class Channel:
             slot.current.scope.cancel(EndReason.SUPERSEDED)
         return stream
 
+    def callbacks(self) -> list[str]:
+        """The names of the event callbacks that have streams; may be asked from any thread."""
+        return [stream.spec.callback for stream in list(self._streams.values())]
+
+    def refuse(self, refusal: bytes) -> None:
+        """Tell the page of a start that was refused, unless it does not read what it is told."""
+        if self.outbox.unread < self._limits.buffer.bytes:
+            self.outbox.put("refused", refusal)
+
     def has_had(self, stream_id: str) -> bool:
         """Whether a stream of this channel was ever called so."""
         life, _, number = stream_id.partition("-")
-        return life == self.life and number.isdecimal() and 0 < int(number) <= self._count
+        return life == self.life and number.isdecimal() and len(number) < 19 and 0 < int(number) <= self._count
 
     def streams(self) -> Iterator[StreamInfo]:
         """The streams whose tasks run, those that are stuck included."""
@@ -301,7 +315,15 @@ class Channels:
                 return connection
             channel.close(EndReason.DISCONNECTED)
         channel = Channel(page, browser, self.limits, self.page_limits, self.load)
-        await nursery.start(self._run, channel)
+        # At once: whoever comes while its task starts is to find it.
+        self._enter(channel)
+        try:
+            await nursery.start(self._run, channel)
+        except BaseException:
+            self._leave(channel)
+            raise
+        if self.closing:
+            channel.close(EndReason.SHUTDOWN)
         connection = channel.attach(channel.life, 0)
         assert connection is not None
         if (awaited := self._awaited.get(page)) is not None:
@@ -337,18 +359,18 @@ class Channels:
         """
         deadline = trio.current_time() + patience
         while True:
-            channel = self.find(page, browser)
-            if channel is not None and not channel.closing:
-                return channel
             if self.closing:
                 raise RequestRefused(503, "The server is stopping.")
+            channel = self.find(page, browser)
+            if channel is not None and channel.open and not channel.closing:
+                return channel
             lot = self._awaited.setdefault(page, trio.lowlevel.ParkingLot())
             with trio.CancelScope(deadline=deadline) as scope:
                 try:
                     await lot.park()
                 finally:
-                    if not lot:
-                        self._awaited.pop(page, None)
+                    if not lot and self._awaited.get(page) is lot:
+                        del self._awaited[page]
             if scope.cancelled_caught:
                 return None
 
@@ -363,6 +385,10 @@ class Channels:
         for finished in over:
             await finished.wait()
 
+    def callbacks(self) -> list[str]:
+        """The names of the event callbacks that have streams; may be asked from any thread."""
+        return sorted({name for channel in list(self._all) for name in channel.callbacks()})
+
     def streams(self) -> list[StreamInfo]:
         """Every stream of the server, oldest first."""
         return sorted((info for channel in self._all for info in channel.streams()), key=lambda info: -info.age)
@@ -371,16 +397,23 @@ class Channels:
         return len(self._all)
 
     async def _run(self, channel: Channel, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._open[channel.page] = channel
-        self._all.add(channel)
-        self.load.pages[channel.browser] += 1
         try:
             await channel.run(task_status)
         finally:
-            self._all.discard(channel)
-            self.load.pages[channel.browser] -= 1
-            if not self.load.pages[channel.browser]:
-                del self.load.pages[channel.browser]
-            if self._open.get(channel.page) is channel:
-                del self._open[channel.page]
+            self._leave(channel)
             channel.finished.set()
+
+    def _enter(self, channel: Channel) -> None:
+        self._open[channel.page] = channel
+        self._all.add(channel)
+        self.load.pages[channel.browser] += 1
+
+    def _leave(self, channel: Channel) -> None:
+        if channel not in self._all:
+            return
+        self._all.discard(channel)
+        self.load.pages[channel.browser] -= 1
+        if not self.load.pages[channel.browser]:
+            del self.load.pages[channel.browser]
+        if self._open.get(channel.page) is channel:
+            del self._open[channel.page]

@@ -8,6 +8,7 @@ clean-up that waits under one, a thread that blocks, gets the grace and no more:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -23,13 +24,12 @@ from hypercorn.config import Config
 from . import _dash
 
 if TYPE_CHECKING:
-    from .limits import StreamInfo
     from .nursery import Channels
 
 _log = logging.getLogger("flash.server")
 
-GRACE = 10.0
-"""Seconds in which a server stops, unless it is told otherwise: twice the default of `cleanup_timeout`."""
+GRACE = 15.0
+"""Seconds in which a server stops, unless it is told otherwise: three times the default of `cleanup_timeout`."""
 
 MAX_USER_TIMEOUT = 2**31 - 1
 """Milliseconds: what Linux takes for TCP_USER_TIMEOUT."""
@@ -42,7 +42,6 @@ class Served(Protocol):
 
     @property
     def channels(self) -> Channels: ...
-    def streams(self) -> list[StreamInfo]: ...
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
 
 
@@ -72,7 +71,7 @@ async def _serve(app: Served, config: Config) -> None:
             grace = config.graceful_timeout
             deadline = trio.current_time() + grace
             _end_process_after(grace, app)
-            _log.info("Stopping: %d streams to end, within %g s.", len(app.streams()), grace)
+            _log.info("Stopping: %d streams to end, within %g s.", app.channels.load.streams, grace)
             with trio.move_on_at(deadline):
                 await app.channels.shut_down()
             config.graceful_timeout = max(0.0, deadline - trio.current_time())
@@ -97,10 +96,15 @@ def _end_process_after(seconds: float, app: Served) -> None:
     """End the process after so many seconds, unless it has ended by then."""
 
     def end() -> None:
-        stuck = sorted({info.callback for info in app.streams()})
-        if stuck:
-            _log.error("Stopped with clean-up still running in %s: see cleanup_timeout.", ", ".join(stuck))
-        _exit(1 if stuck else 0)
+        # This thread knows nothing of Trio, and must get to the end whatever the others are at.
+        status = 1
+        try:
+            stuck = app.channels.callbacks()
+            status = 1 if stuck else 0
+            if stuck:
+                _log.error("Stopped with clean-up still running in %s: see cleanup_timeout.", ", ".join(stuck))
+        finally:
+            _exit(status)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
@@ -110,5 +114,6 @@ def _end_process_after(seconds: float, app: Served) -> None:
 def _exit(status: int) -> None:
     """End the process whatever its tasks and threads are at."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(Exception):
+            stream.flush()
     os._exit(status)

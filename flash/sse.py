@@ -20,6 +20,7 @@ that opened it. A refused request gets a 4xx or 503 with one sentence, and chang
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
@@ -38,7 +39,7 @@ from .errors import RequestRefused
 from .nursery import Channel, Channels, Connection
 
 COOKIE = "flash_browser"
-BODY_LIMIT = 64_000
+BODY_LIMIT = 1_000_000
 """Bytes of a request's body: the value of a cancel Input fits, an upload does not."""
 
 WRITE_SIZE = 65_536
@@ -138,7 +139,7 @@ class EventStreamBody(ResponseBody):
             self._greeted = True
             self._pinged_at = trio.current_time()
             return b"retry: %d\n\n%b" % (RETRY, self._hello(connection))
-        with trio.move_on_after(self._timing.ping_interval):
+        with trio.move_on_at(self._pinged_at + self._timing.ping_interval):
             events = await connection.receive(WRITE_SIZE)
             if events:
                 return self._encode(connection, events)
@@ -150,7 +151,10 @@ class EventStreamBody(ResponseBody):
 
     def _hello(self, connection: Connection) -> bytes:
         channel, timing = connection.channel, self._timing
-        hello = {"life": channel.life, "ping": timing.ping_interval, "grace": timing.reconnect_grace}
+        seconds = {"ping": timing.ping_interval, "grace": timing.reconnect_grace}
+        # JSON has no infinity.
+        finite = {name: value if math.isfinite(value) else None for name, value in seconds.items()}
+        hello = {"life": channel.life, **finite}
         # The id makes an EventSource forget the life before, of which it would tell the next connection.
         return encode_frame("hello", json.dumps(hello).encode(), f"{channel.life}.{channel.outbox.acknowledged}")
 

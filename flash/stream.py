@@ -126,13 +126,15 @@ class Limits:
     Attributes:
         buffer: what may wait per stream.
         cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
-        threads: how many steps of plain generators, and plain `on_error`s, run at a time.
+        threads: how many steps of plain generators run at a time.
+        handlers: how many plain `on_error`s run at a time; apart, so that steps that block keep none from running.
         observer: is told of what happens to them.
     """
 
     buffer: Bounds = field(default_factory=Bounds)
     cleanup_timeout: float = 5.0
     threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
+    handlers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
     observer: Observer = field(default_factory=Observer)
 
 
@@ -145,7 +147,7 @@ class Stream:
         scope: its cancel scope and reason.
         stuck: its clean-up overran the deadline and is still running.
         gauge: what of it waits for the page, and what was sent.
-        started: when it was made, on Trio's clock.
+        started: when it opened, on Trio's clock.
         waiting_since: when its generator began to wait for room in the buffer; None if it does not.
     """
 
@@ -165,7 +167,7 @@ class Stream:
         self._spoken = False
         self._finishing = False
         self._ended = trio.Event()
-        self._deadline: float | None = None
+        self._cancelled_at: float | None = None
         self._timers: list[trio.CancelScope] = []
         self._last_words: list[bytes] | None = None
         self._switched = 0.0
@@ -180,6 +182,7 @@ class Stream:
     def open(self) -> None:
         """Tell the page that the stream starts."""
         opening = b"," + self.spec.opening if self.spec.opening else b""
+        self.started = trio.current_time()
         self._host.outbox.put("open", b'{"stream":%b%b}' % (json.dumps(self.id).encode(), opening))
         self._limits.observer.started(self.spec.callback)
         if self.spec.timeout is not None:
@@ -194,7 +197,8 @@ class Stream:
                     await self._drive()
                 finally:
                     await self._close()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            error = interrupt
             raise
         except BaseException as caught:
             error = caught
@@ -202,12 +206,14 @@ class Stream:
             self.scope.close()
             for timer in self._timers:
                 timer.cancel()
-            with trio.CancelScope(shield=True):
-                await self._finish(error)
-                await self._ended.wait()
+            try:
+                with trio.CancelScope(shield=True):
+                    await self._finish(error)
+                    await self._ended.wait()
+            finally:
+                self._host.over(self)
             if self.stuck:
                 _log.warning("The clean-up of %s has returned after all.", self._name)
-            self._host.over(self)
 
     def push(self, value: object) -> None:
         """Send an update at once, from inside the generator (that is what `set_props` does in a stream).
@@ -317,7 +323,7 @@ class Stream:
 
     def _on_cancel(self) -> None:
         self._host.outbox.drop(self.gauge)
-        self._deadline = trio.current_time() + self._limits.cleanup_timeout
+        self._cancelled_at = trio.current_time()
         self._after(self._limits.cleanup_timeout, self._overrun)
 
     async def _time_out(self) -> None:
@@ -367,22 +373,31 @@ class Stream:
         if told is not None and self.spec.on_error is not None:
             words = await self._on_error(self.spec.on_error, told)
         parts = [words, b"" if told is None else self.spec.resets, self.spec.off]
-        described = self.spec.describe(told) if reason is EndReason.FAILED and told is not None else b"null"
+        described = self._describe(told) if reason is EndReason.FAILED and told is not None else b"null"
         self._host.outbox.put(
             "end",
             b'{"stream":%b,"reason":"%b","props":[%b],"error":%b}'
             % (json.dumps(self.id).encode(), reason.encode(), b",".join(filter(None, parts)), described),
         )
-        gauge, cancelled = self.gauge, self._deadline
+        gauge, cancelled = self.gauge, self._cancelled_at
         self._limits.observer.ended(
             self.spec.callback,
             reason,
             gauge.sent_updates + gauge.updates,
             gauge.sent_bytes + gauge.bytes,
-            None if cancelled is None else trio.current_time() - cancelled + self._limits.cleanup_timeout,
+            None if cancelled is None else trio.current_time() - cancelled,
         )
         self._host.ended(self)
         self._ended.set()
+
+    def _describe(self, error: BaseException) -> bytes:
+        """What the page is told of a failure."""
+        try:
+            return self.spec.describe(error)
+        except Exception:
+            # The exception's own __str__ or __repr__, most likely.
+            _log.exception("The failure of %s could not be described.", self._name)
+            return b'{"message":"The stream failed, and so did the description of its exception.","html":null}'
 
     async def _on_error(self, handler: Callable[[BaseException], object], error: BaseException) -> bytes:
         """Run the user's handler in a task of its own, and return what it said before the deadline."""
@@ -393,15 +408,17 @@ class Stream:
         async def handle() -> None:
             try:
                 with scope:
-                    result = await _call(handler, error, self._limits.threads)
+                    result = await _call(handler, error, self._limits.handlers)
                     words.append(self.spec.encode(result) or b"")
-            except Exception as failure:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as failure:
                 _log.error("on_error of %s raised.", self._name, exc_info=failure)
             finally:
                 done.set()
 
         # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
-        left = (self._deadline or 0.0) - trio.current_time()
+        left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
         self._last_words = words
         self._host.spawn(self.spec.context, handle, f"on_error of {self.spec.callback}")
         with trio.move_on_after(left if left > 0 else self._limits.cleanup_timeout):

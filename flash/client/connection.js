@@ -23,6 +23,8 @@
     const LAST_RETRY = 30_000;
     /** Milliseconds between two looks of the watchdog. */
     const WATCH = 2_000;
+    /** Milliseconds for which the server may take to say why it refuses. */
+    const PATIENCE = 10_000;
     /** How many pings may be missed. */
     const MISSED = 3;
     /** Milliseconds for which updates are applied in one go: half a frame. */
@@ -34,12 +36,16 @@
     let source = null;
     /** The page's token. */
     let token = '';
-    /** The life of the channel that the page knows. */
+    /** The life of the channel that the page knows; '' while it knows none. */
     let life = '';
+    /** The life that the page has given up: its server may not have noticed. */
+    let gone = '';
     /** The id of the last event that was applied, and of the last that was acknowledged. */
     let applied = '';
     let acknowledged = '';
-    /** Seconds, as the server says in `hello`. */
+    /** When that was, on the wall clock. */
+    let acknowledgedAt = Date.now();
+    /** Seconds, as the server says in `hello`; Infinity for never. */
     let ping = 15;
     let grace = 0;
     /** When the server was last heard of, on the wall clock. */
@@ -77,7 +83,7 @@
      * @param {object} body
      */
     function post(name, body) {
-        return send(url(name), {page: token, ...body});
+        return send(url(name), {page: token, ...body}, false);
     }
 
     /**
@@ -85,7 +91,7 @@
      * @param {object} body
      */
     function start(body) {
-        return send(`${config().requests_pathname_prefix}_dash-update-component`, body).then(
+        return send(`${config().requests_pathname_prefix}_dash-update-component`, body, false).then(
             response => response.ok,
             () => false
         );
@@ -95,8 +101,9 @@
      * POST JSON, with the header by which Dash answers CSRF protections.
      * @param {string} address
      * @param {object} body
+     * @param {boolean} keepalive  whether it is to outlive the page; browsers then limit its size
      */
-    function send(address, body) {
+    function send(address, body, keepalive) {
         /** @type {Record<string, string>} */
         const headers = {'Content-Type': 'application/json'};
         const cookie = document.cookie
@@ -110,7 +117,7 @@
             headers,
             body: JSON.stringify(body),
             credentials: 'same-origin',
-            keepalive: true
+            keepalive
         });
     }
 
@@ -124,18 +131,20 @@
     function change(stream, condition, value) {
         const key = `${stream} ${condition}`;
         unsent.delete(key);
-        post('cancel', {stream, condition, value}).then(
-            response => {
-                if (!response.ok) {
-                    restart();
-                }
-            },
-            () => {
-                if (streams.running.has(stream)) {
-                    unsent.set(key, () => change(stream, condition, value));
-                }
+        const again = () => {
+            if (streams.running.has(stream) && !unsent.has(key)) {
+                unsent.set(key, () => change(stream, condition, value));
             }
-        );
+        };
+        post('cancel', {stream, condition, value}).then(response => {
+            if (response.status === 403 || response.status === 404) {
+                restart();
+            } else if (response.status === 429 || response.status >= 500) {
+                again();
+            } else if (!response.ok) {
+                console.error(`Flash: a change of a cancel Input was refused (${response.status}).`);
+            }
+        }, again);
     }
 
     /** The server no longer knows this page as it is: start clean. */
@@ -149,6 +158,7 @@
     function lose() {
         clearTimeout(losing);
         losing = undefined;
+        gone = life || gone;
         life = applied = acknowledged = '';
         queue = [];
         unsent.clear();
@@ -166,20 +176,35 @@
     function acknowledge() {
         if (applied !== acknowledged) {
             acknowledged = applied;
-            post('ack', {event: applied}).catch(() => undefined);
+            acknowledgedAt = Date.now();
+            const again = () => {
+                acknowledged = '';
+            };
+            post('ack', {event: applied}).then(response => response.ok || again(), again);
         }
+    }
+
+    /** The server wants to know how far the page has come; a good time for what it could not be told, too. */
+    function answer() {
+        acknowledge();
+        [...unsent.values()].forEach(again => again());
     }
 
     /**
      * The connection stands.
-     * @param {{life: string, ping: number, grace: number}} hello
+     * @param {{life: string, ping: number | null, grace: number | null}} hello
      */
     function greet(hello) {
         retry = FIRST_RETRY;
         shown = '';
-        ({ping, grace} = hello);
-        clearTimeout(losing);
-        losing = undefined;
+        streams.explain(null);
+        ping = hello.ping ?? Infinity;
+        grace = hello.grace ?? Infinity;
+        if (hello.life === gone) {
+            // The server has kept what the page has given up. Let it end that; the next life is another.
+            post('close', {}).catch(() => undefined);
+            return;
+        }
         if (hello.life !== life) {
             // What waits has come behind this event, in the new life.
             const later = queue;
@@ -195,7 +220,7 @@
     function interrupt() {
         if (grace === 0) {
             lose();
-        } else if (losing === undefined && life !== '') {
+        } else if (losing === undefined && life !== '' && grace < Infinity) {
             losing = setTimeout(lose, grace * 1_000 + MARGIN);
         }
     }
@@ -211,7 +236,7 @@
         end: streams.end,
         refused: streams.refuse,
         // In its turn: what came before it has been applied then.
-        ping: acknowledge
+        ping: answer
     };
 
     /**
@@ -228,6 +253,11 @@
             console.warn('Flash: this page has been opened a second time; only the newer one is kept up to date.');
         } else {
             let data;
+            if (name === 'hello') {
+                // In time, even if it will take a while to get to what it announces.
+                clearTimeout(losing);
+                losing = undefined;
+            }
             if (name === 'end') {
                 data = JSON.parse(text);
                 abandon(data);
@@ -259,14 +289,23 @@
         let pause = false;
         while (queue.length > 0 && !pause) {
             const {name, text, data, id} = /** @type {Received} */ (queue.shift());
-            const content = data ?? JSON.parse(text);
+            if (life === '' && name !== 'hello') {
+                continue;
+            }
             try {
+                const content = data ?? JSON.parse(text);
                 handlers[name](content);
+                pause = name === 'props' && streams.adds(content);
             } catch (error) {
                 console.error(`Flash: an event could not be handled: ${name}.`, error);
             }
-            applied = id;
-            pause = performance.now() > until || (name === 'props' && streams.adds(content));
+            if (life !== '') {
+                applied = id;
+            }
+            if (Date.now() - acknowledgedAt > (ping * 1_000) / MISSED) {
+                acknowledge();
+            }
+            pause ||= performance.now() > until;
         }
         if (queue.length > 0) {
             hop.port2.postMessage(null);
@@ -277,7 +316,9 @@
         if (source !== null || replaced || left) {
             return;
         }
-        const after = applied === '' ? '' : `&after=${applied}`;
+        // What waits to be applied has come.
+        const last = queue.length > 0 ? queue[queue.length - 1].id : applied;
+        const after = last === '' ? '' : `&after=${last}`;
         const opened = new EventSource(`${url('events')}?page=${encodeURIComponent(token)}${after}`);
         source = opened;
         heard = Date.now();
@@ -317,7 +358,8 @@
     async function explain() {
         let message = 'the server does not answer';
         try {
-            const response = await fetch(`${url('status')}?page=${encodeURIComponent(token)}`);
+            const signal = AbortSignal.timeout(PATIENCE);
+            const response = await fetch(`${url('status')}?page=${encodeURIComponent(token)}`, {signal});
             message = response.ok ? '' : await response.text();
         } catch {
             // It does not answer.
@@ -326,6 +368,7 @@
             console.error(`Flash: no connection: ${message}`);
         }
         shown = message;
+        streams.explain(message || null);
     }
 
     /**
@@ -346,7 +389,7 @@
             lose();
             // The page that has replaced this one goes by the same token.
             if (!replaced) {
-                post('close', {}).catch(() => undefined);
+                send(url('close'), {page: token}, true).catch(() => undefined);
             }
         });
         // Back from the back/forward cache.

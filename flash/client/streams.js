@@ -260,6 +260,20 @@
         show(callback, match, runs ? 'running' : 'failed', message);
     }
 
+    /**
+     * Tell every event callback's status why there is no connection, or that there is one again.
+     * @param {string | null} message
+     */
+    function explain(message) {
+        const ids = Object.keys(store().getState().paths.strs).filter(id => id.startsWith('_flash-'));
+        for (const id of ids) {
+            const found = component(id);
+            if (found !== undefined && (message !== null || found.props.refused)) {
+                apply([[id, {error: message, refused: message !== null}]]);
+            }
+        }
+    }
+
     /** The server is lost, and with it every stream: bring the page back to its known-good state. */
     function lose() {
         const lost = [...running.values()];
@@ -325,7 +339,7 @@
     }
 
     page.flash = Object.assign(page.flash || {}, {
-        streams: {open, update, end, refuse, lose, resume, adds, watch, running},
+        streams: {open, update, end, refuse, lose, resume, explain, adds, watch, running},
         /** The hidden component with the status of an event callback. */
         Stream: () => null
     });

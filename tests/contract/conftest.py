@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that say `clock = on_mock_clock` run their tests that way."""
     for item in items:
         run = getattr(getattr(item, "module", None), "clock", None)
-        if run is on_mock_clock:
+        if run is on_mock_clock and inspect.iscoroutinefunction(getattr(item, "function", None)):
             item.add_marker(pytest.mark.trio(run=run), append=False)
 
 

@@ -212,3 +212,28 @@ async def test_a_server_has_a_limited_number_of_streams(nursery: trio.Nursery) -
     assert refusal.value.status == 503
     await channels.shut_down()
     assert channels.load.streams == 0
+
+
+async def test_a_large_event_does_not_wait_for_an_acknowledgement_that_nobody_asked_for(open_desk: OpenDesk) -> None:
+    desk = await open_desk(size=10**6, window=1_000)
+
+    async def large() -> AsyncGenerator[str, None]:
+        yield "x" * 400
+        yield "y" * 700
+
+    desk.start(large)
+    assert [name for name, _ in await desk.settle()] == ["open", "props", "props"]
+
+
+async def test_acknowledgements_of_what_is_to_be_sent_again_count(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
+    desk = await open_desk(updates=100, reconnect_grace=GRACE)
+    stream = desk.start(ticking)
+    await trio.sleep(3.5)
+    desk.read()
+    await come_back(desk, nursery, 2)
+    channel = desk.connection.channel
+    assert channel.acknowledge(channel.life, 3)
+    await come_back(desk, nursery, 4)
+    assert desk.connection.channel is channel
+    assert [event.number for event in channel.take(10**9)] == [5]
+    assert stream.state == "running"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -13,6 +14,7 @@ import trio.testing
 
 from flash import BufferOverrun, EndReason, RequestRefused, StreamCancelled
 from flash.cancel_scopes import Condition
+from flash.nursery import Channels, Connection
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, is_met, on_mock_clock, reasons
 
@@ -715,8 +717,6 @@ async def test_a_start_that_waits_for_its_turn_is_forgotten_when_the_page_goes(d
 
 
 async def test_the_cancellation_of_the_apps_nursery_is_a_shutdown() -> None:
-    from flash.nursery import Channels
-
     reasons_given: list[EndReason] = []
 
     async def on_error(error: StreamCancelled) -> None:
@@ -865,8 +865,6 @@ async def test_another_browser_is_refused(desk: Desk) -> None:
 
 
 async def test_waiting_for_a_page_returns_when_it_connects_or_patience_ends(nursery: trio.Nursery) -> None:
-    from flash.nursery import Channels
-
     channels = Channels()
     assert await channels.wait_for("page-1", BROWSER, 5) is None
     assert trio.current_time() == 5
@@ -898,3 +896,114 @@ async def test_every_end_is_one_line_in_the_log(desk: Desk, caplog: pytest.LogCa
     await desk.settle()
     lines = [record.getMessage() for record in caplog.records]
     assert lines == ["test: completed after 2.000 s, 1 updates"]
+
+
+# What had gone wrong
+
+
+async def test_an_on_error_that_exits_ends_nothing_but_itself(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    async def on_error(error: BaseException) -> None:
+        raise SystemExit(3)
+
+    bystander = desk.start(endless, key="bystander")
+    stream = desk.start(endless, on_error=on_error)
+    await desk.settle()
+    stream.scope.cancel(EndReason.CANCELLED)
+    await desk.settle()
+    assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    assert bystander.state == "running"
+    assert "on_error of the event callback 'test' raised" in caplog.text
+
+
+async def test_a_failure_that_cannot_be_described_ends_the_stream_all_the_same(desk: Desk) -> None:
+    async def fails() -> AsyncGenerator[int, None]:
+        yield 1
+        raise ValueError
+
+    def describe(error: BaseException) -> bytes:
+        raise TypeError("__str__ returned non-string")
+
+    stream = desk.start(fails, describe=describe)
+    await desk.settle()
+    assert desk.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
+    assert list(desk.channels.streams()) == []
+
+
+async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> None:
+    desk = await open_desk(size=1_000)
+    for _ in range(1_000):
+        desk.connection.channel.refuse(b'{"message":"no"}')
+    assert desk.connection.channel.outbox.unread < 1_100
+
+
+async def test_connections_that_come_at_once_share_the_channel(nursery: trio.Nursery) -> None:
+    channels = Channels()
+    connections: list[Connection] = []
+
+    async def connect() -> None:
+        connections.append(await channels.connect(nursery, PAGE, BROWSER))
+
+    async with trio.open_nursery() as both:
+        both.start_soon(connect)
+        both.start_soon(connect)
+    assert len(channels) == 1
+    assert [connection.replaced for connection in connections].count(True) == 1
+    await channels.shut_down()
+
+
+async def test_a_page_that_connects_while_the_server_stops_gets_no_channel(nursery: trio.Nursery) -> None:
+    channels = Channels()
+
+    async def connect() -> None:
+        connection = await channels.connect(nursery, PAGE, BROWSER)
+        assert connection.channel.closing
+
+    async with trio.open_nursery() as both:
+        both.start_soon(connect)
+        await trio.lowlevel.checkpoint()
+        both.start_soon(channels.shut_down)
+    assert len(channels) == 0
+
+
+async def test_only_ids_of_its_own_streams_are_known_to_a_channel(desk: Desk) -> None:
+    stream = desk.start(endless)
+    channel = desk.connection.channel
+    assert channel.has_had(stream.id)
+    assert not channel.has_had(f"{channel.life}-2")
+    assert not channel.has_had("another-1")
+    assert not channel.has_had(f"{channel.life}-{'1' * 5_000}")
+
+
+async def test_the_callbacks_with_streams_can_be_asked_for_from_any_thread(desk: Desk) -> None:
+    desk.start(endless)
+    names: list[str] = []
+    thread = threading.Thread(target=lambda: names.extend(desk.channels.callbacks()))
+    thread.start()
+    thread.join()
+    assert names == ["test"]
+
+
+def test_a_keyboard_interrupt_in_a_generator_is_not_a_completion() -> None:
+    ends: list[tuple[str, dict[str, Any]]] = []
+    told: list[BaseException] = []
+
+    async def interrupted() -> AsyncGenerator[int, None]:
+        yield 1
+        raise KeyboardInterrupt
+
+    async def on_error(error: BaseException) -> None:
+        told.append(error)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            channels = Channels()
+            desk = Desk(channels, await channels.connect(nursery, PAGE, BROWSER))
+            desk.start(interrupted, on_error=on_error)
+            try:
+                await trio.sleep_forever()
+            finally:
+                ends.extend(desk.read())
+
+    with pytest.raises(BaseExceptionGroup):
+        trio.run(main)
+    assert [type(error) for error in told] == [KeyboardInterrupt]

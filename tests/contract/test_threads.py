@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import AsyncGenerator, Generator
 
@@ -110,3 +111,60 @@ async def test_plain_generators_have_a_limiter_of_their_own(open_desk: OpenDesk)
         assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
     finally:
         release.set()
+
+
+async def test_on_error_runs_though_every_thread_for_generators_is_taken(open_desk: OpenDesk) -> None:
+    desk = await open_desk(cleanup_timeout=0.05)
+    release = threading.Event()
+    told: list[BaseException] = []
+
+    def blocks() -> Generator[int, None, None]:
+        release.wait()
+        yield 1
+
+    for key in "ab":
+        desk.start(blocks, key=key)
+    stream = desk.start(blocks, key="c", on_error=told.append)
+    await trio.testing.wait_all_tasks_blocked()
+    stream.scope.cancel(EndReason.CANCELLED)
+    try:
+        await desk.read_to_end()
+        assert len(told) == 1
+    finally:
+        release.set()
+
+
+async def test_a_plain_generator_that_never_started_needs_no_thread_to_be_closed(open_desk: OpenDesk) -> None:
+    desk = await open_desk(cleanup_timeout=0.05)
+    release = threading.Event()
+
+    def blocks() -> Generator[int, None, None]:
+        release.wait()
+        yield 1
+
+    for key in "ab":
+        desk.start(blocks, key=key)
+    await trio.testing.wait_all_tasks_blocked()
+    stream = desk.start(blocks, key="c")
+    await trio.testing.wait_all_tasks_blocked()
+    stream.scope.cancel(EndReason.CANCELLED)
+    try:
+        await desk.read_to_end()
+        assert not stream.stuck
+    finally:
+        release.set()
+
+
+async def test_context_variables_of_a_plain_generator_last_from_step_to_step(desk: Desk) -> None:
+    variable = contextvars.ContextVar("variable", default=0)
+
+    def plain() -> Generator[int, None, None]:
+        token = variable.set(1)
+        yield variable.get()
+        yield variable.get()
+        variable.reset(token)
+        yield variable.get()
+
+    stream = desk.start(plain)
+    await desk.read_to_end()
+    assert desk.log(stream) == ["open", 1, 1, 0, ("completed", ["off"])]
