@@ -39,7 +39,7 @@ from .errors import RequestRefused
 from .nursery import Channel, Channels, Connection
 
 COOKIE = "flash_browser"
-BODY_LIMIT = 1_000_000
+BODY_LIMIT = 256_000
 """Bytes of a request's body: the value of a cancel Input fits, an upload does not."""
 
 WRITE_SIZE = 65_536

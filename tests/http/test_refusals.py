@@ -19,7 +19,7 @@ from tests.http.servers import Serve, Server
 TOKEN = "t" * 32
 """Well-formed, and nobody's."""
 
-BODY_LIMIT = 1_000_000
+BODY_LIMIT = 256_000
 
 Send = Callable[["Running"], Awaitable[httpx.Response]]
 
