@@ -44,7 +44,7 @@ class Flash(dash.Dash):
         ping_interval: seconds of silence after which a connection is sent a `ping`.
         reconnect_grace: seconds for which the streams of a page that lost its connection go on; 0 ends them at once.
         stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end; by
-            default four times `ping_interval`.
+            default four times `ping_interval`, and at least 5 seconds more than three times.
         pages_per_browser: pages that one browser may have; a connection beyond that is answered with 429.
         pages_per_server: pages that the process may hold; a connection beyond that is answered with 503.
         streams_per_server: streams that the process may hold; a start beyond that is answered with 503.
@@ -104,7 +104,8 @@ class Flash(dash.Dash):
         for option, value in seconds.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise InvalidOption(f"{option}= of Flash(...) is to be a positive number of seconds, got {value!r}.")
-        patience = 4 * ping_interval if stall_timeout is None else stall_timeout
+        # A page notices after three pings, and a while, that it hears nothing: the server is not to be faster.
+        patience = max(4 * ping_interval, 3 * ping_interval + 5) if stall_timeout is None else stall_timeout
         if stall_timeout is not None and stall_timeout <= ping_interval:
             raise InvalidOption(
                 f"stall_timeout= of Flash(...) is to exceed ping_interval= ({ping_interval:g} s), at which pages "

@@ -32,9 +32,20 @@ def main(arguments: list[str] | None = None) -> None:
             _run_again_on_changes(sys.argv[1:] if arguments is None else arguments, options)
         else:
             logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT)
-            run(load(options.app), _config(options))
+            _serve(load(options.app), _config(options))
     except CannotRun as error:
         parser.exit(2, f"flash: {error}\n")
+
+
+def _serve(app: Flash, config: Config) -> None:
+    for name in ("certfile", "keyfile", "ca_certs"):
+        path = getattr(config, name)
+        if path is not None and not os.path.isfile(path):
+            raise CannotRun(f"there is no file {path!r}.")
+    try:
+        run(app, config)
+    except OSError as error:
+        raise CannotRun(f"cannot listen on {config.bind[0]}: {error.strerror or error}.") from error
 
 
 def load(path: str) -> Flash:
@@ -44,6 +55,8 @@ def load(path: str) -> Flash:
         CannotRun: there is no such module or attribute, or it is not a Flash app.
     """
     module_name, _, attribute = path.partition(":")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise CannotRun(f"{path!r} does not name a module. Write module:app, without .py and with dots for slashes.")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

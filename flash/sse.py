@@ -108,6 +108,7 @@ class EventStreamBody(ResponseBody):
         self._over = False
         self._pinged_at = 0.0
         self._unconfirmed = 0
+        self._silence = trio.CancelScope()
 
     async def __aenter__(self) -> EventStreamBody:
         try:
@@ -124,8 +125,10 @@ class EventStreamBody(ResponseBody):
         tb: TracebackType | None,
     ) -> None:
         if self._connection is not None:
-            # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
-            stops = isinstance(exc_value, trio.Cancelled) and exc_value.source == "deadline"
+            # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline. But so is the
+            # silence before a ping, if the page goes in the moment when that is over.
+            deadline = isinstance(exc_value, trio.Cancelled) and exc_value.source == "deadline"
+            stops = deadline and not self._silence.cancel_called
             self._connection.detach(EndReason.SHUTDOWN if stops else EndReason.DISCONNECTED)
 
     def __aiter__(self) -> EventStreamBody:
@@ -139,7 +142,7 @@ class EventStreamBody(ResponseBody):
             self._greeted = True
             self._pinged_at = trio.current_time()
             return b"retry: %d\n\n%b" % (RETRY, self._hello(connection))
-        with trio.move_on_at(self._pinged_at + self._timing.ping_interval):
+        with trio.move_on_at(self._pinged_at + self._timing.ping_interval) as self._silence:
             events = await connection.receive(WRITE_SIZE)
             if events:
                 return self._encode(connection, events)

@@ -298,6 +298,8 @@ class Stream:
             finally:
                 self.waiting_since = None
                 self._limits.observer.waited(self.spec.callback, trio.current_time() - began)
+            # Room and a cancellation may have come in one tick: what was dropped must not be followed.
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._switched = time.perf_counter()
 
     def _put(self, value: object) -> None:

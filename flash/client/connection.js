@@ -22,8 +22,8 @@
     const FIRST_RETRY = 1_000;
     const LAST_RETRY = 30_000;
     /** Milliseconds between two looks of the watchdog. */
-    const WATCH = 2_000;
-    /** Milliseconds for which the server may take to say why it refuses. */
+    const WATCH = 1_000;
+    /** Milliseconds that the server may take to answer. */
     const PATIENCE = 10_000;
     /** How many pings may be missed. */
     const MISSED = 3;
@@ -56,6 +56,8 @@
     /** The last refusal that was shown, so that it is shown once. */
     let shown = '';
     let replaced = false;
+    /** The connection has said hello. */
+    let greeted = false;
     /** The page has said goodbye. */
     let left = false;
     /** The events that wait to be applied. @type {Received[]} */
@@ -117,6 +119,8 @@
             headers,
             body: JSON.stringify(body),
             credentials: 'same-origin',
+            // A request on a connection that is only half open would hold that for ever.
+            signal: keepalive ? undefined : AbortSignal.timeout(PATIENCE),
             keepalive
         });
     }
@@ -254,6 +258,7 @@
         } else {
             let data;
             if (name === 'hello') {
+                greeted = true;
                 // In time, even if it will take a while to get to what it announces.
                 clearTimeout(losing);
                 losing = undefined;
@@ -321,6 +326,7 @@
         const after = last === '' ? '' : `&after=${last}`;
         const opened = new EventSource(`${url('events')}?page=${encodeURIComponent(token)}${after}`);
         source = opened;
+        greeted = false;
         heard = Date.now();
         for (const name of [...Object.keys(handlers), 'replaced']) {
             opened.addEventListener(name, event => {
@@ -347,7 +353,8 @@
 
     /** Open the connection anew if nothing has been heard for three pings. */
     function watch() {
-        if (source !== null && Date.now() - heard > MISSED * ping * 1_000) {
+        const limit = MISSED * ping * 1_000;
+        if (source !== null && Date.now() - heard > (greeted ? limit : Math.min(limit, PATIENCE))) {
             close();
             interrupt();
             connect();
