@@ -51,6 +51,9 @@ def require_trio() -> None:
         raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
 
 
+LAST_WORD = 1.0
+"""Seconds that the end of a response has before a disconnect cuts it: a page that has gone does not take it."""
+
 _dash.survive_cut_requests()
 
 
@@ -63,12 +66,27 @@ class FlashConnection(TrioASGIHTTPConnection):
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        async def send_in_peace(message: Any) -> None:
-            last = message["type"] == "http.response.body" and not message.get("more_body", False)
-            with trio.CancelScope(shield=last):
-                await send(message)
+        said: trio.Event | None = None
 
-        await super().__call__(receive, send_in_peace)
+        async def send_noting_the_last(message: Any) -> None:
+            nonlocal said
+            if message["type"] != "http.response.body" or message.get("more_body", False):
+                await send(message)
+                return
+            said = trio.Event()
+            try:
+                await send(message)
+            finally:
+                said.set()
+
+        async def receive_in_time() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect" and said is not None:
+                with trio.move_on_after(LAST_WORD):
+                    await said.wait()
+            return message
+
+        await super().__call__(receive_in_time, send_noting_the_last)
 
 
 class FlashServer(quart_trio.QuartTrio):
@@ -143,7 +161,10 @@ class FlashBackend(_dash.QuartDashServer):
     def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
         async def dispatch() -> Response:
             HOST.set(dash_app.stream_host)
-            body = await request.get_json(silent=True)
+            try:
+                body = await request.get_json(silent=True)
+            except (UnicodeDecodeError, RecursionError):
+                body = None
             if not isinstance(body, dict):
                 return answer_refusal(RequestRefused(400, "A callback request is a JSON object."))
             try:

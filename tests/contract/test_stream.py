@@ -1007,3 +1007,16 @@ def test_a_keyboard_interrupt_in_a_generator_is_not_a_completion() -> None:
     with pytest.raises(BaseExceptionGroup):
         trio.run(main)
     assert [type(error) for error in told] == [KeyboardInterrupt]
+
+
+async def test_nothing_is_sent_when_room_and_a_cancellation_come_at_once(desk: Desk) -> None:
+    async def fast() -> AsyncGenerator[int, None]:
+        for number in range(10):
+            yield number
+
+    stream = desk.start(fast)
+    await trio.testing.wait_all_tasks_blocked()
+    desk.read()
+    stream.scope.cancel(EndReason.CANCELLED)
+    await desk.settle()
+    assert desk.log(stream) == ["open", 0, 1, 2, ("cancelled", ["reset", "off"])]

@@ -1,0 +1,207 @@
+"""`flash run`: what it serves, and the sentence and the exit status with which it says that it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from pathlib import Path
+
+import h11
+import pytest
+import trio
+
+from flash.command_line import main
+from tests.faults.conftest import Certificate
+from tests.faults.sockets import PATIENCE, Process, Site, eventually, flash_run, python, serving
+
+APP = """
+from flash import Flash, html
+
+app = Flash(__name__)
+app.layout = html.Div("first")
+text = "not an app"
+"""
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the command line says on stderr when it exits with status 2: one sentence."""
+    with pytest.raises(SystemExit) as exited:
+        main(["run", *arguments])
+    assert exited.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    return said.err
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which the command is run; its modules have a name of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def module(folder: Path, name: str, source: str = APP) -> str:
+    (folder / f"{name}.py").write_text(source)
+    return name
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_help_is_on_stdout_and_the_status_is_0(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(arguments)
+    assert exited.value.code == 0
+    assert "run" in capsys.readouterr().out
+
+
+def test_help_names_every_option_of_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    for option in ("--host", "--port", "--workers", "--reload", "--certfile", "--keyfile", "--graceful-timeout"):
+        assert option in text
+
+
+def test_no_command_and_an_unknown_option_are_errors_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["run"], ["run", "served:app", "--nonsense"], ["run", "served:app", "--port", "x"]):
+        with pytest.raises(SystemExit) as exited:
+            main(arguments)
+        assert exited.value.code == 2
+        assert "usage: flash" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["no_such_module", "no_such_module:app", "no_such.module:app"])
+def test_a_module_that_is_not_there(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, name)
+    assert said == f"flash: there is no module {name.partition(':')[0]!r} here. Write module:app.\n"
+
+
+@pytest.mark.parametrize("attribute", ["", ":other", ":app.other", ":text"])
+def test_a_module_without_such_an_app(attribute: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = module(folder, "without_app", APP if attribute else "")
+    assert "is not a Flash app" in refusal(capsys, name + attribute)
+
+
+def test_a_dash_app_is_not_a_flash_app(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = module(folder, "dash_app", "import dash\napp = dash.Dash(__name__)\n")
+    assert "is not a Flash app" in refusal(capsys, name)
+
+
+@pytest.mark.parametrize(
+    "path", ["", ":app", "served.py", "served.py:app", "./served:app", "pack/served:app", "..:app"]
+)
+def test_a_path_that_is_no_modules_name(path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module(folder, "served")
+    assert refusal(capsys, path).startswith("flash: ")
+
+
+def test_a_module_that_needs_another_one_that_is_not_there_says_which(folder: Path) -> None:
+    name = module(folder, "needy", "import not_installed_at_all\n")
+    with pytest.raises(ModuleNotFoundError, match="not_installed_at_all"):
+        main(["run", name])
+
+
+def test_several_workers_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, module(folder, "for_workers"), "--workers", "2")
+    assert "a page is held by one process" in said
+    assert "sticky" in said
+
+
+@pytest.mark.parametrize("option", ["--certfile", "--keyfile"])
+def test_a_certificate_and_its_key_go_together(option: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, module(folder, f"tls_{option[2:]}"), option, "some.pem")
+    assert said == "flash: --certfile and --keyfile go together.\n"
+
+
+def refusal_of_a_process(folder: Path, *options: str) -> str:
+    """The same, of a process that has come as far as to listen."""
+    module(folder, "served")
+    with python(folder, *flash_run(*options)) as process:
+        assert process.process.wait(30) == 2, process.output
+        assert "Traceback" not in process.output
+        assert process.output.startswith("flash: ")
+        assert process.output.count("\n") == 1
+        return process.output
+
+
+@pytest.mark.parametrize("option", ["--certfile", "--keyfile"])
+def test_a_certificate_that_is_not_there(option: str, folder: Path, certificate: Certificate) -> None:
+    files = {"--certfile": certificate.certfile, "--keyfile": certificate.keyfile, option: "missing.pem"}
+    assert "missing.pem" in refusal_of_a_process(folder, *[part for item in files.items() for part in item])
+
+
+def test_a_port_that_is_taken(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert port in refusal_of_a_process(folder, "--port", port)
+
+
+def test_an_address_that_is_not_this_machines(folder: Path) -> None:
+    assert "192.0.2.1" in refusal_of_a_process(folder, "--host", "192.0.2.1")
+
+
+async def text_of(site: Site) -> str:
+    return str((await site.get("/_dash-layout")).json()["props"]["children"])
+
+
+@pytest.mark.parametrize("path", ["served", "served:app", "served:app.server"])
+async def test_an_app_is_served_by_module_by_app_and_by_server(path: str, tmp_path: Path) -> None:
+    command = ("-m", "flash", "run", path, "--port", "0")
+    async with serving(tmp_path, *command, source=APP) as (process, site):
+        assert await text_of(site) == "first"
+        process.send(signal.SIGTERM)
+        assert await process.status() == 0
+
+
+async def test_an_app_in_a_package_is_served(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").touch()
+    (tmp_path / "pack" / "inner.py").write_text(APP)
+    command = ("-m", "flash", "run", "pack.inner:app", "--port", "0", "--access-log")
+    async with serving(tmp_path, *command, source="") as (process, site):
+        assert await text_of(site) == "first"
+        await eventually(lambda: "/_dash-layout" in process.output)
+
+
+async def test_tls_is_served(tmp_path: Path, certificate: Certificate) -> None:
+    options = ("--certfile", certificate.certfile, "--keyfile", certificate.keyfile)
+    async with serving(tmp_path, *options, source=APP, tls=certificate.trust) as (_, site):
+        assert await text_of(site) == "first"
+
+
+def test_a_process_that_cannot_run_says_one_sentence_and_exits_with_status_2(tmp_path: Path) -> None:
+    with python(tmp_path, "-m", "flash", "run", "missing:app") as process:
+        assert process.process.wait(30) == 2
+        assert process.output == "flash: there is no module 'missing' here. Write module:app.\n"
+
+
+async def until_served(process: Process, text: str) -> None:
+    """Return when the server that listens last says so; "" stands for none that answers."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            with contextlib.suppress(OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
+                if await text_of(Site(process.ports[-1])) == text:
+                    return
+                continue
+            if not text:
+                return
+            await trio.sleep(0.05)
+
+
+async def test_reload_starts_again_when_a_file_changes_and_stops_with_everything(tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(APP)
+    with python(tmp_path, *flash_run("--reload", "--graceful-timeout", "5")) as process:
+        process.wait_for_port()
+        await until_served(process, "first")
+        (tmp_path / "served.py").write_text(APP.replace("first", "second"))
+        await until_served(process, "second")
+        # A mistake ends the server, not the reloading.
+        (tmp_path / "served.py").write_text(APP + "mistake(\n")
+        await eventually(lambda: "SyntaxError" in process.output)
+        (tmp_path / "served.py").write_text(APP.replace("first", "third"))
+        await until_served(process, "third")
+        process.send(signal.SIGTERM)
+        assert await process.status() == 0
+        await until_served(process, "")

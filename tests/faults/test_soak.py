@@ -1,0 +1,14 @@
+"""A soak of bounded length; `python -m tests.faults.soak` is the long one."""
+
+from __future__ import annotations
+
+from tests.faults.soak import soak
+
+
+def test_nothing_is_left_of_streams_that_ended_in_every_way_there_is() -> None:
+    report = soak(streams=1_500, seed=20_000)
+    assert report.violations == [], str(report)
+    # It has been through all of it.
+    reasons = {"completed", "failed", "cancelled", "superseded", "timed_out", "disconnected"}
+    assert set(report.ended) == reasons
+    assert min(report.done["cut, and back"], report.done["cut, and back too late"], report.done["goodbye"]) > 0
