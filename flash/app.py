@@ -19,8 +19,9 @@ from .errors import InvalidOption, WrongServer
 from .event_callback import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks, Host, declare
 from .limits import Load, PageLimits, ServerLimits, StreamInfo
 from .nursery import Channels
+from .observer import Observer
 from .sse import Routes
-from .stream import Limits, Observer
+from .stream import Limits
 from .watching import Metrics
 
 P = ParamSpec("P")

@@ -35,6 +35,7 @@ from .buffer import Bounds, Gauge, Outbox
 from .cancel_scopes import Condition, EndReason, StreamScope
 from .errors import BufferOverrun, FlashError
 from .generators import Steps, steps_of
+from .observer import Observer
 
 _log = logging.getLogger("flash.streams")
 
@@ -49,22 +50,6 @@ LAST_GRACE = 0.1
 
 CLOSE_ATTEMPTS = 3
 """How often a generator that ignores GeneratorExit is closed again before it is given up."""
-
-
-class Observer:
-    """What is told of the life of streams; this one does not listen."""
-
-    def started(self, callback: str) -> None:
-        """A stream has opened."""
-
-    def sent_first(self, callback: str, seconds: float) -> None:
-        """A stream has put its first update into the buffer, so long after it opened."""
-
-    def waited(self, callback: str, seconds: float) -> None:
-        """A generator has waited so long for room in the buffer."""
-
-    def ended(self, callback: str, reason: EndReason, updates: int, size: int, since_cancel: float | None) -> None:
-        """A stream's end has left: after so many updates and bytes, and so long after it was cancelled."""
 
 
 class Host(Protocol):

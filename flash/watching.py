@@ -14,7 +14,8 @@ import trio
 
 from .cancel_scopes import EndReason
 from .errors import InvalidOption
-from .stream import TASK_NAME, Observer
+from .observer import Observer
+from .stream import TASK_NAME
 
 if TYPE_CHECKING:
     from .limits import StreamInfo
