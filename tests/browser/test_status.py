@@ -285,3 +285,29 @@ def test_a_start_that_is_refused_shows_why(visit: Visit, console: Console) -> No
     expect(page.locator("#error")).to_contain_text("the page runs 1 streams already")
     expect(page.locator("#first")).to_have_text("running")
     assert any("429" in line for line in console.take())
+
+
+def test_a_page_that_is_one_too_many_shows_why_as_the_error_of_its_streams(visit: Visit, console: Console) -> None:
+    app = Flash(__name__, pages_per_browser=1, reconnect_grace=0)
+    app.layout = buttons(html.Div(id="error"))
+
+    @app.event_callback(Input("start", "n_clicks"))
+    async def work(n_clicks: int):
+        yield stream_props([])
+        await trio.sleep_forever()
+
+    @app.callback(Output("error", "children"), Input(work.stream, "error"))
+    def show(error: str | None) -> str:
+        return error or "none"
+
+    first = visit(app)
+    expect(first.locator("#error")).to_have_text("none")
+    with first.expect_response(lambda response: "_flash/events" in response.url):
+        first.reload()
+    second = first.context.new_page()
+    second.goto(first.url)
+    expect(second.locator("#error")).to_contain_text("1 pages open already")
+    # It comes by itself when there is room.
+    first.close()
+    expect(second.locator("#error")).to_have_text("none")
+    console.take()
