@@ -123,7 +123,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a server."""
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "served.py").write_text(APP)
-    with python(folder, *flash_run("--backlog", "1000", "--keep-alive", "0.2")) as process:
+    with python(folder, *flash_run("--backlog", "1000", "--keep-alive", "1")) as process:
         soon(lambda: process.ports or process.process.poll() is not None)
         assert process.ports, process.output
         yield process.ports[-1]
