@@ -61,7 +61,7 @@ async def _serve(app: Served, config: Config) -> None:
         listening.listen(config.backlog)
     if threading.current_thread() is not threading.main_thread():
         return await _dash.serve(app, config, sockets, None)
-    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+    with trio.open_signal_receiver(*STOP_SIGNALS) as signals, contextlib.ExitStack() as over:
 
         async def stop() -> None:
             async for _ in signals:
@@ -70,7 +70,8 @@ async def _serve(app: Served, config: Config) -> None:
                 signal.signal(number, _stop_at_once)
             grace = config.graceful_timeout
             deadline = trio.current_time() + grace
-            _end_process_after(grace, app)
+            # Not a moment longer than the server: who called `app.run` may have more to do.
+            over.callback(_end_process_after(grace, app).cancel)
             _log.info("Stopping: %d streams to end, within %g s.", app.channels.load.streams, grace)
             with trio.move_on_at(deadline):
                 await app.channels.shut_down()
@@ -92,8 +93,8 @@ def _stop_at_once(number: int, frame: FrameType | None) -> None:
     _exit(128 + number)
 
 
-def _end_process_after(seconds: float, app: Served) -> None:
-    """End the process after so many seconds, unless it has ended by then."""
+def _end_process_after(seconds: float, app: Served) -> threading.Timer:
+    """End the process after so many seconds, unless the timer is cancelled by then."""
 
     def end() -> None:
         # This thread knows nothing of Trio, and must get to the end whatever the others are at.
@@ -109,6 +110,7 @@ def _end_process_after(seconds: float, app: Served) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
+    return timer
 
 
 def _exit(status: int) -> None:

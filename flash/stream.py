@@ -210,19 +210,14 @@ class Stream:
             self._last_words.append(self.spec.encode(value) or b"")
         elif self.scope.reason is None and not self._finishing:
             if self.gauge.full(times=2):
-                bounds = self.limits_text
+                bounds = self._limits.buffer
                 raise BufferOverrun(
-                    f"{self._name} called set_props until twice its buffer ({bounds}) was full without coming to a "
-                    "yield. Yield now and then (`yield stream_props(...)` waits until the page has caught up), or "
+                    f"{self._name} called set_props until twice its buffer ({bounds.updates} updates or {bounds.bytes} "
+                    "bytes) was full without coming to a yield. Yield now and then (`yield stream_props(...)` waits until the page has "
+                    "caught up), or "
                     "raise stream_buffer_updates= or stream_buffer_bytes= of Flash(...)."
                 )
             self._put(value)
-
-    @property
-    def limits_text(self) -> str:
-        """The bounds of the buffer, for messages."""
-        bounds = self._limits.buffer
-        return f"{bounds.updates} updates or {bounds.bytes} bytes"
 
     @property
     def _name(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -341,3 +343,22 @@ async def test_a_server_without_pages_stops_at_once(tmp_path: Path) -> None:
         process.send(signal.SIGINT)
         assert await process.status(8) == 0
         assert "Traceback" not in process.output
+
+
+def test_a_script_goes_on_after_app_run_has_stopped(tmp_path: Path) -> None:
+    """What ends the process at the end of the grace must not outlast the server."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, threading\n"
+        "from flash import Flash, html\n"
+        "app = Flash(__name__)\n"
+        "app.layout = html.Div()\n"
+        "@app.server.before_serving\n"
+        "async def stop() -> None:\n"
+        "    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "app.run(port=20_000 + os.getpid() % 10_000, graceful_timeout=60)\n"
+        "print([thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread.daemon])\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
