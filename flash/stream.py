@@ -214,7 +214,8 @@ class Stream:
                 raise BufferOverrun(
                     f"{self._name} called set_props until twice its buffer ({bounds.updates} updates or {bounds.bytes} "
                     "bytes) was full without coming to a yield. Yield now and then (`yield stream_props(...)` waits "
-                    "until the page has caught up), or raise stream_buffer_updates= or stream_buffer_bytes= of Flash(...)."
+                    "until the page has caught up), or raise stream_buffer_updates= or "
+                    "stream_buffer_bytes= of Flash(...)."
                 )
             self._put(value)
 
