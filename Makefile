@@ -11,7 +11,9 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
 CHROMIUM ?= /usr/bin/chromium
+CHROMEDRIVER ?= /usr/bin/chromedriver
 NGINX ?= /usr/sbin/nginx
+REDIS ?= /usr/bin/redis-server
 STREAMS ?= 20000
 TESTS ?= tests
 
@@ -30,7 +32,7 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc
 
-pytest: $(VENV)/test.stamp $(CHROMIUM) $(NGINX)
+pytest: $(VENV)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(NGINX) $(REDIS)
 	$(BIN)/python -X dev -W ignore::DeprecationWarning -m pytest $(TESTS)
 
 bench: $(VENV)/test.stamp
@@ -57,6 +59,12 @@ node_modules/.package-lock.json: $(VENV)/test.stamp package.json package-lock.js
 
 $(CHROMIUM):
 	apt-get update && apt-get install --yes chromium
+
+$(CHROMEDRIVER): | $(CHROMIUM)
+	apt-get update && apt-get install --yes chromium-driver
+
+$(REDIS):
+	apt-get update && apt-get install --yes --no-install-recommends redis-server
 
 $(NGINX):
 	apt-get update && apt-get install --yes --no-install-recommends nginx-light

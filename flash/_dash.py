@@ -34,6 +34,7 @@ __all__ = [
     "Component",
     "DashDependency",
     "QuartDashServer",
+    "ShutdownEvent",
     "Wildcard",
     "add_route",
     "callback",
@@ -122,6 +123,21 @@ to_json = cast("Callable[[Any], str]", _utils.to_json)
 validate_and_group_input_args = cast(
     "Callable[[Sequence[Any], Any], tuple[list[Any], dict[str, Any]]]", _validate.validate_and_group_input_args
 )
+
+
+class ShutdownEvent:
+    """What the fixtures of `dash.testing` stop a server with: they take it for the `asyncio.Event` of Dash's backend.
+
+    They look for it at `backend._ws_shutdown_event`, and call `event._loop.call_soon_threadsafe(event.set)`.
+    """
+
+    def __init__(self, stop: Callable[[], None], is_closed: Callable[[], bool]) -> None:
+        self.set = stop
+        self.is_closed = is_closed
+        self._loop = self
+
+    def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
+        function()
 
 
 def survive_cut_requests() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any, cast
 import quart_trio
 import sniffio
 import trio
-from hypercorn.config import Config
 from quart import request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioResponse as Response
@@ -24,6 +24,7 @@ from quart_trio.wrappers import TrioResponse as Response
 from . import _dash, serving
 from .errors import FlashError, RequestRefused, WrongServer
 from .event_callback import HOST
+from .run_options import read_run_options
 from .sse import answer_refusal, mark_browser
 from .watching import BlockWatch
 
@@ -105,7 +106,10 @@ class FlashBackend(_dash.QuartDashServer):
 
     def __init__(self, server: quart_trio.QuartTrio) -> None:
         super().__init__(server)
-        self.server_type = "quart-trio"
+        # By this name Dash silences logs, and the fixtures of `dash.testing` know how to stop a server.
+        self.server_type = "quart"
+        self._stop_request = serving.StopRequest()
+        self._ws_shutdown_event = _dash.ShutdownEvent(self._stop_request.make, lambda: not self._stop_request.pending)
         self._threads = trio.CapacityLimiter(CALLBACK_THREADS)
 
     @staticmethod
@@ -196,20 +200,20 @@ class FlashBackend(_dash.QuartDashServer):
         raise FlashError("Dash's websocket callbacks are not served by this version of Flash.")
 
     def run(self, dash_app: Any, host: str, port: int, debug: bool, **kwargs: Any) -> None:
-        """Serve with Hypercorn's trio worker until SIGINT or SIGTERM; in another thread than the main one, for good.
+        """Serve with Hypercorn's trio worker until SIGINT or SIGTERM; in another thread than the main one,
+        until it is asked to by what Dash's own test fixtures stop it with.
 
-        Further keywords are options of Hypercorn's Config, such as `certfile` or `keep_alive_timeout`.
+        Further keywords are Flask's, as far as they mean something here, or options of Hypercorn's Config, such as
+        `certfile` or `keep_alive_timeout`: see `run_options`.
         """
-        config = Config()
-        config.graceful_timeout = serving.GRACE
-        for name, value in kwargs.items():
-            if not hasattr(config, name):
-                raise TypeError(f"app.run() got an unexpected keyword argument {name!r}: Hypercorn has no such option.")
-            setattr(config, name, value)
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        config = read_run_options(
+            {"graceful_timeout": serving.GRACE if in_main_thread else serving.THREAD_GRACE} | kwargs
+        ).config
         config.bind = [f"{host}:{port}"]
         if _dash.silences_routes(dash_app):
             logging.getLogger("quart.app").setLevel(logging.ERROR)
-        serving.run(dash_app, config)
+        serving.run(dash_app, config, self._stop_request)
 
 
 def format_failure(callback: str, error: BaseException) -> str:

@@ -4,6 +4,9 @@ Hypercorn does not tell an app that it is to stop until every request is over, a
 order is turned round: on SIGTERM or Ctrl-C the streams are ended first, which ends their connections, and only then
 is Hypercorn told. What may still hold the process, a peer that never reads (Hypercorn sends under a shield), a
 clean-up that waits under one, a thread that blocks, gets the grace and no more: a thread of ours then ends it.
+
+In another thread than the main one there are no signals. There a `StopRequest` says when to stop, as the fixtures of
+`dash.testing` do; what holds the thread beyond the grace is left behind.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +35,9 @@ _log = logging.getLogger("flash.server")
 GRACE = 15.0
 """Seconds in which a server stops, unless it is told otherwise: three times the default of `cleanup_timeout`."""
 
+THREAD_GRACE = 2.0
+"""The same in another thread than the main one: the fixtures of `dash.testing` wait for 3 seconds."""
+
 MAX_USER_TIMEOUT = 2**31 - 1
 """Milliseconds: what Linux takes for TCP_USER_TIMEOUT."""
 
@@ -45,40 +52,82 @@ class Served(Protocol):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
 
 
-def run(app: Served, config: Config) -> None:
-    """Serve until SIGINT or SIGTERM; in another thread than the main one, where there are no signals, for good.
+class StopRequest:
+    """Asks servers to stop, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._servers: dict[trio.Event, trio.lowlevel.TrioToken] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is a server that it would stop."""
+        return bool(self._servers)
+
+    def make(self) -> None:
+        """Let every server that runs stop, within its grace."""
+        with self._lock:
+            for event, token in self._servers.items():
+                token.run_sync_soon(event.set)
+
+    @contextlib.contextmanager
+    def heard(self) -> Generator[trio.Event]:
+        """An event that is set when the server of this task is to stop."""
+        event = trio.Event()
+        with self._lock:
+            self._servers[event] = trio.lowlevel.current_trio_token()
+        try:
+            yield event
+        finally:
+            with self._lock:
+                del self._servers[event]
+
+
+def run(app: Served, config: Config, request: StopRequest | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; in another thread than the main one, until `request` is made.
 
     Stops within `config.graceful_timeout` seconds. If a clean-up is stuck then, the process exits with status 1.
     """
-    trio.run(_serve, app, config)
+    trio.run(_serve, app, config, StopRequest() if request is None else request)
 
 
-async def _serve(app: Served, config: Config) -> None:
+async def _serve(app: Served, config: Config, request: StopRequest) -> None:
     sockets = config.create_sockets()
     patience = int(min(app.channels.page_limits.stall_timeout * 1_000, MAX_USER_TIMEOUT))
     for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
         give_up_on_silent_peers(listening, patience)
         listening.listen(config.backlog)
     if threading.current_thread() is not threading.main_thread():
-        return await _dash.serve(app, config, sockets, None)
+        with request.heard() as asked:
+
+            async def stop_as_asked() -> None:
+                await asked.wait()
+                await _end_streams(app, config)
+
+            return await _dash.serve(app, config, sockets, stop_as_asked)
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals, contextlib.ExitStack() as over:
 
-        async def stop() -> None:
+        async def stop_on_signal() -> None:
             async for _ in signals:
                 break
             for number in STOP_SIGNALS:
                 signal.signal(number, _stop_at_once)
-            grace = config.graceful_timeout
-            deadline = trio.current_time() + grace
             # Not a moment longer than the server: who called `app.run` may have more to do.
-            over.callback(_end_process_after(grace, app).cancel)
-            _log.info("Stopping: %d streams to end, within %g s.", app.channels.load.streams, grace)
-            with trio.move_on_at(deadline):
-                await app.channels.shut_down()
-            config.graceful_timeout = max(0.0, deadline - trio.current_time())
+            over.callback(_end_process_after(config.graceful_timeout, app).cancel)
+            await _end_streams(app, config)
 
-        await _dash.serve(app, config, sockets, stop)
+        await _dash.serve(app, config, sockets, stop_on_signal)
     return None
+
+
+async def _end_streams(app: Served, config: Config) -> None:
+    """End the streams, and leave to Hypercorn what is left of the grace."""
+    grace = config.graceful_timeout
+    deadline = trio.current_time() + grace
+    _log.info("Stopping: %d streams to end, within %g s.", app.channels.load.streams, grace)
+    with trio.move_on_at(deadline):
+        await app.channels.shut_down()
+    config.graceful_timeout = max(0.0, deadline - trio.current_time())
 
 
 def give_up_on_silent_peers(listening: socket.socket, milliseconds: int) -> None:
