@@ -23,7 +23,6 @@ from dash import (
     Output as Output,
     Patch as Patch,
     State as State,
-    callback as callback,
     callback_context as callback_context,
     clientside_callback as clientside_callback,
     ctx as ctx,
@@ -60,6 +59,7 @@ from .errors import (
 from .event_callback import EventCallback, event_callback
 from .limits import StreamInfo
 from .props import Update, stream_props
+from .streaming_callback import callback as callback
 
 __version__ = "0.1.0"
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dash
 import trio
-from dash import _callback_context, _grouping, _utils, _validate, dependencies
+from dash import _callback, _callback_context, _grouping, _utils, _validate, dependencies
 from dash.backends import _utils as _backend_utils
 from dash.dependencies import DashDependency, Wildcard
-from dash.development.base_component import Component as _Component
+from dash.development.base_component import Component as _Component, ComponentRegistry
 from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
@@ -47,6 +47,7 @@ __all__ = [
     "is_no_update",
     "is_set_up",
     "map_grouping",
+    "output_props",
     "prepare_callback",
     "serve",
     "setup_server",
@@ -191,6 +192,34 @@ def shows_dev_tools(app: dash.Dash) -> bool:
 def silences_routes(app: dash.Dash) -> bool:
     """Whether the server's log of routes is to be silent."""
     return bool(app._dev_tools.get("silence_routes_logging"))
+
+
+def output_props(value: object, grouping: Any, resolved: Any, callback_name: str) -> dict[str, dict[str, Any]]:
+    """The props, by component id, that a value stands for which a callback with these Outputs returned.
+
+    Args:
+        value: what was returned.
+        grouping: the Outputs as written.
+        resolved: the components that they are, as the renderer says with its request.
+        callback_name: for messages.
+    """
+    response: dict[str, Any] = {}
+    _callback._prepare_response(
+        value,
+        resolved,
+        not isinstance(grouping, dash.Output),
+        response,  # type: ignore[arg-type]
+        AttributeDict(updated_props={}),
+        None,
+        ComponentRegistry.registry,
+        None,
+        False,
+        True,
+        grouping,
+        callback_name,
+        True,
+    )
+    return response["response"]
 
 
 def prepare_callback(app: dash.Dash, body: Any) -> tuple[Any, Callable[[], Any], bool]:

@@ -15,13 +15,16 @@ from . import _dash
 from .backend import FlashBackend, describe_exception, format_failure, require_trio
 from .buffer import Bounds
 from .components import Page
+from .declaration import Options
 from .errors import InvalidOption, WrongServer
-from .event_callback import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks, Host, declare
+from .event_callback import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks, declare
 from .limits import Load, PageLimits, ServerLimits, StreamInfo
 from .nursery import Channels
 from .observer import Observer
 from .sse import Routes
+from .start import Host
 from .stream import Limits
+from .streaming_callback import CallbackDecorator, declare_callback
 from .watching import Metrics
 
 P = ParamSpec("P")
@@ -132,7 +135,10 @@ class Flash(dash.Dash):
         server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
         page_limits = PageLimits(streams_per_page, window, reconnect_grace, patience)
         self.stream_host = Host(
-            Channels(limits, page_limits, Load(server_limits)), start_timeout, self._describe_failure
+            Channels(limits, page_limits, Load(server_limits)),
+            start_timeout,
+            self._describe_failure,
+            options.get("on_error"),
         )
         self._ping_interval = ping_interval
         self._event_callbacks = EventCallbacks()
@@ -179,20 +185,29 @@ class Flash(dash.Dash):
         **keywords: Any,
     ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
         """`flash.event_callback`, on this app instead of on the global registry."""
-        callback: Any = cast("Any", self).callback
         return declare(
-            callback,
+            self._register,
             self._event_callbacks,
             dependencies,
             keywords,
-            cancel=cancel,
-            on_error=on_error,
-            reset_props=reset_props,
-            prevent_initial_call=prevent_initial_call,
-            running=running,
-            timeout=timeout,
-            restart=restart,
+            prevent_initial_call,
+            Options(
+                cancel=cancel,
+                on_error=on_error,
+                reset_props=reset_props,
+                running=running,
+                timeout=timeout,
+                restart=restart,
+            ),
         )
+
+    def callback(self, *arguments: Any, **options: Any) -> CallbackDecorator:
+        """`flash.callback`, on this app instead of on the global registry."""
+        return declare_callback(self._register, self._event_callbacks, arguments, options)
+
+    def _register(self, *arguments: Any, **options: Any) -> Any:
+        """Dash's own `app.callback`."""
+        return cast("Any", super()).callback(*arguments, **options)
 
     @property
     def channels(self) -> Channels:

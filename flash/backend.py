@@ -23,9 +23,9 @@ from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash, serving
 from .errors import FlashError, RequestRefused, WrongServer
-from .event_callback import HOST
 from .run_options import read_run_options
 from .sse import answer_refusal, mark_browser
+from .start import HOST
 from .watching import BlockWatch
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the user wrote in `@event_callback(...)`, checked.
+"""What the user wrote in `@event_callback(...)`, or in `@callback(...)` over a generator, checked.
 
 Everything that can be told wrong without a request is told here, when the decorator runs, with the callback's name.
 """
@@ -16,7 +16,20 @@ import dash
 from ._dash import DashDependency, flatten_grouping, handle_grouped_callback_args, to_json
 from .cancel_scopes import Condition, Predicate, json_equal
 from .errors import InvalidEventCallback, InvalidUpdate
+from .outputs import Outputs
 from .props import Pair, check_pairs, encode_pairs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How streams end and what goes with them, as written: see `event_callback`."""
+
+    cancel: Any = None
+    on_error: Any = None
+    reset_props: Any = None
+    running: Any = None
+    timeout: Any = None
+    restart: Any = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +38,11 @@ class Declaration:
 
     Attributes:
         name: the function's, for messages.
+        outputs: where the values that it yields go; None if it yields `stream_props(...)` only.
         inputs: flat.
         states: flat.
         grouping: of indices into inputs and states together; gives the function its arguments.
-        matches: the keys of ids that an Input has MATCH for.
+        matches: the keys of ids that an Input or Output has MATCH for.
         cancel_states: States that bring the values of the cancel Inputs, one for each condition.
         conditions: of `cancel=`.
         on_error: as given.
@@ -40,6 +54,7 @@ class Declaration:
     """
 
     name: str
+    outputs: Outputs | None
     inputs: list[Any]
     states: list[Any]
     grouping: Any
@@ -55,29 +70,22 @@ class Declaration:
 
     @classmethod
     def check(
-        cls,
-        name: str,
-        dependencies: tuple[Any, ...],
-        keywords: Mapping[str, Any],
-        cancel: Any,
-        on_error: Any,
-        reset_props: Any,
-        running: Any,
-        timeout: Any,
-        restart: Any,
+        cls, name: str, dependencies: tuple[Any, ...], keywords: Mapping[str, Any], options: Options
     ) -> Declaration:
-        inputs, states, grouping = _check_dependencies(name, dependencies, keywords)
-        matches = frozenset(key for dependency in inputs for key in match_keys(dependency.component_id))
-        cancel_states, conditions = _check_cancel(name, cancel)
+        outputs, inputs, states, grouping = _check_dependencies(name, dependencies, keywords)
+        sources = [*inputs, *(outputs.flat if outputs else ())]
+        matches = frozenset(key for dependency in sources for key in match_keys(dependency.component_id))
+        cancel_states, conditions = _check_cancel(name, options.cancel)
+        on_error, timeout, restart = options.on_error, options.timeout, options.restart
         if on_error is not None and not callable(on_error):
             raise InvalidEventCallback(f"on_error of {name!r} is to be a function of one exception, got {on_error!r}.")
         if timeout is not None and not _is_duration(timeout):
             raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
         if not isinstance(restart, bool):
             raise InvalidEventCallback(f"restart of {name!r} is to be True or False, got {restart!r}.")
-        on, off = _check_running(name, running)
+        on, off = _check_running(name, options.running)
         try:
-            resets = check_pairs(reset_props or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH))
+            resets = check_pairs(options.reset_props or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH))
             for pairs in (resets, on, off):
                 encode_pairs(pairs)
         except InvalidUpdate as error:
@@ -92,40 +100,38 @@ class Declaration:
                     f"{where} of {name!r} has MATCH for {sorted(missing)[0]!r}, which no Input of it matches."
                 )
         return cls(
-            name,
-            inputs,
-            states,
-            grouping,
-            matches,
-            cancel_states,
-            conditions,
-            on_error,
-            resets,
-            on,
-            off,
-            timeout,
-            restart,
+            name=name,
+            outputs=outputs,
+            inputs=inputs,
+            states=states,
+            grouping=grouping,
+            matches=matches,
+            cancel_states=cancel_states,
+            conditions=conditions,
+            on_error=on_error,
+            resets=resets,
+            on=on,
+            off=off,
+            timeout=timeout,
+            restart=restart,
         )
 
 
 def _check_dependencies(
     name: str, dependencies: tuple[Any, ...], keywords: Mapping[str, Any]
-) -> tuple[list[Any], list[Any], Any]:
-    """The flat Inputs and States, and the grouping of indices that gives the function its arguments."""
-    for dependency in flatten_grouping(list(dependencies)):
-        if isinstance(dependency, dash.Output):
-            raise InvalidEventCallback(
-                f"{name!r} was given {dependency!r}: an event callback has no Outputs, its updates say where they go."
-            )
-        if not isinstance(dependency, dash.Input | dash.State):
-            raise InvalidEventCallback(f"{name!r} was given {dependency!r} where an Input or State was expected.")
+) -> tuple[Outputs | None, list[Any], list[Any], Any]:
+    """The Outputs, the flat Inputs and States, and the grouping of indices that gives the function its arguments."""
     try:
-        _, inputs, states, grouping, _ = handle_grouped_callback_args(list(dependencies), dict(keywords))
+        grouping, inputs, states, indices, _ = handle_grouped_callback_args(list(dependencies), dict(keywords))
     except Exception as error:
         raise InvalidEventCallback(f"The dependencies of {name!r} are malformed: {error}") from error
+    for dependency in [*inputs, *states]:
+        if not isinstance(dependency, dash.Input | dash.State):
+            raise InvalidEventCallback(f"{name!r} was given {dependency!r} where an Input or State was expected.")
     if not inputs:
         raise InvalidEventCallback(f"{name!r} has no Input: nothing would ever start it.")
-    return inputs, states, grouping
+    flat = flatten_grouping(grouping)
+    return (Outputs(name, grouping, flat) if flat else None), inputs, states, indices
 
 
 def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:

@@ -6,6 +6,7 @@ an object for a pattern-matching id, in which `["ALL"]` stands for a wildcard th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast, overload
 
@@ -182,6 +183,11 @@ def wire_id(component_id: str | dict[str, Any]) -> str | dict[str, Any]:
     if isinstance(component_id, str):
         return component_id
     return {name: [value.value] if isinstance(value, Wildcard) else value for name, value in component_id.items()}
+
+
+def parse_id(component_id: str) -> str | dict[str, Any]:
+    """An id from the string that Dash makes of it."""
+    return json.loads(component_id) if component_id.startswith("{") else component_id
 
 
 def _culprit(pairs: list[tuple[Any, dict[str, Any]]]) -> str:

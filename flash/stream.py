@@ -88,6 +88,7 @@ class StreamSpec:
         describe: what `end` tells the page of an exception, as JSON.
         timeout: seconds; None for no limit.
         context: the contextvars of the request that started the stream.
+        finishes: exceptions by which the generator, or `on_error`, says that it has nothing more to say.
     """
 
     callback: str
@@ -102,6 +103,7 @@ class StreamSpec:
     describe: Callable[[BaseException], bytes] = field(default=lambda error: b'"failed"')
     timeout: float | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    finishes: tuple[type[Exception], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,12 +252,12 @@ class Stream:
                     value = await self._steps.throw(cancelled)
                 except FlashError as refusal:
                     # Raised where the user can see it, at the yield. Whatever comes of that, the stream has failed.
-                    with contextlib.suppress(StopAsyncIteration):
+                    with contextlib.suppress(StopAsyncIteration, *self.spec.finishes):
                         await self._steps.throw(refusal)
                     raise
                 else:
                     value = await self._steps.next()
-        except StopAsyncIteration:
+        except (StopAsyncIteration, *self.spec.finishes):
             pass
 
     def _must_pause(self) -> bool:
@@ -391,9 +393,12 @@ class Stream:
             try:
                 with scope:
                     result = await _call(handler, error, self._limits.handlers)
-                    words.append(self.spec.encode(result) or b"")
+                    if result is not None:
+                        words.append(self.spec.encode(result) or b"")
             except KeyboardInterrupt:
                 raise
+            except self.spec.finishes:
+                pass
             except BaseException as failure:
                 _log.error("on_error of %s raised.", self._name, exc_info=failure)
             finally:

@@ -1,0 +1,263 @@
+"""The request that starts a stream: from what Dash's renderer sends to a stream in the page's channel.
+
+The callback that Dash knows is `starter(...)`'s: it is given the values of the user's Inputs and States, of the cancel
+Inputs behind them, and the page's token. It checks the conditions, waits for the page's channel, has the stream
+started there, and returns nothing: its response does not wait for the stream.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, cast
+
+import dash
+import quart
+import trio
+
+from ._dash import (
+    AttributeDict,
+    context_value,
+    inputs_to_dict,
+    is_no_update,
+    map_grouping,
+    stringify_id,
+    to_json,
+    validate_and_group_input_args,
+)
+from .cancel_scopes import StreamCancelled
+from .declaration import Declaration, match_keys
+from .errors import FlashError, InvalidUpdate, RequestRefused
+from .nursery import Channels
+from .props import Update, encode_pairs, parse_id, resolve_id, resolve_match, wire_id
+from .sse import browser_of, is_token
+from .stream import Stream as RunningStream, StreamSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What event callbacks need of the app that serves them.
+
+    Attributes:
+        channels: the channels of its pages.
+        start_timeout: seconds that a start waits for its page's connection.
+        describe: what `end` tells the page of a stream's failure, as JSON, given the callback's name.
+        on_error: the app's own handler, for failures of streams that have none; None if there is none.
+    """
+
+    channels: Channels
+    start_timeout: float
+    describe: Callable[[str, BaseException], bytes]
+    on_error: Callable[[BaseException], object] | None = None
+
+    def handler(self, own: Callable[[BaseException], object] | None) -> Callable[[BaseException], object] | None:
+        """The `on_error` of a stream whose callback has `own`."""
+        of_app = self.on_error
+        if own is not None or of_app is None:
+            return own
+        return lambda error: None if isinstance(error, StreamCancelled) else of_app(error)
+
+
+HOST: ContextVar[Host] = ContextVar("flash_host")
+"""The app that serves the callback request at hand."""
+
+
+class _LiveProps(dict[Any, Any]):
+    """The `updated_props` of a stream's callback context: what `set_props` puts here leaves at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stream: RunningStream | None = None
+        self._token = trio.lowlevel.current_trio_token()
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return default
+
+    def __setitem__(self, component_id: Any, props: Any) -> None:
+        assert self.stream is not None
+        update = Update(((parse_id(stringify_id(component_id)), props),))
+        if trio.lowlevel.in_trio_run():
+            self.stream.push(update)
+        else:
+            trio.from_thread.run_sync(self.stream.push, update, trio_token=self._token)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the renderer sends with a start: the user's dependencies, and Flash's own behind them."""
+
+    inputs: list[Any]
+    states: list[Any]
+
+    def again(self, request: Mapping[str, Any], matched: Mapping[str, Any]) -> dict[str, Any]:
+        """The start that `request` was, for the page to fill in and send again."""
+        return {
+            "output": request["output"],
+            "outputs": request.get("outputs", []),
+            "inputs": [_where(dependency, matched) for dependency in self.inputs],
+            "state": [_where(dependency, matched) for dependency in self.states],
+        }
+
+
+def _where(dependency: Any, matched: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the page finds the value of a dependency, and whether it may be missing."""
+    return {
+        "id": wire_id(resolve_id(dependency.component_id, matched)),
+        "property": dependency.component_property,
+        "optional": dependency.allow_optional,
+    }
+
+
+def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream_id: str) -> Callable[..., Any]:
+    """The Dash callback that starts a stream of `function`."""
+    hashed = len(sent.inputs) - len(parts.inputs)
+    first_state = len(sent.inputs)
+    first_cancel = first_state + len(parts.states)
+
+    @functools.wraps(function)
+    async def start(*values: Any) -> Any:
+        host = HOST.get(None)
+        if host is None:
+            raise FlashError(f"{parts.name!r} is an event callback: it needs app = Flash(...), not Dash(...).")
+        page, browser = values[-1], browser_of(quart.request)
+        if not is_token(page):
+            raise RequestRefused(400, f"{parts.name!r} was not started: the request does not name its page.")
+        request = context_value.get()
+        if (len(request.inputs_list), len(request.states_list)) != (len(sent.inputs), len(sent.states)):
+            raise RequestRefused(400, f"{parts.name!r} was not started: the request lacks values.")
+        watched = request.states_list[len(parts.states) : -1]
+        for condition, entry, value in zip(parts.conditions, watched, values[first_cancel:-1], strict=True):
+            if condition.checked_at_start and not _is_missing(entry) and not condition.is_met(value):
+                raise dash.exceptions.PreventUpdate
+        matched = _matched(parts, request)
+        match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
+        again = sent.again(await quart.request.get_json(), matched) if parts.restart else None
+        live = _LiveProps()
+        context = contextvars.copy_context()
+        context.run(context_value.set, _stream_context(request, parts, hashed, live))
+        arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
+        args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
+        resets = encode_pairs(resolve_match(parts.resets, matched))
+        off = encode_pairs(resolve_match(parts.off, matched))
+        spec = StreamSpec(
+            callback=parts.name,
+            key=stream_id if match is None else f"{stream_id} {match}",
+            generator=lambda: function(*args, **kwargs),
+            encode=functools.partial(_encode, parts, request.outputs_list),
+            opening=b'"callback":%b,"match":%b,"again":%b,"conditions":%b,"props":[%b],"reset":[%b]'
+            % (
+                json.dumps(stream_id).encode(),
+                json.dumps(match).encode(),
+                json.dumps(again).encode(),
+                to_json(_describe_conditions(parts, watched, values[first_cancel:-1], matched)).encode(),
+                encode_pairs(resolve_match(parts.on, matched)),
+                b",".join(filter(None, (resets, off))),
+            ),
+            resets=resets,
+            off=off,
+            conditions=parts.conditions,
+            on_error=host.handler(parts.on_error),
+            describe=lambda error: host.describe(parts.name, error),
+            timeout=parts.timeout,
+            context=context,
+            finishes=(dash.exceptions.PreventUpdate,),
+        )
+        channel = await host.channels.wait_for(page, browser, host.start_timeout)
+        if channel is None:
+            raise RequestRefused(
+                503,
+                f"{parts.name!r} was not started: its page had no connection to this server process within "
+                f"{host.start_timeout:g} s. If there are several processes, all requests of a page must reach the "
+                "same one (sticky sessions).",
+            )
+        try:
+            live.stream = channel.start(spec)
+        except RequestRefused as refusal:
+            channel.refuse(json.dumps({"callback": stream_id, "match": match, "message": str(refusal)}).encode())
+            raise
+        # Whatever its Outputs are: the request updates nothing.
+        raise dash.exceptions.PreventUpdate
+
+    return start
+
+
+def _is_missing(entry: Any) -> bool:
+    """Whether a State's component is not in the layout: the renderer then sends its description instead."""
+    return isinstance(entry, dict) and "allow_optional" in entry
+
+
+def _encode(parts: Declaration, resolved: Any, value: object) -> bytes | None:
+    """What the stream sends of a value that its generator yields or its `on_error` returns, as `StreamSpec.encode`."""
+    if value is None and parts.outputs is None:
+        return None
+    if is_no_update(value):
+        return b""
+    if isinstance(value, Update):
+        pairs = value.pairs
+    elif parts.outputs is not None:
+        pairs = parts.outputs.pairs(value, resolved)
+    else:
+        raise InvalidUpdate(
+            f"The event callback {parts.name!r} gave a {type(value).__name__} ({value!r}): "
+            "an event callback yields, and its on_error returns, stream_props(...)."
+        )
+    try:
+        return encode_pairs(pairs)
+    except InvalidUpdate as error:
+        raise InvalidUpdate(f"In the event callback {parts.name!r}: {error}") from error
+
+
+def _matched(parts: Declaration, request: Any) -> dict[str, Any]:
+    """The values that MATCH has matched, from the ids in the request."""
+    matched: dict[str, Any] = {}
+    sources = [*zip(parts.inputs, request.inputs_list, strict=False)]
+    if parts.outputs is not None:
+        resolved = request.outputs_list
+        entries = cast("list[Any]", resolved) if isinstance(parts.outputs.grouping, list | tuple | dict) else [resolved]
+        sources += zip(parts.outputs.flat, entries, strict=False)
+    for dependency, entry in sources:
+        for key in match_keys(dependency.component_id):
+            actual = cast("Any", entry[0] if isinstance(entry, list) and entry else entry)
+            if isinstance(actual, dict) and isinstance(actual.get("id"), dict):  # type: ignore[reportUnknownMemberType]
+                matched[key] = actual["id"].get(key)  # type: ignore[reportUnknownMemberType]
+    return matched
+
+
+def _describe_conditions(
+    parts: Declaration, watched: Sequence[Any], values: Sequence[Any], matched: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What the page needs to watch the conditions: where they are, and what they were when the stream was started."""
+    described: list[dict[str, Any]] = []
+    for state, condition, entry, value in zip(parts.cancel_states, parts.conditions, watched, values, strict=True):
+        described.append(
+            {
+                "id": wire_id(resolve_id(state.component_id, matched)),
+                "property": state.component_property,
+                "value": value,
+                "missing": _is_missing(entry),
+                "exempt": not condition.checked_at_start,
+            }
+        )
+    return described
+
+
+def _stream_context(request: Any, parts: Declaration, hashed: int, live: _LiveProps) -> Any:
+    """The callback context (`ctx`) inside the stream: the request's, without what Flash added to its dependencies."""
+    context = AttributeDict(request)
+    context.inputs_list = request.inputs_list[: len(parts.inputs)]
+    context.states_list = request.states_list[: len(parts.states)]
+    context.input_values = inputs_to_dict(context.inputs_list)
+    context.state_values = inputs_to_dict(context.states_list)
+    count = len(parts.inputs)
+    context.args_grouping = map_grouping(
+        lambda index: request.args_grouping[index if index < count else index + hashed], parts.grouping
+    )
+    context.using_args_grouping = parts.grouping != list(range(count + len(parts.states)))
+    if parts.outputs is None:
+        context.outputs_list, context.outputs_grouping = [], []
+    context.updated_props = live
+    return context

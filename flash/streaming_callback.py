@@ -1,0 +1,118 @@
+"""`callback`: Dash's own, and over a generator a streaming callback.
+
+A streaming callback is an event callback with Outputs: each value that it yields goes into them at once, and it ends as
+event callbacks do. Dash knows it as a callback with these Outputs, whose request starts the stream and updates
+nothing. So what Dash does with Outputs holds: duplicates are refused, MATCH and ALL mean what they mean, and
+without `prevent_initial_call=True` the page calls it initially.
+
+Over a function that returns its result, `callback` is Dash's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+import dash
+
+from . import _dash
+from ._dash import handle_grouped_callback_args
+from .declaration import Declaration, Options
+from .errors import InvalidEventCallback
+from .event_callback import (
+    GLOBAL_EVENT_CALLBACKS,
+    EventCallback,
+    EventCallbacks,
+    is_generator_function,
+    name_of,
+    register_stream,
+)
+
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_GENERATORS_ONLY = ("reset_props", "timeout", "restart")
+_RESULTS_ONLY = {
+    "background": "a background callback",
+    "api_endpoint": "an API endpoint",
+    "mcp_enabled": "an MCP tool",
+    "progress": "progress=",
+}
+"""What is for callbacks that return one result, and how a message names it."""
+
+_NOT_FOR_STREAMS = ("manager", "cache_args_to_ignore", "cache_ignore_triggered", "interval", "progress_default")
+"""Options of background callbacks, without effect on others; Dash does not mind them there either."""
+
+
+class CallbackDecorator(Protocol):
+    """What `callback(...)` returns: it leaves functions as they are, and makes event callbacks of generators."""
+
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[Any] | Iterator[Any]]) -> EventCallback[P, Any]: ...
+    @overload
+    def __call__(self, function: F) -> F: ...
+
+
+def callback(*arguments: Any, **options: Any) -> CallbackDecorator:
+    """Make a function a callback, as `dash.callback` does; a generator function becomes a streaming callback.
+
+    Args:
+        arguments: Outputs, Inputs and States, in every form that `dash.callback` takes.
+        options: those of `dash.callback`; over a generator `cancel`, `on_error`, `reset_props`, `running`, `timeout`
+            and `restart` are those of `event_callback`, and what `on_error` returns goes into the Outputs as well.
+
+    Raises:
+        InvalidEventCallback: an option is malformed, or is not for a function of this kind.
+    """
+    return declare_callback(_dash.callback, GLOBAL_EVENT_CALLBACKS, arguments, options)
+
+
+def declare_callback(
+    register: Callable[..., Any], declared: EventCallbacks, arguments: tuple[Any, ...], options: Mapping[str, Any]
+) -> CallbackDecorator:
+    """The decorator behind `callback`: registers with `register`, Dash's own, and notes streams in `declared`."""
+
+    def decorate(function: Any) -> Any:
+        if is_generator_function(function):
+            return _streaming(function, register, declared, arguments, options)
+        for name in _GENERATORS_ONLY:
+            if name in options:
+                raise InvalidEventCallback(
+                    f"{name}= of {name_of(function)!r} is for streaming callbacks, which yield; it returns its result."
+                )
+        return register(*arguments, **options)(function)
+
+    return cast("CallbackDecorator", decorate)
+
+
+def _streaming(
+    function: Callable[..., Any],
+    register: Callable[..., Any],
+    declared: EventCallbacks,
+    arguments: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> EventCallback[..., Any]:
+    name = name_of(function)
+    for option, described in _RESULTS_ONLY.items():
+        if options.get(option):
+            raise InvalidEventCallback(
+                f"{name!r} yields, and so cannot be {described}: that takes one result. Return it, or leave "
+                f"{option}= out."
+            )
+    own = {option: options[option] for option in Options.__dataclass_fields__ if option in options}
+    if isinstance(own.get("cancel"), dash.Input):
+        # As background callbacks may have it.
+        own["cancel"] = [own["cancel"]]
+    dependencies = {option: options[option] for option in ("output", "inputs", "state") if option in options}
+    passed_on = {
+        option: value
+        for option, value in options.items()
+        if not (option in own or option in dependencies or option in _RESULTS_ONLY or option in _NOT_FOR_STREAMS)
+    }
+    parts = Declaration.check(name, arguments, dependencies, Options(**own))
+    *_, prevent_initial_call = handle_grouped_callback_args(list(arguments), dict(options))
+    passed_on.pop("prevent_initial_call", None)
+    if prevent_initial_call is None and parts.outputs is None and parts.matches:
+        # Without an Output that matches there is nothing that Dash could call initially.
+        prevent_initial_call = True
+    return register_stream(function, parts, register, declared, prevent_initial_call, **passed_on)
