@@ -5,11 +5,15 @@
 # make soak     20,000 streams through everything that can end them, over real sockets, with a report
 #
 # PYTHON says which Python: make test PYTHON=python3.13
+# DASH says which Dash the tests run on: make pytest DASH=4.5.0rc2
 
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
+DASH ?=
+DASH_VENV := $(VENV)-dash-$(DASH)
+TESTED := $(if $(DASH),$(DASH_VENV),$(VENV))
 CHROMIUM ?= /usr/bin/chromium
 CHROMEDRIVER ?= /usr/bin/chromedriver
 NGINX ?= /usr/sbin/nginx
@@ -32,8 +36,8 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc
 
-pytest: $(VENV)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(NGINX) $(REDIS)
-	$(BIN)/python -X dev -W ignore::DeprecationWarning -m pytest $(TESTS)
+pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(NGINX) $(REDIS)
+	$(TESTED)/bin/python -X dev -W ignore::DeprecationWarning -m pytest $(TESTS)
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m benchmarks.one_stream
@@ -52,6 +56,16 @@ $(VENV)/demo.stamp: $(BIN)/python pyproject.toml
 $(VENV)/test.stamp: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
+
+# Another Dash in front of all the rest: an environment of its own, so that servers that tests start have it too.
+ifneq ($(DASH),)
+$(DASH_VENV)/test.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m venv --without-pip $(DASH_VENV)
+	echo 'import site; site.addsitedir("$(abspath $(VENV))/lib/python$(VERSION)/site-packages")' \
+		> $(DASH_VENV)/lib/python$(VERSION)/site-packages/tested.pth
+	$(BIN)/python -m pip --python $(DASH_VENV) install --quiet 'dash==$(DASH)'
+	touch $@
+endif
 
 node_modules/.package-lock.json: $(VENV)/test.stamp package.json package-lock.json
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error

@@ -61,6 +61,7 @@ __all__ = [
 
 APP_NAMES = (
     "_add_url",
+    "_config",
     "_dev_tools",
     "_execute_callback",
     "_extra_components",
@@ -82,7 +83,8 @@ def _keeping_signal_handlers() -> Generator[None]:
         yield
     finally:
         for number, handler in handlers.items():
-            if signal.getsignal(number) is not handler:
+            # None: it was installed by something else than Python, and nothing in Python can put it back.
+            if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
 
 

@@ -235,6 +235,13 @@ class Flash(dash.Dash):
             layout.children = [*layout.children[0], *layout.children[1:]]
         return layout
 
+    def _config(self) -> dict[str, Any]:
+        """What the page's renderer is told: not to open the channel that Dash 4.5 has for streams of its own."""
+        config = cast("Any", super())._config()
+        if "stream" in config:
+            config["stream"] = {"enabled": False}
+        return config
+
     async def _serve_metrics(self) -> Response:
         assert self.metrics is not None
         return Response(self.metrics.expose(), content_type=self.metrics.content_type)

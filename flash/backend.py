@@ -23,6 +23,7 @@ from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash, serving
 from .errors import FlashError, RequestRefused, WrongServer
+from .request_body import read_body
 from .run_options import read_run_options
 from .sse import answer_refusal, mark_browser
 from .start import HOST
@@ -166,11 +167,9 @@ class FlashBackend(_dash.QuartDashServer):
         async def dispatch() -> Response:
             HOST.set(dash_app.stream_host)
             try:
-                body = await request.get_json(silent=True)
-            except (UnicodeDecodeError, RecursionError):
-                body = None
-            if not isinstance(body, dict):
-                return answer_refusal(RequestRefused(400, "A callback request is a JSON object."))
+                body = await read_body(request)
+            except RequestRefused as refusal:
+                return answer_refusal(refusal)
             try:
                 context, execute, is_async = _dash.prepare_callback(dash_app, body)
             except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:

@@ -83,6 +83,8 @@ class Declaration:
             raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
         if not isinstance(restart, bool):
             raise InvalidEventCallback(f"restart of {name!r} is to be True or False, got {restart!r}.")
+        for dependency in [*inputs, *states] if restart else []:
+            _refuse_partial(dependency, f"{name!r}, which has restart=True,")
         on, off = _check_running(name, options.running)
         try:
             resets = check_pairs(options.reset_props or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH))
@@ -154,6 +156,7 @@ def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:
             predicate = cast("Predicate", desired) if callable(desired) else _equals(name, desired)
         if not isinstance(dependency, dash.Input):
             raise InvalidEventCallback(f"cancel of {name!r} expected an Input, got {dependency!r}. {usage}")
+        _refuse_partial(dependency, f"cancel of {name!r}")
         states.append(
             dash.State(cast("Any", dependency).component_id, dependency.component_property, allow_optional=True)
         )
@@ -188,10 +191,17 @@ def _check_running(name: str, running: Any) -> tuple[tuple[Pair, ...], tuple[Pai
         if len(triple) != 3 or not isinstance(triple[0], dash.Output):
             raise InvalidEventCallback(f"running of {name!r} expected (Output, on, off), got {entry!r}. {usage}")
         output = triple[0]
+        _refuse_partial(output, f"running of {name!r}")
         component_id = cast("str | dict[str, Any]", cast("Any", output).component_id)
         on.append((component_id, {output.component_property: triple[1]}))
         off.append((component_id, {output.component_property: triple[2]}))
     return tuple(on), tuple(off)
+
+
+def _refuse_partial(dependency: Any, where: str) -> None:
+    """Refuse what Dash 4.5 alone can resolve, where the page resolves ids without it."""
+    if getattr(dependency, "partial_pattern", False):
+        raise InvalidEventCallback(f"{where} has {dependency!r} with partial_pattern=True: write all keys of the ids.")
 
 
 def _is_duration(value: object) -> bool:

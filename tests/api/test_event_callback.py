@@ -248,3 +248,23 @@ def test_the_function_of_the_module_checks_the_same() -> None:
         flash.event_callback(GO)(plain_function)
     with pytest.raises(InvalidEventCallback, match="canel"):
         flash.event_callback(GO, canel=[])
+
+
+def partial(dependency: Any) -> Any:
+    """What `partial_pattern=True` of Dash 4.5 does to a dependency."""
+    dependency.partial_pattern = True
+    return dependency
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cancel": [partial(Input({"stop": ALL}, "n_clicks"))]},
+        {"running": [(partial(Output({"go": ALL}, "disabled")), True, False)]},
+        {"state": [partial(State({"go": ALL}, "n_clicks"))], "inputs": [GO], "restart": True},
+    ],
+    ids=["cancel", "running", "restart"],
+)
+def test_ids_that_only_dash_can_resolve_are_refused_where_the_page_resolves_them(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEventCallback, match=r"'.*example'.*partial_pattern=True: write all keys of the ids"):
+        declare(**options)

@@ -111,6 +111,7 @@ async def page_with_stream(port: int) -> AsyncIterator[tuple[Page, EventStream]]
 
 
 RUN = (str(SCRIPT), "run", "PORT")
+AFTER_DASH = (str(HERE / "dash_first_app.py"), "PORT")
 HYPERCORN = ("-m", "hypercorn", "-k", "trio", "-b", "127.0.0.1:0", "--graceful-timeout", "1")
 
 
@@ -125,6 +126,22 @@ async def test_app_run_stops_when_it_is_told_to_and_tells_its_pages(tmp_path: Pa
         assert await server.status() == 0
         assert server.log() == ["finally", "on_error shutdown", "returned"]
         assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_app_run_stops_where_dash_has_signal_handlers_of_its_own(tmp_path: Path, number: signal.Signals) -> None:
+    async with running(tmp_path, *AFTER_DASH) as server, page_with_stream(server.port) as (_, events):
+        server.process.send_signal(number)
+        assert (await events.expect("end"))["reason"] == "shutdown"
+        assert await server.status() == 0
+        assert "Traceback" not in server.output
+
+
+async def test_hypercorn_stops_at_ctrl_c(tmp_path: Path) -> None:
+    async with running(tmp_path, *HYPERCORN, "served_app:app") as server, page_with_stream(server.port):
+        server.process.send_signal(signal.SIGINT)
+        assert await server.status() == 0
+        assert server.log() == ["finally", "on_error shutdown"]
 
 
 async def test_app_run_serves_with_dev_tools(tmp_path: Path) -> None:
