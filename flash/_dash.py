@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dash
 import trio
-from dash import _callback, _callback_context, _grouping, _utils, _validate, dependencies
+from dash import _callback, _callback_context, _get_app, _grouping, _utils, _validate, dependencies, exceptions
 from dash.backends import _utils as _backend_utils
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component, ComponentRegistry
@@ -33,10 +33,14 @@ __all__ = [
     "AttributeDict",
     "Component",
     "DashDependency",
+    "PreventUpdate",
     "QuartDashServer",
+    "QuartRequestAdapter",
     "ShutdownEvent",
+    "WebsocketDisconnected",
     "Wildcard",
     "add_route",
+    "app_context",
     "callback",
     "context_value",
     "extra_components",
@@ -49,6 +53,7 @@ __all__ = [
     "map_grouping",
     "output_props",
     "prepare_callback",
+    "prepare_websocket_callback",
     "serve",
     "setup_server",
     "shows_dev_tools",
@@ -56,7 +61,10 @@ __all__ = [
     "stringify_id",
     "survive_cut_requests",
     "to_json",
+    "uses_websocket",
     "validate_and_group_input_args",
+    "websocket_hooks",
+    "websocket_options",
 ]
 
 APP_NAMES = (
@@ -66,11 +74,15 @@ APP_NAMES = (
     "_execute_callback",
     "_extra_components",
     "_got_first_request",
+    "_hooks",
     "_initialize_context",
     "_inputs_to_vals",
     "_layout_value",
     "_prepare_callback",
     "_setup_server",
+    "_websocket_allowed_origins",
+    "_websocket_batch_delay",
+    "_websocket_callbacks",
 )
 """What Flash uses of a Dash app that Dash does not document."""
 
@@ -106,11 +118,21 @@ if TYPE_CHECKING:
 
         def __init__(self, server: Any) -> None: ...
         def register_callback_api_routes(self, callback_api_paths: dict[str, Any]) -> None: ...
+
+    class QuartRequestAdapter:
+        """What Dash's own code asks about a request."""
+
+        _request: Any
+
 else:
     Component = _Component
     QuartDashServer = _quart_backend.QuartDashServer
+    QuartRequestAdapter = _quart_backend.QuartRequestAdapter
 
 AttributeDict: Any = _utils.AttributeDict
+PreventUpdate: type[Exception] = exceptions.PreventUpdate
+WebsocketDisconnected: type[Exception] = exceptions.WebsocketDisconnected
+app_context = cast("ContextVar[Any]", _get_app.app_context)
 callback: Callable[..., Any] = dash.callback
 context_value = cast("ContextVar[Any]", _callback_context.context_value)
 flatten_grouping: Callable[[Any], list[Any]] = _grouping.flatten_grouping
@@ -224,13 +246,52 @@ def output_props(value: object, grouping: Any, resolved: Any, callback_name: str
     return response["response"]
 
 
-def prepare_callback(app: dash.Dash, body: Any) -> tuple[Any, Callable[[], Any], bool]:
+def websocket_options(app: dash.Dash) -> tuple[list[str], float]:
+    """The origins that may open websockets besides the app's own, and the seconds between two frames of updates."""
+    return app._websocket_allowed_origins, app._websocket_batch_delay or 0.0
+
+
+def websocket_hooks(app: dash.Dash, name: str) -> list[Callable[..., Any]]:
+    """The hooks that are asked about websockets, in order: `websocket_connect` or `websocket_message`."""
+    return list(app._hooks.get_hooks(name))
+
+
+def uses_websocket(app: dash.Dash) -> bool:
+    """Whether any callback of the app may come over a websocket."""
+    return bool(app._websocket_callbacks) or any(entry.get("websocket") for entry in app.callback_map.values())
+
+
+def prepare_websocket_callback(app: dash.Dash, body: Any, interface: object) -> tuple[Callable[[], Any], bool]:
+    """What executes a callback that was called over a websocket, and whether that is a coroutine function.
+
+    Args:
+        app: the app.
+        body: the payload of the request.
+        interface: what `ctx.websocket` is to be.
+
+    Raises:
+        KeyError: the app has no such callback, or none that is to be called like this.
+    """
+    entry = app.callback_map[body["output"]]
+    if entry.get("background") or not (app._websocket_callbacks or entry.get("websocket")):
+        raise KeyError(f"the callback {body['output']!r} is not served over websockets")
+    _, execute, is_async = prepare_callback(app, body, interface)
+    return execute, is_async
+
+
+def prepare_callback(app: dash.Dash, body: Any, websocket: object = None) -> tuple[Any, Callable[[], Any], bool]:
     """The context of a callback request, what executes it, and whether that is a coroutine function.
+
+    Args:
+        app: the app.
+        body: of the request.
+        websocket: what `ctx.websocket` is to be.
 
     Raises:
         KeyError: the app has no such callback.
     """
     context = app._initialize_context(body)
+    context.dash_websocket = websocket
     function = app._prepare_callback(context, body)
     arguments = app._inputs_to_vals(context.inputs_list + context.states_list)
     execute = app._execute_callback(function, arguments, context.outputs_list, context)

@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any, NoReturn, cast
 
 import trio
-from quart import Quart, Request, request
+from quart import Quart, Request, Websocket, request
 from quart.wrappers.response import ResponseBody
 from quart_trio.wrappers import TrioResponse as Response
 
@@ -316,7 +316,7 @@ class Routes:
         return cast("dict[str, Any]", body)
 
 
-def browser_of(incoming: Request) -> str:
+def browser_of(incoming: Request | Websocket) -> str:
     """The secret of the browser that sent the request.
 
     Raises:

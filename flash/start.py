@@ -65,6 +65,9 @@ class Host:
 HOST: ContextVar[Host] = ContextVar("flash_host")
 """The app that serves the callback request at hand."""
 
+BODY: ContextVar[Mapping[str, Any]] = ContextVar("flash_body")
+"""The callback request at hand, over HTTP or a websocket."""
+
 
 class _LiveProps(dict[Any, Any]):
     """The `updated_props` of a stream's callback context: what `set_props` puts here leaves at once."""
@@ -123,7 +126,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         host = HOST.get(None)
         if host is None:
             raise FlashError(f"{parts.name!r} is an event callback: it needs app = Flash(...), not Dash(...).")
-        page, browser = values[-1], browser_of(quart.request)
+        page, browser = values[-1], browser_of(quart.request if quart.has_request_context() else quart.websocket)
         if not is_token(page):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request does not name its page.")
         request = context_value.get()
@@ -135,7 +138,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
                 raise dash.exceptions.PreventUpdate
         matched = _matched(parts, request)
         match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
-        again = sent.again(await quart.request.get_json(), matched) if parts.restart else None
+        again = sent.again(BODY.get(), matched) if parts.restart else None
         live = _LiveProps()
         context = contextvars.copy_context()
         context.run(context_value.set, _stream_context(request, parts, hashed, live))
@@ -260,4 +263,6 @@ def _stream_context(request: Any, parts: Declaration, hashed: int, live: _LivePr
     if parts.outputs is None:
         context.outputs_list, context.outputs_grouping = [], []
     context.updated_props = live
+    # `set_props` would use the websocket that the start came over, which is not the stream's.
+    context.dash_websocket = None
     return context

@@ -1,0 +1,268 @@
+"""Dash's websocket callbacks: one connection, one nursery.
+
+    connection ── the task that reads, and starts callbacks
+               ├─ the task that sends (see `websocket_outbox`)
+               └─ callbacks: a task each; plain ones wait there for their thread
+
+When the socket closes, whoever closed it, the callbacks are cancelled and awaited. A page that does not read makes
+its callbacks wait, and nobody else's; when it has taken nothing for `stall_timeout`, they are cancelled.
+
+A message that makes no sense is answered with an error and changes nothing; what is not a message at all closes the
+socket with 1007, a hook that refuses one closes it with the hook's code, and a server that stops with 1001, on
+which Dash's renderer comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import trio
+
+from . import websocket_messages as messages
+from ._dash import PreventUpdate, WebsocketDisconnected
+from .buffer import Bounds
+from .errors import RequestRefused
+from .websocket_callback import Link, WebsocketCallback
+from .websocket_execution import paced, run_in_thread
+from .websocket_messages import CallbackRequest, Heartbeat, Malformed, PropsResponse
+
+_log = logging.getLogger("flash.server")
+
+MALFORMED = 1007
+REJECTED = 4001
+GOING_AWAY = 1001
+"""Codes with which the server closes a socket."""
+
+CALLBACKS_PER_SOCKET = 1_000
+"""How many callbacks of one browser may run at a time: more than any page has, and a bound."""
+
+LAST_WORD = 1.0
+"""Seconds in which a socket that is to be closed takes the frame that says so."""
+
+Hook = Callable[..., Awaitable[Any]]
+
+
+class Websocket(Protocol):
+    """What a connection needs of Quart's websocket."""
+
+    async def receive(self) -> str | bytes: ...
+    async def send(self, data: str) -> None: ...
+    async def close(self, code: int, reason: str = "") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A callback that is ready to be run.
+
+    Attributes:
+        name: what to call it in the log.
+        execute: runs it; returns its result as JSON.
+        is_async: whether `execute` is to be awaited.
+    """
+
+    name: str
+    execute: Callable[[], Any]
+    is_async: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What connections need of the app.
+
+    Attributes:
+        prepare: finds the callback that is asked for; raises RequestRefused if there is none.
+        describe: what the page is told of a callback's failure.
+        hooks: what is asked about each message.
+        bounds: how much may wait for a page.
+        batch_delay: seconds from one frame of updates to the next.
+        stall_timeout: seconds that a page has to take a frame.
+        cleanup_timeout: seconds that a thread has to return when its socket has closed.
+        threads: limits the plain callbacks that run at a time.
+    """
+
+    prepare: Callable[[dict[str, Any], WebsocketCallback], Prepared]
+    describe: Callable[[BaseException], str]
+    hooks: Callable[[], Sequence[Hook]]
+    bounds: Bounds
+    batch_delay: float
+    stall_timeout: float
+    cleanup_timeout: float
+    threads: trio.CapacityLimiter
+
+
+class Connection:
+    """One websocket that was accepted, and the callbacks that run for it."""
+
+    def __init__(self, websocket: Websocket, settings: Settings) -> None:
+        self._websocket = websocket
+        self._settings = settings
+        self._link = Link(settings.bounds, settings.batch_delay)
+        self._life = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._goodbye: tuple[int, str] | None = None
+
+    async def run(self) -> None:
+        """Serve the socket until either side closes it, and every callback is over."""
+        with self._life:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send)
+                async with trio.open_nursery() as callbacks:
+                    try:
+                        with self._reading:
+                            await self._read(callbacks)
+                    finally:
+                        # On a stop, what waits may still go; otherwise nobody is there, or ought to hear more.
+                        stopping = self._goodbye is not None and self._goodbye[0] == GOING_AWAY
+                        self._link.shut_down(discard=not stopping)
+                        callbacks.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Close the socket, because the server stops."""
+        self._goodbye = (GOING_AWAY, "The server stops.")
+        self._reading.cancel()
+
+    async def _read(self, callbacks: trio.Nursery) -> None:
+        while self._goodbye is None:
+            data = await self._websocket.receive()
+            try:
+                message = messages.decode(data)
+            except Malformed as error:
+                self._goodbye = (MALFORMED, str(error))
+                return
+            self._goodbye = await ask_hooks(self._settings.hooks(), self._websocket, message, default="Message rejected")
+            if self._goodbye is None:
+                await self._handle(message, callbacks)
+
+    async def _handle(self, message: Mapping[str, Any], callbacks: trio.Nursery) -> None:
+        # Where this waits, for a page that does not read, the page is not read either.
+        try:
+            said = messages.read(message)
+        except Malformed as error:
+            await self._link.send(messages.error(messages.renderer_of(message), str(error), "malformed"))
+            return
+        match said:
+            case Heartbeat():
+                self._link.outbox.acknowledge()
+            case PropsResponse():
+                self._link.answer(said)
+            case CallbackRequest():
+                if len(callbacks.child_tasks) < CALLBACKS_PER_SOCKET:
+                    callbacks.start_soon(self._respond, said)
+                else:
+                    running = f"{CALLBACKS_PER_SOCKET} callbacks of this browser are running already."
+                    await self._link.send(messages.callback_error(said, running))
+
+    async def _respond(self, asked: CallbackRequest) -> None:
+        """Run a callback and answer its request."""
+        answer = await self._call(asked)
+        try:
+            await self._link.send(answer)
+        except WebsocketDisconnected:
+            pass
+
+    async def _call(self, asked: CallbackRequest) -> str:
+        """Run a callback; return the answer to its request."""
+        name = "?"
+        try:
+            callback = self._settings.prepare(asked.payload, WebsocketCallback(self._link, asked.renderer))
+            name = callback.name
+            if callback.is_async:
+                coroutine: Coroutine[Any, Any, str] = callback.execute()
+                data = await paced(coroutine, self._link.outbox.gauge)
+            else:
+                patience = self._settings.cleanup_timeout
+                data = await run_in_thread(callback.execute, self._settings.threads, patience, name)
+            return messages.callback_response(asked, data)
+        except (PreventUpdate, WebsocketDisconnected):
+            return messages.prevent_update(asked)
+        except RequestRefused as refusal:
+            return messages.callback_error(asked, str(refusal))
+        except Exception as error:
+            _log.error("The callback %r failed.", name, exc_info=error)
+            return messages.callback_error(asked, self._settings.describe(error))
+        except BaseExceptionGroup as group:
+            # A nursery of the callback's that was cancelled, and of which a task failed at that.
+            cancelled, failures = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(failures, ExceptionGroup):
+                raise
+            _log.error("The callback %r failed when it was cancelled.", name, exc_info=failures)
+            raise cancelled from None
+
+    async def _send(self) -> None:
+        """The one task that writes to the socket."""
+        while (frame := await self._link.outbox.next_frame()) is not None:
+            # The server may shield what it sends: the deadline is for the callbacks. See `serving` for the socket.
+            self._life.deadline = trio.current_time() + self._settings.stall_timeout
+            await self._websocket.send(frame)
+            self._life.deadline = inf
+        if self._goodbye is not None:
+            with trio.move_on_after(LAST_WORD):
+                await self._websocket.close(*self._goodbye)
+
+
+class Connections:
+    """The connections of an app.
+
+    Attributes:
+        closing: the server stops, and accepts no more.
+    """
+
+    def __init__(self) -> None:
+        self.closing = False
+        self._open: dict[Connection, trio.Event] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def serve(self, connection: Connection) -> None:
+        """Run a connection."""
+        over = self._open[connection] = trio.Event()
+        try:
+            await connection.run()
+        finally:
+            del self._open[connection]
+            over.set()
+
+    async def shut_down(self) -> None:
+        """Accept no more, close every socket, and return when all callbacks are over."""
+        self.closing = True
+        over = list(self._open.values())
+        for connection in list(self._open):
+            connection.stop()
+        for event in over:
+            await event.wait()
+
+
+async def ask_hooks(hooks: Sequence[Hook], *arguments: Any, default: str) -> tuple[int, str] | None:
+    """Ask hooks whether they object; return the code and the reason of the first that does.
+
+    Args:
+        hooks: each returns False, or a code and a reason, if it objects. One that raises does too.
+        arguments: what they are asked about.
+        default: the reason if a hook gives none.
+    """
+    for hook in hooks:
+        try:
+            result = await hook(*arguments)
+        except Exception as error:
+            _log.error("A websocket hook failed, and what it was asked about is refused.", exc_info=error)
+            return REJECTED, "Authentication error"
+        if result is False:
+            return REJECTED, default
+        if isinstance(result, tuple) and len(result) == 2:  # type: ignore[reportUnknownArgumentType]
+            code, reason = result  # type: ignore[reportUnknownVariableType]
+            return int(code), str(reason)  # type: ignore[reportUnknownArgumentType]
+    return None
+
+
+def check_origin(origin: str | None, host: str | None, allowed: Sequence[str]) -> None:
+    """Raise RequestRefused unless a handshake comes from a page of this site, or of one that is allowed."""
+    if not origin:
+        raise RequestRefused(403, "Origin header required")
+    if origin not in allowed and (not host or urlsplit(origin).netloc.lower() != host.lower()):
+        raise RequestRefused(403, "Origin not allowed")
