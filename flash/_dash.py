@@ -132,7 +132,7 @@ else:
 AttributeDict: Any = _utils.AttributeDict
 PreventUpdate: type[Exception] = exceptions.PreventUpdate
 WebsocketDisconnected: type[Exception] = exceptions.WebsocketDisconnected
-app_context = cast("ContextVar[Any]", _get_app.app_context)
+app_context = _get_app.app_context
 callback: Callable[..., Any] = dash.callback
 context_value = cast("ContextVar[Any]", _callback_context.context_value)
 flatten_grouping: Callable[[Any], list[Any]] = _grouping.flatten_grouping

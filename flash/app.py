@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -12,7 +13,7 @@ import trio
 from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash
-from .backend import FlashBackend, describe_exception, format_failure, require_trio
+from .backend import CALLBACK_THREADS, FlashBackend, describe_exception, format_failure, require_trio
 from .buffer import Bounds
 from .components import Page
 from .declaration import Options
@@ -26,6 +27,7 @@ from .start import Host
 from .stream import Limits
 from .streaming_callback import CallbackDecorator, declare_callback
 from .watching import Metrics
+from .websocket import Connections, WebsocketLimits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -123,8 +125,18 @@ class Flash(dash.Dash):
                 f"Flash needs a server that runs on Trio, got server={server!r}. Give it a quart_trio.QuartTrio, or "
                 "leave server= out."
             )
-        if options.get("websocket_callbacks"):
-            raise InvalidOption("Flash does not serve Dash's websocket callbacks: leave websocket_callbacks= out.")
+        workers = options.get("websocket_max_workers") or CALLBACK_THREADS
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise InvalidOption(f"websocket_max_workers= of Flash(...) is to be a positive integer, got {workers!r}.")
+        self.websockets = Connections(
+            WebsocketLimits(
+                buffer=Bounds(stream_buffer_bytes, sys.maxsize),
+                stall_timeout=patience,
+                cleanup_timeout=cleanup_timeout,
+                threads=trio.CapacityLimiter(workers),
+                sockets=pages_per_server,
+            )
+        )
         self.metrics = Metrics(self.streams) if metrics else None
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
@@ -236,10 +248,15 @@ class Flash(dash.Dash):
         return layout
 
     def _config(self) -> dict[str, Any]:
-        """What the page's renderer is told: not to open the channel that Dash 4.5 has for streams of its own."""
+        """What the page's renderer is told: not to open connections that none of its callbacks uses.
+
+        Dash 4.5 has a channel for streams of its own; a websocket would be opened by every page.
+        """
         config = cast("Any", super())._config()
         if "stream" in config:
             config["stream"] = {"enabled": False}
+        if not _dash.uses_websocket(self):
+            config.pop("websocket", None)
         return config
 
     async def _serve_metrics(self) -> Response:

@@ -8,6 +8,7 @@ instead of in the first request, and `run` serves with Hypercorn's trio worker.
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import threading
 import traceback
@@ -21,12 +22,12 @@ from quart import request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioResponse as Response
 
-from . import _dash, serving
-from .errors import FlashError, RequestRefused, WrongServer
+from . import _dash, serving, websocket_route
+from .errors import RequestRefused, WrongServer
 from .request_body import read_body
 from .run_options import read_run_options
 from .sse import answer_refusal, mark_browser
-from .start import HOST
+from .start import BODY, HOST
 from .watching import BlockWatch
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class FlashServer(quart_trio.QuartTrio):
 class FlashBackend(_dash.QuartDashServer):
     """The backend of a Flash app."""
 
-    websocket_capability = False
+    websocket_capability = True
     dash_app: Flash
 
     def __init__(self, server: quart_trio.QuartTrio) -> None:
@@ -111,6 +112,7 @@ class FlashBackend(_dash.QuartDashServer):
         self.server_type = "quart"
         self._stop_request = serving.StopRequest()
         self._ws_shutdown_event = _dash.ShutdownEvent(self._stop_request.make, lambda: not self._stop_request.pending)
+        self.request_adapter = websocket_route.RequestAdapter
         self._threads = trio.CapacityLimiter(CALLBACK_THREADS)
 
     @staticmethod
@@ -138,11 +140,11 @@ class FlashBackend(_dash.QuartDashServer):
     def before_request(self, func: Callable[[], Any]) -> None:
         """Register one of Dash's own hooks: they are quick once they have run, and not worth a thread each time."""
 
+        @self.server.before_websocket
         @self.server.before_request
-        async def hook() -> None:
-            result = func()
-            if isinstance(result, Awaitable):
-                await result
+        async def hook() -> Any:
+            result: Any = func()
+            return await result if inspect.isawaitable(result) else result
 
     def setup_index(self, dash_app: Any) -> None:
         async def index(*args: Any, **kwargs: Any) -> Response:
@@ -170,6 +172,7 @@ class FlashBackend(_dash.QuartDashServer):
                 body = await read_body(request)
             except RequestRefused as refusal:
                 return answer_refusal(refusal)
+            BODY.set(body)
             try:
                 context, execute, is_async = _dash.prepare_callback(dash_app, body)
             except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
@@ -196,7 +199,7 @@ class FlashBackend(_dash.QuartDashServer):
         )
 
     def serve_websocket_callback(self, dash_app: Any) -> None:
-        raise FlashError("Dash's websocket callbacks are not served by this version of Flash.")
+        websocket_route.register(self.server, dash_app, describe_exception)
 
     def run(self, dash_app: Any, host: str, port: int, debug: bool, **kwargs: Any) -> None:
         """Serve with Hypercorn's trio worker until SIGINT or SIGTERM; in another thread than the main one,

@@ -29,6 +29,7 @@ from . import _dash
 
 if TYPE_CHECKING:
     from .nursery import Channels
+    from .websocket import Connections
 
 _log = logging.getLogger("flash.server")
 
@@ -46,6 +47,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 class Served(Protocol):
     """What is served: a Flash app."""
+
+    websockets: Connections
 
     @property
     def channels(self) -> Channels: ...
@@ -126,7 +129,9 @@ async def _end_streams(app: Served, config: Config) -> None:
     deadline = trio.current_time() + grace
     _log.info("Stopping: %d streams to end, within %g s.", app.channels.load.streams, grace)
     with trio.move_on_at(deadline):
-        await app.channels.shut_down()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app.websockets.shut_down)
+            nursery.start_soon(app.channels.shut_down)
     config.graceful_timeout = max(0.0, deadline - trio.current_time())
 
 

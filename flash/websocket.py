@@ -14,11 +14,12 @@ which Dash's renderer comes back.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import trio
@@ -71,6 +72,25 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class WebsocketLimits:
+    """What bounds the websockets of an app.
+
+    Attributes:
+        buffer: how much may wait for a page before its callbacks wait.
+        stall_timeout: seconds that a page has to take a frame.
+        cleanup_timeout: seconds that a thread has to return when its socket has closed.
+        threads: limits the plain callbacks that run at a time.
+        sockets: how many there may be.
+    """
+
+    buffer: Bounds
+    stall_timeout: float
+    cleanup_timeout: float
+    threads: trio.CapacityLimiter
+    sockets: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What connections need of the app.
 
@@ -78,21 +98,15 @@ class Settings:
         prepare: finds the callback that is asked for; raises RequestRefused if there is none.
         describe: what the page is told of a callback's failure.
         hooks: what is asked about each message.
-        bounds: how much may wait for a page.
         batch_delay: seconds from one frame of updates to the next.
-        stall_timeout: seconds that a page has to take a frame.
-        cleanup_timeout: seconds that a thread has to return when its socket has closed.
-        threads: limits the plain callbacks that run at a time.
+        limits: what bounds them.
     """
 
     prepare: Callable[[dict[str, Any], WebsocketCallback], Prepared]
     describe: Callable[[BaseException], str]
     hooks: Callable[[], Sequence[Hook]]
-    bounds: Bounds
     batch_delay: float
-    stall_timeout: float
-    cleanup_timeout: float
-    threads: trio.CapacityLimiter
+    limits: WebsocketLimits
 
 
 class Connection:
@@ -101,7 +115,7 @@ class Connection:
     def __init__(self, websocket: Websocket, settings: Settings) -> None:
         self._websocket = websocket
         self._settings = settings
-        self._link = Link(settings.bounds, settings.batch_delay)
+        self._link = Link(settings.limits.buffer, settings.batch_delay)
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._goodbye: tuple[int, str] | None = None
@@ -134,7 +148,9 @@ class Connection:
             except Malformed as error:
                 self._goodbye = (MALFORMED, str(error))
                 return
-            self._goodbye = await ask_hooks(self._settings.hooks(), self._websocket, message, default="Message rejected")
+            self._goodbye = await ask_hooks(
+                self._settings.hooks(), self._websocket, message, default="Message rejected"
+            )
             if self._goodbye is None:
                 await self._handle(message, callbacks)
 
@@ -160,10 +176,8 @@ class Connection:
     async def _respond(self, asked: CallbackRequest) -> None:
         """Run a callback and answer its request."""
         answer = await self._call(asked)
-        try:
+        with contextlib.suppress(WebsocketDisconnected):
             await self._link.send(answer)
-        except WebsocketDisconnected:
-            pass
 
     async def _call(self, asked: CallbackRequest) -> str:
         """Run a callback; return the answer to its request."""
@@ -175,8 +189,8 @@ class Connection:
                 coroutine: Coroutine[Any, Any, str] = callback.execute()
                 data = await paced(coroutine, self._link.outbox.gauge)
             else:
-                patience = self._settings.cleanup_timeout
-                data = await run_in_thread(callback.execute, self._settings.threads, patience, name)
+                limits = self._settings.limits
+                data = await run_in_thread(callback.execute, limits.threads, limits.cleanup_timeout, name)
             return messages.callback_response(asked, data)
         except (PreventUpdate, WebsocketDisconnected):
             return messages.prevent_update(asked)
@@ -188,16 +202,17 @@ class Connection:
         except BaseExceptionGroup as group:
             # A nursery of the callback's that was cancelled, and of which a task failed at that.
             cancelled, failures = group.split(trio.Cancelled)
-            if cancelled is None or not isinstance(failures, ExceptionGroup):
+            if cancelled is None or (failures is not None and not isinstance(failures, Exception)):
                 raise
-            _log.error("The callback %r failed when it was cancelled.", name, exc_info=failures)
+            if failures is not None:
+                _log.error("The callback %r failed when it was cancelled.", name, exc_info=cast("Any", failures))
             raise cancelled from None
 
     async def _send(self) -> None:
         """The one task that writes to the socket."""
         while (frame := await self._link.outbox.next_frame()) is not None:
             # The server may shield what it sends: the deadline is for the callbacks. See `serving` for the socket.
-            self._life.deadline = trio.current_time() + self._settings.stall_timeout
+            self._life.deadline = trio.current_time() + self._settings.limits.stall_timeout
             await self._websocket.send(frame)
             self._life.deadline = inf
         if self._goodbye is not None:
@@ -209,15 +224,24 @@ class Connections:
     """The connections of an app.
 
     Attributes:
+        limits: what bounds them.
         closing: the server stops, and accepts no more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: WebsocketLimits) -> None:
+        self.limits = limits
         self.closing = False
         self._open: dict[Connection, trio.Event] = {}
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def check(self) -> None:
+        """Raise RequestRefused if another connection would be one too many."""
+        if self.closing:
+            raise RequestRefused(503, "The server stops.")
+        if len(self) >= self.limits.sockets:
+            raise RequestRefused(503, "The server holds as many websockets as it may. Try again later.")
 
     async def serve(self, connection: Connection) -> None:
         """Run a connection."""

@@ -66,7 +66,7 @@ class Link:
         self.outbox.put(message, gauge, at_once=at_once)
 
     async def ask(
-        self, renderer: str, component_id: str, prop: str, path: list[str | int] | None, timeout: float
+        self, renderer: str, component_id: str, prop: str, path: list[str | int] | None, patience: float
     ) -> Mapping[str, Any]:
         """Ask the page for a prop of a component.
 
@@ -77,7 +77,7 @@ class Link:
         request, question = str(uuid.uuid4()), _Question()
         self._questions[request] = question
         try:
-            with trio.move_on_after(timeout):
+            with trio.move_on_after(patience):
                 await self.send(messages.get_props_request(renderer, request, component_id, prop, path))
                 await question.answered.wait()
         finally:
@@ -157,7 +157,12 @@ class WebsocketCallback:
             await self._link.outbox.gauge.wait_for_room()
 
     async def get_prop(
-        self, component_id: Any, prop_name: str, timeout: float = 30.0, *, path: list[str | int] | None = None
+        self,
+        component_id: Any,
+        prop_name: str,
+        timeout: float = 30.0,  # noqa: ASYNC109 - this is Dash's signature
+        *,
+        path: list[str | int] | None = None,
     ) -> Any:
         """Ask the page for a property of a component.
 
@@ -191,10 +196,10 @@ class WebsocketCallback:
         except trio.RunFinishedError:
             raise WebsocketDisconnected from None
 
-    async def _ask(self, component_id: str, prop: str, path: list[str | int] | None, timeout: float) -> Any:
+    async def _ask(self, component_id: str, prop: str, path: list[str | int] | None, patience: float) -> Any:
         if self._link.is_shutdown:
             raise WebsocketDisconnected
-        return (await self._link.ask(self._renderer, component_id, prop, path, timeout)).get(prop)
+        return (await self._link.ask(self._renderer, component_id, prop, path, patience)).get(prop)
 
     def _put_if_room(self, message: str) -> bool:
         outbox = self._link.outbox

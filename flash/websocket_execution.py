@@ -35,7 +35,7 @@ def paced(coroutine: Coroutine[Any, Any, T], gauge: Gauge) -> Generator[Any, Any
         try:
             result = yield trap
             step = coroutine.send
-        except BaseException as error:  # noqa: BLE001 - it is the coroutine's
+        except BaseException as error:
             result, step = error, coroutine.throw
         if gauge.full():
             yield from _wait_for_room(gauge).__await__()

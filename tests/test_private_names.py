@@ -28,7 +28,15 @@ def test_the_boundary_still_finds(name: str) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    ["create_app", "setup_index", "setup_catchall", "serve_callback", "register_callback_api_routes", "run"],
+    [
+        "create_app",
+        "setup_index",
+        "setup_catchall",
+        "serve_callback",
+        "serve_websocket_callback",
+        "register_callback_api_routes",
+        "run",
+    ],
 )
 def test_dashs_quart_backend_still_has_what_flash_replaces(method: str) -> None:
     base = inspect.getattr_static(_dash.QuartDashServer, method)

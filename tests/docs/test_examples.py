@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flash import Flash
+from flash import Flash, hooks
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -17,8 +17,11 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if BLOCK.search(path.read_text())], ids=lambda path: path.name)
-async def test_the_examples_of(path: Path) -> None:
+async def test_the_examples_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page build on each other, as a reader would type them."""
+    # What they register with `hooks` would be asked in every app of the process.
+    registry: Any = hooks
+    monkeypatch.setattr(registry, "_ns", {name: list(entries) for name, entries in registry._ns.items()})
     module = types.ModuleType("example")
     for block in BLOCK.findall(path.read_text()):
         exec(compile(block, path.name, "exec"), module.__dict__)

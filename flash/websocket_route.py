@@ -1,0 +1,92 @@
+"""Where a websocket comes in: the handshake, and what connections need of a Dash app.
+
+A handshake is refused, with a status and a sentence, if its page is of another site, if a `websocket_connect` hook
+objects, if no callback of the app is to come over a websocket, or if the server stops or is full. Once a socket is
+open it may call the callbacks that are declared for it, and no other; `before_request` functions do not see it, but
+`before_websocket` functions do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import quart
+from quart import Quart
+
+from . import _dash
+from .errors import RequestRefused
+from .sse import answer_refusal
+from .start import BODY, HOST
+from .websocket import Connection, Prepared, Settings, ask_hooks, check_origin
+from .websocket_callback import WebsocketCallback
+
+if TYPE_CHECKING:
+    from .app import Flash
+
+_log = logging.getLogger("flash.server")
+
+GENERIC_ERROR = "The callback failed on the server."
+"""What a page without dev tools is told of a failure: nothing that the exception says."""
+
+
+class RequestAdapter(_dash.QuartRequestAdapter):
+    """What Dash's own code asks about a request, which may be the handshake of a websocket."""
+
+    def __init__(self) -> None:
+        self._request = quart.request if quart.has_request_context() else quart.websocket
+
+
+def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]) -> None:
+    """Serve the app's websocket.
+
+    Args:
+        server: what to add the route to.
+        app: the app.
+        describe: what a page with dev tools is told of a callback's failure.
+    """
+    config: Any = cast("Any", app).config
+    path: str = config.routes_pathname_prefix + "_dash-ws-callback"
+    allowed, batch_delay = _dash.websocket_options(app)
+
+    def hooks(name: str) -> list[Callable[..., Awaitable[Any]]]:
+        # Plain ones run in threads: what they ask a database would hold everybody up.
+        return [server.ensure_async(hook) for hook in _dash.websocket_hooks(app, name)]
+
+    def prepare(body: dict[str, Any], interface: WebsocketCallback) -> Prepared:
+        BODY.set(body)
+        try:
+            execute, is_async = _dash.prepare_websocket_callback(app, body, interface)
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            _log.warning("A callback request was refused: %s", error, exc_info=error)
+            raise RequestRefused(400, "The request is malformed, or there is no such websocket callback.") from error
+        return Prepared(str(body["output"]), execute, is_async)
+
+    settings = Settings(
+        prepare,
+        describe=lambda error: describe(error) if _dash.shows_dev_tools(app) else GENERIC_ERROR,
+        hooks=lambda: hooks("websocket_message"),
+        batch_delay=batch_delay,
+        limits=app.websockets.limits,
+    )
+
+    async def serve() -> Any:
+        websocket = cast("Any", quart.websocket)
+        try:
+            if not _dash.uses_websocket(app):
+                raise RequestRefused(404, "No callback of this app comes over a websocket.")
+            check_origin(websocket.headers.get("origin"), websocket.headers.get("host"), allowed)
+            rejection = await ask_hooks(hooks("websocket_connect"), websocket, default="Connection rejected")
+            if rejection is not None:
+                raise RequestRefused(403, rejection[1])
+            app.websockets.check()
+        except RequestRefused as refusal:
+            return answer_refusal(refusal)
+        await websocket.accept()
+        HOST.set(app.stream_host)
+        _dash.app_context.set(app)
+        await app.websockets.serve(Connection(websocket, settings))
+        return None
+
+    server.add_websocket(path, endpoint=path, view_func=serve)

@@ -1,0 +1,114 @@
+"""How messages are put into frames, and when these go; on a clock of the test's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from flash.buffer import Bounds
+from flash.websocket_outbox import FRAME_BYTES, Outbox
+
+Send = tuple[float, list[int]]
+
+
+@pytest.fixture
+def bounds() -> Bounds:
+    return Bounds(1_000_000, 1_000_000)
+
+
+async def collect(outbox: Outbox, feed: Callable[[], object]) -> list[Send]:
+    """What `outbox` sends, and when, in milliseconds, while `feed` runs."""
+    sent: list[Send] = []
+    began = trio.current_time()
+
+    async def send() -> None:
+        while (frame := await outbox.next_frame()) is not None:
+            content = json.loads(frame)
+            sent.append(
+                (round(1000 * (trio.current_time() - began)), content if isinstance(content, list) else [content])
+            )
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await feed()  # type: ignore[misc]
+        outbox.close()
+    return sent
+
+
+async def test_the_first_goes_at_once_and_the_window_is_fixed(autojump_clock: MockClock, bounds: Bounds) -> None:
+    outbox = Outbox(bounds, 0.005)
+
+    async def feed() -> None:
+        outbox.put("0", at_once=False)
+        await trio.sleep(0.0005)
+        for number in range(1, 12):
+            outbox.put(str(number), at_once=False)
+            await trio.sleep(0.001)
+        await trio.sleep(1)
+        outbox.put("12", at_once=False)
+        await trio.sleep(1)
+
+    assert await collect(outbox, feed) == [
+        (0, [0]),
+        (5, [1, 2, 3, 4, 5]),
+        (10, [6, 7, 8, 9, 10]),
+        (15, [11]),
+        (1012, [12]),
+    ]
+
+
+async def test_an_answer_goes_at_once_with_what_waits_before_it_and_ends_its_frame(
+    autojump_clock: MockClock, bounds: Bounds
+) -> None:
+    outbox = Outbox(bounds, 10)
+
+    async def feed() -> None:
+        outbox.put("0", at_once=False)
+        await trio.sleep(1)
+        outbox.put("1", at_once=False)
+        await trio.sleep(1)
+        outbox.put("2")
+        outbox.put("3", at_once=False)
+        await trio.sleep(1)
+
+    assert await collect(outbox, feed) == [(0, [0]), (2000, [1, 2]), (3000, [3])]
+
+
+async def test_without_a_delay_every_message_has_a_frame_of_its_own(bounds: Bounds) -> None:
+    outbox = Outbox(bounds, 0)
+    for number in range(3):
+        outbox.put(str(number), at_once=False)
+    assert [await outbox.next_frame() for _ in range(3)] == ["0", "1", "2"]
+
+
+async def test_a_frame_has_an_end(bounds: Bounds) -> None:
+    outbox = Outbox(bounds, 0.005)
+    half = "1" * (FRAME_BYTES // 2)
+    for _ in range(5):
+        outbox.put(half, at_once=False)
+    assert [str(await outbox.next_frame()).count(half) for _ in range(3)] == [2, 2, 1]
+
+
+async def test_heartbeats_that_wait_are_answered_once(bounds: Bounds) -> None:
+    outbox = Outbox(bounds, 0.005)
+    for _ in range(1000):
+        outbox.acknowledge()
+    assert json.loads(str(await outbox.next_frame())) == {"type": "heartbeat_ack"}
+    outbox.acknowledge()
+    assert json.loads(str(await outbox.next_frame())) == {"type": "heartbeat_ack"}
+    outbox.close()
+    assert await outbox.next_frame() is None
+
+
+async def test_what_is_discarded_is_not_charged_any_more(bounds: Bounds) -> None:
+    outbox = Outbox(Bounds(10, 1_000), 0.005)
+    outbox.put("1" * 20)
+    assert outbox.gauge.full()
+    outbox.discard()
+    assert (outbox.gauge.bytes, outbox.gauge.updates) == (0, 0)
+    outbox.put("2")
+    assert await outbox.next_frame() is None
