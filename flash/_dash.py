@@ -13,6 +13,7 @@ import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextvars import ContextVar
+from functools import partial
 from importlib import import_module
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, cast
@@ -20,13 +21,14 @@ from typing import TYPE_CHECKING, Any, cast
 import dash
 import trio
 from dash import _callback, _callback_context, _get_app, _grouping, _utils, _validate, dependencies, exceptions
-from dash.backends import _utils as _backend_utils
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component, ComponentRegistry
 from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import wrap_app
+
+from .threads import run_without_waiting
 
 __all__ = [
     "APP_NAMES",
@@ -42,14 +44,15 @@ __all__ = [
     "add_route",
     "app_context",
     "callback",
+    "calling_pages_plainly",
     "context_value",
     "extra_components",
     "flatten_grouping",
-    "format_traceback_html",
     "handle_grouped_callback_args",
     "inputs_to_dict",
     "is_no_update",
     "is_set_up",
+    "make_pages_plain",
     "map_grouping",
     "output_props",
     "prepare_callback",
@@ -80,6 +83,7 @@ APP_NAMES = (
     "_layout_value",
     "_prepare_callback",
     "_setup_server",
+    "_use_async",
     "_websocket_allowed_origins",
     "_websocket_batch_delay",
     "_websocket_callbacks",
@@ -117,6 +121,9 @@ if TYPE_CHECKING:
         server_type: str
 
         def __init__(self, server: Any) -> None: ...
+        def add_url_rule(
+            self, rule: str, view_func: Any, endpoint: str | None = None, methods: list[str] | None = None
+        ) -> None: ...
         def register_callback_api_routes(self, callback_api_paths: dict[str, Any]) -> None: ...
 
     class QuartRequestAdapter:
@@ -129,6 +136,7 @@ else:
     QuartDashServer = _quart_backend.QuartDashServer
     QuartRequestAdapter = _quart_backend.QuartRequestAdapter
 
+
 AttributeDict: Any = _utils.AttributeDict
 PreventUpdate: type[Exception] = exceptions.PreventUpdate
 WebsocketDisconnected: type[Exception] = exceptions.WebsocketDisconnected
@@ -136,7 +144,6 @@ app_context = _get_app.app_context
 callback: Callable[..., Any] = dash.callback
 context_value = cast("ContextVar[Any]", _callback_context.context_value)
 flatten_grouping: Callable[[Any], list[Any]] = _grouping.flatten_grouping
-format_traceback_html: Callable[[BaseException, str, str, str], str] = _backend_utils.format_traceback_html
 handle_grouped_callback_args: Callable[[list[Any], dict[str, Any]], tuple[Any, list[Any], list[Any], Any, Any]] = (
     dependencies.handle_grouped_callback_args
 )
@@ -282,6 +289,8 @@ def prepare_websocket_callback(app: dash.Dash, body: Any, interface: object) -> 
 def prepare_callback(app: dash.Dash, body: Any, websocket: object = None) -> tuple[Any, Callable[[], Any], bool]:
     """The context of a callback request, what executes it, and whether that is a coroutine function.
 
+    What is not is to be called in a worker thread.
+
     Args:
         app: the app.
         body: of the request.
@@ -295,4 +304,26 @@ def prepare_callback(app: dash.Dash, body: Any, websocket: object = None) -> tup
     function = app._prepare_callback(context, body)
     arguments = app._inputs_to_vals(context.inputs_list + context.states_list)
     execute = app._execute_callback(function, arguments, context.outputs_list, context)
-    return context, execute, iscoroutinefunction(function)
+    if not iscoroutinefunction(function):
+        return context, execute, False
+    if app.callback_map[body["output"]].get("background"):
+        # What starts a background job, or asks for its result, waits for nothing but blocks: for a store, or a broker.
+        return context, partial(run_without_waiting, execute), False
+    return context, execute, True
+
+
+def make_pages_plain(as_plain: Callable[[Any], Any]) -> None:
+    """Let Dash call the layouts and titles of pages as plain functions."""
+    for page in dash.page_registry.values():
+        for name in ("layout", "title"):
+            page[name] = as_plain(page.get(name))
+
+
+@contextlib.contextmanager
+def calling_pages_plainly(app: dash.Dash) -> Generator[None]:
+    """Let Dash choose the router that calls the layouts of pages as plain functions: Flash does so in threads."""
+    use_async, app._use_async = app._use_async, False
+    try:
+        yield
+    finally:
+        app._use_async = use_async

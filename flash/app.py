@@ -10,10 +10,11 @@ from typing import Any, ParamSpec, TypeVar, cast
 import dash
 import quart_trio
 import trio
+from dash import html
 from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash
-from .backend import CALLBACK_THREADS, FlashBackend, describe_exception, format_failure, require_trio
+from .backend import CALLBACK_THREADS, FlashBackend, require_trio
 from .buffer import Bounds
 from .components import Page
 from .declaration import Options
@@ -26,6 +27,8 @@ from .sse import Routes
 from .start import Host
 from .stream import Limits
 from .streaming_callback import CallbackDecorator, declare_callback
+from .threads import as_plain
+from .tracebacks import describe_exception, traceback_page
 from .watching import Metrics
 from .websocket import Connections, WebsocketLimits
 
@@ -154,6 +157,7 @@ class Flash(dash.Dash):
         )
         self._ping_interval = ping_interval
         self._event_callbacks = EventCallbacks()
+        self._is_setting_up = False
         own = server if isinstance(server, quart_trio.QuartTrio) else None
         initialize = cast("Any", super()).__init__
         initialize(
@@ -240,8 +244,29 @@ class Flash(dash.Dash):
         backend: Any = cast("Any", self).backend
         return backend.mark(response)
 
+    @property
+    def layout(self) -> Any:
+        """The layout: components, or a function, plain or async, that returns them anew for each page."""
+        return cast("Any", dash.Dash.layout).fget(self)
+
+    @layout.setter
+    def layout(self, value: Any) -> None:
+        cast("Any", dash.Dash.layout).fset(self, as_plain(value))
+
+    def enable_pages(self) -> None:
+        with _dash.calling_pages_plainly(self):
+            super().enable_pages()
+
+    def _execute_callback(self, func: Any, args: Any, outputs_list: Any, g: Any) -> Any:
+        execute = cast("Any", super())._execute_callback(func, args, outputs_list, g)
+        # On the loop it is awaited. In a thread, as MCP's tools are, it is called.
+        return execute if trio.lowlevel.in_trio_run() else as_plain(execute)
+
     def _layout_value(self) -> Any:
         """The layout with what is appended to it. A layout that is a list stays flat beside that."""
+        if self._is_setting_up and callable(self.layout):
+            # Set-up is done before there is a request, which a layout may ask for its user.
+            return html.Div()
         layout = cast("Any", super())._layout_value()
         if _dash.extra_components(self) and isinstance(layout.children[0], list | tuple):
             layout.children = [*layout.children[0], *layout.children[1:]]
@@ -268,10 +293,14 @@ class Flash(dash.Dash):
             streams = [*GLOBAL_EVENT_CALLBACKS.take(), *self._event_callbacks.take()]
             if streams:
                 _dash.extra_components(self).extend([Page(), *streams])
-        super()._setup_server()
+        self._is_setting_up = True
+        try:
+            super()._setup_server()
+        finally:
+            self._is_setting_up = False
 
     def _describe_failure(self, callback: str, error: BaseException) -> bytes:
         if not _dash.shows_dev_tools(self):
             return json.dumps({"message": GENERIC_ERROR, "html": None}).encode()
-        described = {"message": describe_exception(error), "html": format_failure(callback, error)}
+        described = {"message": describe_exception(error), "html": traceback_page(error, f"Event callback {callback}")}
         return json.dumps(described).encode()

@@ -8,26 +8,30 @@ instead of in the first request, and `run` serves with Hypercorn's trio worker.
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 import threading
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, cast
 
 import quart_trio
 import sniffio
 import trio
-from quart import request
+from quart import redirect, request
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioResponse as Response
+from werkzeug.exceptions import HTTPException
 
 from . import _dash, serving, websocket_route
+from .compression import Compression
 from .errors import RequestRefused, WrongServer
+from .reloading import can_reload, reload_on_changes
 from .request_body import read_body
 from .run_options import read_run_options
 from .sse import answer_refusal, mark_browser
 from .start import BODY, HOST
+from .threads import as_plain, in_thread
+from .tracebacks import describe_exception, traceback_page
 from .watching import BlockWatch
 
 if TYPE_CHECKING:
@@ -37,6 +41,9 @@ _log = logging.getLogger("flash.server")
 
 CALLBACK_THREADS = 40
 """How many plain callbacks run at a time: the number that Trio's own default limiter has."""
+
+VIEW_THREADS = 40
+"""The same for what Dash answers itself: layouts, hooks' routes, MCP. Callbacks that block do not hold these up."""
 
 _USE_TRIO = (
     "Flash runs on Trio: serve it with `app.run()` or with Hypercorn's trio worker, "
@@ -114,6 +121,7 @@ class FlashBackend(_dash.QuartDashServer):
         self._ws_shutdown_event = _dash.ShutdownEvent(self._stop_request.make, lambda: not self._stop_request.pending)
         self.request_adapter = websocket_route.RequestAdapter
         self._threads = trio.CapacityLimiter(CALLBACK_THREADS)
+        self._view_threads = trio.CapacityLimiter(VIEW_THREADS)
 
     @staticmethod
     def create_app(name: str = "__main__", config: dict[str, Any] | None = None) -> FlashServer:
@@ -138,13 +146,53 @@ class FlashBackend(_dash.QuartDashServer):
                 trio.lowlevel.add_instrument(BlockWatch())
 
     def before_request(self, func: Callable[[], Any]) -> None:
-        """Register one of Dash's own hooks: they are quick once they have run, and not worth a thread each time."""
+        """Register one of Dash's own hooks, which do something once: before the first request, or websocket.
 
-        @self.server.before_websocket
-        @self.server.before_request
-        async def hook() -> Any:
-            result: Any = func()
-            return await result if inspect.isawaitable(result) else result
+        That may take long, as pages have layouts of the user's. Who comes meanwhile waits for it.
+        """
+        first, over = trio.Lock(), False
+
+        async def hook() -> None:
+            nonlocal over
+            if over:
+                return
+            async with first:
+                if not over:
+                    _dash.make_pages_plain(as_plain)
+                    await trio.to_thread.run_sync(func, limiter=self._view_threads)
+                    over = True
+
+        self.server.before_request(hook)
+        self.server.before_websocket(hook)
+
+    def add_url_rule(
+        self, rule: str, view_func: Callable[..., Any], endpoint: str | None = None, methods: list[str] | None = None
+    ) -> None:
+        """Add a route of Dash's, or of a hook. Plain views run in threads of their own, not in Trio's."""
+        if not iscoroutinefunction(view_func):
+            view_func = in_thread(view_func, self._view_threads)
+        super().add_url_rule(rule, view_func, endpoint, methods)
+
+    def register_prune_error_handler(self, secret: str, prune_errors: bool) -> None:
+        """Answer errors with their tracebacks, for the dev tools; what means a status, such as a 404, stays that."""
+
+        @self.server.errorhandler(Exception)
+        async def tell(error: Exception) -> Any:
+            if isinstance(error, HTTPException):
+                return error.get_response()
+            _log.error("%s %s failed.", request.method, request.path, exc_info=error)
+            return Response(traceback_page(error, "Flash", prune=prune_errors), status=500, content_type="text/html")
+
+    def add_redirect_rule(self, app: Any, fullname: str, path: str) -> None:
+        """Send on who asks for a page's former path. `path` has its prefix, which Dash's own backends add again."""
+
+        async def former() -> Any:
+            return redirect(path, code=301)
+
+        self.server.add_url_rule(fullname, fullname, former)
+
+    def enable_compression(self) -> None:
+        self.server.asgi_app = Compression(self.server.asgi_app)
 
     def setup_index(self, dash_app: Any) -> None:
         async def index(*args: Any, **kwargs: Any) -> Response:
@@ -209,24 +257,12 @@ class FlashBackend(_dash.QuartDashServer):
         `certfile` or `keep_alive_timeout`: see `run_options`.
         """
         in_main_thread = threading.current_thread() is threading.main_thread()
-        config = read_run_options(
-            {"graceful_timeout": serving.GRACE if in_main_thread else serving.THREAD_GRACE} | kwargs
-        ).config
+        grace = serving.GRACE if in_main_thread else serving.THREAD_GRACE
+        options = read_run_options({"graceful_timeout": grace} | kwargs)
+        config = options.config
+        if (debug if options.reload is None else options.reload) and can_reload():
+            reload_on_changes(options.extra_files, options.exclude_patterns, config.graceful_timeout)
         config.bind = [f"{host}:{port}"]
         if _dash.silences_routes(dash_app):
             logging.getLogger("quart.app").setLevel(logging.ERROR)
         serving.run(dash_app, config, self._stop_request)
-
-
-def format_failure(callback: str, error: BaseException) -> str:
-    """The traceback of a stream's failure for the dev tools, as HTML: the user's frames, without Flash's own."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__package__") == "flash":
-        frames = frames.tb_next
-    error = error.with_traceback(frames)
-    return _dash.format_traceback_html(error, "raise", f"Event callback {callback}", "Flash")
-
-
-def describe_exception(error: BaseException) -> str:
-    """One line: the type and the message of an exception."""
-    return "".join(traceback.format_exception_only(error)).strip()

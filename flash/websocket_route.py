@@ -19,6 +19,7 @@ from . import _dash
 from .errors import RequestRefused
 from .sse import answer_refusal
 from .start import BODY, HOST
+from .threads import run_async
 from .websocket import Connection, Prepared, Settings, ask_hooks, check_origin
 from .websocket_callback import WebsocketCallback
 
@@ -36,6 +37,10 @@ class RequestAdapter(_dash.QuartRequestAdapter):
 
     def __init__(self) -> None:
         self._request = quart.request if quart.has_request_context() else quart.websocket
+
+    def get_json(self) -> Any:
+        """The body. That this is plain tells MCP's route to be so too, and that runs in a thread then."""
+        return run_async(self._request.get_json)
 
 
 def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]) -> None:

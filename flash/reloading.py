@@ -1,0 +1,93 @@
+"""`app.run(debug=True)`: the program starts again when its code changes.
+
+The process that the user started becomes a watchman. It runs the same command again, with WERKZEUG_RUN_MAIN in its
+environment (the name that Dash and its users look for), and that process serves; when a file changes it is stopped,
+as by Ctrl-C, and run anew. One that ended by a mistake is run anew when the mistake is corrected. The pages notice
+by Dash's reload hash.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import os
+import shlex
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import watchfiles
+
+_log = logging.getLogger("flash.server")
+
+_SERVING = "WERKZEUG_RUN_MAIN"
+_IMPORTING_PROCESS = os.getpid()
+
+
+def can_reload() -> bool:
+    """Whether this process was started by a command that can be run again, and not by a watchman."""
+    main = sys.modules.get("__main__")
+    return (
+        os.environ.get(_SERVING) != "true"
+        and threading.current_thread() is threading.main_thread()
+        and getattr(main, "__file__", None) is not None
+        and not hasattr(sys, "ps1")
+        # A fork, such as a test's, is another program than its command says.
+        and os.getpid() == _IMPORTING_PROCESS
+    )
+
+
+def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str], patience: float) -> None:
+    """Run this process's command again, and again at each change of its code. Does not return.
+
+    Args:
+        extra_files: files that count as code.
+        exclude_patterns: of paths that do not, as of `fnmatch`.
+        patience: seconds that a process has to stop.
+    """
+    extra = {os.path.abspath(path) for path in extra_files}
+    os.environ[_SERVING] = "true"
+    watchfiles.run_process(
+        *_folders(extra),
+        target=shlex.join([sys.executable, *sys.orig_argv[1:]]),
+        target_type="command",
+        watch_filter=CodeFilter(extra, exclude_patterns),
+        callback=_announce,
+        sigint_timeout=int(patience) + 1,
+        ignore_permission_denied=True,
+    )
+    sys.exit(0)
+
+
+class CodeFilter(watchfiles.PythonFilter):
+    """Lets through what counts as code: Python's files, and those that are named."""
+
+    def __init__(self, extra_files: Iterable[str], exclude_patterns: Iterable[str]) -> None:
+        super().__init__()
+        self._extra = frozenset(extra_files)
+        self._excluded = tuple(exclude_patterns)
+
+    def __call__(self, change: watchfiles.Change, path: str) -> bool:
+        if any(fnmatch.fnmatch(path, pattern) for pattern in self._excluded):
+            return False
+        return path in self._extra or super().__call__(change, path)
+
+
+def _folders(extra_files: Iterable[str]) -> list[Path]:
+    """The folders to watch: of the program, of the modules it has imported that are not installed, of more files."""
+    installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    code = {Path(file).resolve().parent for file in files if file is not None}
+    folders = {folder for folder in code if not any(folder.is_relative_to(place) for place in installed)}
+    folders |= {Path(file).parent for file in extra_files}
+    return [
+        folder
+        for folder in sorted(folders)
+        if folder.is_dir() and not any(folder != other and folder.is_relative_to(other) for other in folders)
+    ]
+
+
+def _announce(changes: set[tuple[watchfiles.Change, str]]) -> None:
+    _log.warning("Starting again: %s changed.", ", ".join(sorted({os.path.relpath(path) for _, path in changes})))

@@ -1,0 +1,66 @@
+"""Between the event loop and the worker threads: what Dash calls plainly may be async, and what it awaits may block.
+
+Dash calls layouts, hooks and pages as plain functions; Flash does so in worker threads. From there an async function
+can be run on the event loop, as long as the thread waits for it. A thread that waits has a token of a limiter that
+async functions do not draw on, or forty waiting ones would keep each other from going on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+def run_async(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    """Run an async function for a caller that is not async: on the loop of the server, or, without one, on its own."""
+    if trio.lowlevel.in_trio_run():
+        # An app is put together in an async program. That waits for it, as it would for a plain function.
+        with ThreadPoolExecutor(1) as other:
+            return other.submit(trio.run, function, *arguments).result()
+    try:
+        trio.from_thread.check_cancelled()
+    except RuntimeError:
+        return trio.run(function, *arguments)
+    return trio.from_thread.run(function, *arguments)
+
+
+def as_plain(function: Any) -> Any:
+    """A plain function that does what an async one does; anything else as it is."""
+    if not iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    def plain(*arguments: Any, **keywords: Any) -> Any:
+        return run_async(functools.partial(function, *arguments, **keywords))
+
+    return plain
+
+
+def run_without_waiting(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run, in whatever thread, an async function that has nothing to wait for."""
+    coroutine = function()
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise RuntimeError(f"{function!r} waits.")
+
+
+def in_thread(function: Callable[..., Any], limiter: trio.CapacityLimiter) -> Callable[..., Awaitable[Any]]:
+    """An async function that runs a plain one in a worker thread; an awaitable that this returns is awaited."""
+
+    @functools.wraps(function)
+    async def run(*arguments: Any, **keywords: Any) -> Any:
+        # In a list, for Trio takes an awaitable that a thread returns for a mistake.
+        [result] = await trio.to_thread.run_sync(lambda: [function(*arguments, **keywords)], limiter=limiter)
+        return await result if isawaitable(result) else result
+
+    return run
