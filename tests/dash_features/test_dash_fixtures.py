@@ -37,7 +37,7 @@ def test_dash_duo_starts_and_stops_an_app(dash_duo: Any) -> None:
         yield stream_props("stream", {"children": "streams"})
         await trio.sleep_forever()
 
-    dash_duo.start_server(app)
+    dash_duo.start_server(app, start_timeout=30)
     dash_duo.find_element("#go").click()
     dash_duo.wait_for_text_to_equal("#plain", "1")
     dash_duo.wait_for_text_to_equal("#async", "-1")
@@ -57,7 +57,7 @@ def test_dash_duo_starts_one_app_after_another(dash_duo: Any) -> None:
     for number in ("one", "two"):
         app = Flash(__name__)
         app.layout = html.P(number, id="which")
-        dash_duo.start_server(app, debug=True, use_reloader=False, dev_tools_hot_reload=False)
+        dash_duo.start_server(app, debug=True, use_reloader=False, dev_tools_hot_reload=False, start_timeout=30)
         dash_duo.wait_for_text_to_equal("#which", number)
         thread = dash_duo.server.thread
         dash_duo.server.stop()
@@ -75,7 +75,7 @@ def test_dash_thread_server_stops_within_its_patience_though_a_callback_is_under
         await trio.sleep_forever()
         return ""
 
-    dash_thread_server.start(app)
+    dash_thread_server.start(app, start_timeout=30)
     client = threading.Thread(target=dash_thread_server.accessible, args=(f"{dash_thread_server.url}/wait",))
     client.start()
     assert entered.wait(10)
@@ -103,6 +103,6 @@ def test_dash_duo_mp_starts_and_stops_an_app_in_a_process(port_that_is_free_agai
     def count(clicks: int) -> str:
         return f"{clicks} in {os.getpid()}"
 
-    dash_duo_mp.start_server(app, port=port_that_is_free_again)
+    dash_duo_mp.start_server(app, port=port_that_is_free_again, start_timeout=30)
     dash_duo_mp.find_element("#go").click()
     dash_duo_mp.wait_for_text_to_equal("#out", f"1 in {dash_duo_mp.server.proc.pid}")
