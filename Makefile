@@ -3,6 +3,7 @@
 #
 # make bench    what it costs, beside references in the same run
 # make soak     20,000 streams through everything that can end them, over real sockets, with a report
+# make plotly-suite CHECKOUT=...   Plotly's own tests, with Dash and with Flash (docs/plotly-suite.md)
 #
 # PYTHON says which Python: make test PYTHON=python3.13
 # DASH says which Dash the tests run on: make pytest DASH=4.5.0rc2
@@ -20,8 +21,9 @@ NGINX ?= /usr/sbin/nginx
 REDIS ?= /usr/bin/redis-server
 STREAMS ?= 20000
 TESTS ?= tests
+SUITE ?=
 
-.PHONY: demo test lint types pytest bench soak clean
+.PHONY: demo test lint types pytest bench soak plotly-suite clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m examples.gallery
@@ -44,6 +46,9 @@ bench: $(VENV)/test.stamp
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m tests.faults.soak --streams $(STREAMS)
+
+plotly-suite: $(BIN)/python
+	$(BIN)/python -m tools.plotly_suite --checkout "$(CHECKOUT)" $(SUITE)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -84,4 +89,4 @@ $(NGINX):
 	apt-get update && apt-get install --yes --no-install-recommends nginx-light
 
 clean:
-	rm -rf .venv-* node_modules
+	rm -rf .venv-* node_modules .plotly-suite

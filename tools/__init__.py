@@ -1,0 +1,1 @@
+"""Tools for maintainers. Nothing here is installed with Flash."""

@@ -1,0 +1,105 @@
+"""python -m tools.plotly_suite --checkout /path/to/dash
+
+Run Plotly's tests with Dash and with Flash, and print what differs. Folders that are finished are not run again:
+`--again` runs them anew, `--again failed` only what failed of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from .environment import HERE, ROOT, Environment, prepare
+from .runs import Folder, Run
+from .table import FAILED, Row, render
+
+BASELINES = ("flask", "quart")
+REDIS_PORT = 6379
+"""Written into the tests."""
+
+
+def main(arguments: list[str]) -> int:
+    """Whether every test that passes with Dash passes with Flash, or has a reason in the plan."""
+    options = _parse(arguments)
+    plan = tomllib.loads((HERE / "plan.toml").read_text(encoding="utf-8"))
+    folders = [
+        Folder(entry["name"], tuple(entry.get("files", ())), entry.get("baseline", "flask"))
+        for entry in plan["folder"]
+        if options.only is None or entry["name"] in options.only
+    ]
+    environment = prepare(options.checkout, options.cache)
+    excluded = tuple(f"tests/{entry['test']}" for entry in plan.get("excluded", []))
+    with _redis(environment):
+
+        def row(number: int, folder: Folder) -> Row:
+            return _row(environment, folder, excluded, options, port=58_050 + 1_000 * number)
+
+        with ThreadPoolExecutor(options.jobs) as pool:
+            rows = list(pool.map(row, range(len(folders)), folders))
+    reasons = {entry["test"]: entry["reason"] for entry in plan.get("differs", [])}
+    sys.stdout.write(render(rows, reasons) + "\n")
+    unexplained = [test for row in rows for test in row.differing if not _explained(test, reasons)]
+    return 1 if unexplained else 0
+
+
+def _parse(arguments: list[str]) -> Any:
+    parser = argparse.ArgumentParser(prog="python -m tools.plotly_suite", description=__doc__)
+    parser.add_argument("--checkout", type=Path, required=True, help="a checkout of plotly/dash")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".plotly-suite", help="where everything is kept")
+    parser.add_argument("--only", action="append", help="a folder of the plan; may be repeated")
+    parser.add_argument("--backends", default="flask,flash", help="flask for the baseline alone, or flask,flash")
+    parser.add_argument("--jobs", type=int, default=1, help="folders that run at a time")
+    parser.add_argument(
+        "--again", nargs="?", const="all", choices=("all", "failed"), help="run what is finished anew, with Flash"
+    )
+    return parser.parse_args(arguments)
+
+
+def _row(environment: Environment, folder: Folder, excluded: tuple[str, ...], options: Any, port: int) -> Row:
+    backends: list[str] = options.backends.split(",")
+    before = Run(environment, folder, folder.baseline, excluded, port=port).finish()
+    after = None
+    if "flash" in backends:
+        passed = tuple(test for test, noted in before.items() if noted["outcome"] == "passed")
+        run = Run(environment, folder, "flash", (), only=passed, port=port + 500)
+        if options.again:
+            run.forget(("passed", "skipped", *FAILED) if options.again == "all" else FAILED)
+        after = run.finish()
+    row = Row(folder.name, folder.baseline, before, after)
+    sys.stderr.write(f"{folder.name}: {row.count(before, 'passed')} passed, with Flash {len(row.differing)} do not\n")
+    return row
+
+
+def _explained(test: str, reasons: dict[str, str]) -> bool:
+    return any(test.removeprefix("tests/").startswith(prefix) for prefix in reasons)
+
+
+@contextmanager
+def _redis(environment: Environment) -> Iterator[None]:
+    """A Redis for the tests of Celery, unless there is one, or none can be had."""
+    with socket.socket() as probe:
+        running = probe.connect_ex(("127.0.0.1", REDIS_PORT)) == 0
+    server = which("redis-server")
+    if running or server is None:
+        yield
+        return
+    command = [server, "--port", str(REDIS_PORT), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen(command, cwd=environment.cache, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
