@@ -75,7 +75,8 @@ def _row(environment: Environment, folder: Folder, excluded: tuple[str, ...], op
             run.forget(("passed", "skipped", *FAILED) if options.again == "all" else FAILED)
         after = run.finish()
     row = Row(folder.name, folder.baseline, before, after)
-    sys.stderr.write(f"{folder.name}: {row.count(before, 'passed')} passed, with Flash {len(row.differing)} do not\n")
+    with_flash = "" if after is None else f", {len(row.differing)} of them do not with Flash"
+    sys.stderr.write(f"{folder.name}: {row.count(before, 'passed')} passed{with_flash}\n")
     return row
 
 
