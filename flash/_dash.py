@@ -10,12 +10,15 @@ drops one.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
 from inspect import iscoroutinefunction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import dash
@@ -63,6 +66,7 @@ __all__ = [
     "silences_routes",
     "stringify_id",
     "survive_cut_requests",
+    "tell_bare_callbacks_apart",
     "to_json",
     "uses_websocket",
     "validate_and_group_input_args",
@@ -188,6 +192,31 @@ def survive_cut_requests() -> None:
 
     protocol_send.survives_cut_requests = True  # type: ignore[attr-defined]
     TCPServer.protocol_send = protocol_send
+
+
+_PACKAGES = (Path(dash.__file__).parent, Path(__file__).parent)
+
+
+def tell_bare_callbacks_apart() -> None:
+    """Have callbacks without Output and Input named by the user's line, as Dash does, not by the line of Flash's.
+
+    Dash names them by the first frame outside its own package: with Flash, the same one for all.
+    """
+    module: Any = _callback
+    original: Callable[..., str] = module.create_callback_id
+    if getattr(original, "tells_bare_callbacks_apart", False):
+        return
+
+    def create_callback_id(output: Any, inputs: Any, no_output: bool = False) -> str:
+        if inputs or not no_output:
+            return original(output, inputs, no_output)
+        frame = sys._getframe(1)
+        while frame.f_back is not None and any(map(Path(frame.f_code.co_filename).is_relative_to, _PACKAGES)):
+            frame = frame.f_back
+        return hashlib.sha256(f"{frame.f_code.co_filename}:{frame.f_lineno}".encode()).hexdigest()
+
+    create_callback_id.tells_bare_callbacks_apart = True  # type: ignore[attr-defined]
+    module.create_callback_id = create_callback_id
 
 
 async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:

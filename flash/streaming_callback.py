@@ -28,6 +28,8 @@ from .event_callback import (
     register_stream,
 )
 
+_dash.tell_bare_callbacks_apart()
+
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 

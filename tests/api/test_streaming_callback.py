@@ -76,6 +76,21 @@ def test_without_an_output_and_with_match_there_is_no_initial_call(app: Flash) -
     assert registered(app)[0]["prevent_initial_call"] is True
 
 
+@pytest.mark.parametrize("where", ["the app", "everywhere"])
+def test_callbacks_without_output_and_input_are_told_apart(app: Flash, where: str) -> None:
+    callback = app.callback if where == "the app" else flash.callback
+
+    @callback()
+    def first() -> None: ...
+
+    @callback()
+    def second() -> None: ...
+
+    app.layout = flash.html.Div()
+    app._setup_server()  # type: ignore[attr-defined]
+    assert len({entry["output"] for entry in registered(app)}) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,7 +1,7 @@
 """python -m tools.plotly_suite --checkout /path/to/dash
 
 Run Plotly's tests with Dash and with Flash, and print what differs. Folders that are finished are not run again:
-`--again` runs them anew, `--again failed` only what failed of them.
+`--again` runs them anew, `--again failed` only what failed of them, on both sides: a busy machine fails tests.
 """
 
 from __future__ import annotations
@@ -58,15 +58,16 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--only", action="append", help="a folder of the plan; may be repeated")
     parser.add_argument("--backends", default="flask,flash", help="flask for the baseline alone, or flask,flash")
     parser.add_argument("--jobs", type=int, default=1, help="folders that run at a time")
-    parser.add_argument(
-        "--again", nargs="?", const="all", choices=("all", "failed"), help="run what is finished anew, with Flash"
-    )
+    parser.add_argument("--again", nargs="?", const="all", choices=("all", "failed"), help="run anew what is finished")
     return parser.parse_args(arguments)
 
 
 def _row(environment: Environment, folder: Folder, excluded: tuple[str, ...], options: Any, port: int) -> Row:
     backends: list[str] = options.backends.split(",")
-    before = Run(environment, folder, folder.baseline, excluded, port=port).finish()
+    baseline = Run(environment, folder, folder.baseline, excluded, port=port)
+    if options.again:
+        baseline.forget(("passed", "skipped", *FAILED) if options.again == "all" else FAILED)
+    before = baseline.finish()
     after = None
     if "flash" in backends:
         passed = tuple(test for test, noted in before.items() if noted["outcome"] == "passed")

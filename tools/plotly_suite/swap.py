@@ -4,7 +4,8 @@ Runs in every Python process of the suite, before any of its tests is imported. 
 under test: `flask` changes nothing, `quart` is Dash with its backend on Quart, `flash` is `flash.Flash`.
 
 Tests that name a backend of Dash's (`Dash(backend="fastapi")`) are not about that backend by and large; the two swaps
-take the name away. Those that import from `flask` what Flash apps import from `quart` get that (`flask_face`).
+take the name away. Those that import from `flask` what Flash apps import from `quart` get that (`flask_face`), and
+`asyncio.sleep` sleeps under Trio.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def _flash() -> Any:
 
     from . import flask_face
 
+    _let_asyncio_sleep_on_trio()
     flask_face.put_on(FlashServer)
     flask_face.put_in_place_of_flask(FlashServer)
     flask_face.honour_patched_run(FlashBackend)
@@ -53,3 +55,21 @@ def _flash() -> Any:
 
     SwappedFlash.__name__ = SwappedFlash.__qualname__ = "Flash"
     return SwappedFlash
+
+
+def _let_asyncio_sleep_on_trio() -> None:
+    """The one function of asyncio that the tests' callbacks await."""
+    import asyncio
+
+    import sniffio
+    import trio
+
+    sleep = asyncio.sleep
+
+    async def either(delay: float, result: Any = None) -> Any:
+        if sniffio.current_async_library() == "trio":
+            await trio.sleep(delay)
+            return result
+        return await sleep(delay, result)
+
+    asyncio.sleep = either  # type: ignore[assignment]
