@@ -38,6 +38,8 @@ R = TypeVar("R")
 GENERIC_ERROR = "The stream failed on the server."
 """What the page is told of a failure when it has no dev tools: nothing that the exception says."""
 
+_DASH_LAYOUT = cast("Any", dash.Dash.layout)
+
 
 class Flash(dash.Dash):
     """A Dash app that runs on Trio and streams.
@@ -247,11 +249,11 @@ class Flash(dash.Dash):
     @property
     def layout(self) -> Any:
         """The layout: components, or a function, plain or async, that returns them anew for each page."""
-        return cast("Any", dash.Dash.layout).fget(self)
+        return _DASH_LAYOUT.fget(self)
 
     @layout.setter
     def layout(self, value: Any) -> None:
-        cast("Any", dash.Dash.layout).fset(self, as_plain(value))
+        _DASH_LAYOUT.fset(self, as_plain(value))
 
     def enable_pages(self) -> None:
         with _dash.calling_pages_plainly(self):

@@ -110,3 +110,11 @@ def test_a_cancellation_says_why() -> None:
     assert "tabs.value" in str(cancelled)
     assert "'other'" in str(cancelled)
     assert "None" not in str(flash.StreamCancelled(flash.EndReason.SHUTDOWN))
+
+
+def test_code_that_imports_dash_gets_flash_when_it_stands_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dash, "Dash", flash.Flash)
+    app = dash.Dash(__name__)
+    layout = flash.html.Div()
+    app.layout = layout
+    assert app.layout is layout
