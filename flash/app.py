@@ -18,8 +18,15 @@ from .backend import CALLBACK_THREADS, FlashBackend, require_trio
 from .buffer import Bounds
 from .components import Page
 from .declaration import Options
-from .errors import InvalidOption, WrongServer
-from .event_callback import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks, declare
+from .errors import InvalidEventCallback, InvalidOption, WrongServer
+from .event_callback import (
+    GLOBAL_EVENT_CALLBACKS,
+    EventCallback,
+    EventCallbacks,
+    declare,
+    is_generator_function,
+    name_of,
+)
 from .limits import Load, PageLimits, ServerLimits, StreamInfo
 from .nursery import Channels
 from .observer import Observer
@@ -300,6 +307,13 @@ class Flash(dash.Dash):
             super()._setup_server()
         finally:
             self._is_setting_up = False
+        for output, registered in cast("Any", self).callback_map.items():
+            function = getattr(registered.get("callback"), "__wrapped__", None)
+            if is_generator_function(function):
+                raise InvalidEventCallback(
+                    f"{name_of(function)!r} (Output {output}) is a generator under dash.callback, which Flash does not "
+                    "stream: write `from flash import callback`, or app.callback."
+                )
 
     def _describe_failure(self, callback: str, error: BaseException) -> bytes:
         if not _dash.shows_dev_tools(self):

@@ -127,3 +127,13 @@ def test_a_single_cancel_input_needs_no_list(app: Flash) -> None:
 def test_an_event_callback_still_has_no_outputs() -> None:
     with pytest.raises(InvalidEventCallback, match=r"an event callback has no Outputs.*use @callback"):
         flash.event_callback(OUT, GO)(numbers)
+
+
+def test_a_generator_under_dashs_own_callback_is_refused_when_the_app_is_set_up(app: Flash) -> None:
+    # As Dash 4.4 takes it; newer versions mark it as a stream of their own.
+    dash.Dash.callback(app, OUT, GO)(numbers)
+    app.layout = []
+    with pytest.raises(
+        InvalidEventCallback, match=r"'numbers' \(Output out.children\) .* `from flash import callback`"
+    ):
+        app._setup_server()  # type: ignore[reportPrivateUsage]
