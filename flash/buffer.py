@@ -7,6 +7,9 @@ that the order of each is kept.
               ▲                 │
               └──── rewind ─────┘
 
+Updates of a stream that have to wait join up: while some wait, the next ones go into the event of the last one, so that
+a stream that is ahead of its page costs one event, one frame and one acknowledgement for many updates.
+
 Every update that waits is charged to the `Gauge` of its stream; a generator whose gauge is full waits at its
 `yield`, and so a page that does not read slows its own generators and nobody else's. `open` and `end` are charged
 to the page: they must always find room. What has been sent is kept until the page acknowledges it, so that a
@@ -20,9 +23,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import trio
+
+CROWD = 8
+"""Updates of a stream that wait by themselves before others join the last of them."""
+
+JOINED_SIZE = 8_192
+"""Bytes of JSON from which on an event takes in no more updates: a page has to parse it in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +50,24 @@ class Bounds:
 
 
 class Gauge:
-    """How much of one stream is in the outbox."""
+    """How much of one stream is in the outbox.
 
-    __slots__ = ("_room", "bounds", "bytes", "sent_bytes", "sent_updates", "updates")
+    Attributes:
+        bounds: what may be.
+        head: what the JSON of its updates' events begins with; `]}` ends it.
+        updates: how many updates wait.
+        bytes: of JSON that wait.
+        sent_updates: how many updates were sent.
+        sent_bytes: of JSON that were sent.
+        last: the event that the last update went into, while it waits.
+    """
 
-    def __init__(self, bounds: Bounds) -> None:
+    __slots__ = ("_room", "bounds", "bytes", "head", "last", "sent_bytes", "sent_updates", "updates")
+
+    def __init__(self, bounds: Bounds, head: bytes = b"") -> None:
         self.bounds = bounds
+        self.head = head
+        self.last: Event | None = None
         self.bytes = 0
         self.updates = 0
         self.sent_bytes = 0
@@ -57,10 +77,6 @@ class Gauge:
     def full(self, times: int = 1) -> bool:
         """Whether the buffer holds `times` its bounds."""
         return self.updates >= times * self.bounds.updates or self.bytes >= times * self.bounds.bytes
-
-    def charge(self, size: int) -> None:
-        self.updates += 1
-        self.bytes += size
 
     def release(self, updates: int, size: int) -> None:
         self.updates -= updates
@@ -77,13 +93,33 @@ class Gauge:
             await self._room.wait()
 
 
-class Event(NamedTuple):
-    """One event on its way to the page: its number, its name, its JSON, and the gauge that it is charged to."""
+class Event:
+    """One event on its way to the page.
 
-    number: int
-    name: str
-    data: bytes
-    gauge: Gauge | None
+    Attributes:
+        number: among the events of its outbox.
+        name: on the wire.
+        gauge: what it is charged to; None if it carries no updates.
+        size: bytes of JSON.
+        parts: the updates that it carries.
+    """
+
+    __slots__ = ("_data", "gauge", "name", "number", "parts", "size")
+
+    def __init__(self, number: int, name: str, data: bytes, gauge: Gauge | None) -> None:
+        self.number = number
+        self.name = name
+        self.gauge = gauge
+        self.size = len(data)
+        self.parts: list[bytes] = [] if gauge is None else [data]
+        self._data = data if gauge is None else b""
+
+    @property
+    def data(self) -> bytes:
+        """Its JSON."""
+        if self.gauge is None:
+            return self._data
+        return b"%b%b]}" % (self.gauge.head, b",".join(self.parts))
 
 
 class Outbox:
@@ -102,6 +138,8 @@ class Outbox:
         self.unacknowledged = 0
         self.acknowledged = 0
         self._window = window
+        # What comes in one piece is to be small beside what may be on its way.
+        self._joined_size = min(JOINED_SIZE, window // 8)
         self._waiting: deque[Event] = deque()
         self._again: deque[Event] = deque()
         self._sent: deque[Event] = deque()
@@ -112,17 +150,36 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._again)
 
-    def put(self, name: str, data: bytes, gauge: Gauge | None = None) -> None:
+    def put(self, name: str, data: bytes) -> None:
         """Append an event; dropped if the outbox is closed."""
         if self.closed:
             return
         self._count += 1
-        self._waiting.append(Event(self._count, name, data, gauge))
-        if gauge is None:
-            self.unread += len(data)
-        else:
-            gauge.charge(len(data))
+        self._waiting.append(Event(self._count, name, data, None))
+        self.unread += len(data)
         self.nudge()
+
+    def put_update(self, pairs: bytes, gauge: Gauge) -> None:
+        """Append an update, in a `props` event; dropped if the outbox is closed.
+
+        Args:
+            pairs: the inner part of a JSON array.
+            gauge: of its stream.
+        """
+        if self.closed:
+            return
+        size = len(pairs)
+        last = gauge.last
+        if last is not None and gauge.updates >= CROWD and last.size < self._joined_size:
+            last.parts.append(pairs)
+            last.size += size
+        else:
+            self._count += 1
+            gauge.last = last = Event(self._count, "props", pairs, gauge)
+            self._waiting.append(last)
+            self.nudge()
+        gauge.updates += 1
+        gauge.bytes += size
 
     def take(self, at_most: int) -> list[Event]:
         """Return the events that come next: one, then as many as fit into `at_most` bytes and the window.
@@ -132,19 +189,22 @@ class Outbox:
         taken: list[Event] = []
         while self._again and self._fits(self._again[0], at_most, taken):
             event = self._again.popleft()
-            at_most -= len(event.data)
+            at_most -= event.size
             self._send(event, taken)
         while not self._again and self._waiting and self._fits(self._waiting[0], at_most, taken):
             event = self._waiting.popleft()
-            size = len(event.data)
+            size = event.size
             at_most -= size
             gauge = event.gauge
             if gauge is None:
                 self.unread -= size
             else:
-                gauge.sent_updates += 1
+                if gauge.last is event:
+                    gauge.last = None
+                updates = len(event.parts)
+                gauge.sent_updates += updates
                 gauge.sent_bytes += size
-                gauge.release(1, size)
+                gauge.release(updates, size)
             self._send(event, taken)
         return taken
 
@@ -153,7 +213,7 @@ class Outbox:
         if number > self._last_sent:
             return False
         while self._sent and self._sent[0].number <= number:
-            self.unacknowledged -= len(self._sent.popleft().data)
+            self.unacknowledged -= self._sent.popleft().size
         while self._again and self._again[0].number <= number:
             self._again.popleft()
         self.acknowledged = max(number, self.acknowledged)
@@ -176,6 +236,7 @@ class Outbox:
         """Forget the updates that are charged to `gauge`: their stream was cancelled."""
         if gauge.updates:
             self._waiting = deque(event for event in self._waiting if event.gauge is not gauge)
+            gauge.last = None
             gauge.release(gauge.updates, gauge.bytes)
 
     def close(self) -> None:
@@ -210,7 +271,7 @@ class Outbox:
             self._news = None
 
     def _fits(self, event: Event, at_most: int, taken: list[Event]) -> bool:
-        size = len(event.data)
+        size = event.size
         if taken and size > at_most:
             return False
         # Below half the window no acknowledgement has been asked for: an event of any size may go.
@@ -220,7 +281,7 @@ class Outbox:
         taken.append(event)
         self._sent.append(event)
         self._last_sent = max(self._last_sent, event.number)
-        self.unacknowledged += len(event.data)
+        self.unacknowledged += event.size
 
     def _takeable(self) -> bool:
         queue = self._again or self._waiting

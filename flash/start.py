@@ -195,12 +195,12 @@ def _is_missing(entry: Any) -> bool:
 
 def _encode(parts: Declaration, resolved: Any, value: object) -> bytes | None:
     """What the stream sends of a value that its generator yields or its `on_error` returns, as `StreamSpec.encode`."""
-    if value is None and parts.outputs is None:
-        return None
-    if is_no_update(value):
-        return b""
     if isinstance(value, Update):
         pairs = value.pairs
+    elif value is None and parts.outputs is None:
+        return None
+    elif is_no_update(value):
+        return b""
     elif parts.outputs is not None:
         pairs = parts.outputs.pairs(value, resolved)
     else:

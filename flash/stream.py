@@ -143,12 +143,11 @@ class Stream:
         self.spec = spec
         self.scope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
         self.stuck = False
-        self.gauge = Gauge(limits.buffer)
+        self.gauge = Gauge(limits.buffer, b'{"stream":%b,"props":[' % json.dumps(stream_id).encode())
         self.started = trio.current_time()
         self.waiting_since: float | None = None
         self._host = host
         self._limits = limits
-        self._prefix = b'{"stream":%b,"props":[' % json.dumps(stream_id).encode()
         self._steps: Steps | None = None
         self._warned = False
         self._spoken = False
@@ -294,7 +293,7 @@ class Stream:
             if not self._spoken:
                 self._spoken = True
                 self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
-            self._host.outbox.put("props", b"%b%b]}" % (self._prefix, pairs), self.gauge)
+            self._host.outbox.put_update(pairs, self.gauge)
 
     async def _close(self) -> None:
         """Close the generator, so that nothing of it is left to the garbage collector."""

@@ -237,3 +237,35 @@ async def test_acknowledgements_of_what_is_to_be_sent_again_count(open_desk: Ope
     assert desk.connection.channel is channel
     assert [event.number for event in channel.take(10**9)] == [5]
     assert stream.state == "running"
+
+
+async def test_updates_that_have_to_wait_join_up_and_stay_in_order(open_desk: OpenDesk) -> None:
+    desk = await open_desk(updates=10**6, size=10**6)
+
+    async def many() -> AsyncGenerator[int, None]:
+        for number in range(1_000):
+            yield number
+
+    stream = desk.start(many)
+    await trio.testing.wait_all_tasks_blocked()
+    names = [name for name, _ in desk.read()]
+    # A few by themselves, the others with the last of them.
+    assert names == ["open", *["props"] * 8, "end"]
+    assert desk.log(stream) == ["open", *range(1_000), ("completed", ["off"])]
+
+
+async def test_updates_do_not_join_what_has_been_sent(open_desk: OpenDesk) -> None:
+    desk = await open_desk(updates=10**6, size=10**6)
+    go_on = trio.Event()
+
+    async def many() -> AsyncGenerator[int, None]:
+        for number in range(20):
+            yield number
+        await go_on.wait()
+        yield 20
+
+    stream = desk.start(many)
+    assert (await desk.settle())[-1][1]["props"][-1] == 19
+    go_on.set()
+    assert (await desk.settle())[0][1]["props"] == [20]
+    assert desk.log(stream) == ["open", *range(21), ("completed", ["off"])]

@@ -142,6 +142,14 @@ class EventStream:
         assert event.name == name, event
         return event.data
 
+    async def to_end(self) -> tuple[list[Any], Any]:
+        """The pairs of all updates that come, joined or not, and the data of the `end` behind them."""
+        pairs: list[Any] = []
+        while (event := await self.next()).name == "props":
+            pairs += event.data["props"]
+        assert event.name == "end", event
+        return pairs, event.data
+
     async def until_closed(self) -> list[Event]:
         """The events that are left until the server ends the response."""
         events: list[Event] = []

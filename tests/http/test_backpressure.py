@@ -134,9 +134,9 @@ async def test_a_page_that_does_not_read_slows_no_other_page(serve: Serve) -> No
     events = await awake.connect()
     await awake.start("count")
     await events.expect("open")
-    received = [(await events.expect("props"))["props"][0][1]["children"] for _ in range(2_000)]
-    assert received == list(range(2_000))
-    assert (await events.expect("end"))["reason"] == "completed"
+    received, end = await events.to_end()
+    assert [props["children"] for _, props in received] == list(range(2_000))
+    assert end["reason"] == "completed"
     still = stream_of(app, asleep.token)
     assert still is not None
     assert still.updates == stands_at
@@ -211,9 +211,8 @@ async def test_set_props_without_a_yield_fails_the_stream_at_twice_the_bound(ser
     events = await page.connect()
     await page.start("go")
     await events.expect("open")
-    sent = [(await events.expect("props"))["props"][0][1]["children"] for _ in range(20)]
-    ended = await events.expect("end")
-    assert sent == list(range(1, 21))
+    sent, ended = await events.to_end()
+    assert [props["children"] for _, props in sent] == list(range(1, 21))
     assert ended["reason"] == "failed"
     assert raised[0][0] == 21
     assert told == [raised[0][1]]

@@ -57,10 +57,8 @@ async def start(serve: Serve, app: Flash) -> tuple[Page, EventStream]:
 
 async def updates(events: EventStream) -> list[Any]:
     """The updates until the stream completes."""
-    seen: list[Any] = []
-    while (event := await events.next()).name == "props":
-        seen += event.data["props"]
-    assert (event.name, event.data["reason"]) == ("end", "completed")
+    seen, end = await events.to_end()
+    assert end["reason"] == "completed"
     return seen
 
 
