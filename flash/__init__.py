@@ -74,7 +74,9 @@ for _name, _module in list(_sys.modules.items()):
         _sys.modules[".".join([__name__, *_parts[1:]])] = _module
 
 _js_dist = [
+    {"relative_package_path": "client/updates.js", "namespace": "flash"},
     {"relative_package_path": "client/streams.js", "namespace": "flash"},
+    {"relative_package_path": "client/inbox.js", "namespace": "flash"},
     {"relative_package_path": "client/connection.js", "namespace": "flash"},
 ]
 _css_dist: list[dict[str, str]] = []

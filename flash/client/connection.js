@@ -13,11 +13,9 @@
  * that grows with each refusal.
  */
 
-/** @typedef {{name: string, text: string, data: any, id: string}} Received  an event, and its data once parsed */
-
 (function () {
     const page = /** @type {any} */ (window);
-    const {streams} = page.flash;
+    const {streams, inbox} = page.flash;
 
     const FIRST_RETRY = 1_000;
     const LAST_RETRY = 30_000;
@@ -27,8 +25,6 @@
     const PATIENCE = 10_000;
     /** How many pings may be missed. */
     const MISSED = 3;
-    /** Milliseconds for which updates are applied in one go: half a frame. */
-    const SLICE = 8;
     /** Milliseconds by which the page waits longer than the server, which ends its streams after the grace. */
     const MARGIN = 1_000;
 
@@ -40,8 +36,7 @@
     let life = '';
     /** The life that the page has given up: its server may not have noticed. */
     let gone = '';
-    /** The id of the last event that was applied, and of the last that was acknowledged. */
-    let applied = '';
+    /** The id of the last event that was acknowledged. */
     let acknowledged = '';
     /** When that was, on the wall clock. */
     let acknowledgedAt = Date.now();
@@ -60,10 +55,6 @@
     let greeted = false;
     /** The page has said goodbye. */
     let left = false;
-    /** The events that wait to be applied. @type {Received[]} */
-    let queue = [];
-    /** Lets other tasks of the page run before the next slice. */
-    const hop = new MessageChannel();
     /** Changes that could not be sent, by stream and condition. @type {Map<string, () => void>} */
     const unsent = new Map();
 
@@ -158,13 +149,19 @@
         connect();
     }
 
-    /** The streams of the page are gone. */
+    /** The streams of the page are gone, and what has come of them. */
     function lose() {
+        inbox.clear();
+        endLife();
+    }
+
+    /** The streams of the page are gone; what waits in the inbox is of the next life. */
+    function endLife() {
         clearTimeout(losing);
         losing = undefined;
         gone = life || gone;
-        life = applied = acknowledged = '';
-        queue = [];
+        life = acknowledged = '';
+        inbox.forget();
         unsent.clear();
         streams.lose();
     }
@@ -178,13 +175,20 @@
 
     /** Tell the server what it need not keep. */
     function acknowledge() {
-        if (applied !== acknowledged) {
-            acknowledged = applied;
+        if (inbox.applied !== acknowledged) {
+            acknowledged = inbox.applied;
             acknowledgedAt = Date.now();
             const again = () => {
                 acknowledged = '';
             };
-            post('ack', {event: applied}).then(response => response.ok || again(), again);
+            post('ack', {event: inbox.applied}).then(response => response.ok || again(), again);
+        }
+    }
+
+    /** Acknowledge in time even if nobody asks, as a server may that waits for its window. */
+    function keepUp() {
+        if (Date.now() - acknowledgedAt > (ping * 1_000) / MISSED) {
+            acknowledge();
         }
     }
 
@@ -210,10 +214,7 @@
             return;
         }
         if (hello.life !== life) {
-            // What waits has come behind this event, in the new life.
-            const later = queue;
-            lose();
-            queue = later;
+            endLife();
             life = hello.life;
         }
         [...unsent.values()].forEach(again => again());
@@ -239,7 +240,6 @@
         props: streams.update,
         end: streams.end,
         refused: streams.refuse,
-        // In its turn: what came before it has been applied then.
         ping: answer
     };
 
@@ -265,55 +265,9 @@
             }
             if (name === 'end') {
                 data = JSON.parse(text);
-                abandon(data);
+                inbox.abandon(data);
             }
-            queue.push({name, text, data, id});
-            if (queue.length === 1) {
-                hop.port2.postMessage(null);
-            }
-        }
-    }
-
-    /**
-     * The updates of a stream that was cut short and that wait to be applied are not worth their time any more.
-     * @param {{stream: string, reason: string}} ending
-     */
-    function abandon({stream, reason}) {
-        if (reason !== 'completed' && reason !== 'failed') {
-            const start = `{"stream":${JSON.stringify(stream)},`;
-            queue = queue.filter(({name, text}) => name !== 'props' || !text.startsWith(start));
-        }
-    }
-
-    /**
-     * Apply what has come, in slices between which the page can answer its user and draw.
-     * A slice also ends where a component is to see each value by itself: see `streams.adds`.
-     */
-    function work() {
-        const until = performance.now() + SLICE;
-        let pause = false;
-        while (queue.length > 0 && !pause) {
-            const {name, text, data, id} = /** @type {Received} */ (queue.shift());
-            if (life === '' && name !== 'hello') {
-                continue;
-            }
-            try {
-                const content = data ?? JSON.parse(text);
-                handlers[name](content);
-                pause = name === 'props' && streams.adds(content);
-            } catch (error) {
-                console.error(`Flash: an event could not be handled: ${name}.`, error);
-            }
-            if (life !== '') {
-                applied = id;
-            }
-            if (Date.now() - acknowledgedAt > (ping * 1_000) / MISSED) {
-                acknowledge();
-            }
-            pause ||= performance.now() > until;
-        }
-        if (queue.length > 0) {
-            hop.port2.postMessage(null);
+            inbox.push({name, text, data, id});
         }
     }
 
@@ -322,7 +276,7 @@
             return;
         }
         // What waits to be applied has come.
-        const last = queue.length > 0 ? queue[queue.length - 1].id : applied;
+        const last = inbox.last();
         const after = last === '' ? '' : `&after=${last}`;
         const opened = new EventSource(`${url('events')}?page=${encodeURIComponent(token)}${after}`);
         source = opened;
@@ -384,7 +338,7 @@
      */
     function begin(issued) {
         token = issued;
-        hop.port1.onmessage = work;
+        inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(change);
         connect();
         setInterval(watch, WATCH);

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What the page knows of its streams: it applies their updates, watches their conditions, and shows their status.
+ * What the page knows of its streams: it takes in their updates, watches their conditions, and shows their status.
  *
  * A stream is known from its `open` to its `end`. `open` brings all that the page needs to put itself right again
  * if the server is lost: the props to reset, and the conditions with the values that they had when the stream was
@@ -10,8 +10,6 @@
  */
 
 /**
- * @typedef {string | Record<string, any>} Id  an id; `["ALL"]` as a value of an object stands for a wildcard
- * @typedef {[Id, Record<string, any>]} Pair
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
  * @typedef {{stream: string, callback: string, match: string | null, conditions: Condition[], props: Pair[],
  *            reset: Pair[], again: Start | null}} Opening
@@ -24,6 +22,8 @@
 
 (function () {
     const page = /** @type {any} */ (window);
+    const {updates} = page.flash;
+    const {store, isPattern, resolve, component, apply} = updates;
 
     /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
     const running = new Map();
@@ -34,9 +34,6 @@
      */
     const waiting = new Map();
 
-    /** Properties that are taken in, not shown: those of dcc.Graph and of the grid. */
-    const ADDING = ['extendData', 'prependData', 'rowTransaction'];
-
     /** Milliseconds: the longest pause before a stream is started again, at first and at last. */
     const FIRST_PAUSE = 500;
     const LAST_PAUSE = 30_000;
@@ -45,82 +42,13 @@
     /** What stands in place of the value of a component that is not in the layout. */
     const MISSING = undefined;
 
-    /** The store of Dash's renderer. */
-    function store() {
-        return page.dash_stores[0];
-    }
-
-    /**
-     * The components of the layout that an id means: one at the most, or all that a wildcard matches.
-     * @param {Id} id
-     * @returns {Id[]}
-     */
-    function resolve(id) {
-        if (typeof id === 'string' || !Object.values(id).some(Array.isArray)) {
-            return [id];
-        }
-        const names = Object.keys(id).sort();
-        const known = store().getState().paths.objs[names.join(',')] || [];
-        return known
-            .map((/** @type {{values: any[]}} */ entry) =>
-                Object.fromEntries(names.map((name, i) => [name, entry.values[i]]))
-            )
-            .filter((/** @type {Record<string, any>} */ found) =>
-                names.every(name => Array.isArray(id[name]) || id[name] === found[name])
-            );
-    }
-
-    /**
-     * The component with an id, if it is in the layout.
-     * @param {Id} id
-     */
-    function component(id) {
-        const path = pathOf(id);
-        return path === undefined ? undefined : page.dash_component_api.getLayout(path);
-    }
-
-    /**
-     * Where in the layout a component is. (Asked for an object that it does not know, getLayout returns anything.)
-     * @param {Id} id
-     */
-    function pathOf(id) {
-        const {strs, objs} = store().getState().paths;
-        if (typeof id === 'string') {
-            return strs[id];
-        }
-        const names = Object.keys(id).sort();
-        const alike = objs[names.join(',')] || [];
-        return alike.find((/** @type {{values: any[]}} */ {values}) =>
-            names.every((name, i) => values[i] === id[name])
-        )?.path;
-    }
-
-    /**
-     * Apply updates in order; ids that are not in the layout, such as those of a page that was left, are skipped.
-     * @param {Pair[]} pairs
-     */
-    function apply(pairs) {
-        for (const [pattern, props] of pairs) {
-            for (const id of resolve(pattern)) {
-                if (component(id) === undefined) {
-                    continue;
-                }
-                try {
-                    page.dash_clientside.set_props(id, props);
-                } catch (error) {
-                    console.error('Flash: an update could not be applied.', id, error);
-                }
-            }
-        }
-    }
-
     /**
      * The value of a condition's property; MISSING if its component is not in the layout.
      * @param {Condition} condition
      */
     function read(condition) {
         const ids = resolve(condition.id);
-        const values = ids.map(id => {
+        const values = ids.map((/** @type {Id} */ id) => {
             const found = component(id);
             return found === undefined ? MISSING : found.props[condition.property] ?? null;
         });
@@ -155,13 +83,16 @@
      */
     function watch(onChange) {
         let seen = store().getState().layout;
-        store().subscribe(() => {
+        const look = () => {
             const layout = store().getState().layout;
-            if (layout !== seen) {
+            // While updates are applied there is no need to look after each of them.
+            if (layout !== seen && !updates.applying) {
                 seen = layout;
                 running.forEach(stream => check(stream, onChange));
             }
-        });
+        };
+        store().subscribe(look);
+        updates.afterwards(look);
     }
 
     /**
@@ -212,23 +143,14 @@
     }
 
     /**
-     * `props`: a stream has sent an update. What comes after its end is dropped.
+     * `props`: a stream has sent updates, to be applied with others. What comes after its end is dropped.
      * @param {{stream: string, props: Pair[]}} update
      */
     function update({stream, props}) {
         if (running.has(stream)) {
             pause = FIRST_PAUSE;
-            apply(props);
+            updates.collect(props);
         }
-    }
-
-    /**
-     * Whether an update adds to what a component shows. Such a component takes the value in when it is drawn, so that
-     * the next one must not come before that.
-     * @param {{props: Pair[]}} update
-     */
-    function adds({props}) {
-        return props.some(([, values]) => ADDING.some(name => name in values));
     }
 
     /**
@@ -301,9 +223,9 @@
      */
     function fill({id, property, optional}) {
         const found = resolve(id)
-            .filter(one => component(one) !== undefined)
-            .map(one => ({id: one, property, value: component(one).props[property]}));
-        if (typeof id === 'object' && Object.values(id).some(Array.isArray)) {
+            .filter((/** @type {Id} */ one) => component(one) !== undefined)
+            .map((/** @type {Id} */ one) => ({id: one, property, value: component(one).props[property]}));
+        if (isPattern(id)) {
             return found;
         }
         return found[0] ?? (optional ? {id, property, allow_optional: true, value: null} : null);
@@ -339,7 +261,7 @@
     }
 
     page.flash = Object.assign(page.flash || {}, {
-        streams: {open, update, end, refuse, lose, resume, explain, adds, watch, running},
+        streams: {open, update, end, refuse, lose, resume, explain, watch, running},
         /** The hidden component with the status of an event callback. */
         Stream: () => null
     });

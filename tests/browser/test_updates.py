@@ -213,3 +213,54 @@ def test_updates_trigger_the_callbacks_and_streams_that_depend_on_them(visit: Vi
     page.click("#start")
     expect(page.locator("#streamed")).to_have_text("server saw 1")
     expect(page.locator("#clientside")).to_have_text("browser saw 1")
+
+
+def test_of_many_updates_every_patch_counts_and_every_last_value_is_shown(visit: Visit) -> None:
+    app = Flash(__name__)
+    app.layout = html.Div(
+        [html.Button("Start", id="start"), html.Div("", id="text"), html.Div(id="number"), dcc.Graph(id="graph")]
+    )
+
+    @app.event_callback(Input("start", "n_clicks"))
+    async def flood(n_clicks: int):
+        yield stream_props("graph", {"figure": go.Figure(go.Scatter(x=[], y=[]))})
+        for number in range(200):
+            patch = Patch()
+            patch += f"{number} "
+            yield stream_props([("text", {"children": patch}), ("number", {"children": number, "title": "fixed"})])
+            yield stream_props("number", {"children": -number})
+        for number in range(40):
+            yield stream_props("graph", {"extendData": [{"x": [[number]], "y": [[number]]}, [0]]})
+
+    page = visit(app)
+    page.click("#start")
+    expect(page.locator("#text")).to_have_text(" ".join(map(str, range(200))))
+    expect(page.locator("#number")).to_have_text("-199")
+    expect(page.locator("#number")).to_have_attribute("title", "fixed")
+    page.wait_for_function("document.querySelector('#graph .js-plotly-plot')?.data[0].x.length >= 40")
+    drawn = page.evaluate("document.querySelector('#graph .js-plotly-plot').data[0].x")
+    assert drawn == list(range(40))
+
+
+def test_a_page_that_is_hidden_is_kept_up_to_date(visit: Visit) -> None:
+    app, go_on = Flash(__name__), Gate()
+    app.layout = html.Div([html.Button("Start", id="start"), html.Div(id="shown")])
+
+    @app.event_callback(Input("start", "n_clicks"))
+    async def show(n_clicks: int):
+        yield stream_props("shown", {"children": "before"})
+        await go_on.wait()
+        yield stream_props("shown", {"children": "after"})
+
+    page = visit(app)
+    page.click("#start")
+    expect(page.locator("#shown")).to_have_text("before")
+    # As the page sees it in a tab behind another: hidden, and without frames.
+    page.evaluate(
+        """() => {
+            Object.defineProperty(document, 'hidden', {get: () => true});
+            window.requestAnimationFrame = () => 0;
+        }"""
+    )
+    go_on.open()
+    expect(page.locator("#shown")).to_have_text("after")

@@ -87,6 +87,7 @@ async def test_a_page_without_event_callbacks_is_plain_dash(serve: Serve) -> Non
 async def test_the_index_loads_the_clients_scripts_once(serve: Serve) -> None:
     page = await (await serve(Waiting().app)).page()
     index = (await page.get("")).text
+    assert index.count("flash/client/updates") == 1
     assert index.count("flash/client/streams") == 1
     assert index.count("flash/client/connection") == 1
     script = next(part for part in index.split('"') if "flash/client/connection" in part)
