@@ -78,6 +78,10 @@ class Gauge:
         """Whether the buffer holds `times` its bounds."""
         return self.updates >= times * self.bounds.updates or self.bytes >= times * self.bounds.bytes
 
+    def charge(self, size: int) -> None:
+        self.updates += 1
+        self.bytes += size
+
     def release(self, updates: int, size: int) -> None:
         self.updates -= updates
         self.bytes -= size
@@ -178,8 +182,7 @@ class Outbox:
             gauge.last = last = Event(self._count, "props", pairs, gauge)
             self._waiting.append(last)
             self.nudge()
-        gauge.updates += 1
-        gauge.bytes += size
+        gauge.charge(size)
 
     def take(self, at_most: int) -> list[Event]:
         """Return the events that come next: one, then as many as fit into `at_most` bytes and the window.
