@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -32,6 +33,8 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import wrap_app
 
 from .threads import run_without_waiting
+
+_log = logging.getLogger("flash.server")
 
 __all__ = [
     "APP_NAMES",
@@ -66,6 +69,7 @@ __all__ = [
     "silences_routes",
     "stringify_id",
     "survive_cut_requests",
+    "survive_failing_connections",
     "tell_bare_callbacks_apart",
     "to_json",
     "uses_websocket",
@@ -194,6 +198,32 @@ def survive_cut_requests() -> None:
     TCPServer.protocol_send = protocol_send
 
 
+def survive_failing_connections() -> None:
+    """Keep Hypercorn's trio worker alive when the code of one of its connections fails.
+
+    One way is open to every client: a websocket handshake that is refused, as one to a path that does not exist,
+    and then more data on the same connection.
+    """
+    original = TCPServer.run
+    if getattr(original, "survives_failing_connections", False):
+        return
+
+    async def run(self: TCPServer) -> None:
+        try:
+            await original(self)
+        except Exception as error:
+            _log.error("A connection failed, and was closed.", exc_info=error)
+        except BaseExceptionGroup as group:
+            failures, others = group.split(Exception)
+            if failures is not None:
+                _log.error("A connection failed, and was closed.", exc_info=failures)
+            if others is not None:
+                raise others from None
+
+    run.survives_failing_connections = True  # type: ignore[attr-defined]
+    TCPServer.run = run
+
+
 _PACKAGES = (Path(dash.__file__).parent, Path(__file__).parent)
 
 
@@ -289,7 +319,7 @@ def websocket_options(app: dash.Dash) -> tuple[list[str], float]:
 
 def websocket_hooks(app: dash.Dash, name: str) -> list[Callable[..., Any]]:
     """The hooks that are asked about websockets, in order: `websocket_connect` or `websocket_message`."""
-    return list(app._hooks.get_hooks(name))
+    return [hook.func for hook in app._hooks.get_hooks(name)]
 
 
 def uses_websocket(app: dash.Dash) -> bool:

@@ -18,7 +18,7 @@ import quart_trio
 import sniffio
 import trio
 from quart import redirect, request
-from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
@@ -65,6 +65,7 @@ LAST_WORD = 1.0
 """Seconds that the end of a response has before a disconnect cuts it: a page that has gone does not take it."""
 
 _dash.survive_cut_requests()
+_dash.survive_failing_connections()
 
 
 class FlashConnection(TrioASGIHTTPConnection):
@@ -97,6 +98,30 @@ class FlashConnection(TrioASGIHTTPConnection):
             return message
 
         await super().__call__(receive_in_time, send_noting_the_last)
+
+
+class FlashWebsocketConnection(TrioASGIWebsocketConnection):
+    """One websocket, which can be closed while its peer goes on sending.
+
+    Hypercorn hands over what it has read before it reads on, and nobody takes it when the app is done with the
+    socket: neither the connection nor its task would ever end.
+    """
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(receive, send)
+        finally:
+            self.app.nursery.start_soon(self._drain, receive)
+
+    @staticmethod
+    async def _drain(receive: Any) -> None:
+        # What the server has read already comes without a pause, and it closes the socket when this has returned.
+        over = False
+        while not over:
+            over = True
+            with trio.move_on_after(LAST_WORD):
+                await receive()
+                over = False
 
 
 class FlashServer(quart_trio.QuartTrio):
@@ -135,6 +160,7 @@ class FlashBackend(_dash.QuartDashServer):
         self.dash_app = dash_app
         self.server.extensions["flash"] = dash_app
         self.server.asgi_http_class = FlashConnection
+        self.server.asgi_websocket_class = FlashWebsocketConnection
 
         @self.server.before_serving
         async def prepare() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol, cast
@@ -119,6 +119,16 @@ class Connection:
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._goodbye: tuple[int, str] | None = None
+
+    @property
+    def is_shutdown(self) -> bool:
+        """The socket has closed, or is about to."""
+        return self._link.is_shutdown
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be sent."""
+        return self._link.outbox.gauge.bytes
 
     async def run(self) -> None:
         """Serve the socket until either side closes it, and every callback is over."""
@@ -236,6 +246,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._open))
+
     def check(self) -> None:
         """Raise RequestRefused if another connection would be one too many."""
         if self.closing:
@@ -256,7 +269,7 @@ class Connections:
         """Accept no more, close every socket, and return when all callbacks are over."""
         self.closing = True
         over = list(self._open.values())
-        for connection in list(self._open):
+        for connection in self:
             connection.stop()
         for event in over:
             await event.wait()

@@ -87,7 +87,10 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
                 raise RequestRefused(403, rejection[1])
             app.websockets.check()
         except RequestRefused as refusal:
-            return answer_refusal(refusal)
+            answer = answer_refusal(refusal)
+            # Hypercorn cannot take another request where a handshake was refused.
+            answer.headers["Connection"] = "close"
+            return answer
         await websocket.accept()
         HOST.set(app.stream_host)
         _dash.app_context.set(app)

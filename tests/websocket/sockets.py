@@ -119,6 +119,7 @@ class Sockets:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self._streams: list[trio.SocketStream] = []
         self._sockets: list[Socket] = []
 
     async def connect(
@@ -133,6 +134,7 @@ class Sockets:
             plain.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
         await plain.connect(("127.0.0.1", page.port))
         stream = trio.SocketStream(plain)
+        self._streams.append(stream)
         raw = await wrap_client_stream(
             self._nursery,
             stream,
@@ -149,3 +151,5 @@ class Sockets:
         for socket in self._sockets:
             with trio.move_on_after(1):
                 await socket.raw.aclose()
+        for stream in self._streams:
+            await stream.aclose()

@@ -1,0 +1,74 @@
+"""Event callbacks in a page that uses websocket callbacks: their starts come over the socket, too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import trio
+
+from flash import Flash, Input, Output, Update, ctx, html, set_props, stream_props
+from tests.http.apps import Waiting
+from tests.http.servers import Serve
+from tests.websocket.sockets import Connect
+
+
+async def test_an_event_callback_is_started_over_the_websocket(serve: Serve, connect: Connect) -> None:
+    waiting = Waiting(websocket_callbacks=True)
+    page = await (await serve(waiting.app)).page()
+    events, socket = await page.connect(), await connect(page)
+    assert await socket.call(page.request("go")) == {"status": "prevent_update"}
+    stream = (await events.expect("open"))["stream"]
+    await events.expect("props")
+    # The stream is the page's, not the socket's.
+    await socket.raw.aclose()
+    assert (await page.cancel(stream)).status_code == 204
+    assert (await events.expect("end"))["reason"] == "cancelled"
+
+
+async def test_set_props_in_a_stream_leaves_by_the_streams_own_way(serve: Serve, connect: Connect) -> None:
+    app = Flash(__name__, websocket_callbacks=True)
+    app.layout = [html.Button(id="go"), html.Div(id="out"), html.Div(id="other")]
+
+    @app.event_callback(Input("go", "n_clicks"), restart=True)
+    async def count(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": str(ctx.websocket)})
+        set_props("out", {"children": ctx.triggered_id})
+        await trio.sleep_forever()
+
+    page = await (await serve(app)).page()
+    events, socket = await page.connect(), await connect(page)
+    request = page.request("go")
+    assert await socket.call(request) == {"status": "prevent_update"}
+    assert socket.skipped == []
+    opened = await events.expect("open")
+    assert opened["again"]["output"] == request["output"]
+    assert [(await events.expect("props"))["props"] for _ in range(2)] == [
+        [["out", {"children": "None"}]],
+        [["out", {"children": "go"}]],
+    ]
+
+
+async def test_a_start_that_is_refused_says_why(serve: Serve, connect: Connect) -> None:
+    waiting = Waiting(websocket_callbacks=True, start_timeout=0.01)
+    page = await (await serve(waiting.app)).page()
+    answer = await (await connect(page)).call(page.request("go"))
+    assert answer["status"] == "error"
+    assert "was not started: its page had no connection" in answer["message"]
+
+
+async def test_a_streaming_callback_is_started_over_the_websocket(serve: Serve, connect: Connect) -> None:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+
+    @app.callback(Output("out", "children"), Input("go", "n_clicks"), websocket=True)
+    async def count(clicks: int) -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    page = await (await serve(app)).page()
+    events, socket = await page.connect(), await connect(page)
+    assert await socket.call(page.request("go")) == {"status": "prevent_update"}
+    await events.expect("open")
+    assert [(await events.expect("props"))["props"] for _ in range(3)] == [
+        [["out", {"children": number}]] for number in range(3)
+    ]
