@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -142,7 +141,7 @@ class Flash(dash.Dash):
             raise InvalidOption(f"websocket_max_workers= of Flash(...) is to be a positive integer, got {workers!r}.")
         self.websockets = Connections(
             WebsocketLimits(
-                buffer=Bounds(stream_buffer_bytes, sys.maxsize),
+                buffer=stream_buffer_bytes,
                 stall_timeout=patience,
                 cleanup_timeout=cleanup_timeout,
                 threads=trio.CapacityLimiter(workers),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import quart_trio
 import sniffio
 import trio
-from quart import redirect, request
+from quart import has_request_context, redirect, request, websocket
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
@@ -206,7 +206,8 @@ class FlashBackend(_dash.QuartDashServer):
         async def tell(error: Exception) -> Any:
             if isinstance(error, HTTPException):
                 return error.get_response()
-            _log.error("%s %s failed.", request.method, request.path, exc_info=error)
+            asked = request if has_request_context() else websocket
+            _log.error("%s %s failed.", asked.method, asked.path, exc_info=error)
             return Response(traceback_page(error, "Flash", prune=prune_errors), status=500, content_type="text/html")
 
     def add_redirect_rule(self, app: Any, fullname: str, path: str) -> None:

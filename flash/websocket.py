@@ -26,7 +26,6 @@ import trio
 
 from . import websocket_messages as messages
 from ._dash import PreventUpdate, WebsocketDisconnected
-from .buffer import Bounds
 from .errors import RequestRefused
 from .websocket_callback import Link, WebsocketCallback
 from .websocket_execution import paced, run_in_thread
@@ -76,14 +75,14 @@ class WebsocketLimits:
     """What bounds the websockets of an app.
 
     Attributes:
-        buffer: how much may wait for a page before its callbacks wait.
+        buffer: bytes that may wait for a page before its callbacks wait.
         stall_timeout: seconds that a page has to take a frame.
         cleanup_timeout: seconds that a thread has to return when its socket has closed.
         threads: limits the plain callbacks that run at a time.
         sockets: how many there may be.
     """
 
-    buffer: Bounds
+    buffer: int
     stall_timeout: float
     cleanup_timeout: float
     threads: trio.CapacityLimiter

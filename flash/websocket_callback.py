@@ -20,9 +20,8 @@ import trio
 
 from . import websocket_messages as messages
 from ._dash import WebsocketDisconnected, stringify_id
-from .buffer import Bounds, Gauge
 from .errors import BufferOverrun
-from .websocket_outbox import Outbox
+from .websocket_outbox import Gauge, Outbox
 
 BURST = 64
 """How many times its bound the outbox may hold of one callback that never waits: a burst is fine, a leak is not."""
@@ -44,13 +43,13 @@ class Link:
     Attributes:
         outbox: what is to be sent.
         is_shutdown: the socket has closed, or is about to.
-        bounds: how much may wait to be sent.
+        bound: bytes that may wait to be sent.
     """
 
-    def __init__(self, bounds: Bounds, batch_delay: float) -> None:
-        self.outbox = Outbox(bounds, batch_delay)
+    def __init__(self, bound: int, batch_delay: float) -> None:
+        self.outbox = Outbox(bound, batch_delay)
         self.is_shutdown = False
-        self.bounds = bounds
+        self.bound = bound
         self.token = trio.lowlevel.current_trio_token()
         self._questions: dict[str, _Question] = {}
 
@@ -116,7 +115,7 @@ class WebsocketCallback:
     def __init__(self, link: Link, renderer: str) -> None:
         self._link = link
         self._renderer = renderer
-        self._gauge = Gauge(link.bounds)
+        self._gauge = Gauge(link.bound)
         self._told = False
 
     @property
@@ -139,7 +138,7 @@ class WebsocketCallback:
         if trio.lowlevel.in_trio_run():
             if self._gauge.full(BURST):
                 raise BufferOverrun(
-                    f"A callback has sent more than {BURST} times {link.bounds.bytes:,} bytes with set_props that "
+                    f"A callback has sent more than {BURST} times {link.bound:,} bytes with set_props that "
                     "its page has not read: let the task that sends be the callback itself, and await in between."
                 )
             link.outbox.put(message, self._gauge, at_once=False)

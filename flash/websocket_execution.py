@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from .buffer import Gauge
+from .websocket_outbox import Gauge
 
 _log = logging.getLogger("flash.server")
 

@@ -18,11 +18,46 @@ from typing import NamedTuple
 
 import trio
 
-from .buffer import Bounds, Gauge
 from .websocket_messages import HEARTBEAT_ACK
 
 FRAME_BYTES = 256 * 1024
 """Bytes at which a frame is not made longer: the page can do nothing with the first byte before it has the last."""
+
+
+class Gauge:
+    """How many bytes wait, and whether they are too many.
+
+    Attributes:
+        bound: bytes at which who sends is to wait.
+        bytes: that wait.
+    """
+
+    __slots__ = ("_room", "bound", "bytes")
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.bytes = 0
+        self._room: trio.Event | None = None
+
+    def full(self, times: int = 1) -> bool:
+        """Whether as many wait as may, or so many times as many."""
+        return self.bytes >= times * self.bound
+
+    def charge(self, size: int) -> None:
+        self.bytes += size
+
+    def release(self, size: int) -> None:
+        self.bytes -= size
+        if self._room is not None and not self.full():
+            self._room.set()
+            self._room = None
+
+    async def wait_for_room(self) -> None:
+        """Return when it is not full; at once, and without a checkpoint, if it is not."""
+        while self.full():
+            if self._room is None:
+                self._room = trio.Event()
+            await self._room.wait()
 
 
 class _Message(NamedTuple):
@@ -36,7 +71,7 @@ class Outbox:
     """The messages of a websocket, in order.
 
     Args:
-        bounds: how much may wait before callbacks are to wait.
+        bound: bytes that may wait before callbacks are to wait.
         batch_delay: seconds from one frame to the next, for updates; 0 gives every message a frame of its own.
 
     Attributes:
@@ -44,8 +79,8 @@ class Outbox:
         closed: nothing is taken in any more.
     """
 
-    def __init__(self, bounds: Bounds, batch_delay: float) -> None:
-        self.gauge = Gauge(bounds)
+    def __init__(self, bound: int, batch_delay: float) -> None:
+        self.gauge = Gauge(bound)
         self.closed = False
         self._delay = batch_delay
         self._waiting: deque[_Message] = deque()
@@ -127,9 +162,9 @@ class Outbox:
         self._urgent -= message.at_once
         if message.text is HEARTBEAT_ACK:
             self._acknowledging = False
-        self.gauge.release(1, message.size)
+        self.gauge.release(message.size)
         if message.gauge is not None:
-            message.gauge.release(1, message.size)
+            message.gauge.release(message.size)
         return message
 
     async def _changed(self) -> None:
