@@ -205,6 +205,7 @@ class Flash(dash.Dash):
         running: Any = None,
         timeout: float | None = None,
         restart: bool = False,
+        conflate: bool = False,
         concat: object = None,
         **keywords: Any,
     ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -222,6 +223,7 @@ class Flash(dash.Dash):
                 running=running,
                 timeout=timeout,
                 restart=restart,
+                conflate=conflate,
             ),
         )
 

@@ -10,6 +10,9 @@ that the order of each is kept.
 Updates of a stream that have to wait join up: while some wait, the next ones go into the event of the last one, so that
 a stream that is ahead of its page costs one event, one frame and one acknowledgement for many updates.
 
+A stream may *conflate*: then at most one event of it is on its way, unconfirmed, and one waits, in which a newer value
+of a property takes the place of the older one. So what the page gets is the newest there is, however slow it is.
+
 Every update that waits is charged to the `Gauge` of its stream; a generator whose gauge is full waits at its
 `yield`, and so a page that does not read slows its own generators and nobody else's. `open` and `end` are charged
 to the page: they must always find room. What has been sent is kept until the page acknowledges it, so that a
@@ -22,7 +25,9 @@ No I/O and no tasks: one side puts, the other takes, and waits for an event when
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -60,14 +65,16 @@ class Gauge:
         sent_updates: how many updates were sent.
         sent_bytes: of JSON that were sent.
         last: the event that the last update went into, while it waits.
+        on_its_way: of a stream that conflates, the event that was sent and not acknowledged.
     """
 
-    __slots__ = ("_room", "bounds", "bytes", "head", "last", "sent_bytes", "sent_updates", "updates")
+    __slots__ = ("_room", "bounds", "bytes", "head", "last", "on_its_way", "sent_bytes", "sent_updates", "updates")
 
     def __init__(self, bounds: Bounds, head: bytes = b"") -> None:
         self.bounds = bounds
         self.head = head
         self.last: Event | None = None
+        self.on_its_way: Event | None = None
         self.bytes = 0
         self.updates = 0
         self.sent_bytes = 0
@@ -106,7 +113,10 @@ class Event:
         gauge: what it is charged to; None if it carries no updates.
         size: bytes of JSON.
         parts: the updates that it carries.
+        conflated: of a stream that conflates; the page is to say when it has it.
     """
+
+    conflated = False
 
     __slots__ = ("_data", "gauge", "name", "number", "parts", "size")
 
@@ -124,6 +134,52 @@ class Event:
         if self.gauge is None:
             return self._data
         return b"%b%b]}" % (self.gauge.head, b",".join(self.parts))
+
+    @property
+    def updates(self) -> int:
+        """How many updates it carries."""
+        return len(self.parts)
+
+
+class Piece(NamedTuple):
+    """One property's part of an update: what it is a value of, whether it takes an older one's place, and its JSON."""
+
+    key: object
+    whole: bool
+    pair: bytes
+
+
+class ConflatedEvent(Event):
+    """An event in which the newest value of each property is kept, and everything that adds up."""
+
+    __slots__ = ("_values",)
+
+    conflated = True
+
+    def __init__(self, gauge: Gauge) -> None:
+        super().__init__(0, "props", b"", gauge)
+        self._values: dict[object, bytes] = {}
+
+    def put(self, piece: Piece) -> None:
+        """Take in a value: behind all others, so that what it replaces altogether need not be there."""
+        assert self.gauge is not None
+        key = piece.key if piece.whole else object()
+        replaced = self._values.pop(key, None)
+        if replaced is not None:
+            self.size -= len(replaced)
+            self.gauge.release(1, len(replaced))
+        self._values[key] = piece.pair
+        self.size += len(piece.pair)
+        self.gauge.charge(len(piece.pair))
+
+    @property
+    def data(self) -> bytes:
+        assert self.gauge is not None
+        return b"%b%b]}" % (self.gauge.head, b",".join(self._values.values()))
+
+    @property
+    def updates(self) -> int:
+        return len(self._values)
 
 
 class Outbox:
@@ -184,6 +240,23 @@ class Outbox:
             self.nudge()
         gauge.charge(size)
 
+    def put_pieces(self, pieces: Iterable[Piece], gauge: Gauge) -> None:
+        """Take in an update of a stream that conflates; dropped if the outbox is closed."""
+        if self.closed:
+            return
+        event = gauge.last
+        if not isinstance(event, ConflatedEvent):
+            event = gauge.last = ConflatedEvent(gauge)
+            if gauge.on_its_way is None:
+                self._enqueue(event)
+        for piece in pieces:
+            event.put(piece)
+
+    def flush(self, gauge: Gauge) -> None:
+        """Let what waits for an acknowledgement go: nothing will come that could replace it."""
+        if gauge.last is not None and gauge.last.number == 0:
+            self._enqueue(gauge.last)
+
     def take(self, at_most: int) -> list[Event]:
         """Return the events that come next: one, then as many as fit into `at_most` bytes and the window.
 
@@ -204,7 +277,9 @@ class Outbox:
             else:
                 if gauge.last is event:
                     gauge.last = None
-                updates = len(event.parts)
+                if event.conflated:
+                    gauge.on_its_way = event
+                updates = event.updates
                 gauge.sent_updates += updates
                 gauge.sent_bytes += size
                 gauge.release(updates, size)
@@ -216,9 +291,11 @@ class Outbox:
         if number > self._last_sent:
             return False
         while self._sent and self._sent[0].number <= number:
-            self.unacknowledged -= self._sent.popleft().size
+            event = self._sent.popleft()
+            self.unacknowledged -= event.size
+            self._arrived(event)
         while self._again and self._again[0].number <= number:
-            self._again.popleft()
+            self._arrived(self._again.popleft())
         self.acknowledged = max(number, self.acknowledged)
         self.nudge()
         return True
@@ -272,6 +349,19 @@ class Outbox:
         if self._news is not None:
             self._news.set()
             self._news = None
+
+    def _enqueue(self, event: Event) -> None:
+        self._count += 1
+        event.number = self._count
+        self._waiting.append(event)
+        self.nudge()
+
+    def _arrived(self, event: Event) -> None:
+        """The page has an event: if its stream conflates, what has come since may follow."""
+        gauge = event.gauge
+        if gauge is not None and gauge.on_its_way is event:
+            gauge.on_its_way = None
+            self.flush(gauge)
 
     def _fits(self, event: Event, at_most: int, taken: list[Event]) -> bool:
         size = event.size

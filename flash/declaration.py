@@ -30,6 +30,7 @@ class Options:
     running: Any = None
     timeout: Any = None
     restart: Any = False
+    conflate: Any = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Declaration:
         off: the pairs of `running`, afterwards.
         timeout: seconds, or None.
         restart: whether the page starts the stream again when it has lost its server.
+        conflate: whether a newer value of a property replaces an older one that has not been sent.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Declaration:
     off: tuple[Pair, ...]
     timeout: float | None
     restart: bool
+    conflate: bool
 
     @classmethod
     def check(
@@ -76,14 +79,16 @@ class Declaration:
         sources = [*inputs, *(outputs.flat if outputs else ())]
         matches = frozenset(key for dependency in sources for key in match_keys(dependency.component_id))
         cancel_states, conditions = _check_cancel(name, options.cancel)
-        on_error, timeout, restart = options.on_error, options.timeout, options.restart
+        on_error, timeout = options.on_error, options.timeout
         if on_error is not None and not callable(on_error):
             raise InvalidEventCallback(f"on_error of {name!r} is to be a function of one exception, got {on_error!r}.")
         if timeout is not None and not _is_duration(timeout):
             raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
-        if not isinstance(restart, bool):
-            raise InvalidEventCallback(f"restart of {name!r} is to be True or False, got {restart!r}.")
-        for dependency in [*inputs, *states] if restart else []:
+        for flag in ("restart", "conflate"):
+            value: object = getattr(options, flag)
+            if not isinstance(value, bool):
+                raise InvalidEventCallback(f"{flag} of {name!r} is to be True or False, got {value!r}.")
+        for dependency in [*inputs, *states] if options.restart else []:
             _refuse_partial(dependency, f"{name!r}, which has restart=True,")
         on, off = _check_running(name, options.running)
         try:
@@ -115,7 +120,8 @@ class Declaration:
             on=on,
             off=off,
             timeout=timeout,
-            restart=restart,
+            restart=options.restart,
+            conflate=options.conflate,
         )
 
 

@@ -77,6 +77,7 @@ def event_callback(
     running: Any = None,
     timeout: float | None = None,
     restart: bool = False,
+    conflate: bool = False,
     concat: object = None,
     **keywords: Any,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -97,6 +98,9 @@ def event_callback(
         timeout: seconds after which the stream ends with `timed_out`; None for no limit.
         restart: whether the page starts the stream again, with the Inputs as they are then, when it ended because the
             server stopped or was lost and a server answers again.
+        conflate: whether, while the page is behind, a newer value of a property replaces the older one that has not
+            been sent. The generator does not wait then, and the page always gets the newest. A `Patch`, and what
+            adds up (`extendData`, `prependData`, `rowTransaction`), is never replaced.
         concat: accepted for apps written for `dash-flash`, and ignored.
 
     Raises:
@@ -115,6 +119,7 @@ def event_callback(
             running=running,
             timeout=timeout,
             restart=restart,
+            conflate=conflate,
         ),
     )
 

@@ -13,7 +13,8 @@ from typing import Any, cast, overload
 import dash
 import orjson
 
-from ._dash import Component, Wildcard, is_no_update, to_json
+from ._dash import Component, Wildcard, is_no_update, stringify_id, to_json
+from .buffer import Piece
 from .errors import InvalidUpdate
 
 ComponentId = str | Mapping[str, Any] | Component
@@ -22,6 +23,9 @@ Pair = tuple[str | dict[str, Any], dict[str, Any]]
 
 _PLAIN = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 """Encode what there is only one way to write, and refuse the rest."""
+
+_ADDING = frozenset({"extendData", "prependData", "rowTransaction"})
+"""Properties that add to what a component shows: those of dcc.Graph and of the grid."""
 
 _NO_UPDATE = "_dash_no_update"
 """The key of `no_update` as JSON, which Dash takes for `no_update`, too."""
@@ -123,6 +127,22 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
         return to_json(sent)[1:-1].encode()
     except Exception as error:
         raise InvalidUpdate(f"An update cannot be made into JSON ({error}): {_culprit(sent)}.") from error
+
+
+def encode_pieces(pairs: Sequence[Pair]) -> list[Piece]:
+    """What `encode_pairs` gives, property by property, for a stream that conflates.
+
+    Raises:
+        InvalidUpdate: a value cannot be made into JSON.
+    """
+    pieces: list[Piece] = []
+    for component_id, props in pairs:
+        key = component_id if isinstance(component_id, str) else stringify_id(component_id)
+        for name, value in props.items():
+            if encoded := encode_pairs([(component_id, {name: value})]):
+                whole = not isinstance(value, dash.Patch) and name not in _ADDING
+                pieces.append(Piece((key, name), whole, encoded))
+    return pieces
 
 
 def _may_be_plain(pairs: Sequence[Pair]) -> bool:

@@ -166,7 +166,8 @@ class EventStreamBody(ResponseBody):
         self._unconfirmed += len(data)
         # A page that is never silent is to confirm what it has, too.
         overdue = trio.current_time() - self._pinged_at >= self._timing.ping_interval
-        return data + self._ping() if overdue or self._unconfirmed * 2 >= self._timing.window else data
+        due = overdue or self._unconfirmed * 2 >= self._timing.window or any(event.conflated for event in events)
+        return data + self._ping() if due else data
 
     def _ping(self) -> bytes:
         self._pinged_at = trio.current_time()

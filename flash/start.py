@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import dash
 import quart
@@ -33,7 +33,7 @@ from .cancel_scopes import StreamCancelled
 from .declaration import Declaration, match_keys
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .nursery import Channels
-from .props import Update, encode_pairs, parse_id, resolve_id, resolve_match, wire_id
+from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .sse import browser_of, is_token
 from .stream import Stream as RunningStream, StreamSpec
 
@@ -150,7 +150,8 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             callback=parts.name,
             key=stream_id if match is None else f"{stream_id} {match}",
             generator=lambda: function(*args, **kwargs),
-            encode=functools.partial(_encode, parts, request.outputs_list),
+            encode=_encoder(parts, request.outputs_list, encode_pairs, b""),
+            pieces=_encoder(parts, request.outputs_list, encode_pieces, []) if parts.conflate else None,
             opening=b'"callback":%b,"match":%b,"again":%b,"conditions":%b,"props":[%b],"reset":[%b]'
             % (
                 json.dumps(stream_id).encode(),
@@ -193,25 +194,41 @@ def _is_missing(entry: Any) -> bool:
     return isinstance(entry, dict) and "allow_optional" in entry
 
 
-def _encode(parts: Declaration, resolved: Any, value: object) -> bytes | None:
-    """What the stream sends of a value that its generator yields or its `on_error` returns, as `StreamSpec.encode`."""
-    if isinstance(value, Update):
-        pairs = value.pairs
-    elif value is None and parts.outputs is None:
-        return None
-    elif is_no_update(value):
-        return b""
-    elif parts.outputs is not None:
-        pairs = parts.outputs.pairs(value, resolved)
-    else:
-        raise InvalidUpdate(
-            f"The event callback {parts.name!r} gave a {type(value).__name__} ({value!r}): "
-            "an event callback yields, and its on_error returns, stream_props(...)."
-        )
-    try:
-        return encode_pairs(pairs)
-    except InvalidUpdate as error:
-        raise InvalidUpdate(f"In the event callback {parts.name!r}: {error}") from error
+E = TypeVar("E")
+
+
+def _encoder(
+    parts: Declaration, resolved: Any, encode: Callable[[Sequence[Pair]], E], nothing: E
+) -> Callable[[object], E | None]:
+    """What makes of a value that the generator yields, or `on_error` returns, what the stream sends of it.
+
+    Args:
+        parts: of the event callback.
+        resolved: the components that its Outputs are.
+        encode: for pairs of ids and props.
+        nothing: what it gives for none.
+    """
+
+    def encode_value(value: object) -> E | None:
+        if isinstance(value, Update):
+            pairs: Sequence[Pair] = value.pairs
+        elif value is None and parts.outputs is None:
+            return None
+        elif is_no_update(value):
+            return nothing
+        elif parts.outputs is not None:
+            pairs = parts.outputs.pairs(value, resolved)
+        else:
+            raise InvalidUpdate(
+                f"The event callback {parts.name!r} gave a {type(value).__name__} ({value!r}): "
+                "an event callback yields, and its on_error returns, stream_props(...)."
+            )
+        try:
+            return encode(pairs)
+        except InvalidUpdate as error:
+            raise InvalidUpdate(f"In the event callback {parts.name!r}: {error}") from error
+
+    return encode_value
 
 
 def _matched(parts: Declaration, request: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from typing import Protocol
 
 import trio
 
-from .buffer import Bounds, Gauge, Outbox
+from .buffer import Bounds, Gauge, Outbox, Piece
 from .cancel_scopes import Condition, EndReason, StreamScope
 from .errors import BufferOverrun, FlashError
 from .generators import Steps, steps_of
@@ -80,6 +80,7 @@ class StreamSpec:
         generator: makes the user's generator.
         encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
             nothing to send, None if None was yielded. Raises InvalidUpdate.
+        pieces: of a stream that conflates: the same, property by property; else None.
         opening: what `open` tells the page, as the inner part of a JSON object.
         resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
         off: the pairs that come last in `end`, always: the off values of `running`.
@@ -95,6 +96,7 @@ class StreamSpec:
     key: str
     generator: Callable[[], object]
     encode: Callable[[object], bytes | None]
+    pieces: Callable[[object], Sequence[Piece] | None] | None = None
     opening: bytes = b""
     resets: bytes = b""
     off: bytes = b""
@@ -284,7 +286,7 @@ class Stream:
             self._switched = time.perf_counter()
 
     def _put(self, value: object) -> None:
-        pairs = self.spec.encode(value)
+        pairs = self.spec.pieces(value) if self.spec.pieces is not None else self.spec.encode(value)
         if pairs is None:
             if not self._warned:
                 self._warned = True
@@ -293,7 +295,10 @@ class Stream:
             if not self._spoken:
                 self._spoken = True
                 self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
-            self._host.outbox.put_update(pairs, self.gauge)
+            if isinstance(pairs, bytes):
+                self._host.outbox.put_update(pairs, self.gauge)
+            else:
+                self._host.outbox.put_pieces(pairs, self.gauge)
 
     async def _close(self) -> None:
         """Close the generator, so that nothing of it is left to the garbage collector."""
@@ -357,6 +362,7 @@ class Stream:
             words = await self._on_error(self.spec.on_error, told)
         parts = [words, b"" if told is None else self.spec.resets, self.spec.off]
         described = self._describe(told) if reason is EndReason.FAILED and told is not None else b"null"
+        self._host.outbox.flush(self.gauge)
         self._host.outbox.put(
             "end",
             b'{"stream":%b,"reason":"%b","props":[%b],"error":%b}'

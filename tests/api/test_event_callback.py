@@ -268,3 +268,9 @@ def partial(dependency: Any) -> Any:
 def test_ids_that_only_dash_can_resolve_are_refused_where_the_page_resolves_them(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidEventCallback, match=r"'.*example'.*partial_pattern=True: write all keys of the ids"):
         declare(**options)
+
+
+@pytest.mark.parametrize("flag", ["restart", "conflate"])
+def test_flags_are_true_or_false(flag: str) -> None:
+    with pytest.raises(InvalidEventCallback, match=rf"{flag} of .* is to be True or False, got 'yes'"):
+        declare(GO, **{flag: "yes"})

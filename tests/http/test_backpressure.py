@@ -218,3 +218,31 @@ async def test_set_props_without_a_yield_fails_the_stream_at_twice_the_bound(ser
     assert told == [raised[0][1]]
     assert "yield" in str(raised[0][1])
     assert "stream_buffer_updates" in str(raised[0][1])
+
+
+async def test_a_page_that_is_behind_gets_the_newest_value_of_a_stream_that_conflates(serve: Serve) -> None:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+    sent, go_on = trio.Event(), trio.Event()
+
+    @app.event_callback(Input("go", "n_clicks"), conflate=True)
+    async def ticker(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": "first"})
+        await go_on.wait()
+        for n in range(5_000):
+            yield stream_props("out", {"children": n})
+        sent.set()
+        await trio.sleep_forever()
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    await page.start("go")
+    await events.expect("open")
+    first = await events.next()
+    assert first.data["props"] == [["out", {"children": "first"}]]
+    # It asks whether the page has it, and sends no other before it knows.
+    assert (await events.next(pings=True)).name == "ping"
+    go_on.set()
+    await sent.wait()
+    assert (await page.post("_flash/ack", {"page": page.token, "event": first.id})).status_code == 204
+    assert (await events.expect("props"))["props"] == [["out", {"children": 4_999}]]
