@@ -46,8 +46,10 @@ from dash import (
 )
 
 from .app import Flash
+from .asyncio_bridge import on_asyncio
 from .cancel_scopes import EndReason, StreamCancelled
 from .errors import (
+    AsyncioCancelled,
     BufferOverrun,
     FlashError,
     InvalidEventCallback,
@@ -82,6 +84,7 @@ _js_dist = [
 _css_dist: list[dict[str, str]] = []
 
 __all__ = [
+    "AsyncioCancelled",
     "BufferOverrun",
     "EndReason",
     "EventCallback",
@@ -96,6 +99,7 @@ __all__ = [
     "Update",
     "WrongServer",
     "event_callback",
+    "on_asyncio",
     "stream_props",
 ]
 __all__ += _dash_package.__all__

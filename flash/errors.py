@@ -37,3 +37,7 @@ class RequestRefused(FlashError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class AsyncioCancelled(FlashError):
+    """A task of asyncio's was cancelled, but not by Flash: by itself, or by something that it waited for."""

@@ -10,6 +10,7 @@ import pytest
 import flash
 
 OWN = {
+    "AsyncioCancelled",
     "BufferOverrun",
     "EndReason",
     "EventCallback",
@@ -24,6 +25,7 @@ OWN = {
     "Update",
     "WrongServer",
     "event_callback",
+    "on_asyncio",
     "stream_props",
 }
 
@@ -63,6 +65,7 @@ def test_flash_has_a_version() -> None:
 
 
 ERRORS = [
+    "AsyncioCancelled",
     "BufferOverrun",
     "InvalidEventCallback",
     "InvalidOption",

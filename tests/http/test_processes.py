@@ -60,10 +60,10 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def running(tmp_path: Path, *arguments: str) -> AsyncIterator[Process]:
+async def running(tmp_path: Path, *arguments: str, modules: Path = HERE) -> AsyncIterator[Process]:
     """A Python process with these arguments, in which `PORT` stands for a free port; killed in the end."""
     log = tmp_path / "log"
-    environment = os.environ | {"FLASH_TEST_LOG": str(log), "PYTHONPATH": str(HERE)}
+    environment = os.environ | {"FLASH_TEST_LOG": str(log), "PYTHONPATH": str(modules)}
     async with trio.open_nursery() as nursery:
         while True:
             with socket.create_server(("127.0.0.1", 0)) as free:
