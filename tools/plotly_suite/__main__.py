@@ -7,6 +7,7 @@ Run Plotly's tests with Dash and with Flash, and print what differs. Folders tha
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
         for entry in plan["folder"]
         if options.only is None or entry["name"] in options.only
     ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     environment = prepare(options.checkout, options.cache)
     excluded = tuple(f"tests/{entry['test']}" for entry in plan.get("excluded", []))
     with _redis(environment):
@@ -43,8 +45,12 @@ def main(arguments: list[str]) -> int:
         def row(number: int, folder: Folder) -> Row:
             return _row(environment, folder, excluded, options, port=58_050 + 1_000 * number)
 
-        with ThreadPoolExecutor(options.jobs) as pool:
-            rows = list(pool.map(row, range(len(folders)), folders))
+        if options.jobs == 1:
+            # In the main thread, where signals end what runs.
+            rows = [row(number, folder) for number, folder in enumerate(folders)]
+        else:
+            with ThreadPoolExecutor(options.jobs) as pool:
+                rows = list(pool.map(row, range(len(folders)), folders))
     reasons = {entry["test"]: entry["reason"] for entry in plan.get("differs", [])}
     sys.stdout.write(render(rows, reasons) + "\n")
     unexplained = [test for row in rows for test in row.differing if not _explained(test, reasons)]
