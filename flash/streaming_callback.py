@@ -27,6 +27,7 @@ from .event_callback import (
     name_of,
     register_stream,
 )
+from .threads import on_own_loop
 
 _dash.tell_bare_callbacks_apart()
 
@@ -83,6 +84,9 @@ def declare_callback(
                 raise InvalidEventCallback(
                     f"{name}= of {name_of(function)!r} is for streaming callbacks, which yield; it returns its result."
                 )
+        if options.get("background"):
+            register(*arguments, **options)(on_own_loop(function))
+            return function
         return register(*arguments, **options)(function)
 
     return cast("CallbackDecorator", decorate)

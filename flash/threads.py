@@ -43,6 +43,21 @@ def as_plain(function: Any) -> Any:
     return plain
 
 
+def on_own_loop(function: Any) -> Any:
+    """A plain function that runs an async one on Trio, where there is no loop; anything else as it is.
+
+    For background callbacks, which run in a process of their own: Dash would run them on asyncio.
+    """
+    if not iscoroutinefunction(function):
+        return function
+
+    @functools.wraps(function)
+    def plain(*arguments: Any, **keywords: Any) -> Any:
+        return trio.run(functools.partial(function, *arguments, **keywords))
+
+    return plain
+
+
 def run_without_waiting(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run, in whatever thread, an async function that has nothing to wait for."""
     coroutine = function()

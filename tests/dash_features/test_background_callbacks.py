@@ -1,0 +1,129 @@
+"""Background callbacks, in a real browser, with real managers: Diskcache, and Celery with a Redis and a worker."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import diskcache
+import psutil
+import pytest
+import redis
+
+from flash import DiskcacheManager
+
+REDIS = os.environ.get("REDIS", "/usr/bin/redis-server")
+PATIENCE = 30.0
+
+
+NAMES = ("tests.dash_features.background_app", "tests.dash_features.celery_worker")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("FLASH_TEST_FOLDER", str(tmp_path))
+    yield tmp_path
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+def drive(dash_duo: Any, app: Any, folder: Path) -> None:
+    """Go through everything that a background callback may do."""
+    dash_duo.start_server(app, start_timeout=PATIENCE)
+    dash_duo.find_element("#plain").click()
+    dash_duo.wait_for_element("#plain:disabled", PATIENCE)
+    dash_duo.wait_for_text_to_equal("#progress", "half way", PATIENCE)
+    dash_duo.wait_for_text_to_equal("#aside", "by plain", PATIENCE)
+    assert dash_duo.find_element("#out").text == ""
+    (folder / "go on").touch()
+    dash_duo.wait_for_text_to_equal("#out", "plain 1", PATIENCE)
+    dash_duo.wait_for_element("#plain:enabled", PATIENCE)
+    dash_duo.find_element("#async").click()
+    dash_duo.wait_for_text_to_equal("#async-out", "async 1", PATIENCE)
+    dash_duo.find_element("#fail").click()
+    text = "handled: An error occurred inside a background callback: on purpose"
+    dash_duo.wait_for_text_to_equal("#failed", text, PATIENCE)
+    dash_duo.find_element("#endless").click()
+    dash_duo.wait_for_text_to_equal("#status", "running", PATIENCE)
+    wait_for((folder / "process").exists)
+    dash_duo.find_element("#stop").click()
+    dash_duo.wait_for_text_to_equal("#status", "over", PATIENCE)
+    wait_for(lambda: is_over(int((folder / "process").read_text())))
+    assert dash_duo.find_element("#endless-out").text == ""
+    assert dash_duo.get_logs() == []
+
+
+def is_over(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_background_callbacks_with_diskcache(dash_duo: Any, folder: Path) -> None:
+    with diskcache.Cache(str(folder / "cache")) as cache:
+        drive(dash_duo, importlib.import_module(NAMES[0]).make_app(DiskcacheManager(cache)), folder)
+
+
+@pytest.mark.usefixtures("celery_worker")
+def test_background_callbacks_with_celery(dash_duo: Any, folder: Path) -> None:
+    drive(dash_duo, importlib.import_module(NAMES[1]).app, folder)
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with running([REDIS, *options], tmp_path), redis.Redis(port=port) as client:
+
+        def answers() -> bool:
+            with contextlib.suppress(redis.ConnectionError):
+                return bool(client.ping())
+            return False
+
+        wait_for(answers)
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture
+def celery_worker(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    quick = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    arguments = ["-A", f"{NAMES[1]}:celery", "worker", "--concurrency", "2", "--loglevel", "INFO", *quick]
+    log = tmp_path / "worker.log"
+    with running([sys.executable, "-m", "celery", *arguments], Path.cwd(), log):
+        wait_for(lambda: " ready." in log.read_text())
+        yield
+
+
+@contextlib.contextmanager
+def running(command: list[str], folder: Path, log: Path | None = None) -> Iterator[None]:
+    """A process, with those it starts; they are over when the block is."""
+    with open(log or os.devnull, "wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            yield
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE / 3)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "this has not become true"
+        time.sleep(0.02)
