@@ -26,6 +26,7 @@ import trio
 from hypercorn.config import Config
 
 from . import _dash
+from .threads import let_go_of_killed_workers
 
 if TYPE_CHECKING:
     from .nursery import Channels
@@ -91,6 +92,8 @@ def run(app: Served, config: Config, request: StopRequest | None = None) -> None
 
     Stops within `config.graceful_timeout` seconds. If a clean-up is stuck then, the process exits with status 1.
     """
+    if threading.current_thread() is not threading.main_thread():
+        let_go_of_killed_workers()
     trio.run(_serve, app, config, StopRequest() if request is None else request)
 
 

@@ -8,6 +8,7 @@ async functions do not draw on, or forty waiting ones would keep each other from
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from inspect import isawaitable, iscoroutinefunction
@@ -67,6 +68,19 @@ def run_without_waiting(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return done.value
     coroutine.close()
     raise RuntimeError(f"{function!r} waits.")
+
+
+def let_go_of_killed_workers() -> None:
+    """Make Trio forget those of its idle threads that were killed.
+
+    The fixtures of `dash.testing` raise SystemExit in every thread that came up since a server started. An idle worker
+    notices when it is given a job, which is then never done: so each is given one that nobody waits for.
+    """
+    idle = sum(thread.name.startswith("Trio thread") for thread in threading.enumerate())
+    given = threading.Event()
+    for _ in range(idle):
+        trio.lowlevel.start_thread_soon(given.wait, lambda result: None)
+    given.set()
 
 
 def in_thread(function: Callable[..., Any], limiter: trio.CapacityLimiter) -> Callable[..., Awaitable[Any]]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import httpx
 import pytest
 import trio
 
@@ -53,14 +54,16 @@ def test_dash_duo_starts_and_stops_an_app(dash_duo: Any) -> None:
     assert not dash_duo.server.accessible(dash_duo.server.url)
 
 
-def test_dash_duo_starts_one_app_after_another(dash_duo: Any) -> None:
-    for number in ("one", "two"):
+def test_dash_thread_server_starts_one_app_after_another(dash_thread_server: Any) -> None:
+    """Before it starts one it kills the threads of the one before, Trio's idle ones included."""
+    for number in ("one", "two", "three"):
         app = Flash(__name__)
-        app.layout = html.P(number, id="which")
-        dash_duo.start_server(app, debug=True, use_reloader=False, dev_tools_hot_reload=False, start_timeout=30)
-        dash_duo.wait_for_text_to_equal("#which", number)
-        thread = dash_duo.server.thread
-        dash_duo.server.stop()
+        app.layout = html.P(number)
+        options = {"debug": True, "use_reloader": False, "dev_tools_hot_reload": False}
+        dash_thread_server.start(app, start_timeout=30, **options)
+        thread = dash_thread_server.thread
+        assert number in httpx.get(f"{dash_thread_server.url}/_dash-layout", timeout=10, trust_env=False).text
+        dash_thread_server.stop()
         assert not thread.is_alive()
 
 
