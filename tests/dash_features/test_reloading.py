@@ -19,7 +19,7 @@ import watchfiles
 
 from flash.reloading import CodeFilter
 from tests.http.pages import new_client
-from tests.http.waiting import PATIENCE, eventually
+from tests.http.waiting import PATIENCE
 
 SCRIPT = """
 import sys
@@ -40,17 +40,21 @@ class Program:
     Attributes:
         process: the process.
         output: what it has written so far.
+        said_syntax_error: is set when that has a SyntaxError in it.
     """
 
     def __init__(self, process: trio.Process, client: httpx.AsyncClient) -> None:
         self.process = process
         self.output = ""
+        self.said_syntax_error = trio.Event()
         self._client = client
 
     async def read_output(self) -> None:
         assert self.process.stdout is not None
         async for data in self.process.stdout:
             self.output += data.decode()
+            if "SyntaxError" in self.output:
+                self.said_syntax_error.set()
 
     async def ask(self, path: str) -> Any:
         """What it answers, or None if it does not."""
@@ -122,7 +126,8 @@ async def test_a_program_starts_again_when_its_code_changes(tmp_path: Path) -> N
 
         # A mistake ends the server, not the watch.
         (tmp_path / "parts.py").write_text("text = (")
-        await eventually(lambda: "SyntaxError" in program.output)
+        with trio.fail_after(3 * PATIENCE):
+            await program.said_syntax_error.wait()
         (tmp_path / "parts.py").write_text("text = 'third'")
         await program.until("/_dash-layout", lambda layout: layout["props"]["children"] == "third")
 
