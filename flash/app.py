@@ -148,7 +148,7 @@ class Flash(dash.Dash):
                 sockets=pages_per_server,
             )
         )
-        self.metrics = Metrics(self.streams) if metrics else None
+        self.metrics = Metrics(self.streams, lambda: len(self.websockets)) if metrics else None
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
             cleanup_timeout=cleanup_timeout,

@@ -34,12 +34,13 @@ class Metrics(Observer):
 
     Args:
         streams: lists the streams that run.
+        websockets: counts the websockets that are open.
 
     Raises:
         InvalidOption: `prometheus-client` is not installed.
     """
 
-    def __init__(self, streams: Callable[[], Iterable[StreamInfo]]) -> None:
+    def __init__(self, streams: Callable[[], Iterable[StreamInfo]], websockets: Callable[[], int]) -> None:
         try:
             import prometheus_client as prometheus
             from prometheus_client.core import GaugeMetricFamily
@@ -66,6 +67,8 @@ class Metrics(Observer):
                 yield family
 
         registry.register(Running())
+        sockets = prometheus.Gauge("flash_websockets", "Websockets that are open.", registry=registry)
+        sockets.set_function(websockets)
         self._started = prometheus.Counter("flash_streams_started", "Streams that opened.", callback, registry=registry)
         self._ended = prometheus.Counter(
             "flash_streams_ended", "Streams that ended.", ["callback", "reason"], registry=registry

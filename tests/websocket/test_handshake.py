@@ -198,6 +198,12 @@ async def test_a_connection_on_which_a_handshake_was_refused_does_not_end_the_se
     assert not server.stopped.is_set()
 
 
+async def test_the_metrics_count_open_websockets(serve: Serve, connect: Connect) -> None:
+    page = await (await serve(make_app(metrics=True))).page()
+    await connect(page)
+    assert "flash_websockets 1.0" in (await page.get("_flash/metrics")).text
+
+
 async def test_a_server_that_is_full_says_so(serve: Serve, connect: Connect) -> None:
     app = make_app(pages_per_server=1)
     page = await (await serve(app)).page()
