@@ -12,7 +12,6 @@ import trio
 
 from flash import (
     ALL,
-    DiskcacheManager,
     Flash,
     Input,
     Output,
@@ -281,11 +280,7 @@ async def test_on_error_answers_for_a_callback_that_fails(serve: Serve, connect:
     assert [message["payload"]["componentId"] for message in socket.skipped] == ["other"]
 
 
-async def test_only_callbacks_that_ask_for_it_come_over_a_websocket(
-    serve: Serve, connect: Connect, tmp_path: Any
-) -> None:
-    import diskcache
-
+async def test_only_callbacks_that_ask_for_it_come_over_a_websocket(serve: Serve, connect: Connect) -> None:
     app = make_app(websocket_callbacks=False)
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"), websocket=True)
@@ -296,27 +291,19 @@ async def test_only_callbacks_that_ask_for_it_come_over_a_websocket(
     async def over_http(clicks: int) -> bool:
         return ctx.websocket is not None
 
-    with diskcache.Cache(tmp_path) as cache:
+    @app.callback(Output("other", "title"), Input("out", "title"), background=True, websocket=True)
+    def in_background(title: str) -> str:
+        return title
 
-        @app.callback(
-            Output("other", "title"),
-            Input("out", "title"),
-            background=True,
-            manager=DiskcacheManager(cache),
-            websocket=True,
-        )
-        def in_background(title: str) -> str:
-            return title
-
-        page = await (await serve(app)).page()
-        socket = await connect(page)
-        assert await socket.call(page.request("go")) == ok(out={"children": True})
-        assert await page.call("again") == {"other": {"children": False}}
-        refused = {"status": "error", "message": "The request is malformed, or there is no such websocket callback."}
-        assert await socket.call(page.request("again")) == refused
-        assert await socket.call(page.request("out", "title", "x")) == refused
-        assert await socket.call({"output": "nothing.children", "inputs": []}) == refused
-        assert await socket.call({"output": "out.children", "inputs": 3}) == refused
+    page = await (await serve(app)).page()
+    socket = await connect(page)
+    assert await socket.call(page.request("go")) == ok(out={"children": True})
+    assert await page.call("again") == {"other": {"children": False}}
+    refused = {"status": "error", "message": "The request is malformed, or there is no such websocket callback."}
+    assert await socket.call(page.request("again")) == refused
+    assert await socket.call(page.request("out", "title", "x")) == refused
+    assert await socket.call({"output": "nothing.children", "inputs": []}) == refused
+    assert await socket.call({"output": "out.children", "inputs": 3}) == refused
 
 
 async def test_pattern_matching_ids_work(serve: Serve, connect: Connect) -> None:
