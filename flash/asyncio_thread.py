@@ -15,12 +15,14 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 from outcome import Error, Value
 
 from .errors import AsyncioCancelled
+
+_T = TypeVar("_T")
 
 Result: TypeAlias = Value[Any] | Error
 Answer: TypeAlias = Callable[[Result], None]
@@ -138,3 +140,17 @@ def asyncio_thread() -> AsyncioThread:
         _thread.set(thread)
         trio.lowlevel.spawn_system_task(thread.own, name="flash asyncio")
         return thread
+
+
+def in_asyncio() -> bool:
+    """Whether the caller's thread runs an event loop of asyncio's, which it must not hold up."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def run_beside(function: Callable[[], _T]) -> _T:
+    """Call what blocks from a coroutine of asyncio's: in another thread."""
+    return await asyncio.to_thread(function)

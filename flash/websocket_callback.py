@@ -3,7 +3,8 @@
 A callback is a task, if it is async, or runs in a worker thread; both may use the same methods. What they send goes
 through the outbox of the connection. When that holds as much as it may, because the page does not read, a thread
 waits in `set_props`. A task cannot wait there, for `set_props` is a plain function; it waits at its next `await`
-(see `websocket_execution`).
+(see `websocket_execution`). A callback written for asyncio (`on_asyncio`) must not hold up its thread either, which it
+shares: it may send as much without waiting as a task may, and waits in another thread for what it asks.
 
 When the socket closes, tasks are cancelled. A thread cannot be: it sees `is_shutdown`, and its next `set_props`
 or `get_prop` raises `WebsocketDisconnected`. `set_props` raises it once, as a cancellation would; later calls do
@@ -12,6 +13,7 @@ nothing, so that a `finally` which calls it still does the rest of its work.
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +22,7 @@ import trio
 
 from . import websocket_messages as messages
 from ._dash import WebsocketDisconnected, stringify_id
+from .asyncio_thread import in_asyncio, run_beside
 from .errors import BufferOverrun
 from .websocket_outbox import Gauge, Outbox
 
@@ -136,15 +139,12 @@ class WebsocketCallback:
             return
         message = messages.set_props(self._renderer, stringify_id(component_id), {prop_name: value})
         if trio.lowlevel.in_trio_run():
-            if self._gauge.full(BURST):
-                raise BufferOverrun(
-                    f"A callback has sent more than {BURST} times {link.bound:,} bytes with set_props that "
-                    "its page has not read: let the task that sends be the callback itself, and await in between."
-                )
-            link.outbox.put(message, self._gauge, at_once=False)
+            self._put_in_burst(message)
             return
         try:
-            if not trio.from_thread.run_sync(self._put_if_room, message, trio_token=link.token):
+            if in_asyncio():
+                trio.from_thread.run_sync(self._put_in_burst, message, trio_token=link.token)
+            elif not trio.from_thread.run_sync(self._put_if_room, message, trio_token=link.token):
                 trio.from_thread.run(self._put, message, trio_token=link.token)
         except (WebsocketDisconnected, trio.RunFinishedError):
             self._disconnected()
@@ -152,8 +152,11 @@ class WebsocketCallback:
     async def set_prop(self, component_id: Any, prop_name: str, value: Any) -> None:
         """Set a property of a component in the page, now, and wait if the page does not read."""
         self.set_prop_sync(component_id, prop_name, value)
+        wait_for_room = self._link.outbox.gauge.wait_for_room
         if trio.lowlevel.in_trio_run():
-            await self._link.outbox.gauge.wait_for_room()
+            await wait_for_room()
+        elif in_asyncio():
+            await run_beside(functools.partial(trio.from_thread.run, wait_for_room, trio_token=self._link.token))
 
     async def get_prop(
         self,
@@ -181,8 +184,9 @@ class WebsocketCallback:
             TimeoutError: the page did not answer.
         """
         if not trio.lowlevel.in_trio_run():
-            # Plain callbacks written for Dash do `asyncio.run(ctx.websocket.get_prop(...))`.
-            return self.get_prop_sync(component_id, prop_name, timeout, path=path)
+            # Callbacks written for asyncio, and plain ones for Dash, as `asyncio.run(ctx.websocket.get_prop(...))`.
+            ask = functools.partial(self.get_prop_sync, component_id, prop_name, timeout, path=path)
+            return await run_beside(ask)
         return await self._ask(stringify_id(component_id), prop_name, path, timeout)
 
     def get_prop_sync(
@@ -199,6 +203,14 @@ class WebsocketCallback:
         if self._link.is_shutdown:
             raise WebsocketDisconnected
         return (await self._link.ask(self._renderer, component_id, prop, path, patience)).get(prop)
+
+    def _put_in_burst(self, message: str) -> None:
+        if self._gauge.full(BURST):
+            raise BufferOverrun(
+                f"A callback has sent more than {BURST} times {self._link.bound:,} bytes with set_props that "
+                "its page has not read: let the task that sends be the callback itself, and await in between."
+            )
+        self._link.outbox.put(message, self._gauge, at_once=False)
 
     def _put_if_room(self, message: str) -> bool:
         outbox = self._link.outbox

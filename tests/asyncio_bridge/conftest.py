@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 from tests.http.conftest import serve as serve
+from tests.websocket.conftest import connect as connect
