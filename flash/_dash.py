@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -28,6 +29,7 @@ from dash import _callback, _callback_context, _get_app, _grouping, _utils, _val
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component, ComponentRegistry
 from hypercorn.config import Config, Sockets
+from hypercorn.events import RawData
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import wrap_app
@@ -63,6 +65,7 @@ __all__ = [
     "output_props",
     "prepare_callback",
     "prepare_websocket_callback",
+    "send_at_once",
     "serve",
     "setup_server",
     "shows_dev_tools",
@@ -195,6 +198,40 @@ def survive_cut_requests() -> None:
             await original(self, event)
 
     protocol_send.survives_cut_requests = True  # type: ignore[attr-defined]
+    TCPServer.protocol_send = protocol_send
+
+
+FAIR_SENDS = 16
+"""Writes of one connection after which another task has its turn."""
+
+
+def send_at_once() -> None:
+    """Have Hypercorn's trio worker write what the socket takes without waiting.
+
+    Its own way costs a lock, a shielded scope and a switch of tasks for each write. Only what the socket does not
+    take goes that way; and TLS, which has no other.
+    """
+    original = TCPServer.protocol_send
+    if getattr(original, "sends_at_once", False):
+        return
+
+    async def protocol_send(self: Any, event: Any) -> None:
+        if type(event) is RawData and type(self.stream) is trio.SocketStream and not self.send_lock.locked():
+            await trio.lowlevel.checkpoint_if_cancelled()
+            try:
+                sent = os.write(self.stream.socket.fileno(), event.data)
+            except OSError:
+                # No room, or a connection that is lost: the longer way tells.
+                sent = 0
+            if sent == len(event.data):
+                self.sends = getattr(self, "sends", 0) + 1
+                if self.sends % FAIR_SENDS == 0:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return
+            event = RawData(event.data[sent:])
+        await original(self, event)
+
+    protocol_send.sends_at_once = True  # type: ignore[attr-defined]
     TCPServer.protocol_send = protocol_send
 
 

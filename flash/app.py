@@ -26,12 +26,11 @@ from .event_callback import (
     is_generator_function,
     name_of,
 )
-from .limits import Load, PageLimits, ServerLimits, StreamInfo
+from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .nursery import Channels
 from .observer import Observer
 from .sse import Routes
 from .start import Host
-from .stream import Limits
 from .streaming_callback import CallbackDecorator, declare_callback
 from .threads import as_plain
 from .tracebacks import describe_exception, traceback_page
@@ -156,14 +155,13 @@ class Flash(dash.Dash):
             observer=self.metrics or Observer(),
         )
         server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
-        page_limits = PageLimits(streams_per_page, window, reconnect_grace, patience)
+        page_limits = PageLimits(streams_per_page, window, reconnect_grace, patience, ping_interval)
         self.stream_host = Host(
             Channels(limits, page_limits, Load(server_limits)),
             start_timeout,
             self._describe_failure,
             options.get("on_error"),
         )
-        self._ping_interval = ping_interval
         self._event_callbacks = EventCallbacks()
         self._is_setting_up = False
         own = server if isinstance(server, quart_trio.QuartTrio) else None
@@ -184,7 +182,7 @@ class Flash(dash.Dash):
             raise WrongServer(f"Flash needs a server that runs on Trio, got {app!r}. Give it a quart_trio.QuartTrio.")
         initialize = cast("Any", super()).init_app
         initialize(app, **kwargs)
-        routes = Routes(self.stream_host.channels, lambda: self.server.nursery, self._ping_interval)
+        routes = Routes(self.stream_host.channels, lambda: self.server.nursery)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(self.server, prefix)
         if self.metrics is not None:

@@ -65,6 +65,7 @@ LAST_WORD = 1.0
 """Seconds that the end of a response has before a disconnect cuts it: a page that has gone does not take it."""
 
 _dash.survive_cut_requests()
+_dash.send_at_once()
 _dash.survive_failing_connections()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Generator
-from types import AsyncGeneratorType
+from types import AsyncGeneratorType, coroutine
 from typing import Any, Protocol, TypeVar, cast
 
 import trio
@@ -19,7 +19,15 @@ _T = TypeVar("_T")
 
 
 class Steps(Protocol):
-    """A generator that can be driven from a Trio task."""
+    """A generator that can be driven from a Trio task.
+
+    Attributes:
+        watched: whether it is to be noted if a step lets other tasks run.
+        suspended: whether the last step that was watched did.
+    """
+
+    watched: bool
+    suspended: bool
 
     def next(self) -> Awaitable[object]: ...
     async def throw(self, error: BaseException) -> object: ...
@@ -31,9 +39,11 @@ class AsyncSteps:
 
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self._generator = generator
+        self.watched = False
+        self.suspended = False
 
     def next(self) -> Awaitable[object]:
-        return self._generator.__anext__()
+        return self._watched_step() if self.watched else self._generator.__anext__()
 
     async def throw(self, error: BaseException) -> object:
         return await self._generator.athrow(error)
@@ -48,6 +58,24 @@ class AsyncSteps:
             return True
         return False
 
+    @coroutine
+    def _watched_step(self) -> Generator[Any, Any, object]:
+        """A step of the generator; what it waits for is passed on to Trio, and noted."""
+        self.suspended = False
+        step = cast("Generator[Any, Any, object]", self._generator.__anext__())
+        try:
+            trap = step.send(None)
+            while True:
+                self.suspended = True
+                try:
+                    answer = yield trap
+                except BaseException as error:
+                    trap = step.throw(error)
+                else:
+                    trap = step.send(answer)
+        except StopIteration as done:
+            return done.value
+
 
 class ThreadSteps:
     """The steps of a plain generator: each runs in a worker thread, and cannot be cut once it runs."""
@@ -55,6 +83,8 @@ class ThreadSteps:
     def __init__(self, generator: Generator[object, None, None], limiter: trio.CapacityLimiter) -> None:
         self._generator = generator
         self._limiter = limiter
+        # A thread leaves the event loop to others.
+        self.watched = self.suspended = True
         # One for all steps: what the generator sets in one is there in the next.
         self._context = contextvars.copy_context()
 

@@ -1,11 +1,34 @@
-"""What a page and a server process may hold, and what they do hold."""
+"""What streams, a page and a server process may hold, and what they do hold."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 
+import trio
+
+from .buffer import Bounds
 from .errors import RequestRefused
+from .observer import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the streams of a server.
+
+    Attributes:
+        buffer: what may wait per stream.
+        cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
+        threads: how many steps of plain generators run at a time.
+        handlers: how many plain `on_error`s run at a time; apart, so that steps that block keep none from running.
+        observer: is told of what happens to them.
+    """
+
+    buffer: Bounds = field(default_factory=Bounds)
+    cleanup_timeout: float = 5.0
+    threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
+    handlers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
+    observer: Observer = field(default_factory=Observer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +55,14 @@ class PageLimits:
         window: bytes that may have been sent to it and not been acknowledged.
         reconnect_grace: seconds for which it may be without a connection; 0 ends its streams at once.
         stall_timeout: seconds for which it may leave what was sent to it unacknowledged.
+        ping_interval: seconds after which its connection is to ask whether it is there.
     """
 
     streams: int = 100
     window: int = 1_000_000
     reconnect_grace: float = 5.0
     stall_timeout: float = 60.0
+    ping_interval: float = 15.0
 
 
 @dataclass(slots=True)

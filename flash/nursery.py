@@ -28,8 +28,8 @@ import trio
 from .buffer import Event, Outbox
 from .cancel_scopes import EndReason, ScopeRegistry
 from .errors import RequestRefused
-from .limits import Load, PageLimits, StreamInfo
-from .stream import TASK_NAME, Limits, Stream, StreamSpec
+from .limits import Limits, Load, PageLimits, StreamInfo
+from .stream import TASK_NAME, Stream, StreamSpec
 
 _log = logging.getLogger("flash.streams")
 
@@ -40,24 +40,35 @@ class Connection:
     Attributes:
         channel: what it is attached to.
         replaced: a newer connection has taken its place.
+        due: it is to ping the page.
+        pinged_at: when it last did, on Trio's clock.
     """
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.replaced = False
+        self.due = False
+        self.pinged_at = trio.current_time()
 
     async def receive(self, at_most: int) -> list[Event]:
         """Return the events that wait, up to `at_most` bytes of them; wait for one if there is none.
 
-        Returns nothing when the channel has closed, or when this connection was replaced.
+        Returns nothing when the channel has closed, when this connection was replaced, or when a ping is due.
         """
         outbox = self.channel.outbox
-        while not self.replaced:
+        while not self.replaced and not self.due:
             events = self.channel.take(at_most)
             if events or outbox.over:
                 return events
             await outbox.wait()
         return []
+
+    def pinged(self) -> None:
+        """The page is being asked whether it is there."""
+        self.pinged_at = trio.current_time()
+        if self.due:
+            self.due = False
+            self.channel.look()
 
     def detach(self, reason: EndReason = EndReason.DISCONNECTED) -> None:
         """The connection is gone; with `disconnected` the page may come back within the grace."""
@@ -138,6 +149,7 @@ class Channel:
         self._lost_at = None
         self._heard_at = trio.current_time()
         self._connection = Connection(self)
+        self.look()
         return self._connection
 
     def detach(self, connection: Connection, reason: EndReason) -> None:
@@ -149,7 +161,7 @@ class Channel:
             self.close(reason)
         else:
             self._lost_at = trio.current_time()
-            self._wake.set()
+            self.look()
 
     def take(self, at_most: int) -> list[Event]:
         """What the connection is to send now."""
@@ -252,8 +264,15 @@ class Channel:
         del self._streams[stream.id]
         self._load.streams -= 1
 
+    def look(self) -> None:
+        """Something has happened that may change when the page's time is up, or when it is to be pinged."""
+        self._wake.set()
+
     async def _watch(self) -> None:
-        """Return when the channel is to close: it was closed, or the page's time is up."""
+        """Return when the channel is to close: it was closed, or the page's time is up. Meanwhile, see to the pings.
+
+        One timer for each page, not one for each wait: it looks when the earliest of what it knew of is due.
+        """
         while not self.closing:
             now = trio.current_time()
             due = self._heard_at + self._page_limits.stall_timeout
@@ -264,6 +283,13 @@ class Channel:
             if due <= now:
                 _log.info("The page %s… is gone: %s.", self.page[:8], "stalled" if self._lost_at is None else "lost")
                 return self.close(EndReason.DISCONNECTED)
+            connection = self._connection
+            if connection is not None and not connection.due:
+                ping_at = connection.pinged_at + self._page_limits.ping_interval
+                if ping_at <= now:
+                    connection.due = True
+                    self.outbox.nudge()
+                due = min(due, max(ping_at, now))
             with trio.move_on_at(due):
                 await self._wake.wait()
                 self._wake = trio.Event()

@@ -24,7 +24,6 @@ import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, cast
 
@@ -36,6 +35,7 @@ from quart_trio.wrappers import TrioResponse as Response
 from .buffer import Event
 from .cancel_scopes import EndReason
 from .errors import RequestRefused
+from .limits import PageLimits
 from .nursery import Channel, Channels, Connection
 
 COOKIE = "flash_browser"
@@ -100,15 +100,13 @@ class EventStreamBody(ResponseBody):
     Quart enters, iterates and exits it in one task, on disconnect too, when `__aexit__` is given the Cancelled.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], timing: Timing) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], limits: PageLimits) -> None:
         self._connect = connect
-        self._timing = timing
+        self._limits = limits
         self._connection: Connection | None = None
         self._greeted = False
         self._over = False
-        self._pinged_at = 0.0
         self._unconfirmed = 0
-        self._silence = trio.CancelScope()
 
     async def __aenter__(self) -> EventStreamBody:
         try:
@@ -125,10 +123,8 @@ class EventStreamBody(ResponseBody):
         tb: TracebackType | None,
     ) -> None:
         if self._connection is not None:
-            # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline. But so is the
-            # silence before a ping, if the page goes in the moment when that is over.
-            deadline = isinstance(exc_value, trio.Cancelled) and exc_value.source == "deadline"
-            stops = deadline and not self._silence.cancel_called
+            # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
+            stops = isinstance(exc_value, trio.Cancelled) and exc_value.source == "deadline"
             self._connection.detach(EndReason.SHUTDOWN if stops else EndReason.DISCONNECTED)
 
     def __aiter__(self) -> EventStreamBody:
@@ -140,21 +136,21 @@ class EventStreamBody(ResponseBody):
             raise StopAsyncIteration
         if not self._greeted:
             self._greeted = True
-            self._pinged_at = trio.current_time()
+            connection.pinged()
             return b"retry: %d\n\n%b" % (RETRY, self._hello(connection))
-        with trio.move_on_at(self._pinged_at + self._timing.ping_interval) as self._silence:
-            events = await connection.receive(WRITE_SIZE)
-            if events:
-                return self._encode(connection, events)
-            self._over = True
-            if connection.replaced:
-                return encode_frame("replaced", b"{}")
-            raise StopAsyncIteration
-        return self._ping()
+        events = await connection.receive(WRITE_SIZE)
+        if events:
+            return self._encode(connection, events)
+        if connection.due and not connection.replaced and not connection.channel.outbox.over:
+            return self._ping(connection)
+        self._over = True
+        if connection.replaced:
+            return encode_frame("replaced", b"{}")
+        raise StopAsyncIteration
 
     def _hello(self, connection: Connection) -> bytes:
-        channel, timing = connection.channel, self._timing
-        seconds = {"ping": timing.ping_interval, "grace": timing.reconnect_grace}
+        channel, limits = connection.channel, self._limits
+        seconds = {"ping": limits.ping_interval, "grace": limits.reconnect_grace}
         # JSON has no infinity.
         finite = {name: value if math.isfinite(value) else None for name, value in seconds.items()}
         hello = {"life": channel.life, **finite}
@@ -164,13 +160,11 @@ class EventStreamBody(ResponseBody):
     def _encode(self, connection: Connection, events: list[Event]) -> bytes:
         data = encode_events(connection.channel.life, events)
         self._unconfirmed += len(data)
-        # A page that is never silent is to confirm what it has, too.
-        overdue = trio.current_time() - self._pinged_at >= self._timing.ping_interval
-        due = overdue or self._unconfirmed * 2 >= self._timing.window or any(event.conflated for event in events)
-        return data + self._ping() if due else data
+        due = self._unconfirmed * 2 >= self._limits.window or any(event.conflated for event in events)
+        return data + self._ping(connection) if due else data
 
-    def _ping(self) -> bytes:
-        self._pinged_at = trio.current_time()
+    def _ping(self, connection: Connection) -> bytes:
+        connection.pinged()
         self._unconfirmed = 0
         return PING
 
@@ -181,21 +175,6 @@ class EventStreamBody(ResponseBody):
         raise TypeError("An event stream has no ranges.")
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """What a connection is to know of the options.
-
-    Attributes:
-        ping_interval: seconds of silence, or of waiting for an acknowledgement, after which a `ping` is sent.
-        reconnect_grace: seconds that the page has to come back.
-        window: bytes of which half may be sent before a `ping` asks for an acknowledgement.
-    """
-
-    ping_interval: float
-    reconnect_grace: float
-    window: int
-
-
 class Routes:
     """The routes of one app."""
 
@@ -203,12 +182,9 @@ class Routes:
         self,
         channels: Channels,
         nursery: Callable[[], trio.Nursery],
-        ping_interval: float,
     ) -> None:
         self._channels = channels
         self._nursery = nursery
-        limits = channels.page_limits
-        self._timing = Timing(ping_interval, limits.reconnect_grace, limits.window)
 
     def register(self, server: Quart, prefix: str) -> None:
         """Add the routes to `server` under `prefix`, which ends in a slash."""
@@ -233,7 +209,7 @@ class Routes:
         async def connect() -> Connection:
             return await self._channels.connect(self._nursery(), page, browser, life, number)
 
-        response = Response(EventStreamBody(connect, self._timing), content_type="text/event-stream")
+        response = Response(EventStreamBody(connect, self._channels.page_limits), content_type="text/event-stream")
         response.timeout = None
         response.headers.pop("Content-Length", None)
         response.headers.update(HEADERS)

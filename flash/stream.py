@@ -31,11 +31,11 @@ from typing import Protocol
 
 import trio
 
-from .buffer import Bounds, Gauge, Outbox, Piece
+from .buffer import Gauge, Outbox, Piece
 from .cancel_scopes import Condition, EndReason, StreamScope
 from .errors import BufferOverrun, FlashError
 from .generators import Steps, steps_of
-from .observer import Observer
+from .limits import Limits
 
 _log = logging.getLogger("flash.streams")
 
@@ -106,25 +106,6 @@ class StreamSpec:
     timeout: float | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     finishes: tuple[type[Exception], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds the streams of a server.
-
-    Attributes:
-        buffer: what may wait per stream.
-        cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
-        threads: how many steps of plain generators run at a time.
-        handlers: how many plain `on_error`s run at a time; apart, so that steps that block keep none from running.
-        observer: is told of what happens to them.
-    """
-
-    buffer: Bounds = field(default_factory=Bounds)
-    cleanup_timeout: float = 5.0
-    threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
-    handlers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
-    observer: Observer = field(default_factory=Observer)
 
 
 class Stream:
@@ -263,12 +244,17 @@ class Stream:
 
     def _must_pause(self) -> bool:
         """Whether the `yield` is to be more than a hand-over: most are not, and cost no switch of tasks."""
-        return (
-            time.perf_counter() - self._switched > FAIR_SHARE
-            or self.gauge.full()
-            # A cancellation is due, of the stream or of a scope that the user opened.
-            or trio.current_effective_deadline() == -math.inf
-        )
+        now = time.perf_counter()
+        if now - self._switched > FAIR_SHARE:
+            steps = self._steps
+            assert steps is not None
+            if not (steps.watched and steps.suspended):
+                # Is it one that waits by itself? Then it need not be made to.
+                steps.watched = True
+                return True
+            self._switched = now
+        # A cancellation may be due, of the stream or of a scope that the user opened.
+        return self.gauge.full() or trio.current_effective_deadline() == -math.inf
 
     async def _pause(self) -> None:
         """The checkpoint at the `yield`: raise what is due, let others run, wait for room."""

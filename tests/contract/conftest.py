@@ -10,9 +10,8 @@ import pytest
 import trio
 
 from flash.buffer import Bounds
-from flash.limits import PageLimits
+from flash.limits import Limits, PageLimits
 from flash.nursery import Channels
-from flash.stream import Limits
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
 

@@ -20,9 +20,9 @@ from hypothesis import given, settings, strategies as st
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.buffer import Bounds
 from flash.cancel_scopes import Condition
-from flash.limits import PageLimits
+from flash.limits import Limits, PageLimits
 from flash.nursery import Channels, Connection
-from flash.stream import Limits, Stream, StreamSpec
+from flash.stream import Stream, StreamSpec
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
 
