@@ -173,10 +173,14 @@ class FlashBackend(_dash.QuartDashServer):
                 trio.lowlevel.add_instrument(BlockWatch())
 
     def before_request(self, func: Callable[[], Any]) -> None:
-        """Register one of Dash's own hooks, which do something once: before the first request, or websocket.
+        """Register a hook: one of the user's for every request and websocket, one of Dash's own for the first.
 
-        That may take long, as pages have layouts of the user's. Who comes meanwhile waits for it.
+        Dash's do something once. That may take long, as pages have layouts of the user's; who comes meanwhile waits.
         """
+        if func.__module__.partition(".")[0] not in ("dash", __package__):
+            self.server.before_request(func)
+            self.server.before_websocket(func)
+            return
         first, over = trio.Lock(), False
 
         async def hook() -> None:

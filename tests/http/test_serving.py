@@ -259,3 +259,21 @@ async def test_two_servers_in_one_process_do_not_share_pages(serve: Serve) -> No
     body = {"page": page.token, "stream": stream, "condition": 0, "value": 1}
     assert_refused(await browser.post("/_flash/cancel", json=body), 404)
     assert one.log == ["started"]
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_hook_on_the_backend_sees_every_request_and_may_refuse_it(serve: Serve, is_async: bool) -> None:
+    waiting = Waiting()
+    backend: Any = waiting.app.backend
+
+    def refuse() -> tuple[str, int]:
+        return "Log in first.", 401
+
+    async def refuse_later() -> tuple[str, int]:
+        return refuse()
+
+    backend.before_request(refuse_later if is_async else refuse)
+    browser = (await serve(waiting.app)).browser()
+    for _ in range(2):
+        response = await browser.get("/_dash-layout")
+        assert (response.status_code, response.text) == (401, "Log in first.")
