@@ -1,7 +1,7 @@
 # make demo     install into a virtual environment and serve the gallery at http://127.0.0.1:8050
 # make test     install what the tests need, Chromium included, and run lint, types and all tests
 #
-# make bench    what it costs, beside references in the same run
+# make bench    what it costs, beside references in the same run: ten minutes, into benchmarks/results
 # make soak     20,000 streams through everything that can end them, over real sockets, with a report
 # make plotly-suite CHECKOUT=...   Plotly's own tests, with Dash and with Flash (docs/plotly-suite.md)
 #
@@ -41,8 +41,8 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(NGINX) $(REDIS)
 	$(TESTED)/bin/python -X dev -W ignore::DeprecationWarning -m pytest $(TESTS)
 
-bench: $(VENV)/test.stamp
-	$(BIN)/python -m benchmarks.one_stream
+bench: $(VENV)/bench.stamp $(CHROMIUM)
+	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python -m tests.faults.soak --streams $(STREAMS)
@@ -60,6 +60,10 @@ $(VENV)/demo.stamp: $(BIN)/python pyproject.toml
 
 $(VENV)/test.stamp: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/bench.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 # Another Dash in front of all the rest: an environment of its own, so that servers that tests start have it too.

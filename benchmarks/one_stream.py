@@ -1,10 +1,18 @@
-"""One stream of small updates, yielded without pause: updates per second and server CPU per update.
+"""One stream of small updates, yielded without pause.
 
-    python -m benchmarks.one_stream [--updates 200000] [--runs 3]
+    python -m benchmarks.one_stream [--updates 200000] [--runs 3] [--no-dash]
 
-Starts, each in a process of its own and in turn, a raw ASGI app on Hypercorn's trio worker that writes the same
-frames, one per message and 64 per message, and a Flash app; reads each with the same client, which acknowledges as a
-page does. Prints the medians, the spread, and Flash's rate beside the raw app's at 64 frames per message.
+Starts, each in a process of its own and in turn:
+
+- a raw ASGI app on Hypercorn's trio worker that writes the same frames, one per message (a tenth of them) and 64;
+- Flash;
+- Dash 4.5.0rc2 on FastAPI with uvicorn: its streaming callback, with a response for each callback and multiplexed
+  (a tenth of the updates);
+- Dash 4.4.1 on FastAPI with uvicorn: `set_props` over its websocket (a tenth of them).
+
+Each is read by the same client, which acknowledges as a page does. Measured are the rate, the server's CPU per update,
+and the time from the first `yield` to the client; while Flash's stream runs, also how long other callbacks take to
+answer, and how late the updates of another page's stream are. Flash joins updates that wait: counted are updates.
 """
 
 from __future__ import annotations
@@ -12,170 +20,247 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import socket
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-import httpx
+from benchmarks import harness
+from benchmarks.client import STAMP, UPDATE, Client, Dependencies, EventStream, FlashPage, get_stream
+from benchmarks.harness import Runs, percentile, say, serve
+from benchmarks.results import Result
+from benchmarks.websockets import WebSocket
 
-ROOT = Path(__file__).parents[1]
-TARGET = 0.35
-"""Of the raw app's rate with 64 frames per message: what Flash is to reach."""
+NAME = "one stream"
+RAW_1, RAW_64 = "raw ASGI, 1 frame per message", "raw ASGI, 64 frames per message"
+FLASH = "Flash"
+DASH_SINGLE, DASH_MULTIPLEXED = "Dash 4.5.0rc2, a response per callback", "Dash 4.5.0rc2, multiplexed"
+DASH_WEBSOCKET = "Dash 4.4.1, websocket set_props"
+
+SMALL = ["--updates", "2000", "--runs", "1"]
+"""Options by which the benchmark only shows that it works."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run: its rate, and the CPU that the server spent on an update."""
+class Counter:
+    """Counts the updates that come, and how late the first one was."""
 
-    rate: float
-    microseconds: float
+    def __init__(self) -> None:
+        self.updates = 0
+        self.first_late: float | None = None
+        self.last_at = 0
+        self.over = False
+
+    def take(self, block: bytes, now: int) -> None:
+        self.updates += block.count(UPDATE)
+        self.last_at = now
+        if self.first_late is None and (stamp := re.search(rb'"children": ?(\d{12,})', block)):
+            self.first_late = (now - int(stamp[1])) / 1e6
+        if b"event: end" in block or b'"done":true' in block or b'"done": true' in block:
+            self.over = True
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--updates", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    cases: dict[str, Callable[[], Run]] = {
-        "raw ASGI, 1 frame per message": lambda: raw(options.updates // 10, 1),
-        "raw ASGI, 64 frames per message": lambda: raw(options.updates, 64),
-        "Flash": lambda: flash(options.updates),
-    }
-    results: dict[str, list[Run]] = {name: [] for name in cases}
-    for _ in range(options.runs):
-        for name, measure in cases.items():
-            results[name].append(measure())
-    print(f"{'':34}{'updates/s':>12}{'spread':>9}{'CPU us':>9}")
-    for name, runs in results.items():
-        rates = [run.rate for run in runs]
-        spread = (max(rates) - min(rates)) / statistics.median(rates)
-        cpu = statistics.median(run.microseconds for run in runs)
-        print(f"{name:34}{statistics.median(rates):12,.0f}{spread:9.0%}{cpu:9.1f}")
-    flash_rate, raw_rate = (
-        statistics.median(run.rate for run in results[name]) for name in ("Flash", "raw ASGI, 64 frames per message")
+    parser.add_argument(
+        "--no-dash", action="store_true", help="without the references that are installed by themselves"
     )
-    print(f"Flash / raw at 64 frames: {flash_rate / raw_rate:.2f} (target {TARGET})")
 
 
-def raw(updates: int, batch: int) -> Run:
-    """The raw app: what Hypercorn's trio worker can do at the most."""
-    with server("benchmarks.raw_app:app", "hypercorn", "-k", "trio", "-b") as port:
-        before = cpu_of(server_pids[-1])
-        began = time.perf_counter()
-        with connect(port, f"/?updates={updates}&batch={batch}") as stream:
-            read_to_end(stream, lambda event: None)
-        return Run(updates / (time.perf_counter() - began), (cpu_of(server_pids[-1]) - before) / updates * 1e6)
+def measure(options: argparse.Namespace) -> list[Result]:
+    many, few = options.updates, options.updates // 10
+    runs = Runs()
+    cases: list[Callable[[], None]] = [
+        lambda: _raw(runs, few, 1),
+        lambda: _raw(runs, many, 64),
+        lambda: _flash(runs, many),
+    ]
+    if not options.no_dash:
+        cases += [
+            lambda: _dash_streaming(runs, few, multiplexed=False),
+            lambda: _dash_streaming(runs, few, multiplexed=True),
+            lambda: _dash_websocket(runs, few),
+        ]
+    for number in range(options.runs):
+        say(f"{NAME}: run {number + 1} of {options.runs}")
+        for case in cases:
+            case()
+    result = runs.result
+    found = [
+        result(NAME, FLASH, "rate", "updates/s", reference=RAW_64, at_least=0.35, of_ratio=True),
+        result(NAME, FLASH, "server CPU per update", "us", reference=RAW_64, at_most=5),
+        result(NAME, FLASH, "first update at the client", "ms", reference=RAW_64, at_most=5),
+        result(NAME, FLASH, "p99 of other callbacks meanwhile", "ms", at_most=20),
+        result(NAME, FLASH, "p99 of another page's updates meanwhile", "ms", at_most=20),
+    ]
+    for reference in (RAW_1, DASH_SINGLE, DASH_MULTIPLEXED, DASH_WEBSOCKET):
+        if reference in runs:
+            found.append(result(NAME, FLASH, "rate", "updates/s", reference=reference))
+            found.append(result(NAME, FLASH, "server CPU per update", "us", reference=reference))
+            found.append(result(NAME, FLASH, "first update at the client", "ms", reference=reference))
+    return found
 
 
-def flash(updates: int) -> Run:
-    """The same frames from an event callback."""
+def _raw(runs: Runs, updates: int, batch: int) -> None:
+    with serve("hypercorn-trio", "benchmarks.apps.raw:app") as server, Client(server.port) as client:
+        for warm_up in (True, False):
+            counter = Counter()
+            before, began = server.cpu(), time.monotonic_ns()
+            count = updates // 10 if warm_up else updates
+            get_stream(client, f"/burst?updates={count}&batch={batch}", counter.take)
+            client.run(lambda counter=counter: counter.over)
+        name = RAW_1 if batch == 1 else RAW_64
+        _note(runs, name, counter, server.cpu() - before, began)
+
+
+def _flash(runs: Runs, updates: int) -> None:
     with (
-        server("benchmarks.flash_app:app", "flash", "run", "--port") as port,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        serve("flash", "benchmarks.apps.flash_streams:app") as server,
+        Client(server.port) as client,
     ):
-        client.get("/")
-        found = re.search(r'"token":"([^"]+)"', client.get("/_dash-layout").text)
+        dependencies = Dependencies(client)
+        counter, late, answers = Counter(), list[float](), list[float]()
+
+        def ticked(block: bytes, now: int) -> None:
+            late.extend((now - int(stamp)) / 1e6 for stamp in STAMP.findall(block))
+
+        page = FlashPage(client, lambda block, now: counter.take(block, now))
+        other = FlashPage(client, ticked)
+        client.run(lambda: page.greeted and other.greeted)
+
+        def start(owner: FlashPage, component: str, value: Any) -> None:
+            client.post(
+                "/_dash-update-component", dependencies.request(component, value, owner.token), browser=owner.browser
+            )
+
+        for warm_up in (True, False):
+            # First alone, for its rate and its cost; the CPU is this stream's.
+            counter = Counter()
+            before, began = server.cpu(), time.monotonic_ns()
+            start(page, "burst", updates // 10 if warm_up else updates)
+            client.run(lambda counter=counter: counter.over)
+        _note(runs, FLASH, counter, server.cpu() - before, began)
+        # Once more, with others beside it.
+        start(other, "tick0", {"interval": 0.005, "phase": 0.0})
+        client.run(lambda: bool(late))
+        counter = Counter()
+        ask = dependencies.request("ask", 1)
+        asked = 0.0
+
+        def answered(status: int, body: bytes) -> None:
+            answers.append((time.monotonic() - asked) * 1e3)
+            if not counter.over:
+                ask_again()
+
+        def ask_again() -> None:
+            nonlocal asked
+            asked = time.monotonic()
+            client.post("/_dash-update-component", ask, answered, lane=0)
+
+        start(page, "burst", updates)
+        client.run(lambda: counter.updates > 0)
+        late.clear()
+        ask_again()
+        client.run(lambda: counter.over)
+        client.run(client.idle)
+        assert not client.refused, client.refused[:3]
+        runs.add(
+            FLASH,
+            **{
+                "p99 of other callbacks meanwhile": percentile(answers, 0.99),
+                "p99 of another page's updates meanwhile": percentile(late, 0.99),
+            },
+        )
+
+
+def _dash_streaming(runs: Runs, updates: int, *, multiplexed: bool) -> None:
+    with (
+        serve("uvicorn", "benchmarks.apps.dash_streaming:server", "dash-4.5.0rc2") as server,
+        Client(server.port) as client,
+    ):
+        stream = StreamingPage(client) if multiplexed else None
+        dependencies = Dependencies(client)
+        for warm_up in (True, False):
+            counter = Counter()
+            before, began = server.cpu(), time.monotonic_ns()
+            body = dependencies.request("burst", updates // 10 if warm_up else updates)
+            if stream is None:
+                post_stream(client, "/_dash-update-component", body, counter.take)
+            else:
+                stream.on_lines = counter.take
+                stream.start(body)
+            client.run(lambda counter=counter: counter.over)
+        _note(runs, DASH_SINGLE if stream is None else DASH_MULTIPLEXED, counter, server.cpu() - before, began)
+
+
+def _dash_websocket(runs: Runs, updates: int) -> None:
+    with (
+        serve("uvicorn", "benchmarks.apps.dash_websocket:server", "dash-4.4.1") as server,
+        Client(server.port) as client,
+    ):
+        dependencies = Dependencies(client)
+        counter = Counter()
+
+        def take(message: bytes, now: int) -> None:
+            counter.take(message, now)
+            counter.over = b'"callback_response"' in message
+
+        socket = WebSocket(client, take)
+        for warm_up in (True, False):
+            counter = Counter()
+            before, began = server.cpu(), time.monotonic_ns()
+            socket.request(dependencies.request("burst", updates // 10 if warm_up else updates))
+            client.run(lambda counter=counter: counter.over)
+        _note(runs, DASH_WEBSOCKET, counter, server.cpu() - before, began)
+
+
+class StreamingPage:
+    """A page of Dash 4.5 with its one connection, the downlink.
+
+    Attributes:
+        on_lines: is given what comes.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.on_lines: Callable[[bytes, int], None] = lambda lines, now: None
+        self._client = client
+        self._count = 0
+        found = re.search(rb'"end_id": ?"([^"]+)"', client.get("/"))
         assert found is not None
-        token, cookie = found[1], client.cookies["flash_browser"]
-        callback = client.get("/_dash-dependencies").json()[0]
-        inputs = [{"id": "go", "property": "n_clicks", "value": updates}, {**callback["inputs"][1], "value": None}]
-        body = {
-            "output": callback["output"],
-            "inputs": inputs,
-            "state": [{"id": "_flash", "property": "token", "value": token}],
-            "changedPropIds": ["go.n_clicks"],
-        }
-        with connect(port, f"/_flash/events?page={token}", cookie) as stream:
+        self._path = f"/_dash-update-component?endId={found[1].decode()}&downlinkId=one"
+        post_stream(client, self._path, {"streamDownlink": {}}, lambda lines, now: self.on_lines(lines, now))
 
-            def acknowledge(event: str) -> None:
-                client.post("/_flash/ack", json={"page": token, "event": event})
+    def start(self, body: Any) -> str:
+        """Send the request of a streaming callback; returns its id."""
+        self._count += 1
+        request = f"{self._count}"
+        self._client.post(self._path, {**body, "streamConnection": {"requestId": request}})
+        return request
 
-            before = cpu_of(server_pids[-1])
-            began = time.perf_counter()
-            assert client.post("/_dash-update-component", json=body).status_code == 204
-            read_to_end(stream, acknowledge)
-            took = time.perf_counter() - began
-        return Run(updates / took, (cpu_of(server_pids[-1]) - before) / updates * 1e6)
+    def cancel(self, request: str) -> None:
+        self._client.post(self._path, {"streamCancel": {"requestId": request}})
 
 
-server_pids: list[int] = []
-
-
-@contextmanager
-def server(app: str, module: str, *arguments: str) -> Iterator[int]:
-    """Run a server of `app` on a free port of the loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = str(port) if module == "flash" else f"127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments, address, app],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+def post_stream(client: Client, path: str, body: Any, on_lines: Callable[[bytes, int], None]) -> EventStream:
+    """The answer to a POST, as a stream of lines."""
+    content = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
     )
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline, "the server did not start"
-                time.sleep(0.05)
-        server_pids.append(worker_of(process.pid))
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    return EventStream(client, head.encode() + content, on_lines, b"\n")
 
 
-def worker_of(pid: int) -> int:
-    """The process that serves: Hypercorn's command starts one; ours is one."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    serving = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    return serving[-1] if serving else pid
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
-@contextmanager
-def connect(port: int, target: str, cookie: str = "") -> Iterator[socket.socket]:
-    """An event stream."""
-    with socket.create_connection(("127.0.0.1", port)) as stream:
-        request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: flash_browser={cookie}\r\n\r\n"
-        stream.sendall(request.encode())
-        yield stream
-
-
-def read_to_end(stream: socket.socket, acknowledge: Callable[[str], None]) -> None:
-    """Read up to the `end` event; acknowledge at each `ping`."""
-    tail = b""
-    while b"event: end" not in tail:
-        data = stream.recv(1 << 20)
-        assert data, "the server has closed the connection"
-        tail = tail[-200:] + data
-        if b"event: ping" in data:
-            ids = re.findall(rb"id: ([0-9a-f]{8}\.\d+)\n", tail)
-            if ids:
-                acknowledge(ids[-1].decode())
-
-
-def frame(number: int) -> bytes:
-    """The frame that the raw app writes: as long as Flash's."""
-    data = json.dumps({"stream": "01234567-1", "props": [["out", {"children": number}]]}, separators=(",", ":"))
-    return f"id: 01234567.{number}\nevent: props\ndata: {data}\n\n".encode()
+def _note(runs: Runs, subject: str, counter: Counter, cpu: float, began: int) -> None:
+    assert counter.first_late is not None
+    runs.add(
+        subject,
+        **{
+            "rate": counter.updates / (counter.last_at - began) * 1e9,
+            "server CPU per update": cpu / counter.updates * 1e6,
+            "first update at the client": counter.first_late,
+        },
+    )
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(__doc__, add_options, measure)

@@ -1,0 +1,71 @@
+"""All benchmarks, one after the other: what `make bench` runs.
+
+    python -m benchmarks [--small] [--into benchmarks/results] [name ...]
+
+Prints one table, and writes it as JSON and as Markdown, with pictures. Nothing else should run meanwhile: a
+server takes one processor, and its pages another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import plots
+from benchmarks.harness import say
+from benchmarks.results import Result, as_json, markdown, table
+
+NAMES = ("one_stream", "many_pages", "cancel", "slow_reader", "plain_callbacks")
+PACKAGES = ("dash", "hypercorn", "quart-trio", "trio", "orjson")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="which; all unless given")
+    parser.add_argument("--small", action="store_true", help="only show that they work")
+    parser.add_argument("--into", type=Path, default=Path(__file__).parent / "results", help="a folder")
+    options = parser.parse_args(arguments)
+    if (load := os.getloadavg()[0]) > 1:
+        say(f"The machine is busy already (load {load:.1f}): absolute figures will be worth little.")
+    results: list[Result] = []
+    for name in options.names or NAMES:
+        began = time.monotonic()
+        results += run(name, small=options.small)
+        say(f"{name} took {time.monotonic() - began:.0f} s")
+    print(table(results))
+    write(results, options.into)
+    missed = sum(result.met is False for result in results)
+    print(f"{missed} of {sum(result.met is not None for result in results)} targets missed.", file=sys.stderr)
+
+
+def run(name: str, *, small: bool) -> list[Result]:
+    """Run one benchmark as it would run by itself."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    parser = argparse.ArgumentParser()
+    module.add_options(parser)
+    found: list[Result] = module.measure(parser.parse_args(module.SMALL if small else []))
+    return found
+
+
+def write(results: list[Result], folder: Path) -> None:
+    """Write the results, and pictures of them, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about: dict[str, object] = {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
+    line = ", ".join(f"{name} {value}" for name, value in about.items())
+    pictures = plots.draw(results, folder)
+    (folder / "results.json").write_text(as_json(results, about))
+    (folder / "README.md").write_text(markdown(results, f"Made by `make bench`: {line}.", pictures))
+
+
+if __name__ == "__main__":
+    main()

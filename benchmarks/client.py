@@ -1,0 +1,357 @@
+"""The load: one loop over the sockets of many pages, cheap enough not to be what is measured.
+
+    client = Client(port)
+    page = FlashPage(client, on_events)          # connects; acknowledges as Flash's script does
+    client.post("/_dash-update-component", body, browser=page.browser)
+    client.run(until=lambda: page.greeted)
+
+`on_events(block, now)` gets what has arrived, in whole events and as bytes, with the time in nanoseconds of the clock
+that the servers stamp their updates with. Chunk headers may stand between the events.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import secrets
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+OnEvents = Callable[[bytes, int], None]
+OnAnswer = Callable[[int, bytes], None]
+
+STAMP = re.compile(rb'"children":(\d{12,})')
+"""A time in nanoseconds, as the value of an update."""
+
+UPDATE = b'"children"'
+"""What each update of a stream has once, however many share an event."""
+
+CONNECTIONS = 4
+"""For requests: a browser has six to a host, and pages take one each."""
+
+PATIENCE = 120.0
+
+
+class Reader(Protocol):
+    """Who owns a socket of the loop."""
+
+    def read(self) -> None:
+        """There is something to read."""
+
+    def close(self) -> None:
+        """The loop is over."""
+
+
+class Client:
+    """A loop over sockets.
+
+    Attributes:
+        port: of the server.
+        answered: how many requests were answered.
+        refused: the answers that were not 2xx.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.answered = 0
+        self.refused: list[bytes] = []
+        self._poll = select.epoll()
+        self._readers: dict[int, Reader] = {}
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._requests = [Requests(self) for _ in range(CONNECTIONS)]
+        self._turn = 0
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for reader in list(self._readers.values()):
+            reader.close()
+        self._poll.close()
+
+    def add(self, connection: socket.socket, reader: Reader) -> None:
+        self._readers[connection.fileno()] = reader
+        self._poll.register(connection.fileno(), select.EPOLLIN)
+
+    def remove(self, connection: socket.socket) -> None:
+        del self._readers[connection.fileno()]
+        self._poll.unregister(connection.fileno())
+        connection.close()
+
+    def get(self, path: str) -> bytes:
+        """GET outside of the loop."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+            assert response.status == 200, (path, response.status, body[:1000])
+            return body
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: Any, then: OnAnswer | None = None, browser: str = "", *, lane: int = -1) -> None:
+        """POST `body` as JSON; requests go over a few connections, in turn.
+
+        Args:
+            path: of the route.
+            body: anything that JSON has, or the JSON itself.
+            then: is told the status and the body of the answer.
+            browser: the secret of Flash's cookie.
+            lane: which connection; -1 for the next one.
+        """
+        if lane < 0:
+            self._turn = lane = (self._turn + 1) % CONNECTIONS
+        content = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\n"
+            f"Cookie: flash_browser={browser}\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        self._requests[lane].send(head.encode() + content, then)
+
+    def idle(self) -> bool:
+        """Whether every request has been answered."""
+        return not any(requests.waiting for requests in self._requests)
+
+    def after(self, seconds: float, then: Callable[[], None]) -> None:
+        """Call `then` in so many seconds, if the loop runs."""
+        self._timers.append((time.monotonic() + seconds, then))
+
+    def run(self, until: Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Let things happen until `until()`; it is asked after each round."""
+        deadline = time.monotonic() + patience
+        while not until():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nothing came of it in {patience:g} s")
+            self._round(0.01)
+
+    def run_for(self, seconds: float) -> None:
+        """Let things happen for so long."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._round(min(left, 0.01))
+
+    def _round(self, timeout: float) -> None:
+        if self._timers:
+            now = time.monotonic()
+            due = [then for at, then in self._timers if at <= now]
+            self._timers = [(at, then) for at, then in self._timers if at > now]
+            timeout = min([timeout, *(max(0.0, at - now) for at, _ in self._timers)])
+            for then in due:
+                then()
+        for number, _ in self._poll.poll(timeout, 1024):
+            reader = self._readers.get(number)
+            if reader is not None:
+                reader.read()
+
+
+class Requests:
+    """One keep-alive connection for requests, one at a time.
+
+    Attributes:
+        waiting: the requests that were not answered yet; the first has been sent.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.waiting: deque[tuple[bytes, OnAnswer | None]] = deque()
+        self._client = client
+        self._socket: socket.socket | None = None
+        self._received = b""
+
+    def send(self, request: bytes, then: OnAnswer | None) -> None:
+        self.waiting.append((request, then))
+        if len(self.waiting) == 1:
+            self._send_first()
+
+    def _send_first(self) -> None:
+        if self._socket is None:
+            self._socket = socket.create_connection(("127.0.0.1", self._client.port))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._client.add(self._socket, self)
+        self._received = b""
+        self._socket.sendall(self.waiting[0][0])
+
+    def read(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(1 << 18)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            # It was idle for too long, or had its thousand requests.
+            self.close()
+            if self.waiting:
+                self._send_first()
+            return
+        self._received += data
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        lowered = head.lower()
+        length = re.search(rb"content-length: (\d+)", lowered)
+        if length is not None and len(body) < int(length[1]):
+            return
+        if b"transfer-encoding: chunked" in lowered and not body.endswith(b"0\r\n\r\n"):
+            return
+        if b"connection: close" in lowered:
+            self.close()
+        status = int(head[9:12])
+        if status >= 300:
+            self._client.refused.append(body)
+        self._client.answered += 1
+        _, then = self.waiting.popleft()
+        if self.waiting:
+            self._send_first()
+        if then is not None:
+            then(status, body)
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._client.remove(self._socket)
+            self._socket = None
+
+
+class EventStream:
+    """One response that does not end, read as it comes.
+
+    Attributes:
+        closed: the server has ended it.
+    """
+
+    def __init__(self, client: Client, request: bytes, on_events: OnEvents, separator: bytes = b"\n\n") -> None:
+        self.closed = False
+        self._client = client
+        self._on_events = on_events
+        self._separator = separator
+        self._rest = b""
+        self._socket = socket.create_connection(("127.0.0.1", client.port))
+        self._socket.sendall(request)
+        client.add(self._socket, self)
+
+    def read(self) -> None:
+        try:
+            data = self._socket.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
+        now = time.monotonic_ns()
+        if not data:
+            self.close()
+            return
+        end = data.rfind(self._separator)
+        if end < 0:
+            self._rest += data
+            return
+        end += len(self._separator)
+        block, self._rest = self._rest + data[:end], data[end:]
+        self._on_events(block, now)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._client.remove(self._socket)
+
+
+def get_stream(client: Client, target: str, on_events: OnEvents, cookie: str = "") -> EventStream:
+    """The answer to a GET, as a stream of events."""
+    request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\nCookie: flash_browser={cookie}\r\n\r\n"
+    return EventStream(client, request.encode(), on_events)
+
+
+class FlashPage:
+    """A page of a Flash app, as far as its server can see it: it says hello, and acknowledges as the script does.
+
+    Attributes:
+        token: names the page.
+        browser: the secret in the browser's cookie.
+        on_events: is given what comes.
+        applied: the id of the last event that it has done with.
+        greeted: its connection stands.
+        acknowledgements: how many it has sent.
+    """
+
+    def __init__(self, client: Client, on_events: OnEvents, *, acknowledges: bool = True) -> None:
+        """Connect.
+
+        Args:
+            client: the loop.
+            on_events: is given what comes.
+            acknowledges: what has come is applied at once, and acknowledged when that is due.
+        """
+        self.token = secrets.token_urlsafe(24)
+        self.browser = secrets.token_urlsafe(24)
+        self.on_events = on_events
+        self.applied = b""
+        self.greeted = False
+        self.acknowledgements = 0
+        self._client = client
+        self._acknowledges = acknowledges
+        self._acknowledged = b""
+        self._acknowledged_at = time.monotonic_ns()
+        self._unasked = 0
+        self.stream = get_stream(client, f"/_flash/events?page={self.token}", self._receive, self.browser)
+
+    def _receive(self, block: bytes, now: int) -> None:
+        if not self.greeted and (hello := re.search(rb'event: hello\ndata: .*"ping": ([\d.]+|null)', block)):
+            self.greeted = True
+            # A third of the interval between pings: see `keepUp` in the script.
+            self._unasked = int(float(hello[1]) * 1e9 / 3) if hello[1] != b"null" else 1 << 62
+        self.on_events(block, now)
+        if self._acknowledges:
+            at = block.rfind(b"id: ")
+            if at >= 0:
+                self.applied = block[at + 4 : block.index(b"\n", at)]
+            if b"event: ping\n" in block or now - self._acknowledged_at > self._unasked:
+                self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Tell the server what it need not keep."""
+        if self.applied and self.applied != self._acknowledged:
+            self._acknowledged = self.applied
+            self._acknowledged_at = time.monotonic_ns()
+            self.acknowledgements += 1
+            body = {"page": self.token, "event": self.applied.decode()}
+            self._client.post("/_flash/ack", body, browser=self.browser)
+
+
+class Dependencies:
+    """The callbacks of a Dash app, and the requests that its renderer sends for them."""
+
+    def __init__(self, client: Client) -> None:
+        client.get("/")
+        self._callbacks = json.loads(client.get("/_dash-dependencies"))
+
+    def request(self, component: str, value: Any, token: str = "", values: dict[str, Any] | None = None) -> Any:
+        """The body that is sent when `n_clicks` of `component` has become `value`.
+
+        Args:
+            component: the id of an Input of one callback.
+            value: what its property has become.
+            token: of the page, for Flash.
+            values: of other components' properties, by `id.property`; a component that is not there is missing.
+        """
+        (callback,) = [
+            callback for callback in self._callbacks if any(entry["id"] == component for entry in callback["inputs"])
+        ]
+        known = {f"{component}.n_clicks": value, "_flash.token": token, **(values or {})}
+
+        def entry(dependency: dict[str, Any]) -> dict[str, Any]:
+            name, prop = dependency["id"], dependency["property"]
+            if f"{name}.{prop}" not in known:
+                return dict(dependency)
+            return {"id": name, "property": prop, "value": known[f"{name}.{prop}"]}
+
+        body = {
+            "output": callback["output"],
+            "inputs": [entry(dependency) for dependency in callback["inputs"]],
+            "state": [entry(dependency) for dependency in callback.get("state", [])],
+            "changedPropIds": [f"{component}.n_clicks"],
+        }
+        if not callback.get("no_output"):
+            name, _, prop = callback["output"].rpartition(".")
+            body["outputs"] = {"id": name, "property": prop}
+        return body

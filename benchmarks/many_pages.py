@@ -1,0 +1,209 @@
+"""Many pages with a little to show each: CPU per update, memory per page, and how late the updates are.
+
+    python -m benchmarks.many_pages [--pages 500] [--crowd 1000] [--seconds 10] [--runs 3]
+
+Starts, each in a process of its own and in turn, Flash, the same frames from a raw ASGI app, and from a generator that
+is the body of a Quart-Trio response, both on Hypercorn's trio worker. Two loads, with the pages at random phases:
+
+- `--pages` pages with one stream of 2 updates/s each;
+- `--crowd` pages with 10 streams of 1 update/s each. Flash comes to it in four steps, which make the curve of CPU per
+  update; the raw app, which writes the streams of a page in one task, is given the whole load, of which it may not
+  manage all.
+
+The pages connect before the measuring begins, and acknowledge as Flash's script does. Each update carries the time at
+which it was yielded. Counted is what arrives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from dataclasses import dataclass
+
+from benchmarks import harness
+from benchmarks.apps.settings import STREAMS
+from benchmarks.client import STAMP, Client, Dependencies, EventStream, FlashPage, get_stream
+from benchmarks.harness import Runs, Server, percentile, say, serve
+from benchmarks.results import Curve, Result
+
+NAME = "many pages"
+FLASH, RAW, BODY = "Flash", "raw ASGI", "Quart-Trio body"
+CPU, MEMORY, LATE, BUSY = (
+    "server CPU per update",
+    "memory per page",
+    "p99 from yield to client",
+    "server's share of a CPU",
+)
+
+RATE = 2.0
+"""Updates per second of each page of the first load."""
+
+CROWD_INTERVAL = 1.0
+"""Seconds between the updates of each stream of the second."""
+
+SETTLE = 1.5
+"""Seconds between the start of the last stream and the measuring: every stream has sent something."""
+
+SMALL = ["--pages", "10", "--crowd", "10", "--seconds", "0.5", "--settle", "0.1", "--runs", "1"]
+"""Options by which the benchmark only shows that it works."""
+
+
+@dataclass
+class Arrivals:
+    """What comes while it is counted: how many updates, and how late."""
+
+    late: list[int]
+
+    def take(self, block: bytes, now: int) -> None:
+        self.late.extend([now - int(stamp) for stamp in STAMP.findall(block)])
+
+
+class Crowd:
+    """The pages of one server."""
+
+    def __init__(self, client: Client, arrivals: Arrivals) -> None:
+        self.client = client
+        self.arrivals = arrivals
+
+    def grow(self, pages: int, streams: int, interval: float) -> None:
+        """Let there be so many pages, with so many streams each."""
+        raise NotImplementedError
+
+
+class BareCrowd(Crowd):
+    """Pages of the references: a GET begins the streams of one."""
+
+    def __init__(self, client: Client, arrivals: Arrivals) -> None:
+        super().__init__(client, arrivals)
+        self.pages: list[EventStream] = []
+
+    def grow(self, pages: int, streams: int, interval: float) -> None:
+        while len(self.pages) < pages:
+            target = f"/ticks?interval={interval}&streams={streams}"
+            self.pages.append(get_stream(self.client, target, self.arrivals.take))
+            self.client.run_for(0.0)
+
+
+class FlashCrowd(Crowd):
+    """Pages of Flash: connected first, then a request for each stream."""
+
+    def __init__(self, client: Client, arrivals: Arrivals) -> None:
+        super().__init__(client, arrivals)
+        self.pages: list[FlashPage] = []
+        self._dependencies = Dependencies(client)
+
+    def grow(self, pages: int, streams: int, interval: float) -> None:
+        new = []
+        while len(self.pages) < pages:
+            page = FlashPage(self.client, self.arrivals.take)
+            self.client.run(lambda page=page: page.greeted)
+            self.pages.append(page)
+            new.append(page)
+        for page in new:
+            for number in range(streams):
+                setting = {"interval": interval, "phase": interval * random.random()}
+                body = self._dependencies.request(f"tick{number}", setting, page.token)
+                self.client.post("/_dash-update-component", body, browser=page.browser)
+        self.client.run(self.client.idle)
+        assert not self.client.refused, self.client.refused[:3]
+
+
+CROWDS: dict[str, tuple[str, str, type[Crowd]]] = {
+    FLASH: ("flash", "benchmarks.apps.flash_streams:app", FlashCrowd),
+    RAW: ("hypercorn-trio", "benchmarks.apps.raw:app", BareCrowd),
+    BODY: ("hypercorn-trio", "benchmarks.apps.quart_trio_body:app", BareCrowd),
+}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one measuring has found."""
+
+    cpu: float
+    late: float
+    busy: float
+    updates: int
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pages", type=int, default=500)
+    parser.add_argument("--crowd", type=int, default=1_000)
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="of each measuring: two of Flash's acknowledgements"
+    )
+    parser.add_argument("--settle", type=float, default=SETTLE)
+    parser.add_argument("--runs", type=int, default=3, help="of the first load; the second has one less, or one")
+
+
+def measure(options: argparse.Namespace) -> list[Result]:
+    runs = Runs()
+    for number in range(options.runs):
+        say(f"{NAME}: {options.pages} pages, run {number + 1} of {options.runs}")
+        for subject in CROWDS:
+            _few(runs, subject, options)
+    crowd, curve = Runs(), Curve(f"{NAME}: CPU per update", "streams", "us")
+    for number in range(max(1, options.runs - 1)):
+        say(f"{NAME}: {options.crowd} pages with {STREAMS} streams, run {number + 1}")
+        for subject in (FLASH, RAW):
+            _many(crowd, curve, subject, options)
+    small, large = f"{options.pages} x 1 stream x {RATE:g}/s", f"{options.crowd} x {STREAMS} streams x 1/s"
+    few, many = f"{NAME}: {small}", f"{NAME}: {large}"
+    return [
+        runs.result(few, FLASH, CPU, "us", reference=RAW, at_most=1.3, of_ratio=True),
+        runs.result(few, FLASH, CPU, "us", reference=BODY),
+        runs.result(few, FLASH, MEMORY, "KiB", reference=RAW, at_most=2.5, of_ratio=True),
+        runs.result(few, FLASH, LATE, "ms", reference=RAW, at_most=10),
+        runs.result(few, FLASH, BUSY, "", reference=RAW),
+        crowd.result(many, FLASH, CPU, "us", reference=RAW, at_most=0.5, of_ratio=True),
+        crowd.result(many, FLASH, LATE, "ms", reference=RAW, at_most=250),
+        crowd.result(many, FLASH, BUSY, "", reference=RAW),
+        crowd.result(many, FLASH, MEMORY, "KiB", reference=RAW),
+        *curve.results(many),
+    ]
+
+
+def _few(runs: Runs, subject: str, options: argparse.Namespace) -> None:
+    kind, app, crowd_of = CROWDS[subject]
+    with serve(kind, app) as server, Client(server.port) as client:
+        crowd = crowd_of(client, Arrivals([]))
+        # What is only needed once is not a page's.
+        warm = min(20, options.pages)
+        crowd.grow(warm, 1, 1 / RATE)
+        client.run_for(options.settle)
+        before = server.memory()
+        crowd.grow(warm + options.pages, 1, 1 / RATE)
+        client.run_for(options.settle)
+        load = _watch(server, crowd, options.seconds)
+        memory = (server.memory() - before) / options.pages / 1024
+        runs.add(subject, **{CPU: load.cpu, LATE: load.late, BUSY: load.busy, MEMORY: memory})
+
+
+def _many(runs: Runs, curve: Curve, subject: str, options: argparse.Namespace) -> None:
+    kind, app, crowd_of = CROWDS[subject]
+    steps = sorted({max(1, options.crowd // part) for part in (100, 10, 3, 1)})
+    with serve(kind, app) as server, Client(server.port) as client:
+        crowd = crowd_of(client, Arrivals([]))
+        before, load = server.memory(), None
+        for pages in steps if subject == FLASH else steps[-1:]:
+            crowd.grow(pages, STREAMS, CROWD_INTERVAL)
+            client.run_for(options.settle)
+            load = _watch(server, crowd, options.seconds)
+            curve.add(subject, pages * STREAMS, load.cpu)
+        assert load is not None
+        memory = (server.memory() - before) / options.crowd / 1024
+        runs.add(subject, **{CPU: load.cpu, LATE: load.late, BUSY: load.busy, MEMORY: memory})
+
+
+def _watch(server: Server, crowd: Crowd, seconds: float) -> Load:
+    late = crowd.arrivals.late
+    late.clear()
+    cpu, began = server.cpu(), time.monotonic()
+    crowd.client.run_for(seconds)
+    crowd.client.run(lambda: bool(late))
+    cpu, took = server.cpu() - cpu, time.monotonic() - began
+    return Load(cpu / len(late) * 1e6, percentile(late, 0.99) / 1e6, cpu / took, len(late))
+
+
+if __name__ == "__main__":
+    harness.main(__doc__, add_options, measure)

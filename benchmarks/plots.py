@@ -1,0 +1,86 @@
+"""The results as pictures: ratios beside their targets, and curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("agg")
+
+from matplotlib import pyplot as plt
+
+from benchmarks.results import Result
+
+MET, MISSED, PLAIN = "#2a7f4f", "#b3402e", "#4c72b0"
+
+mpl.rcParams.update({"figure.dpi": 110, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def draw(results: Sequence[Result], folder: Path) -> list[str]:
+    """Write the pictures into `folder`; returns the names of their files."""
+    return [name for name in (_draw_targets(results, folder), *_draw_curves(results, folder)) if name]
+
+
+def _draw_targets(results: Sequence[Result], folder: Path) -> str | None:
+    """How far each figure is from its target: 1 is the target, and less is better."""
+    aimed = [result for result in results if result.met is not None]
+    if not aimed:
+        return None
+    shares = [_share(result) for result in aimed]
+    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.32 * len(aimed)))
+    axes.barh(range(len(aimed)), shares, color=[MET if result.met else MISSED for result in aimed], height=0.6)
+    axes.set_yticks(range(len(aimed)), [f"{result.name}: {result.subject}, {result.metric}" for result in aimed])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_xlabel("of what the target allows (less is better; right of the line is missed)")
+    return _save(figure, folder, "targets.png")
+
+
+def _share(result: Result) -> float:
+    compared = result.ratio if result.of_ratio else result.value
+    assert compared is not None
+    share = result.at_least / compared if result.at_least is not None else compared / (result.at_most or math.nan)
+    return max(share, 0.001)
+
+
+def _draw_curves(results: Sequence[Result], folder: Path) -> list[str]:
+    names: list[str] = []
+    for title in dict.fromkeys(result.curve for result in results if result.curve is not None):
+        points = [result for result in results if result.curve == title]
+        figure, axes = plt.subplots(figsize=(6, 3.5))
+        for subject in dict.fromkeys(result.subject for result in points):
+            of_subject = [result for result in points if result.subject == subject]
+            sizes, values = [result.size for result in of_subject], [result.value for result in of_subject]
+            axes.plot(sizes, values, marker="o", label=subject)
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel(points[0].size_of)
+        axes.set_ylabel(points[0].unit)
+        axes.legend(frameon=False)
+        names.append(_save(figure, folder, f"{title.replace(':', '').replace(' ', '_').lower()}.png"))
+    return names
+
+
+def draw_budget(stages: dict[str, float], folder: Path) -> str:
+    """What becomes of one update's time: its stages, one after the other."""
+    figure, axes = plt.subplots(figsize=(9, 1.9))
+    left = 0.0
+    for number, (stage, microseconds) in enumerate(stages.items()):
+        axes.barh([0], [microseconds], left=left, color=plt.get_cmap("tab10")(number), height=0.5, label=stage)
+        left += microseconds
+    axes.set_yticks([])
+    axes.set_xlabel("microseconds of CPU per update")
+    axes.legend(ncols=4, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    return _save(figure, folder, "budget.png")
+
+
+def _save(figure: plt.Figure, folder: Path, name: str) -> str:
+    # No version of the library in the file: the same figures make the same picture.
+    figure.savefig(folder / name, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return name

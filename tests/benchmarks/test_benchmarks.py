@@ -1,0 +1,53 @@
+"""The benchmarks run, small and without the references that have to be installed, and say what they found."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import NAMES, write
+from benchmarks.results import Curve, Result
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_finds_a_figure_for_each_of_its_targets(name: str) -> None:
+    module: Any = importlib.import_module(f"benchmarks.{name}")
+    parser = argparse.ArgumentParser()
+    module.add_options(parser)
+    without = ["--no-dash"] if "--no-dash" in parser.format_usage() else []
+    found: list[Result] = module.measure(parser.parse_args([*module.SMALL, *without]))
+    assert found
+    for result in found:
+        assert math.isfinite(result.value), result
+        assert result.met is not None or not result.target or result.reference is None, result
+
+
+def test_a_target_is_for_the_figure_or_for_its_ratio_to_the_reference() -> None:
+    result = Result(name="n", subject="s", metric="m", unit="us", value=6, reference="r", reference_value=4, at_most=5)
+    assert result.ratio == 1.5
+    assert result.met is False
+    assert replace(result, of_ratio=True, at_most=1.5).met is True
+    assert replace(result, at_most=None, at_least=6).met is True
+    assert replace(result, reference_value=None, of_ratio=True).met is None
+
+
+def test_what_was_found_is_written_with_pictures(tmp_path: Path) -> None:
+    curve = Curve("many pages: CPU per update", "streams", "us")
+    for size in (100, 1_000):
+        curve.add("Flash", size, 50)
+    aimed = Result(name="one stream", subject="Flash", metric="rate", unit="/s", value=9, at_least=10)
+    write([aimed, *curve.results("many pages")], tmp_path)
+    (first, *_) = json.loads((tmp_path / "results.json").read_text())["results"]
+    assert (first["value"], first["met"]) == (9, False)
+    text = (tmp_path / "README.md").read_text()
+    assert "MISSED" in text
+    pictures = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert pictures == ["many_pages_cpu_per_update.png", "targets.png"]
+    assert all(f"({name})" in text for name in pictures)
