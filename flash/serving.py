@@ -46,6 +46,10 @@ MAX_USER_TIMEOUT = 2**31 - 1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+_handlers_of_forks: dict[int, Any] = {}
+"""While there is a server: what a fork, such as a background callback's process, is to do at those signals."""
+
+
 class Served(Protocol):
     """What is served: a Flash app."""
 
@@ -111,7 +115,9 @@ async def _serve(app: Served, config: Config, request: StopRequest) -> None:
                 await _end_streams(app, config)
 
             return await _dash.serve(app, config, sockets, stop_as_asked)
+    _handlers_of_forks.update((number, signal.getsignal(number)) for number in STOP_SIGNALS)
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals, contextlib.ExitStack() as over:
+        over.callback(_handlers_of_forks.clear)
 
         async def stop_on_signal() -> None:
             async for _ in signals:
@@ -144,6 +150,19 @@ def give_up_on_silent_peers(listening: socket.socket, milliseconds: int) -> None
     if option is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
         # Accepted sockets inherit it.
         listening.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
+
+
+def _leave_the_server_behind() -> None:
+    """In a fork: stop at signals as other processes do, instead of telling a server that is not there."""
+    if _handlers_of_forks:
+        signal.set_wakeup_fd(-1)
+    for number, handler in _handlers_of_forks.items():
+        signal.signal(number, handler)
+    _handlers_of_forks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_the_server_behind)
 
 
 def _stop_at_once(number: int, frame: FrameType | None) -> None:

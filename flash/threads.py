@@ -8,6 +8,7 @@ async functions do not draw on, or forty waiting ones would keep each other from
 from __future__ import annotations
 
 import functools
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,9 @@ def on_own_loop(function: Any) -> Any:
 
     @functools.wraps(function)
     def plain(*arguments: Any, **keywords: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            # In a fork of the server signals would go on waking the server's loop.
+            signal.set_wakeup_fd(-1)
         return trio.run(functools.partial(function, *arguments, **keywords))
 
     return plain

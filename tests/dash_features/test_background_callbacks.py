@@ -36,9 +36,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         sys.modules.pop(name, None)
 
 
-def drive(dash_duo: Any, app: Any, folder: Path) -> None:
+def drive(dash_duo: Any, app: Any, folder: Path, **options: Any) -> None:
     """Go through everything that a background callback may do."""
-    dash_duo.start_server(app, start_timeout=PATIENCE)
+    dash_duo.start_server(app, start_timeout=PATIENCE, **options)
     dash_duo.find_element("#plain").click()
     dash_duo.wait_for_element("#plain:disabled", PATIENCE)
     dash_duo.wait_for_text_to_equal("#progress", "half way", PATIENCE)
@@ -54,7 +54,7 @@ def drive(dash_duo: Any, app: Any, folder: Path) -> None:
     dash_duo.wait_for_text_to_equal("#failed", text, PATIENCE)
     dash_duo.find_element("#endless").click()
     dash_duo.wait_for_text_to_equal("#status", "running", PATIENCE)
-    wait_for((folder / "process").exists)
+    wait_for(lambda: (folder / "process").exists() and (folder / "process").read_text() != "")
     dash_duo.find_element("#stop").click()
     dash_duo.wait_for_text_to_equal("#status", "over", PATIENCE)
     wait_for(lambda: is_over(int((folder / "process").read_text())))
@@ -69,9 +69,18 @@ def is_over(process: int) -> bool:
         return True
 
 
-def test_background_callbacks_with_diskcache(dash_duo: Any, folder: Path) -> None:
+def test_background_callbacks_with_diskcache(dash_duo_mp: Any, folder: Path, free_port: int) -> None:
+    # In a process: Diskcache leaves the connections of threads open that are not its owner's.
     with diskcache.Cache(str(folder / "cache")) as cache:
-        drive(dash_duo, importlib.import_module(NAMES[0]).make_app(DiskcacheManager(cache)), folder)
+        app = importlib.import_module(NAMES[0]).make_app(DiskcacheManager(cache))
+    drive(dash_duo_mp, app, folder, port=free_port)
+    # Its process is a fork of the server's, and yet stops at signals as any other does.
+    (folder / "process").unlink()
+    dash_duo_mp.find_element("#endless").click()
+    wait_for(lambda: (folder / "process").exists() and (folder / "process").read_text() != "")
+    process = int((folder / "process").read_text())
+    os.kill(process, signal.SIGTERM)
+    wait_for(lambda: is_over(process))
 
 
 @pytest.mark.usefixtures("celery_worker")
@@ -80,11 +89,16 @@ def test_background_callbacks_with_celery(dash_duo: Any, folder: Path) -> None:
 
 
 @pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with running([REDIS, *options], tmp_path), redis.Redis(port=port) as client:
+        port: int = free.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def redis_url(free_port: int, tmp_path: Path) -> Iterator[str]:
+    options = ["--port", str(free_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with running([REDIS, *options], tmp_path), redis.Redis(port=free_port) as client:
 
         def answers() -> bool:
             with contextlib.suppress(redis.ConnectionError):
@@ -92,7 +106,7 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
             return False
 
         wait_for(answers)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield f"redis://127.0.0.1:{free_port}/0"
 
 
 @pytest.fixture
