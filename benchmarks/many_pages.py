@@ -29,12 +29,8 @@ from benchmarks.results import Curve, Result
 
 NAME = "many pages"
 FLASH, RAW, BODY = "Flash", "raw ASGI", "Quart-Trio body"
-CPU, MEMORY, LATE, BUSY = (
-    "server CPU per update",
-    "memory per page",
-    "p99 from yield to client",
-    "server's share of a CPU",
-)
+CPU, MEMORY, LATE = "server CPU per update", "memory per page", "p99 from yield to client"
+BUSY, REQUESTS = "server's share of a CPU", "acknowledgements per update"
 
 RATE = 2.0
 """Updates per second of each page of the first load."""
@@ -123,7 +119,10 @@ class Load:
     cpu: float
     late: float
     busy: float
-    updates: int
+    requests: float
+
+    def figures(self) -> dict[str, float]:
+        return {CPU: self.cpu, LATE: self.late, BUSY: self.busy, REQUESTS: self.requests}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -155,9 +154,11 @@ def measure(options: argparse.Namespace) -> list[Result]:
         runs.result(few, FLASH, MEMORY, "KiB", reference=RAW, at_most=2.5, of_ratio=True),
         runs.result(few, FLASH, LATE, "ms", reference=RAW, at_most=10),
         runs.result(few, FLASH, BUSY, "", reference=RAW),
+        runs.result(few, FLASH, REQUESTS, ""),
         crowd.result(many, FLASH, CPU, "us", reference=RAW, at_most=0.5, of_ratio=True),
         crowd.result(many, FLASH, LATE, "ms", reference=RAW, at_most=250),
         crowd.result(many, FLASH, BUSY, "", reference=RAW),
+        crowd.result(many, FLASH, REQUESTS, ""),
         crowd.result(many, FLASH, MEMORY, "KiB", reference=RAW),
         *curve.results(many),
     ]
@@ -176,7 +177,7 @@ def _few(runs: Runs, subject: str, options: argparse.Namespace) -> None:
         client.run_for(options.settle)
         load = _watch(server, crowd, options.seconds)
         memory = (server.memory() - before) / options.pages / 1024
-        runs.add(subject, **{CPU: load.cpu, LATE: load.late, BUSY: load.busy, MEMORY: memory})
+        runs.add(subject, **load.figures(), **{MEMORY: memory})
 
 
 def _many(runs: Runs, curve: Curve, subject: str, options: argparse.Namespace) -> None:
@@ -192,17 +193,19 @@ def _many(runs: Runs, curve: Curve, subject: str, options: argparse.Namespace) -
             curve.add(subject, pages * STREAMS, load.cpu)
         assert load is not None
         memory = (server.memory() - before) / options.crowd / 1024
-        runs.add(subject, **{CPU: load.cpu, LATE: load.late, BUSY: load.busy, MEMORY: memory})
+        runs.add(subject, **load.figures(), **{MEMORY: memory})
 
 
 def _watch(server: Server, crowd: Crowd, seconds: float) -> Load:
     late = crowd.arrivals.late
     late.clear()
-    cpu, began = server.cpu(), time.monotonic()
+    cpu, began, requests = server.cpu(), time.monotonic(), crowd.client.answered
     crowd.client.run_for(seconds)
     crowd.client.run(lambda: bool(late))
     cpu, took = server.cpu() - cpu, time.monotonic() - began
-    return Load(cpu / len(late) * 1e6, percentile(late, 0.99) / 1e6, cpu / took, len(late))
+    return Load(
+        cpu / len(late) * 1e6, percentile(late, 0.99) / 1e6, cpu / took, (crowd.client.answered - requests) / len(late)
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ mpl.use("agg")
 
 from matplotlib import pyplot as plt
 
+from benchmarks import budget
 from benchmarks.results import Result
 
 MET, MISSED, PLAIN = "#2a7f4f", "#b3402e", "#4c72b0"
@@ -21,7 +22,8 @@ mpl.rcParams.update({"figure.dpi": 110, "font.size": 9, "axes.spines.top": False
 
 def draw(results: Sequence[Result], folder: Path) -> list[str]:
     """Write the pictures into `folder`; returns the names of their files."""
-    return [name for name in (_draw_targets(results, folder), *_draw_curves(results, folder)) if name]
+    drawn = [_draw_targets(results, folder), _draw_budget(results, folder)]
+    return [name for name in drawn if name is not None] + _draw_curves(results, folder)
 
 
 def _draw_targets(results: Sequence[Result], folder: Path) -> str | None:
@@ -66,16 +68,24 @@ def _draw_curves(results: Sequence[Result], folder: Path) -> list[str]:
     return names
 
 
-def draw_budget(stages: dict[str, float], folder: Path) -> str:
+def _draw_budget(results: Sequence[Result], folder: Path) -> str | None:
     """What becomes of one update's time: its stages, one after the other."""
-    figure, axes = plt.subplots(figsize=(9, 1.9))
-    left = 0.0
-    for number, (stage, microseconds) in enumerate(stages.items()):
-        axes.barh([0], [microseconds], left=left, color=plt.get_cmap("tab10")(number), height=0.5, label=stage)
-        left += microseconds
-    axes.set_yticks([])
-    axes.set_xlabel("microseconds of CPU per update")
-    axes.legend(ncols=4, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    stages = [result for result in results if result.name == budget.NAME]
+    subjects = list(dict.fromkeys(result.subject for result in stages))
+    if not subjects:
+        return None
+    figure, rows = plt.subplots(len(subjects), figsize=(9, 1.1 + len(subjects)), layout="constrained")
+    names = list(dict.fromkeys(result.metric for result in stages))
+    colours = dict(zip(names, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+    for axes, subject in zip(rows, subjects, strict=True):
+        left = 0.0
+        for result in (result for result in stages if result.subject == subject):
+            axes.barh([0], [result.value], left=left, color=colours[result.metric], height=0.5)
+            left += result.value
+        axes.set_yticks([0], [f"{subject}: {left:.1f} us"])
+    rows[-1].set_xlabel("microseconds of CPU per update (two scales)")
+    patches = [plt.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
+    figure.legend(patches, names, ncols=len(names), loc="outside upper left", frameon=False)
     return _save(figure, folder, "budget.png")
 
 

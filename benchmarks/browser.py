@@ -1,0 +1,143 @@
+"""A page that gets 2,000 updates a second, for 20 components, in Chromium.
+
+    python -m benchmarks.browser [--seconds 8] [--runs 3]
+
+Starts Flash, and two pages of it, one after the other: one whose updates come from 20 streams of 100 updates/s, and
+from one of 20 patches/s; and for the reference one that has the same updates, but for the patches, as events of its
+own, and calls `dash_clientside.set_props` for each. In both, a key is pressed five times a second. Measured with
+Chromium's own performance entries: long tasks (over 50 ms), and how long the page takes to answer a key, until it has
+drawn. And how old an update is when it is in the page. Of Flash it is also checked that each patch was applied once,
+that no component has gone back, and that each ends with its last value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from playwright.sync_api import Page
+
+from benchmarks import harness
+from benchmarks.apps.settings import COMPONENTS, PATCH_RATE, RATE
+from benchmarks.chromium import browse
+from benchmarks.harness import Runs, percentile, say, serve
+from benchmarks.results import Result
+
+NAME = "browser"
+FLASH, SINGLE = "Flash", "set_props for each event"
+TASK, LONGEST, INPUT = "p99 of tasks", "longest task", "p99 of a key, to the next frame"
+AGE, FRAMES, APPLIED = "p99 from yield to page", "frames", "updates shown or replaced"
+KEYS = 5
+"""Pressed in a second."""
+
+BELOW = 50.0
+"""Milliseconds: tasks that take less have no entry, and count as these."""
+
+SMALL = ["--seconds", "1", "--runs", "1"]
+"""Options by which the benchmark only shows that it works."""
+
+WATCH = """
+components => {
+    const seen = window.seen = {tasks: [], inputs: [], ages: [], frames: 0, back: 0, newest: {}};
+    new PerformanceObserver(list => seen.tasks.push(...list.getEntries().map(entry => entry.duration)))
+        .observe({type: 'longtask'});
+    new PerformanceObserver(list => seen.inputs.push(
+        ...list.getEntries().filter(entry => entry.name === 'keydown').map(entry => entry.duration)
+    )).observe({type: 'event', durationThreshold: 16});
+    const frame = () => { seen.frames += 1; requestAnimationFrame(frame); };
+    frame();
+    for (let n = 0; n < components; n++) {
+        const shown = document.getElementById(`shown${n}`);
+        seen.newest[n] = -1;
+        new MutationObserver(() => {
+            const [number, time] = shown.textContent.split(' ').map(Number);
+            seen.back += number < seen.newest[n] ? 1 : 0;
+            seen.newest[n] = number;
+            seen.ages.push(Date.now() - time);
+        }).observe(shown, {childList: true, characterData: true, subtree: true});
+    }
+}
+"""
+
+BEGIN = {
+    FLASH: "seconds => dash_clientside.set_props('go', {n_clicks: seconds})",
+    SINGLE: """
+        seconds => {
+            const source = new EventSource(`/plain?seconds=${seconds}`);
+            source.onmessage = event => dash_clientside.set_props(...JSON.parse(event.data));
+            source.addEventListener('end', () => source.close());
+        }
+    """,
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--runs", type=int, default=3)
+
+
+def measure(options: argparse.Namespace) -> list[Result]:
+    runs = Runs()
+    for number in range(options.runs):
+        say(f"{NAME}: run {number + 1} of {options.runs}")
+        with serve("flash", "benchmarks.apps.flash_browser:app") as server:
+            for subject in BEGIN:
+                with browse(f"http://127.0.0.1:{server.port}/") as page:
+                    runs.add(subject, **_watch(page, subject, options.seconds))
+    result = runs.result
+    return [
+        result(NAME, FLASH, TASK, "ms", reference=SINGLE, at_most=50),
+        result(NAME, FLASH, LONGEST, "ms", reference=SINGLE),
+        result(NAME, FLASH, INPUT, "ms", reference=SINGLE, at_most=100),
+        result(NAME, FLASH, AGE, "ms", reference=SINGLE),
+        result(NAME, FLASH, FRAMES, "/s", reference=SINGLE),
+        result(NAME, FLASH, APPLIED, "/s", reference=SINGLE),
+    ]
+
+
+def _watch(page: Page, subject: str, seconds: int) -> dict[str, float]:
+    page.wait_for_selector("#patched", state="attached")
+    page.wait_for_selector("#typed")
+    page.focus("#typed")
+    page.evaluate(WATCH, COMPONENTS)
+    began = time.monotonic()
+    page.evaluate(BEGIN[subject], seconds)
+    keys = 0
+    while (left := seconds - (time.monotonic() - began)) > 0:
+        page.keyboard.press("a")
+        keys += 1
+        page.wait_for_timeout(min(left, 1 / KEYS) * 1000)
+    seen: dict[str, Any] = page.evaluate("window.seen")
+    took = time.monotonic() - began
+    if subject == FLASH:
+        _check(page, seconds)
+    shown = sum(number + 1 for number in seen["newest"].values())
+    # An answer of less than 16 ms has no entry.
+    answers = [*seen["inputs"], *[16.0] * (keys - len(seen["inputs"]))]
+    # Each frame is a task at the least.
+    tasks = [*seen["tasks"], *[BELOW] * seen["frames"]]
+    return {
+        TASK: percentile(tasks, 0.99),
+        LONGEST: max(tasks),
+        INPUT: percentile(answers, 0.99),
+        AGE: percentile(seen["ages"], 0.99),
+        FRAMES: seen["frames"] / took,
+        APPLIED: shown / took,
+    }
+
+
+def _check(page: Page, seconds: int) -> None:
+    """Whether all has come, once and in order."""
+    last, patches = seconds * RATE - 1, "".join(f"{number} " for number in range(seconds * PATCH_RATE))
+    page.wait_for_function(
+        "([last, patches]) => Object.values(window.seen.newest).every(number => number === last)"
+        " && document.getElementById('patched').textContent.length >= patches.length",
+        arg=[last, patches],
+    )
+    assert page.text_content("#patched") == patches
+    assert page.evaluate("window.seen.back") == 0
+
+
+if __name__ == "__main__":
+    harness.main(__doc__, add_options, measure)

@@ -1,0 +1,234 @@
+"""The budget of one update: what each stage between the generator's `yield` and the socket takes.
+
+    python -m benchmarks.budget [--updates 100000] [--runs 5]
+
+Starts no server: the stages are called one by one, in this process, as the server calls them, and timed by the CPU of
+their thread over many updates. Two cases: an update that travels alone, as most do, and one of many that are yielded
+without pause, which join in events and share writes.
+
+    make      stream_props(...)
+    step      the generator's own __anext__
+    encode    to JSON
+    buffer    into the page's outbox
+    loop      the stream around that: what the whole takes beyond its parts (without pause only)
+    wake      the connection's task, which waits for something to send (alone only)
+    frame     out of the outbox, to the bytes of events, acknowledged later
+    write     one body message through Hypercorn to a socket; of which 64 KiB hold a thousand updates
+
+What Quart's and Hypercorn's layers do with a request is not part of it: an event stream passes them once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Any
+
+import trio
+import trio.testing
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+# The app's server module is what makes Hypercorn write as `flash run` does.
+import flash.backend  # noqa: F401
+from benchmarks import harness
+from benchmarks.harness import PATIENCE, Runs, say
+from benchmarks.results import Result
+from flash import Update, stream_props
+from flash.buffer import Bounds, Gauge, Outbox
+from flash.nursery import Channels
+from flash.props import encode_pairs
+from flash.sse import WRITE_SIZE, encode_events
+from flash.stream import StreamSpec
+
+NAME = "budget of an update"
+ALONE, TOGETHER = "alone", "without pause"
+HEAD = b'{"stream":"01234567-1","props":['
+ROUND = 500
+"""Updates that are in the outbox at a time, when they are yielded without pause."""
+
+SMALL = ["--updates", "1000", "--runs", "1"]
+"""Options by which the benchmark only shows that it works."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--updates", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=5)
+
+
+def measure(options: argparse.Namespace) -> list[Result]:
+    say(f"{NAME}: {options.runs} runs")
+    runs, stages = Runs(), list[tuple[str, str]]()
+    for _ in range(options.runs):
+        for (subject, stage), microseconds in trio.run(_measure, options.updates).items():
+            runs.add(subject, **{stage: microseconds})
+            if (subject, stage) not in stages:
+                stages.append((subject, stage))
+    return [runs.result(NAME, subject, stage, "us") for subject, stage in stages]
+
+
+async def _measure(updates: int) -> dict[tuple[str, str], float]:
+    # As many as are there at a time: more would make the garbage collector part of it.
+    made = [stream_props("out", {"children": number}) for number in range(ROUND)]
+    encoded = [encode_pairs(update.pairs) for update in made]
+    make = _timed(updates, lambda number: stream_props("out", {"children": number}))
+    encode = _timed(updates, lambda number: encode_pairs(made[number % ROUND].pairs))
+    step = await _step(made, updates)
+    whole = await _whole(updates)
+    write = await _write(updates // 10)
+    found: dict[tuple[str, str], float] = {}
+    for subject, together in ((ALONE, 1), (TOGETHER, ROUND)):
+        buffer, frame, size = _buffer_and_frame(encoded, updates, together)
+        parts = {"make": make, "step": step, "encode": encode, "buffer": buffer}
+        if together > 1:
+            parts["loop"] = max(0.0, whole - sum(parts.values()) - frame)
+            parts["frame"] = frame
+            parts["write"] = write[WRITE_SIZE] * size / WRITE_SIZE
+        else:
+            parts["wake"] = max(0.0, await _wake(encoded, updates) - buffer - frame)
+            parts["frame"] = frame
+            parts["write"] = write[128]
+        found |= {(subject, stage): 1e6 * seconds for stage, seconds in parts.items()}
+    return found
+
+
+def _timed(times: int, function: Callable[[int], object]) -> float:
+    """Seconds of CPU that a call takes."""
+
+    def run(called: Callable[[int], object]) -> float:
+        began = time.thread_time()
+        for number in range(times):
+            called(number)
+        return time.thread_time() - began
+
+    return (run(function) - run(lambda number: number % ROUND)) / times
+
+
+async def _step(made: list[Update], times: int) -> float:
+    async def generator() -> AsyncGenerator[Update, None]:
+        for number in range(times):
+            yield made[number % ROUND]
+
+    began = time.thread_time()
+    async for _ in generator():
+        pass
+    return (time.thread_time() - began) / times
+
+
+def _buffer_and_frame(encoded: list[bytes], updates: int, together: int) -> tuple[float, float, float]:
+    """Seconds into the outbox, and seconds out of it, per update; and its bytes on the wire."""
+    outbox, gauge = Outbox(1 << 40), Gauge(Bounds(updates=ROUND + 1), HEAD)
+    put, size, last = 0.0, 0, 0
+    began = looked = time.thread_time()
+    for at in range(0, updates, together):
+        for number in range(at, at + together):
+            outbox.put_update(encoded[number % ROUND], gauge)
+        put -= looked - (looked := time.thread_time())
+        while events := outbox.take(WRITE_SIZE):
+            size += len(encode_events("01234567", events))
+            last = events[-1].number
+        outbox.acknowledge(last)
+        looked = time.thread_time()
+    took = looked - began
+    # Looking at the clock takes its time, too: once before and once after each `put`.
+    looking = _timed(10_000, lambda number: time.thread_time()) * updates / together
+    return max(0.0, put - looking) / updates, max(0.0, took - put - looking) / updates, size / updates
+
+
+async def _wake(encoded: list[bytes], times: int) -> float:
+    """Seconds for one update into the outbox, a switch to the task that waits for it, and out of it.
+
+    The generator's task waits for something else meanwhile: that is not counted.
+    """
+    outbox, gauge = Outbox(1 << 40), Gauge(Bounds(), HEAD)
+
+    async def connection() -> None:
+        while True:
+            if events := outbox.take(WRITE_SIZE):
+                encode_events("01234567", events)
+                outbox.acknowledge(events[-1].number)
+            await outbox.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection)
+        await trio.testing.wait_all_tasks_blocked()
+        began = time.thread_time()
+        for _ in range(times):
+            await trio.lowlevel.checkpoint()
+        bare, began = time.thread_time() - began, time.thread_time()
+        for number in range(times):
+            outbox.put_update(encoded[number % ROUND], gauge)
+            await trio.lowlevel.checkpoint()
+        took = time.thread_time() - began
+        nursery.cancel_scope.cancel()
+    return (took - bare) / times
+
+
+async def _whole(updates: int) -> float:
+    """Seconds per update of a real stream in a real channel, from the generator to the bytes of its events."""
+
+    async def generator() -> AsyncGenerator[Update, None]:
+        for number in range(updates):
+            yield stream_props("out", {"children": number})
+
+    def encode(update: Any) -> bytes:
+        return encode_pairs(update.pairs)
+
+    channels = Channels()
+    async with trio.open_nursery() as nursery:
+        connection = await channels.connect(nursery, "page", "browser")
+        channel = connection.channel
+        began = time.thread_time()
+        channel.start(StreamSpec(callback="count", key="count", generator=generator, encode=encode))
+        over = False
+        while not over:
+            events = await connection.receive(WRITE_SIZE)
+            encode_events(channel.life, events)
+            channel.acknowledge(channel.life, events[-1].number)
+            over = events[-1].name == "end"
+        took = time.thread_time() - began
+        await channels.shut_down()
+    return took / updates
+
+
+async def _write(writes: int) -> dict[int, float]:
+    """Seconds for a body message, by its size, through a real Hypercorn that serves a reader in another thread."""
+    took: dict[int, float] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for phase in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{phase}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for size, count in ((128, writes), (WRITE_SIZE, max(1, writes // 100))):
+            body = bytes(size)
+            began = time.thread_time()
+            for _ in range(count):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            took[size] = (time.thread_time() - began) / count
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    config, over = Config(), trio.Event()
+    config.bind = ["127.0.0.1:0"]
+    config.errorlog = None
+    async with trio.open_nursery() as nursery:
+        (url,) = await nursery.start(partial(serve, app, config, shutdown_trigger=over.wait, mode="asgi"))
+        await trio.to_thread.run_sync(_read_all, int(url.rpartition(":")[2]))
+        over.set()
+    return took
+
+
+def _read_all(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        while connection.recv(1 << 20):
+            pass
+
+
+if __name__ == "__main__":
+    harness.main(__doc__, add_options, measure)
