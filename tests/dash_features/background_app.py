@@ -33,7 +33,6 @@ def make_app(manager: Any) -> Flash:
     )
     def plain(set_progress: Any, clicks: int) -> str:
         set_progress("half way")
-        set_props("aside", {"children": f"by {ctx.triggered_id}"})
         while not (FOLDER / "go on").exists():
             time.sleep(0.02)
         return f"plain {clicks}"
@@ -74,6 +73,8 @@ def make_app(manager: Any) -> Flash:
         prevent_initial_call=True,
     )
     def endless(clicks: int) -> str:
+        # Not in a callback with a result: `CeleryManager` may throw that away when it reads what was set.
+        set_props("aside", {"children": f"by {ctx.triggered_id}"})
         (FOLDER / "process").write_text(str(os.getpid()))
         time.sleep(600)
         return "never"
