@@ -1,6 +1,6 @@
 """The budget of one update: what each stage between the generator's `yield` and the socket takes.
 
-    python -m benchmarks.budget [--updates 100000] [--runs 5]
+    python -m benchmarks.budget [--updates 50000] [--runs 5]
 
 Starts no server: the stages are called one by one, in this process, as the server calls them, and timed by the CPU of
 their thread over many updates. Two cases: an update that travels alone, as most do, and one of many that are yielded
@@ -55,7 +55,7 @@ SMALL = ["--updates", "1000", "--runs", "1"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--updates", type=int, default=100_000)
+    parser.add_argument("--updates", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=5)
 
 

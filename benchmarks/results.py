@@ -72,7 +72,9 @@ class Result:
         return f"{sign} {bound:g}{' x' if self.of_ratio else f' {self.unit}'}"
 
     def as_dict(self) -> dict[str, object]:
-        return {**dataclasses.asdict(self), "ratio": self.ratio, "met": self.met}
+        """Its attributes, and what follows from them, to four digits."""
+        found = {**dataclasses.asdict(self), "ratio": self.ratio, "met": self.met}
+        return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in found.items()}
 
 
 class Curve:
