@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
     ]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     environment = prepare(options.checkout, options.cache)
-    excluded = tuple(f"tests/{entry['test']}" for entry in plan.get("excluded", []))
+    not_run = {entry["test"]: entry["reason"] for entry in plan["excluded"]}
+    excluded = tuple(f"tests/{test}" for test in not_run)
     with _redis(environment):
 
         def row(number: int, folder: Folder) -> Row:
@@ -51,8 +52,8 @@ def main(arguments: list[str]) -> int:
         else:
             with ThreadPoolExecutor(options.jobs) as pool:
                 rows = list(pool.map(row, range(len(folders)), folders))
-    reasons = {entry["test"]: entry["reason"] for entry in plan.get("differs", [])}
-    sys.stdout.write(render(rows, reasons) + "\n")
+    reasons = {entry["test"]: entry["reason"] for entry in plan["differs"]}
+    sys.stdout.write(render(rows, reasons, not_run) + "\n")
     unexplained = [test for row in rows for test in row.differing if not _explained(test, reasons)]
     return 1 if unexplained else 0
 

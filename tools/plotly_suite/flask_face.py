@@ -5,6 +5,7 @@ Quart's `test_client` and `test_request_context` are asynchronous, Flask's are n
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any
@@ -131,8 +132,24 @@ def put_in_place_of_flask(server: type[Any]) -> None:
         return _at_once(quart.make_response(*arguments))
 
     flask.make_response = make_response
+    with contextlib.suppress(ImportError):
+        import flask_talisman
+
+        flask_talisman.Talisman = _send_policy
     Headers.environ = property(_environ)  # type: ignore[attr-defined]
     flask.Flask = server  # type: ignore[misc]
+
+
+def _send_policy(server: Any, *, content_security_policy: dict[str, Any], force_https: bool) -> None:
+    """What tests want of the Flask extension Talisman."""
+    del force_https
+    values = {name: [value] if isinstance(value, str) else value for name, value in content_security_policy.items()}
+    policy = "; ".join(f"{name} {' '.join(value)}" for name, value in values.items())
+
+    @server.after_request
+    def send(response: Any) -> Any:
+        response.headers["Content-Security-Policy"] = policy
+        return response
 
 
 def honour_patched_run(backend: type[Any]) -> None:

@@ -37,8 +37,8 @@ class Row:
         )
 
 
-def render(rows: Sequence[Row], reasons: Mapping[str, str]) -> str:
-    """The table, then each test that differs with its reason."""
+def render(rows: Sequence[Row], reasons: Mapping[str, str], excluded: Mapping[str, str]) -> str:
+    """The table, then each test that differs, and what was excluded, with the reasons."""
     lines = [
         "| folder of `tests/` | compared with | passed | failed | skipped | excluded | Flash: passed | Flash: failed |",
         "| --- | --- | --: | --: | --: | --: | --: | --: |",
@@ -63,8 +63,11 @@ def render(rows: Sequence[Row], reasons: Mapping[str, str]) -> str:
     lines.append("| all | | " + " | ".join(f"**{totals[name]}**" for name in order) + " |")
     differing = [test for row in rows for test in row.differing]
     if differing:
-        lines += ["", "Passed there and not here:", ""]
+        lines += ["", "What passed there and not here:", ""]
         lines += [f"- `{test.removeprefix('tests/')}`: {reason_for(test, reasons)}" for test in differing]
+    if excluded:
+        lines += ["", "What is excluded, on both sides:", ""]
+        lines += [f"- `{test}`: {reason}" for test, reason in sorted(excluded.items())]
     return "\n".join(lines)
 
 
