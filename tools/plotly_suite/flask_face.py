@@ -120,7 +120,7 @@ QUARTS = ("Response", "abort", "g", "has_request_context", "jsonify", "redirect"
 
 
 def put_in_place_of_flask(server: type[Any]) -> None:
-    """Let `flask.Flask`, `flask.request` and the like mean Quart's: what a Flash app has to import instead."""
+    """Let `flask.request` and the like mean Quart's, and servers be of the class that runs on Trio: see the docs."""
     import flask
     import quart
     from werkzeug.datastructures import Headers
@@ -137,7 +137,7 @@ def put_in_place_of_flask(server: type[Any]) -> None:
 
         flask_talisman.Talisman = _send_policy
     Headers.environ = property(_environ)  # type: ignore[attr-defined]
-    flask.Flask = server  # type: ignore[misc]
+    flask.Flask = quart.Quart = server  # type: ignore[misc]
 
 
 def _send_policy(server: Any, *, content_security_policy: dict[str, Any], force_https: bool) -> None:
