@@ -108,7 +108,7 @@ def _build(source: Path, environment: Environment) -> None:
     commands = (
         ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"],
         ["npm", "run", "build"],
-        [str(environment.python), "-m", "pip", "install", "--quiet", "--no-build-isolation", "."],
+        [str(environment.python), "-m", "pip", "install", "--quiet", "."],
     )
     for command in commands:
         outcome = subprocess.run(command, cwd=source, env=environment.variables(), check=False)
