@@ -24,6 +24,9 @@ from .runs import Folder, Run
 from .table import FAILED, Row, render
 
 BASELINES = ("flask", "quart")
+PORTS = 20_000
+"""Where the ports of the first folder begin. Each folder has its own thousand."""
+
 REDIS_PORT = 6379
 """Written into the tests."""
 
@@ -44,7 +47,7 @@ def main(arguments: list[str]) -> int:
     with _redis(environment):
 
         def row(number: int, folder: Folder) -> Row:
-            return _row(environment, folder, excluded, options, port=58_050 + 1_000 * number)
+            return _row(environment, folder, excluded, options, port=PORTS + 1_000 * number)
 
         if options.jobs == 1:
             # In the main thread, where signals end what runs.

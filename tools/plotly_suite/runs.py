@@ -57,7 +57,7 @@ class Run:
     backend: str
     excluded: tuple[str, ...]
     only: tuple[str, ...] | None = None
-    port: int = 58050
+    port: int = 20_000
 
     @property
     def record(self) -> Path:
