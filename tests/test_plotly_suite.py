@@ -15,6 +15,7 @@ from flash.backend import FlashServer
 from tools.plotly_suite.environment import HERE, ROOT
 from tools.plotly_suite.flask_face import Client, Context
 from tools.plotly_suite.record import outcomes
+from tools.plotly_suite.runs import end
 from tools.plotly_suite.table import Row, render
 
 PASSED, FAILED = {"outcome": "passed"}, {"outcome": "failed"}
@@ -80,3 +81,24 @@ def test_a_test_written_for_flask_may_enter_a_request_context_plainly() -> None:
     app = Flash(__name__)
     with Context(app.server.test_request_context("/path")):
         assert request.path == "/path"
+
+
+def test_what_the_tests_leave_behind_is_ended_though_it_left_their_process_group(tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+    leave = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'print(1, flush=True); input()'], "
+    leave += "stdin=sys.stdin, start_new_session=True)"
+    pytest_process = subprocess.Popen(
+        [sys.executable, "-c", leave],
+        env={**os.environ, "PLOTLY_SUITE_RECORD": str(record)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert pytest_process.stdout is not None
+    assert pytest_process.stdin is not None
+    assert pytest_process.stdout.readline() == b"1\n"
+    end(pytest_process, record)
+    # The pipe is at its end when nobody holds it any more.
+    assert pytest_process.stdout.read() == b""
+    pytest_process.stdin.close()
+    pytest_process.stdout.close()

@@ -106,7 +106,7 @@ class Run:
             try:
                 return self._watch(process)
             finally:
-                _end_session(process)
+                end(process, self.record)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> bool:
         while True:
@@ -128,8 +128,16 @@ class Run:
         return bool(running)
 
 
-def _end_session(process: subprocess.Popen[bytes]) -> None:
-    """End pytest and the browsers, workers and servers that its tests left behind."""
+def end(process: subprocess.Popen[bytes], record: Path) -> None:
+    """End pytest and what its tests left behind, browsers, servers and workers in process groups of their own included.
+
+    Left alone, a worker of Celery would take the tasks of later tests. The record in its environment tells each.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    mark = f"PLOTLY_SUITE_RECORD={record}".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark in environ.read_bytes().split(b"\0"):
+                os.kill(int(environ.parent.name), signal.SIGKILL)
