@@ -1,7 +1,8 @@
 """python -m tools.plotly_suite --checkout /path/to/dash
 
 Run Plotly's tests with Dash and with Flash, and print what differs. Folders that are finished are not run again:
-`--again` runs them anew, `--again failed` only what failed of them, on both sides: a busy machine fails tests.
+`--again` runs them anew, `--again flash` with Flash alone, `--again failed` what failed, on both sides: a busy machine
+fails tests.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from .table import FAILED, Row, render
 
 BASELINES = ("flask", "quart")
 PORTS = 20_000
-"""Where the ports of the first folder begin. Each folder has its own thousand."""
+PORTS_EACH = 1_000
+"""Where the ports of the first folder begin, and how many each has: several may run at a time."""
 
 REDIS_PORT = 6379
 """Written into the tests."""
@@ -36,8 +38,10 @@ def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     plan = tomllib.loads((HERE / "plan.toml").read_text(encoding="utf-8"))
     folders = [
-        Folder(entry["name"], tuple(entry.get("files", ())), entry.get("baseline", "flask"))
-        for entry in plan["folder"]
+        Folder(
+            entry["name"], tuple(entry.get("files", ())), entry.get("baseline", "flask"), PORTS + PORTS_EACH * number
+        )
+        for number, entry in enumerate(plan["folder"])
         if options.only is None or entry["name"] in options.only
     ]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -46,15 +50,15 @@ def main(arguments: list[str]) -> int:
     excluded = tuple(f"tests/{test}" for test in not_run)
     with _redis(environment):
 
-        def row(number: int, folder: Folder) -> Row:
-            return _row(environment, folder, excluded, options, port=PORTS + 1_000 * number)
+        def row(folder: Folder) -> Row:
+            return _row(environment, folder, excluded, options)
 
         if options.jobs == 1:
             # In the main thread, where signals end what runs.
-            rows = [row(number, folder) for number, folder in enumerate(folders)]
+            rows = [row(folder) for folder in folders]
         else:
             with ThreadPoolExecutor(options.jobs) as pool:
-                rows = list(pool.map(row, range(len(folders)), folders))
+                rows = list(pool.map(row, folders))
     reasons = {entry["test"]: entry["reason"] for entry in plan["differs"]}
     sys.stdout.write(render(rows, reasons, not_run) + "\n")
     unexplained = [test for row in rows for test in row.differing if not _explained(test, reasons)]
@@ -68,22 +72,25 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--only", action="append", help="a folder of the plan; may be repeated")
     parser.add_argument("--backends", default="flask,flash", help="flask for the baseline alone, or flask,flash")
     parser.add_argument("--jobs", type=int, default=1, help="folders that run at a time")
-    parser.add_argument("--again", nargs="?", const="all", choices=("all", "failed"), help="run anew what is finished")
+    parser.add_argument(
+        "--again", nargs="?", const="all", choices=("all", "failed", "flash"), help="run anew what is finished"
+    )
     return parser.parse_args(arguments)
 
 
-def _row(environment: Environment, folder: Folder, excluded: tuple[str, ...], options: Any, port: int) -> Row:
+def _row(environment: Environment, folder: Folder, excluded: tuple[str, ...], options: Any) -> Row:
     backends: list[str] = options.backends.split(",")
-    baseline = Run(environment, folder, folder.baseline, excluded, port=port)
-    if options.again:
-        baseline.forget(("passed", "skipped", *FAILED) if options.again == "all" else FAILED)
+    baseline = Run(environment, folder, folder.baseline, excluded)
+    forgotten = FAILED if options.again == "failed" else ("passed", "skipped", "excluded", *FAILED)
+    if options.again in ("all", "failed"):
+        baseline.forget(forgotten)
     before = baseline.finish()
     after = None
     if "flash" in backends:
         passed = tuple(test for test, noted in before.items() if noted["outcome"] == "passed")
-        run = Run(environment, folder, "flash", (), only=passed, port=port + 500)
+        run = Run(environment, folder, "flash", (), only=passed)
         if options.again:
-            run.forget(("passed", "skipped", *FAILED) if options.again == "all" else FAILED)
+            run.forget(forgotten)
         after = run.finish()
     row = Row(folder.name, folder.baseline, before, after)
     with_flash = "" if after is None else f", {len(row.differing)} of them do not with Flash"

@@ -40,6 +40,7 @@ class Folder:
     name: str
     files: tuple[str, ...] = ()
     baseline: str = "flask"
+    port: int = 20_000
 
     def targets(self, work: Path) -> list[str]:
         folder = work / "tests" / self.name
@@ -57,7 +58,6 @@ class Run:
     backend: str
     excluded: tuple[str, ...]
     only: tuple[str, ...] | None = None
-    port: int = 20_000
 
     @property
     def record(self) -> Path:
@@ -93,7 +93,7 @@ class Run:
             PLOTLY_SUITE_RECORD=str(self.record),
             PLOTLY_SUITE_EXCLUDED=json.dumps(self.excluded),
             PLOTLY_SUITE_ONLY=json.dumps(self.only),
-            PLOTLY_SUITE_PORT=str(self.port),
+            PLOTLY_SUITE_PORT=str(self.folder.port),
         )
         if shutil.which("redis-server"):
             variables["REDIS_URL"] = "redis://localhost:6379"
