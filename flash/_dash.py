@@ -1,4 +1,4 @@
-"""The one place that touches names of Dash and Hypercorn that are not theirs to promise.
+"""The one place that touches names of Dash that are not its to promise.
 
 Everything else imports them from here, typed. `tests/test_private_names.py` fails with the name when an upgrade
 drops one.
@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
-import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
@@ -24,19 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import dash
-import trio
 from dash import _callback, _callback_context, _get_app, _grouping, _utils, _validate, dependencies, exceptions
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component, ComponentRegistry
-from hypercorn.config import Config, Sockets
-from hypercorn.events import RawData
-from hypercorn.trio.run import worker_serve
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.utils import wrap_app
 
 from .threads import run_without_waiting
-
-_log = logging.getLogger("flash.server")
 
 __all__ = [
     "APP_NAMES",
@@ -65,14 +55,10 @@ __all__ = [
     "output_props",
     "prepare_callback",
     "prepare_websocket_callback",
-    "send_at_once",
-    "serve",
     "setup_server",
     "shows_dev_tools",
     "silences_routes",
     "stringify_id",
-    "survive_cut_requests",
-    "survive_failing_connections",
     "tell_bare_callbacks_apart",
     "to_json",
     "uses_websocket",
@@ -183,84 +169,6 @@ class ShutdownEvent:
         function()
 
 
-def survive_cut_requests() -> None:
-    """Keep Hypercorn's trio worker alive when a request is answered whose body is cut off at that moment.
-
-    Its connection then writes an error while it is closing, and the BusyResourceError of that, which it does not
-    expect, would end the worker and with it every page.
-    """
-    original = TCPServer.protocol_send
-    if getattr(original, "survives_cut_requests", False):
-        return
-
-    async def protocol_send(self: TCPServer, event: Any) -> None:
-        with contextlib.suppress(trio.BusyResourceError):
-            await original(self, event)
-
-    protocol_send.survives_cut_requests = True  # type: ignore[attr-defined]
-    TCPServer.protocol_send = protocol_send
-
-
-FAIR_SENDS = 16
-"""Writes of one connection after which another task has its turn."""
-
-
-def send_at_once() -> None:
-    """Have Hypercorn's trio worker write what the socket takes without waiting.
-
-    Its own way costs a lock, a shielded scope and a switch of tasks for each write. Only what the socket does not
-    take goes that way; and TLS, which has no other.
-    """
-    original = TCPServer.protocol_send
-    if getattr(original, "sends_at_once", False):
-        return
-
-    async def protocol_send(self: Any, event: Any) -> None:
-        if type(event) is RawData and type(self.stream) is trio.SocketStream and not self.send_lock.locked():
-            await trio.lowlevel.checkpoint_if_cancelled()
-            try:
-                sent = os.write(self.stream.socket.fileno(), event.data)
-            except OSError:
-                # No room, or a connection that is lost: the longer way tells.
-                sent = 0
-            if sent == len(event.data):
-                self.sends = getattr(self, "sends", 0) + 1
-                if self.sends % FAIR_SENDS == 0:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                return
-            event = RawData(event.data[sent:])
-        await original(self, event)
-
-    protocol_send.sends_at_once = True  # type: ignore[attr-defined]
-    TCPServer.protocol_send = protocol_send
-
-
-def survive_failing_connections() -> None:
-    """Keep Hypercorn's trio worker alive when the code of one of its connections fails.
-
-    One way is open to every client: a websocket handshake that is refused, as one to a path that does not exist,
-    and then more data on the same connection.
-    """
-    original = TCPServer.run
-    if getattr(original, "survives_failing_connections", False):
-        return
-
-    async def run(self: TCPServer) -> None:
-        try:
-            await original(self)
-        except Exception as error:
-            _log.error("A connection failed, and was closed.", exc_info=error)
-        except BaseExceptionGroup as group:
-            failures, others = group.split(Exception)
-            if failures is not None:
-                _log.error("A connection failed, and was closed.", exc_info=failures)
-            if others is not None:
-                raise others from None
-
-    run.survives_failing_connections = True  # type: ignore[attr-defined]
-    TCPServer.run = run
-
-
 _PACKAGES = (Path(dash.__file__).parent, Path(__file__).parent)
 
 
@@ -284,11 +192,6 @@ def tell_bare_callbacks_apart() -> None:
 
     create_callback_id.tells_bare_callbacks_apart = True  # type: ignore[attr-defined]
     module.create_callback_id = create_callback_id
-
-
-async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:
-    """Serve an ASGI app on sockets that listen, with Hypercorn's trio worker, until `stop` returns."""
-    await worker_serve(wrap_app(app, config.wsgi_max_body_size, "asgi"), config, sockets=sockets, shutdown_trigger=stop)
 
 
 def add_route(app: dash.Dash, name: str, view: Callable[..., Any]) -> None:

@@ -22,8 +22,9 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
-from . import _dash, serving, websocket_route
+from . import _dash, _hypercorn, serving, websocket_route
 from .compression import Compression
+from .direct import SEND, Send
 from .errors import RequestRefused, WrongServer
 from .reloading import can_reload, reload_on_changes
 from .request_body import read_body
@@ -64,9 +65,45 @@ def require_trio() -> None:
 LAST_WORD = 1.0
 """Seconds that the end of a response has before a disconnect cuts it: a page that has gone does not take it."""
 
-_dash.survive_cut_requests()
-_dash.send_at_once()
-_dash.survive_failing_connections()
+_hypercorn.survive_cut_requests()
+_hypercorn.send_at_once()
+_hypercorn.survive_failing_connections()
+
+
+class _Sender:
+    """The sending side of one request.
+
+    Attributes:
+        said: set when the response is over; None before its end is being sent.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.said: trio.Event | None = None
+        self._send = send
+
+    def __call__(self, message: Any) -> Awaitable[None]:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            return self._end(message)
+        return self._send(message)
+
+    async def _end(self, message: Any) -> None:
+        self.said = trio.Event()
+        try:
+            await self._send(message)
+        finally:
+            self.said.set()
+
+    def target(self) -> Send:
+        """The server's side."""
+        return self._send
+
+    def release(self) -> None:
+        """Let go of the server's side. Quart's request refers to this, and a stream to the request that started it."""
+        self._send = _nowhere
+
+
+async def _nowhere(message: Any) -> None:
+    """Where to send what comes when the request is over."""
 
 
 class FlashConnection(TrioASGIHTTPConnection):
@@ -78,27 +115,20 @@ class FlashConnection(TrioASGIHTTPConnection):
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        said: trio.Event | None = None
-
-        async def send_noting_the_last(message: Any) -> None:
-            nonlocal said
-            if message["type"] != "http.response.body" or message.get("more_body", False):
-                await send(message)
-                return
-            said = trio.Event()
-            try:
-                await send(message)
-            finally:
-                said.set()
+        sender = _Sender(send)
+        SEND.set(sender.target)
 
         async def receive_in_time() -> Any:
             message = await receive()
-            if message["type"] == "http.disconnect" and said is not None:
+            if message["type"] == "http.disconnect" and sender.said is not None:
                 with trio.move_on_after(LAST_WORD):
-                    await said.wait()
+                    await sender.said.wait()
             return message
 
-        await super().__call__(receive_in_time, send_noting_the_last)
+        try:
+            await super().__call__(receive_in_time, sender)
+        finally:
+            sender.release()
 
 
 class FlashWebsocketConnection(TrioASGIWebsocketConnection):

@@ -25,7 +25,7 @@ No I/O and no tasks: one side puts, the other takes, and waits for an event when
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -190,6 +190,7 @@ class Outbox:
         unread: bytes of `open` and `end` events that wait: they are not charged to a stream.
         unacknowledged: bytes that were sent and not acknowledged; at most `window`, or half of it and one event.
         acknowledged: the number of the last event that the page has confirmed; it has no earlier one to come.
+        hand_over: called when there is news; says whether it has been taken, so that nobody need be woken.
     """
 
     def __init__(self, window: int) -> None:
@@ -197,12 +198,14 @@ class Outbox:
         self.unread = 0
         self.unacknowledged = 0
         self.acknowledged = 0
+        self.hand_over: Callable[[], bool] | None = None
         self._window = window
         # What comes in one piece is to be small beside what may be on its way.
         self._joined_size = min(JOINED_SIZE, window // 8)
         self._waiting: deque[Event] = deque()
-        self._again: deque[Event] = deque()
-        self._sent: deque[Event] = deque()
+        # Lists: an empty deque takes 600 bytes of every page. What is to be sent again is in reverse.
+        self._again: list[Event] = []
+        self._sent: list[Event] = []
         self._count = 0
         self._last_sent = 0
         self._news: trio.Event | None = None
@@ -217,7 +220,7 @@ class Outbox:
         self._count += 1
         self._waiting.append(Event(self._count, name, data, None))
         self.unread += len(data)
-        self.nudge()
+        self._tell()
 
     def put_update(self, pairs: bytes, gauge: Gauge) -> None:
         """Append an update, in a `props` event; dropped if the outbox is closed.
@@ -233,24 +236,28 @@ class Outbox:
         if last is not None and gauge.updates >= CROWD and last.size < self._joined_size:
             last.parts.append(pairs)
             last.size += size
+            gauge.charge(size)
         else:
             self._count += 1
             gauge.last = last = Event(self._count, "props", pairs, gauge)
             self._waiting.append(last)
-            self.nudge()
-        gauge.charge(size)
+            gauge.charge(size)
+            self._tell()
 
     def put_pieces(self, pieces: Iterable[Piece], gauge: Gauge) -> None:
         """Take in an update of a stream that conflates; dropped if the outbox is closed."""
         if self.closed:
             return
         event = gauge.last
-        if not isinstance(event, ConflatedEvent):
-            event = gauge.last = ConflatedEvent(gauge)
-            if gauge.on_its_way is None:
-                self._enqueue(event)
+        if isinstance(event, ConflatedEvent):
+            for piece in pieces:
+                event.put(piece)
+            return
+        event = gauge.last = ConflatedEvent(gauge)
         for piece in pieces:
             event.put(piece)
+        if gauge.on_its_way is None:
+            self._enqueue(event)
 
     def flush(self, gauge: Gauge) -> None:
         """Let what waits for an acknowledgement go: nothing will come that could replace it."""
@@ -263,8 +270,8 @@ class Outbox:
         An empty list if there is none, or if the window is full. What is returned counts as sent.
         """
         taken: list[Event] = []
-        while self._again and self._fits(self._again[0], at_most, taken):
-            event = self._again.popleft()
+        while self._again and self._fits(self._again[-1], at_most, taken):
+            event = self._again.pop()
             at_most -= event.size
             self._send(event, taken)
         while not self._again and self._waiting and self._fits(self._waiting[0], at_most, taken):
@@ -290,12 +297,14 @@ class Outbox:
         """The page has applied the events up to `number`: forget them. Says whether these were sent at all."""
         if number > self._last_sent:
             return False
-        while self._sent and self._sent[0].number <= number:
-            event = self._sent.popleft()
-            self.unacknowledged -= event.size
-            self._arrived(event)
-        while self._again and self._again[0].number <= number:
-            self._arrived(self._again.popleft())
+        arrived = 0
+        while arrived < len(self._sent) and self._sent[arrived].number <= number:
+            self.unacknowledged -= self._sent[arrived].size
+            self._arrived(self._sent[arrived])
+            arrived += 1
+        del self._sent[:arrived]
+        while self._again and self._again[-1].number <= number:
+            self._arrived(self._again.pop())
         self.acknowledged = max(number, self.acknowledged)
         self.nudge()
         return True
@@ -307,7 +316,7 @@ class Outbox:
         """
         if number < self.acknowledged or not self.acknowledge(number):
             return False
-        self._again.extendleft(reversed(self._sent))
+        self._again.extend(reversed(self._sent))
         self._sent.clear()
         self.unacknowledged = 0
         return True
@@ -354,7 +363,12 @@ class Outbox:
         self._count += 1
         event.number = self._count
         self._waiting.append(event)
-        self.nudge()
+        self._tell()
+
+    def _tell(self) -> None:
+        """There is news."""
+        if self.hand_over is None or not self.hand_over():
+            self.nudge()
 
     def _arrived(self, event: Event) -> None:
         """The page has an event: if its stream conflates, what has come since may follow."""
@@ -377,5 +391,6 @@ class Outbox:
         self.unacknowledged += event.size
 
     def _takeable(self) -> bool:
-        queue = self._again or self._waiting
-        return bool(queue) and self._fits(queue[0], 0, [])
+        if self._again:
+            return self._fits(self._again[-1], 0, [])
+        return bool(self._waiting) and self._fits(self._waiting[0], 0, [])

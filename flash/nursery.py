@@ -27,52 +27,12 @@ import trio
 
 from .buffer import Event, Outbox
 from .cancel_scopes import EndReason, ScopeRegistry
+from .connection import Connection
 from .errors import RequestRefused
 from .limits import Limits, Load, PageLimits, StreamInfo
 from .stream import TASK_NAME, Stream, StreamSpec
 
 _log = logging.getLogger("flash.streams")
-
-
-class Connection:
-    """One reader of a channel's outbox.
-
-    Attributes:
-        channel: what it is attached to.
-        replaced: a newer connection has taken its place.
-        due: it is to ping the page.
-        pinged_at: when it last did, on Trio's clock.
-    """
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.replaced = False
-        self.due = False
-        self.pinged_at = trio.current_time()
-
-    async def receive(self, at_most: int) -> list[Event]:
-        """Return the events that wait, up to `at_most` bytes of them; wait for one if there is none.
-
-        Returns nothing when the channel has closed, when this connection was replaced, or when a ping is due.
-        """
-        outbox = self.channel.outbox
-        while not self.replaced and not self.due:
-            events = self.channel.take(at_most)
-            if events or outbox.over:
-                return events
-            await outbox.wait()
-        return []
-
-    def pinged(self) -> None:
-        """The page is being asked whether it is there."""
-        self.pinged_at = trio.current_time()
-        if self.due:
-            self.due = False
-            self.channel.look()
-
-    def detach(self, reason: EndReason = EndReason.DISCONNECTED) -> None:
-        """The connection is gone; with `disconnected` the page may come back within the grace."""
-        self.channel.detach(self, reason)
 
 
 @dataclass(slots=True)
@@ -145,6 +105,7 @@ class Channel:
             return None
         if self._connection is not None:
             self._connection.replaced = True
+        self.outbox.hand_over = None
         self.outbox.nudge()
         self._lost_at = None
         self._heard_at = trio.current_time()
@@ -157,6 +118,7 @@ class Channel:
         if connection is not self._connection:
             return
         self._connection = None
+        self.outbox.hand_over = None
         if reason is not EndReason.DISCONNECTED or self._page_limits.reconnect_grace == 0:
             self.close(reason)
         else:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 from hypercorn.config import Config
 
-from . import _dash
+from . import _hypercorn
 from .threads import let_go_of_killed_workers
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def _serve(app: Served, config: Config, request: StopRequest) -> None:
                 await asked.wait()
                 await _end_streams(app, config)
 
-            return await _dash.serve(app, config, sockets, stop_as_asked)
+            return await _hypercorn.serve(app, config, sockets, stop_as_asked)
     _handlers_of_forks.update((number, signal.getsignal(number)) for number in STOP_SIGNALS)
     with trio.open_signal_receiver(*STOP_SIGNALS) as signals, contextlib.ExitStack() as over:
         over.callback(_handlers_of_forks.clear)
@@ -128,7 +128,7 @@ async def _serve(app: Served, config: Config, request: StopRequest) -> None:
             over.callback(_end_process_after(config.graceful_timeout, app).cancel)
             await _end_streams(app, config)
 
-        await _dash.serve(app, config, sockets, stop_on_signal)
+        await _hypercorn.serve(app, config, sockets, stop_on_signal)
     return None
 
 

@@ -34,9 +34,11 @@ from quart_trio.wrappers import TrioResponse as Response
 
 from .buffer import Event
 from .cancel_scopes import EndReason
+from .connection import Connection
+from .direct import DirectWriter
 from .errors import RequestRefused
 from .limits import PageLimits
-from .nursery import Channel, Channels, Connection
+from .nursery import Channel, Channels
 
 COOKIE = "flash_browser"
 BODY_LIMIT = 256_000
@@ -44,6 +46,9 @@ BODY_LIMIT = 256_000
 
 WRITE_SIZE = 65_536
 """Bytes that one write to the connection takes along at the most: what a socket buffer takes at once."""
+
+QUICK = 0.005
+"""Seconds within which a second write to a page is left to its connection's task, which takes along what else comes."""
 
 RETRY = 1_000
 """Milliseconds after which an EventSource that lost its server tries again."""
@@ -104,6 +109,8 @@ class EventStreamBody(ResponseBody):
         self._connect = connect
         self._limits = limits
         self._connection: Connection | None = None
+        self._writer = DirectWriter.of_request()
+        self._written = 0.0
         self._greeted = False
         self._over = False
         self._unconfirmed = 0
@@ -137,9 +144,12 @@ class EventStreamBody(ResponseBody):
         if not self._greeted:
             self._greeted = True
             connection.pinged()
+            if self._writer is not None:
+                connection.direct = self
             return b"retry: %d\n\n%b" % (RETRY, self._hello(connection))
         events = await connection.receive(WRITE_SIZE)
         if events:
+            self._written = trio.current_time()
             return self._encode(connection, events)
         if connection.due and not connection.replaced and not connection.channel.outbox.over:
             return self._ping(connection)
@@ -147,6 +157,24 @@ class EventStreamBody(ResponseBody):
         if connection.replaced:
             return encode_frame("replaced", b"{}")
         raise StopAsyncIteration
+
+    def hand_over(self) -> bool:
+        """Write news directly, unless there was some a moment ago: what comes in quick succession is joined."""
+        connection, writer = self._connection, self._writer
+        assert connection is not None
+        assert writer is not None
+        if trio.current_time() - self._written < QUICK or not writer.ready:
+            return False
+        events = connection.channel.take(WRITE_SIZE)
+        if not events:
+            return False
+        self._written = trio.current_time()
+        return writer.write(self._encode(connection, events))
+
+    async def finish(self) -> None:
+        """Write what a direct write has left."""
+        if self._writer is not None:
+            await self._writer.finish()
 
     def _hello(self, connection: Connection) -> bytes:
         channel, limits = connection.channel, self._limits

@@ -135,7 +135,8 @@ class Stream:
         self._warned = False
         self._spoken = False
         self._finishing = False
-        self._ended = trio.Event()
+        self._ended = False
+        self._told: trio.Event | None = None
         self._cancelled_at: float | None = None
         self._timers: list[trio.CancelScope] = []
         self._last_words: list[bytes] | None = None
@@ -178,7 +179,7 @@ class Stream:
             try:
                 with trio.CancelScope(shield=True):
                     await self._finish(error)
-                    await self._ended.wait()
+                    await self._wait_for_end()
             finally:
                 self._host.over(self)
             if self.stuck:
@@ -363,7 +364,15 @@ class Stream:
             None if cancelled is None else trio.current_time() - cancelled,
         )
         self._host.ended(self)
-        self._ended.set()
+        self._ended = True
+        if self._told is not None:
+            self._told.set()
+
+    async def _wait_for_end(self) -> None:
+        """Return when `end` has left: it may be another task that sees to that, at the deadline."""
+        if not self._ended:
+            self._told = trio.Event()
+            await self._told.wait()
 
     def _describe(self, error: BaseException) -> bytes:
         """What the page is told of a failure."""

@@ -11,7 +11,7 @@ import pytest
 from hypercorn.config import Config
 
 import flash
-from flash import Flash, _dash
+from flash import Flash, _dash, _hypercorn
 
 PACKAGE = Path(flash.__file__).parent
 
@@ -43,6 +43,14 @@ def test_dashs_quart_backend_still_has_what_flash_replaces(method: str) -> None:
     assert base is not None
 
 
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(_hypercorn.TCPServer, "protocol_send"), (_hypercorn.TCPServer, "run"), (_hypercorn.HTTPStream, "app_send")],
+)
+def test_hypercorn_still_has_what_flash_replaces(owner: type, name: str) -> None:
+    assert inspect.iscoroutinefunction(inspect.getattr_static(owner, name))
+
+
 def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
     assert Config().graceful_timeout > 0
 
@@ -50,7 +58,7 @@ def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
 def test_only_one_module_touches_names_of_dash_that_are_private() -> None:
     offenders: list[str] = []
     for path in PACKAGE.glob("*.py"):
-        if path.name == "_dash.py":
+        if path.name in ("_dash.py", "_hypercorn.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dash."):

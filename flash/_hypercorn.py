@@ -1,0 +1,141 @@
+"""The one place that touches names of Hypercorn that are not its to promise, and what Flash changes in it.
+
+Everything else imports them from here, typed. `tests/test_private_names.py` fails with the name when an upgrade
+drops one.
+"""
+# pyright: reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import trio
+from hypercorn.config import Config, Sockets
+from hypercorn.events import RawData
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio.run import worker_serve
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.utils import wrap_app
+
+_log = logging.getLogger("flash.server")
+
+FAIR_SENDS = 16
+"""Writes of one connection after which another task has its turn."""
+
+
+async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:
+    """Serve an ASGI app on sockets that listen, with Hypercorn's trio worker, until `stop` returns."""
+    await worker_serve(wrap_app(app, config.wsgi_max_body_size, "asgi"), config, sockets=sockets, shutdown_trigger=stop)
+
+
+def survive_cut_requests() -> None:
+    """Keep Hypercorn's trio worker alive when a request is answered whose body is cut off at that moment.
+
+    Its connection then writes an error while it is closing, and the BusyResourceError of that, which it does not
+    expect, would end the worker and with it every page.
+    """
+    original = TCPServer.protocol_send
+    if getattr(original, "survives_cut_requests", False):
+        return
+
+    async def protocol_send(self: TCPServer, event: Any) -> None:
+        with contextlib.suppress(trio.BusyResourceError):
+            await original(self, event)
+
+    protocol_send.survives_cut_requests = True  # type: ignore[attr-defined]
+    TCPServer.protocol_send = protocol_send
+
+
+class PlainConnection:
+    """A connection of Hypercorn's trio worker, HTTP/1.1 without TLS, on which a response is being sent in chunks."""
+
+    def __init__(self, server: TCPServer) -> None:
+        self._server: Any = server
+
+    @property
+    def fileno(self) -> int:
+        """The socket's; -1 if it is closed."""
+        return self._server.stream.socket.fileno()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return self._server.send_lock.locked()
+
+    async def write(self, data: bytes) -> None:
+        """Write bytes as they are, and wait until they are written or the connection is lost."""
+        await self._server.protocol_send(RawData(data))
+
+
+def plain_connection(send: object) -> PlainConnection | None:
+    """The connection that an ASGI `send` writes to; None if it is of another kind, or wrapped."""
+    stream: object = getattr(send, "__self__", None)
+    protocol: Any = getattr(getattr(stream, "send", None), "__self__", None)
+    if not isinstance(stream, HTTPStream) or not isinstance(protocol, H11Protocol):
+        return None
+    server: Any = getattr(protocol.send, "__self__", None)
+    if not isinstance(server, TCPServer) or not isinstance(cast("object", server.stream), trio.SocketStream):
+        return None
+    # Older clients do not know chunks.
+    return PlainConnection(server) if getattr(protocol.connection, "their_http_version", b"") == b"1.1" else None
+
+
+def send_at_once() -> None:
+    """Have Hypercorn's trio worker write what the socket takes without waiting.
+
+    Its own way costs a lock, a shielded scope and a switch of tasks for each write. Only what the socket does not
+    take goes that way; and TLS, which has no other.
+    """
+    original = TCPServer.protocol_send
+    if getattr(original, "sends_at_once", False):
+        return
+
+    async def protocol_send(self: Any, event: Any) -> None:
+        if type(event) is RawData and type(self.stream) is trio.SocketStream and not self.send_lock.locked():
+            await trio.lowlevel.checkpoint_if_cancelled()
+            try:
+                sent = os.write(self.stream.socket.fileno(), event.data)
+            except OSError:
+                # No room, or a connection that is lost: the longer way tells.
+                sent = 0
+            if sent == len(event.data):
+                self.sends = getattr(self, "sends", 0) + 1
+                if self.sends % FAIR_SENDS == 0:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return
+            event = RawData(event.data[sent:])
+        await original(self, event)
+
+    protocol_send.sends_at_once = True  # type: ignore[attr-defined]
+    TCPServer.protocol_send = protocol_send
+
+
+def survive_failing_connections() -> None:
+    """Keep Hypercorn's trio worker alive when the code of one of its connections fails.
+
+    One way is open to every client: a websocket handshake that is refused, as one to a path that does not exist,
+    and then more data on the same connection.
+    """
+    original = TCPServer.run
+    if getattr(original, "survives_failing_connections", False):
+        return
+
+    async def run(self: TCPServer) -> None:
+        try:
+            await original(self)
+        except Exception as error:
+            _log.error("A connection failed, and was closed.", exc_info=error)
+        except BaseExceptionGroup as group:
+            failures, others = group.split(Exception)
+            if failures is not None:
+                _log.error("A connection failed, and was closed.", exc_info=failures)
+            if others is not None:
+                raise others from None
+
+    run.survives_failing_connections = True  # type: ignore[attr-defined]
+    TCPServer.run = run
