@@ -299,7 +299,7 @@ class FlashPage:
         if not self.greeted and (hello := re.search(rb'event: hello\ndata: .*"ping": ([\d.]+|null)', block)):
             self.greeted = True
             # A third of the interval between pings: see `keepUp` in the script.
-            self._unasked = int(float(hello[1]) * 1e9 / 3) if hello[1] != b"null" else 1 << 62
+            self._unasked = int(float(hello[1]) * 1e9 * 1.1) if hello[1] != b"null" else 1 << 62
         self.on_events(block, now)
         if self._acknowledges:
             at = block.rfind(b"id: ")

@@ -23,6 +23,8 @@
     const WATCH = 1_000;
     /** Milliseconds that the server may take to answer. */
     const PATIENCE = 10_000;
+    /** Pings after which the page acknowledges without having been asked. */
+    const LATE = 1.1;
     /** How many pings may be missed. */
     const MISSED = 3;
     /** Milliseconds by which the page waits longer than the server, which ends its streams after the grace. */
@@ -185,9 +187,9 @@
         }
     }
 
-    /** Acknowledge in time even if nobody asks, as a server may that waits for its window. */
+    /** Acknowledge in time if the server's question is late: it waits for its turn behind what came before it. */
     function keepUp() {
-        if (Date.now() - acknowledgedAt > (ping * 1_000) / MISSED) {
+        if (Date.now() - acknowledgedAt > LATE * ping * 1_000) {
             acknowledge();
         }
     }
