@@ -1,6 +1,6 @@
 """A page that gets 2,000 updates a second, for 20 components, in Chromium.
 
-    python -m benchmarks.browser [--seconds 8] [--runs 3]
+    python -m benchmarks.browser [--seconds 5] [--runs 3]
 
 Starts Flash, and two pages of it, one after the other: one whose updates come from 20 streams of 100 updates/s, and
 from one of 20 patches/s; and for the reference one that has the same updates, but for the patches, as events of its
@@ -73,7 +73,7 @@ BEGIN = {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=3)
 
 

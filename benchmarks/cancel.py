@@ -1,6 +1,6 @@
 """How long a stream lives on when it is cancelled.
 
-    python -m benchmarks.cancel [--cancels 300] [--streams 1000] [--clicks 100] [--runs 3] [--no-dash]
+    python -m benchmarks.cancel [--cancels 200] [--streams 1000] [--clicks 60] [--runs 3] [--no-dash]
 
 Starts Flash, and one after the other streams that wait for ever, each of which is cancelled by the request that a page
 sends: with nothing else to do, and with `--streams` other streams, ten to a page, of 1 update/s each. Measured in the
@@ -62,9 +62,9 @@ async ([clicks]) => {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cancels", type=int, default=300)
+    parser.add_argument("--cancels", type=int, default=200)
     parser.add_argument("--streams", type=int, default=1_000)
-    parser.add_argument("--clicks", type=int, default=100)
+    parser.add_argument("--clicks", type=int, default=60)
     parser.add_argument("--runs", type=int, default=3)
     add_no_dash(parser)
 

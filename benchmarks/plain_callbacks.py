@@ -1,6 +1,6 @@
 """A trivial async callback: the server's CPU per request.
 
-    python -m benchmarks.plain_callbacks [--requests 4000] [--runs 3] [--no-dash]
+    python -m benchmarks.plain_callbacks [--requests 2000] [--runs 3] [--no-dash]
 
 Starts, each in a process of its own and in turn, Flash, Dash 4.4.1 on Quart with Hypercorn's asyncio worker, and Dash
 4.4.1 on FastAPI with uvicorn (with uvloop and httptools). Each is asked over four keep-alive connections, each with one
@@ -41,7 +41,7 @@ SMALL = ["--requests", "50", "--runs", "1"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--requests", type=int, default=4_000)
+    parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
         "--no-dash", action="store_true", help="without the references that are installed by themselves"

@@ -1,6 +1,6 @@
 """A page that takes 20 events a second, and a stream that has 1,000 updates for it.
 
-    python -m benchmarks.slow_reader [--seconds 15] [--runs 3]
+    python -m benchmarks.slow_reader [--seconds 8] [--runs 2]
 
 Starts Flash, with a small window. The page takes 50 ms for each event that it gets, and acknowledges it then, as
 Flash's script does. The stream is declared with `conflate=True`, and, for the reference, without it. Measured is how
@@ -39,8 +39,8 @@ SMALL = ["--seconds", "1", "--runs", "1"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--runs", type=int, default=2)
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
