@@ -47,7 +47,7 @@ BODY_LIMIT = 256_000
 WRITE_SIZE = 65_536
 """Bytes that one write to the connection takes along at the most: what a socket buffer takes at once."""
 
-QUICK = 0.005
+QUICK = 0.001
 """Seconds within which a second write to a page is left to its connection's task, which takes along what else comes."""
 
 RETRY = 1_000

@@ -39,7 +39,7 @@ from .limits import Limits
 
 _log = logging.getLogger("flash.streams")
 
-FAIR_SHARE = 0.002
+FAIR_SHARE = 0.0005
 """Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
 
 TASK_NAME = "stream of "
