@@ -3,7 +3,7 @@
 Everything else imports them from here, typed. `tests/test_private_names.py` fails with the name when an upgrade
 drops one.
 """
-# pyright: reportUnknownVariableType=false
+# pyright: reportPrivateUsage=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.events import RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio import tcp_server
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import wrap_app
@@ -113,6 +114,70 @@ def send_at_once() -> None:
 
     protocol_send.sends_at_once = True  # type: ignore[attr-defined]
     TCPServer.protocol_send = protocol_send
+
+
+class IdleTask:
+    """The task that closes a connection of Hypercorn's trio worker when it has been idle for long enough.
+
+    Hypercorn's own is ended and started anew for each request. This one looks when it may be time; a request only
+    notes that it has begun or ended.
+    """
+
+    def __init__(self) -> None:
+        self._idle_since: float | None = None
+        self._scope: trio.CancelScope | None = None
+        self._over = False
+
+    async def restart(self, task_group: Any, action: Callable[[], Awaitable[None]]) -> None:
+        self._idle_since = trio.current_time()
+        if self._scope is None and not self._over:
+            self._scope = trio.CancelScope()
+            task_group.spawn(self._watch, self._scope, cast("Any", action).__self__)
+
+    async def stop(self) -> None:
+        self._idle_since = None
+
+    def end(self) -> None:
+        """The connection is closed by its client."""
+        self._over = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _watch(self, scope: trio.CancelScope, server: Any) -> None:
+        timeout: float = server.config.keep_alive_timeout
+        terminated = server.context.terminated
+        with scope:
+            while True:
+                since = self._idle_since
+                with trio.move_on_at((trio.current_time() if since is None else since) + timeout):
+                    await terminated.wait()
+                now, since = trio.current_time(), self._idle_since
+                if since is not None and (terminated.is_set() or now >= since + timeout):
+                    break
+                if terminated.is_set():
+                    # It is to be closed when it is idle: `restart` starts this anew.
+                    self._scope = None
+                    return
+        if not scope.cancelled_caught:
+            with trio.CancelScope(shield=True):
+                await server._initiate_server_close()
+
+
+def keep_idle_tasks() -> None:
+    """Have connections of Hypercorn's trio worker keep one task for their idle timeout: see `IdleTask`."""
+    original = TCPServer._read_data
+    if getattr(original, "keeps_idle_tasks", False):
+        return
+    cast("Any", tcp_server).TrioSingleTask = IdleTask
+
+    async def _read_data(self: Any) -> None:
+        try:
+            await original(self)
+        finally:
+            self.idle_task.end()
+
+    _read_data.keeps_idle_tasks = True  # type: ignore[attr-defined]
+    TCPServer._read_data = _read_data
 
 
 def survive_failing_connections() -> None:

@@ -67,6 +67,7 @@ LAST_WORD = 1.0
 
 _hypercorn.survive_cut_requests()
 _hypercorn.send_at_once()
+_hypercorn.keep_idle_tasks()
 _hypercorn.survive_failing_connections()
 
 

@@ -45,7 +45,15 @@ def test_dashs_quart_backend_still_has_what_flash_replaces(method: str) -> None:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(_hypercorn.TCPServer, "protocol_send"), (_hypercorn.TCPServer, "run"), (_hypercorn.HTTPStream, "app_send")],
+    [
+        (_hypercorn.TCPServer, "protocol_send"),
+        (_hypercorn.TCPServer, "run"),
+        (_hypercorn.TCPServer, "_read_data"),
+        (_hypercorn.TCPServer, "_initiate_server_close"),
+        (_hypercorn.HTTPStream, "app_send"),
+        (_hypercorn.tcp_server.TrioSingleTask, "restart"),  # type: ignore[attr-defined]
+        (_hypercorn.tcp_server.TrioSingleTask, "stop"),  # type: ignore[attr-defined]
+    ],
 )
 def test_hypercorn_still_has_what_flash_replaces(owner: type, name: str) -> None:
     assert inspect.iscoroutinefunction(inspect.getattr_static(owner, name))

@@ -33,6 +33,8 @@
     /** The frame and the timer that the next slice waits for. */
     let frame = 0;
     let late = 0;
+    /** The components that are to draw what the slice at hand adds to them, before more is added. @type {Set<string>} */
+    const busy = new Set();
     /** Lets other tasks of the page run before the next slice. */
     const hop = new MessageChannel();
     /** @type {Host} */
@@ -53,6 +55,11 @@
      */
     function push(event) {
         queue.push(event);
+        schedule();
+    }
+
+    /** Have what has come applied: with the next frame, or at once if the page is not shown. */
+    function schedule() {
         if (document.hidden) {
             hurry();
         } else if (frame === 0) {
@@ -92,7 +99,7 @@
         }
     }
 
-    /** Apply what has come. A slice also ends where a component is to see each value by itself: see `updates.adds`. */
+    /** Apply what has come. A slice also ends where a component is to be drawn first: see `updates.adds`. */
     function work() {
         cancelAnimationFrame(frame);
         clearTimeout(late);
@@ -116,8 +123,10 @@
         }
         settle();
         host.sliced();
+        const drawing = busy.size > 0;
+        busy.clear();
         if (queue.length > 0) {
-            hurry();
+            drawing ? schedule() : hurry();
         }
     }
 
@@ -140,16 +149,31 @@
             host.handlers[name](data);
             return false;
         }
-        const adding = data.props.some((/** @type {[any, any]} */ [, props]) => updates.adds(props));
-        if (adding && data.props.length > 1) {
-            // One at a time. The event has been applied when the last of them has.
-            const [first, ...rest] = data.props;
-            queue.unshift({...event, data: {...data, props: rest}});
+        const until = data.props.findIndex(waits);
+        if (until !== -1) {
+            // The event has been applied when the rest of it has.
+            queue.unshift({...event, data: {...data, props: data.props.slice(until)}});
             event.id = '';
-            data.props = [first];
+            data.props = data.props.slice(0, until);
         }
         host.handlers[name](data);
-        return adding;
+        return until !== -1;
+    }
+
+    /**
+     * Whether an update has to wait for the next slice: it adds to a component that has yet to draw what came before.
+     * @param {[any, Record<string, any>]} pair
+     */
+    function waits([id, props]) {
+        const name = JSON.stringify(id);
+        const adds = updates.adds(props);
+        if (adds && busy.has(name)) {
+            return true;
+        }
+        if (adds || 'figure' in props) {
+            busy.add(name);
+        }
+        return false;
     }
 
     const inbox = {begin, push, last, forget, clear, abandon, applied: ''};
