@@ -4,16 +4,17 @@
 
 Starts no server: the stages are called one by one, in this process, as the server calls them, and timed by the CPU of
 their thread over many updates. Two cases: an update that travels alone, as most do, and one of many that are yielded
-without pause, which join in events and share writes.
+without pause, which join in events and share writes. One that travels alone is written directly, or, with TLS and
+HTTP/2, wakes its connection's task, which has Hypercorn write it.
 
     make      stream_props(...)
     step      the generator's own __anext__
     encode    to JSON
     buffer    into the page's outbox
     loop      the stream around that: what the whole takes beyond its parts (without pause only)
-    wake      the connection's task, which waits for something to send (alone only)
+    wake      the connection's task, which waits for something to send (woken only)
     frame     out of the outbox, to the bytes of events, acknowledged later
-    write     one body message through Hypercorn to a socket; of which 64 KiB hold a thousand updates
+    write     directly, or one body message through Hypercorn, to a socket; of which 64 KiB hold a thousand updates
 
 What Quart's and Hypercorn's layers do with a request is not part of it: an event stream passes them once.
 """
@@ -37,15 +38,18 @@ import flash.backend  # noqa: F401
 from benchmarks import harness
 from benchmarks.harness import PATIENCE, Runs, say
 from benchmarks.results import Result
-from flash import Update, stream_props
+from flash import Update, _hypercorn, stream_props
 from flash.buffer import Bounds, Gauge, Outbox
+from flash.direct import DirectWriter
 from flash.nursery import Channels
 from flash.props import encode_pairs
 from flash.sse import WRITE_SIZE, encode_events
 from flash.stream import StreamSpec
 
 NAME = "budget of an update"
-ALONE, TOGETHER = "alone", "without pause"
+ALONE, WOKEN, TOGETHER = "alone", "alone, TLS or HTTP/2", "without pause"
+DIRECTLY = 0
+"""In place of the size of a body message: written directly."""
 HEAD = b'{"stream":"01234567-1","props":['
 ROUND = 500
 """Updates that are in the outbox at a time, when they are yielded without pause."""
@@ -80,17 +84,20 @@ async def _measure(updates: int) -> dict[tuple[str, str], float]:
     whole = await _whole(updates)
     write = await _write(updates // 10)
     found: dict[tuple[str, str], float] = {}
-    for subject, together in ((ALONE, 1), (TOGETHER, ROUND)):
+    for subject, together in ((ALONE, 1), (WOKEN, 1), (TOGETHER, ROUND)):
         buffer, frame, size = _buffer_and_frame(encoded, updates, together)
         parts = {"make": make, "step": step, "encode": encode, "buffer": buffer}
         if together > 1:
             parts["loop"] = max(0.0, whole - sum(parts.values()) - frame)
             parts["frame"] = frame
             parts["write"] = write[WRITE_SIZE] * size / WRITE_SIZE
-        else:
+        elif subject == WOKEN:
             parts["wake"] = max(0.0, await _wake(encoded, updates) - buffer - frame)
             parts["frame"] = frame
             parts["write"] = write[128]
+        else:
+            parts["frame"] = frame
+            parts["write"] = write[DIRECTLY]
         found |= {(subject, stage): 1e6 * seconds for stage, seconds in parts.items()}
     return found
 
@@ -195,7 +202,7 @@ async def _whole(updates: int) -> float:
 
 
 async def _write(writes: int) -> dict[int, float]:
-    """Seconds for a body message, by its size, through a real Hypercorn that serves a reader in another thread."""
+    """Seconds for a body message, by its size or `DIRECTLY`, to a reader in another thread, with a real Hypercorn."""
     took: dict[int, float] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -211,6 +218,14 @@ async def _write(writes: int) -> dict[int, float]:
             for _ in range(count):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             took[size] = (time.thread_time() - began) / count
+        connection = _hypercorn.plain_connection(send)
+        assert connection is not None
+        writer = DirectWriter(connection)
+        began = time.thread_time()
+        for _ in range(writes):
+            if not writer.write(bytes(128)):
+                await writer.finish()
+        took[DIRECTLY] = (time.thread_time() - began) / writes
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     config, over = Config(), trio.Event()
