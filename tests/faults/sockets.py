@@ -159,7 +159,7 @@ class Events:
         while len(found) < count:
             event = await self.next()
             if event.name == "props":
-                found.append(next(iter(event.data["props"][0][1].values())))
+                found.extend(value for _, props in event.data["props"] for value in props.values())
         return found
 
     async def close(self) -> None:

@@ -200,8 +200,8 @@ async def collect(events: Events, names: dict[str, str], got: dict[str, list[int
         if event.name == "open":
             names[event.data["stream"]] = event.data["callback"]
         elif event.name == "props":
-            ((_, props),) = event.data["props"]
-            got.setdefault(names[event.data["stream"]], []).append(props["children"])
+            numbers = [props["children"] for _, props in event.data["props"]]
+            got.setdefault(names[event.data["stream"]], []).extend(numbers)
         elif event.name == "end":
             ends.append(event.data["reason"])
 

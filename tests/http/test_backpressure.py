@@ -89,9 +89,9 @@ async def test_a_generator_goes_on_when_the_page_reads_again_and_nothing_is_lost
     await until_it_waits(yielded, app, page.token)
     assert yielded[0] < total
     await events.expect("open")
-    received = [(await events.expect("props"))["props"][0][1]["children"] for _ in range(total)]
-    assert received == list(range(total))
-    assert (await events.expect("end"))["reason"] == "completed"
+    received, end = await events.to_end()
+    assert [props["children"] for _, props in received] == list(range(total))
+    assert end["reason"] == "completed"
 
 
 async def test_a_blocking_generator_waits_too(serve: Serve) -> None:
