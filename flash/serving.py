@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -125,7 +125,7 @@ async def _serve(app: Served, config: Config, request: StopRequest) -> None:
             for number in STOP_SIGNALS:
                 signal.signal(number, _stop_at_once)
             # Not a moment longer than the server: who called `app.run` may have more to do.
-            over.callback(_end_process_after(config.graceful_timeout, app).cancel)
+            over.callback(_end_process_after(config.graceful_timeout, app))
             await _end_streams(app, config)
 
         await _hypercorn.serve(app, config, sockets, stop_on_signal)
@@ -169,8 +169,8 @@ def _stop_at_once(number: int, frame: FrameType | None) -> None:
     _exit(128 + number)
 
 
-def _end_process_after(seconds: float, app: Served) -> threading.Timer:
-    """End the process after so many seconds, unless the timer is cancelled by then."""
+def _end_process_after(seconds: float, app: Served) -> Callable[[], None]:
+    """End the process after so many seconds, unless what this returns is called by then."""
 
     def end() -> None:
         # This thread knows nothing of Trio, and must get to the end whatever the others are at.
@@ -186,7 +186,13 @@ def _end_process_after(seconds: float, app: Served) -> threading.Timer:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
-    return timer
+
+    def stand_down() -> None:
+        timer.cancel()
+        # Nothing of the server is to be there when it has stopped; a thread that is told to end takes a moment.
+        timer.join(1)
+
+    return stand_down
 
 
 def _exit(status: int) -> None:
