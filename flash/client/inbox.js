@@ -165,14 +165,15 @@
      * @param {[any, Record<string, any>]} pair
      */
     function waits([id, props]) {
-        const name = JSON.stringify(id);
         const adds = updates.adds(props);
+        if (!adds && !('figure' in props)) {
+            return false;
+        }
+        const name = JSON.stringify(id);
         if (adds && busy.has(name)) {
             return true;
         }
-        if (adds || 'figure' in props) {
-            busy.add(name);
-        }
+        busy.add(name);
         return false;
     }
 
