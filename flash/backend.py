@@ -18,14 +18,14 @@ import quart_trio
 import sniffio
 import trio
 from quart import has_request_context, redirect, request, websocket
-from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
+from quart_trio.asgi import TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
 from . import _dash, _hypercorn, serving, websocket_route
 from .compression import Compression
-from .direct import SEND, Send
 from .errors import RequestRefused, WrongServer
+from .exchange import LAST_WORD, FlashConnection
 from .reloading import can_reload, reload_on_changes
 from .request_body import read_body
 from .run_options import read_run_options
@@ -62,74 +62,10 @@ def require_trio() -> None:
         raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
 
 
-LAST_WORD = 1.0
-"""Seconds that the end of a response has before a disconnect cuts it: a page that has gone does not take it."""
-
 _hypercorn.survive_cut_requests()
 _hypercorn.send_at_once()
 _hypercorn.keep_idle_tasks()
 _hypercorn.survive_failing_connections()
-
-
-class _Sender:
-    """The sending side of one request.
-
-    Attributes:
-        said: set when the response is over; None before its end is being sent.
-    """
-
-    def __init__(self, send: Send) -> None:
-        self.said: trio.Event | None = None
-        self._send = send
-
-    def __call__(self, message: Any) -> Awaitable[None]:
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            return self._end(message)
-        return self._send(message)
-
-    async def _end(self, message: Any) -> None:
-        self.said = trio.Event()
-        try:
-            await self._send(message)
-        finally:
-            self.said.set()
-
-    def target(self) -> Send:
-        """The server's side."""
-        return self._send
-
-    def release(self) -> None:
-        """Let go of the server's side. Quart's request refers to this, and a stream to the request that started it."""
-        self._send = _nowhere
-
-
-async def _nowhere(message: Any) -> None:
-    """Where to send what comes when the request is over."""
-
-
-class FlashConnection(TrioASGIHTTPConnection):
-    """One HTTP request, the last word of whose response is said in peace.
-
-    Hypercorn tells the app that the request is over from within the `send` that ends the response. Quart-Trio takes
-    that for a disconnect and cancels the `send`: the connection would then never be known to be idle, and never be
-    closed for it.
-    """
-
-    async def __call__(self, receive: Any, send: Any) -> None:
-        sender = _Sender(send)
-        SEND.set(sender.target)
-
-        async def receive_in_time() -> Any:
-            message = await receive()
-            if message["type"] == "http.disconnect" and sender.said is not None:
-                with trio.move_on_after(LAST_WORD):
-                    await sender.said.wait()
-            return message
-
-        try:
-            await super().__call__(receive_in_time, sender)
-        finally:
-            sender.release()
 
 
 class FlashWebsocketConnection(TrioASGIWebsocketConnection):

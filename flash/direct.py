@@ -15,16 +15,9 @@ TLS, middleware that wraps `send`, goes the ordinary way.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from typing import Any
 
 from . import _hypercorn
-
-Send = Callable[[Any], Awaitable[None]]
-
-SEND: ContextVar[Callable[[], Send] | None] = ContextVar("flash_send", default=None)
-"""Gives the ASGI `send` of the request at hand."""
+from .exchange import EXCHANGE
 
 
 class DirectWriter:
@@ -37,8 +30,8 @@ class DirectWriter:
     @classmethod
     def of_request(cls) -> DirectWriter | None:
         """The writer of the response to the request at hand; None if it has to go the ordinary way."""
-        send = SEND.get()
-        connection = None if send is None else _hypercorn.plain_connection(send())
+        exchange = EXCHANGE.get()
+        connection = None if exchange is None else _hypercorn.plain_connection(exchange.target())
         return None if connection is None else cls(connection)
 
     @property

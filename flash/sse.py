@@ -24,12 +24,10 @@ import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import trio
 from quart import Quart, Request, Websocket, request
-from quart.wrappers.response import ResponseBody
 from quart_trio.wrappers import TrioResponse as Response
 
 from .buffer import Event
@@ -37,6 +35,7 @@ from .cancel_scopes import EndReason
 from .connection import Connection
 from .direct import DirectWriter
 from .errors import RequestRefused
+from .exchange import EndlessBody
 from .limits import PageLimits
 from .nursery import Channel, Channels
 
@@ -99,11 +98,8 @@ def parse_event_id(value: str | None) -> tuple[str | None, int]:
     return parsed[1], int(parsed[2])
 
 
-class EventStreamBody(ResponseBody):
-    """The body of an event stream: attached to its channel while it is entered, and iterated by the server.
-
-    Quart enters, iterates and exits it in one task, on disconnect too, when `__aexit__` is given the Cancelled.
-    """
+class EventStream:
+    """The events of a page on one connection, from `hello` to the end of either."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], limits: PageLimits) -> None:
         self._connect = connect
@@ -111,52 +107,42 @@ class EventStreamBody(ResponseBody):
         self._connection: Connection | None = None
         self._writer = DirectWriter.of_request()
         self._written = 0.0
-        self._greeted = False
-        self._over = False
         self._unconfirmed = 0
 
-    async def __aenter__(self) -> EventStreamBody:
+    async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Attach to the page's channel, and send its events until that is over, or until cancelled."""
         try:
-            self._connection = await self._connect()
+            self._connection = connection = await self._connect()
         except RequestRefused:
             # Admitted a moment ago, and not any more: the client asks `status` why its connection closed.
-            self._over = True
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        if self._connection is not None:
-            # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
-            stops = isinstance(exc_value, trio.Cancelled) and exc_value.source == "deadline"
-            self._connection.detach(EndReason.SHUTDOWN if stops else EndReason.DISCONNECTED)
-
-    def __aiter__(self) -> EventStreamBody:
-        return self
-
-    async def __anext__(self) -> bytes:
-        connection = self._connection
-        if self._over or connection is None:
-            raise StopAsyncIteration
-        if not self._greeted:
-            self._greeted = True
+            return
+        reason = EndReason.DISCONNECTED
+        try:
             connection.pinged()
+            await send(b"retry: %d\n\n%b" % (RETRY, self._hello(connection)))
             if self._writer is not None:
                 connection.direct = self
-            return b"retry: %d\n\n%b" % (RETRY, self._hello(connection))
+            while data := await self._next(connection):
+                await send(data)
+            if connection.replaced:
+                await send(encode_frame("replaced", b"{}"))
+        except trio.Cancelled as cancelled:
+            # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
+            if cancelled.source == "deadline":
+                reason = EndReason.SHUTDOWN
+            raise
+        finally:
+            connection.detach(reason)
+
+    async def _next(self, connection: Connection) -> bytes:
+        """What to send next; nothing when the connection is over."""
         events = await connection.receive(WRITE_SIZE)
         if events:
             self._written = trio.current_time()
             return self._encode(connection, events)
         if connection.due and not connection.replaced and not connection.channel.outbox.over:
             return self._ping(connection)
-        self._over = True
-        if connection.replaced:
-            return encode_frame("replaced", b"{}")
-        raise StopAsyncIteration
+        return b""
 
     def hand_over(self) -> bool:
         """Write news directly, unless there was some a moment ago: what comes in quick succession is joined."""
@@ -196,12 +182,6 @@ class EventStreamBody(ResponseBody):
         self._unconfirmed = 0
         return PING
 
-    async def convert_to_sequence(self) -> bytes:
-        raise TypeError("An event stream has no end to wait for.")
-
-    async def make_conditional(self, *args: object) -> NoReturn:
-        raise TypeError("An event stream has no ranges.")
-
 
 class Routes:
     """The routes of one app."""
@@ -237,8 +217,8 @@ class Routes:
         async def connect() -> Connection:
             return await self._channels.connect(self._nursery(), page, browser, life, number)
 
-        response = Response(EventStreamBody(connect, self._channels.page_limits), content_type="text/event-stream")
-        response.timeout = None
+        stream = EventStream(connect, self._channels.page_limits)
+        response = Response(EndlessBody(stream.run), content_type="text/event-stream")
         response.headers.pop("Content-Length", None)
         response.headers.update(HEADERS)
         return response

@@ -1,0 +1,146 @@
+"""One HTTP request and its response on ASGI: what Quart makes of them, and what goes on when Quart is done.
+
+    Hypercorn ── FlashConnection ── Quart: hooks, session, view, headers
+                        └────────── the rest of a response that has no end
+
+Quart keeps a request, with two tasks, for as long as its response takes. An event stream takes as long as its page is
+looked at, and needs neither: so Quart says no more than how it begins, and the connection carries on by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import trio
+from quart.wrappers.response import ResponseBody
+from quart_trio.asgi import TrioASGIHTTPConnection
+
+Send = Callable[[Any], Awaitable[None]]
+
+Rest = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
+"""Sends the rest of a response, in the pieces that it gives to its argument; cancelled when the client has gone."""
+
+LAST_WORD = 1.0
+"""Seconds that the end of a response has before a disconnect cuts it: a page that has gone does not take it."""
+
+
+class Exchange:
+    """The sending side of one request.
+
+    Attributes:
+        gone: the client is.
+        said: set when the response is over; None before its end is being sent.
+        rest: what sends the response from where Quart ends.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.gone = False
+        self.said: trio.Event | None = None
+        self.rest: Rest | None = None
+        self._send = send
+
+    def __call__(self, message: Any) -> Awaitable[None]:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            return self._end(message) if self.rest is None else _nowhere(message)
+        return self._send(message)
+
+    async def carry_on(self) -> None:
+        """Send the rest, and the end."""
+        if self.rest is not None:
+            await self.rest(self._send_piece)
+            await self._end({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def target(self) -> Send:
+        """The server's side."""
+        return self._send
+
+    def release(self) -> None:
+        """Let go of both sides. Quart's request refers to this, and a stream to the request that started it."""
+        self._send, self.rest = _nowhere, None
+
+    async def _send_piece(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _end(self, message: Any) -> None:
+        self.said = trio.Event()
+        try:
+            await self._send(message)
+        finally:
+            self.said.set()
+
+
+async def _nowhere(message: Any) -> None:
+    """Where to send what comes when the request is over."""
+
+
+EXCHANGE: ContextVar[Exchange | None] = ContextVar("flash_exchange", default=None)
+"""The request at hand."""
+
+
+class EndlessBody(ResponseBody):
+    """The body of a response that Quart begins and the connection carries on. Entered only if it is really sent."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def __aenter__(self) -> EndlessBody:
+        exchange = EXCHANGE.get()
+        assert exchange is not None
+        exchange.rest = self._rest
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+    def __aiter__(self) -> EndlessBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+    async def convert_to_sequence(self) -> bytes:
+        raise TypeError("This body has no end to wait for.")
+
+    async def make_conditional(self, *args: object) -> Any:
+        raise TypeError("This body has no ranges.")
+
+
+class FlashConnection(TrioASGIHTTPConnection):
+    """One HTTP request, the last word of whose response is said in peace.
+
+    Hypercorn tells the app that the request is over from within the `send` that ends the response. Quart-Trio takes
+    that for a disconnect and cancels the `send`: the connection would then never be known to be idle, and never be
+    closed for it.
+    """
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        exchange = Exchange(send)
+        EXCHANGE.set(exchange)
+
+        async def receive_in_time() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                exchange.gone = True
+                if exchange.said is not None:
+                    with trio.move_on_after(LAST_WORD):
+                        await exchange.said.wait()
+            return message
+
+        try:
+            await super().__call__(receive_in_time, exchange)
+            # Of a client that has gone already, nobody would tell a second time.
+            if exchange.rest is not None and not exchange.gone:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_cancel_when_gone, nursery.cancel_scope, receive_in_time)
+                    await exchange.carry_on()
+                    nursery.cancel_scope.cancel()
+        finally:
+            exchange.release()
+
+
+async def _cancel_when_gone(scope: trio.CancelScope, receive: Callable[[], Awaitable[Any]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
