@@ -11,8 +11,8 @@ is the body of a Quart-Trio response, both on Hypercorn's trio worker. Two loads
   manage all.
 
 The pages connect before the measuring begins, and acknowledge as Flash's script does. Each update carries the time at
-which it was yielded. Counted is what arrives. The measuring
-lasts as long as a page waits between two acknowledgements that nobody asked for.
+which it was yielded. Counted is what arrives. The first load and the largest are measured for as long as Flash waits
+between two pings, so that what a page costs without any update, its ping and the acknowledgement, is counted once.
 """
 
 from __future__ import annotations

@@ -152,12 +152,12 @@ class IdleTask:
                 with trio.move_on_at((trio.current_time() if since is None else since) + timeout):
                     await terminated.wait()
                 now, since = trio.current_time(), self._idle_since
-                if since is not None and (terminated.is_set() or now >= since + timeout):
-                    break
-                if terminated.is_set():
-                    # It is to be closed when it is idle: `restart` starts this anew.
+                if since is None:
+                    # A long response, which may last for days: `restart` starts this anew when it is over.
                     self._scope = None
                     return
+                if terminated.is_set() or now >= since + timeout:
+                    break
         if not scope.cancelled_caught:
             with trio.CancelScope(shield=True):
                 await server._initiate_server_close()

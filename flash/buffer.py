@@ -24,7 +24,6 @@ No I/O and no tasks: one side puts, the other takes, and waits for an event when
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -109,36 +108,81 @@ class Event:
 
     Attributes:
         number: among the events of its outbox.
+        first: the number of its first update: an event that is kept may be several that were sent.
         name: on the wire.
         gauge: what it is charged to; None if it carries no updates.
         size: bytes of JSON.
-        parts: the updates that it carries.
+        updates: how many updates it carries.
         conflated: of a stream that conflates; the page is to say when it has it.
     """
 
     conflated = False
 
-    __slots__ = ("_data", "gauge", "name", "number", "parts", "size")
+    __slots__ = ("_data", "_joined", "first", "gauge", "name", "number", "size")
 
     def __init__(self, number: int, name: str, data: bytes, gauge: Gauge | None) -> None:
-        self.number = number
+        self.number = self.first = number
         self.name = name
         self.gauge = gauge
         self.size = len(data)
-        self.parts: list[bytes] = [] if gauge is None else [data]
-        self._data = data if gauge is None else b""
+        self._data = data
+        # Most carry one update; a list for each would take more than it.
+        self._joined: list[bytes] | None = None
+
+    def join(self, pairs: bytes) -> None:
+        """Take in another update, behind the one it carries."""
+        if self._joined is None:
+            self._joined, self._data = [self._data], b""
+        self._joined.append(pairs)
+        self.size += len(pairs)
+
+    def absorb(self, later: Event, at_most: int) -> bool:
+        """Stand for the next event, too, if both are single updates of a stream; says whether it does.
+
+        For what is kept of what was sent: an object for each would take more than the updates do.
+        """
+        joined = self._joined
+        if (
+            later.gauge is not self.gauge
+            or self.gauge is None
+            or later.conflated
+            or later._joined is not None
+            or (joined is not None and self.first == self.number)
+            or later.number != self.number + 1
+            or self.size + later.size > at_most
+        ):
+            return False
+        if joined is None:
+            self._joined = joined = [self._data]
+            self._data = b""
+        joined.append(later._data)
+        self.size += later.size
+        self.number = later.number
+        return True
+
+    def forget(self, number: int) -> int:
+        """Drop what came up to `number`, which is not all; says how many bytes that was."""
+        if number < self.first or self._joined is None:
+            return 0
+        count = number + 1 - self.first
+        size = sum(map(len, self._joined[:count]))
+        del self._joined[:count]
+        self.first = number + 1
+        self.size -= size
+        return size
 
     @property
     def data(self) -> bytes:
         """Its JSON."""
         if self.gauge is None:
             return self._data
-        return b"%b%b]}" % (self.gauge.head, b",".join(self.parts))
+        return b"%b%b]}" % (self.gauge.head, self._data if self._joined is None else b",".join(self._joined))
 
     @property
     def updates(self) -> int:
-        """How many updates it carries."""
-        return len(self.parts)
+        if self.gauge is None:
+            return 0
+        return 1 if self._joined is None else len(self._joined)
 
 
 class Piece(NamedTuple):
@@ -202,8 +246,8 @@ class Outbox:
         self._window = window
         # What comes in one piece is to be small beside what may be on its way.
         self._joined_size = min(JOINED_SIZE, window // 8)
-        self._waiting: deque[Event] = deque()
         # Lists: an empty deque takes 600 bytes of every page. What is to be sent again is in reverse.
+        self._waiting: list[Event] = []
         self._again: list[Event] = []
         self._sent: list[Event] = []
         self._count = 0
@@ -234,8 +278,7 @@ class Outbox:
         size = len(pairs)
         last = gauge.last
         if last is not None and gauge.updates >= CROWD and last.size < self._joined_size:
-            last.parts.append(pairs)
-            last.size += size
+            last.join(pairs)
             gauge.charge(size)
         else:
             self._count += 1
@@ -270,12 +313,20 @@ class Outbox:
         An empty list if there is none, or if the window is full. What is returned counts as sent.
         """
         taken: list[Event] = []
+        # What an earlier call returned has been written.
+        if len(self._sent) > 1 and self._sent[-2].absorb(self._sent[-1], self._joined_size):
+            self._sent.pop()
         while self._again and self._fits(self._again[-1], at_most, taken):
             event = self._again.pop()
             at_most -= event.size
             self._send(event, taken)
-        while not self._again and self._waiting and self._fits(self._waiting[0], at_most, taken):
-            event = self._waiting.popleft()
+        if self._again:
+            return taken
+        first = 0
+        for event in self._waiting:
+            if not self._fits(event, at_most, taken):
+                break
+            first += 1
             size = event.size
             at_most -= size
             gauge = event.gauge
@@ -291,6 +342,7 @@ class Outbox:
                 gauge.sent_bytes += size
                 gauge.release(updates, size)
             self._send(event, taken)
+        del self._waiting[:first]
         return taken
 
     def acknowledge(self, number: int) -> bool:
@@ -303,8 +355,12 @@ class Outbox:
             self._arrived(self._sent[arrived])
             arrived += 1
         del self._sent[:arrived]
+        if self._sent:
+            self.unacknowledged -= self._sent[0].forget(number)
         while self._again and self._again[-1].number <= number:
             self._arrived(self._again.pop())
+        if self._again:
+            self._again[-1].forget(number)
         self.acknowledged = max(number, self.acknowledged)
         self.nudge()
         return True
@@ -324,7 +380,7 @@ class Outbox:
     def drop(self, gauge: Gauge) -> None:
         """Forget the updates that are charged to `gauge`: their stream was cancelled."""
         if gauge.updates:
-            self._waiting = deque(event for event in self._waiting if event.gauge is not gauge)
+            self._waiting = [event for event in self._waiting if event.gauge is not gauge]
             gauge.last = None
             gauge.release(gauge.updates, gauge.bytes)
 
@@ -361,7 +417,7 @@ class Outbox:
 
     def _enqueue(self, event: Event) -> None:
         self._count += 1
-        event.number = self._count
+        event.number = event.first = self._count
         self._waiting.append(event)
         self._tell()
 

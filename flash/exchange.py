@@ -14,8 +14,10 @@ from contextvars import ContextVar
 from typing import Any
 
 import trio
+from quart import Request
 from quart.wrappers.response import ResponseBody
 from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.wrappers.request import TrioBody
 
 Send = Callable[[Any], Awaitable[None]]
 
@@ -33,12 +35,14 @@ class Exchange:
         gone: the client is.
         said: set when the response is over; None before its end is being sent.
         rest: what sends the response from where Quart ends.
+        outlived_by: a request that something goes on with when this is over, but not with its body.
     """
 
     def __init__(self, send: Send) -> None:
         self.gone = False
         self.said: trio.Event | None = None
         self.rest: Rest | None = None
+        self.outlived_by: Request | None = None
         self._send = send
 
     def __call__(self, message: Any) -> Awaitable[None]:
@@ -58,7 +62,10 @@ class Exchange:
 
     def release(self) -> None:
         """Let go of both sides. Quart's request refers to this, and a stream to the request that started it."""
-        self._send, self.rest = _nowhere, None
+        self._send, self.rest, self.said = _nowhere, None, None
+        if self.outlived_by is not None:
+            self.outlived_by.body = _READ
+            self.outlived_by = None
 
     async def _send_piece(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -74,6 +81,10 @@ class Exchange:
 async def _nowhere(message: Any) -> None:
     """Where to send what comes when the request is over."""
 
+
+_READ = TrioBody(None, None)
+"""The body of a request that is over."""
+_READ.set_complete()
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("flash_exchange", default=None)
 """The request at hand."""

@@ -21,7 +21,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import trio
 
@@ -53,7 +53,6 @@ class Channel:
         scopes: the scopes of the streams that have opened and not ended.
         life: names this channel among those that the page has had.
         closing: no stream starts any more.
-        finished: the channel's task is over, and with it every stream.
     """
 
     def __init__(self, page: str, browser: str, limits: Limits, page_limits: PageLimits, load: Load) -> None:
@@ -65,7 +64,6 @@ class Channel:
         self.outbox = Outbox(page_limits.window)
         self.scopes = ScopeRegistry()
         self.closing = False
-        self.finished = trio.Event()
         self._limits = limits
         self._page_limits = page_limits
         self._slots: dict[str, _Slot] = {}
@@ -76,6 +74,11 @@ class Channel:
         self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._count = 0
+
+    @cached_property
+    def finished(self) -> trio.Event:
+        """Set when the channel's task is over, and with it every stream. Made when somebody asks, which few do."""
+        return trio.Event()
 
     @property
     def open(self) -> bool:

@@ -11,7 +11,7 @@ import zlib
 from typing import Any, cast
 
 import trio
-from quart import Request
+from quart import Request, current_app
 
 from .errors import RequestRefused
 
@@ -31,7 +31,9 @@ async def read_body(incoming: Request) -> dict[str, Any]:
             packed = cast("bytes", await incoming.get_data(as_text=False))
             body = await trio.to_thread.run_sync(_unpack, packed)
         else:
-            body = await incoming.get_json(silent=True)
+            data = await incoming.get_data(as_text=False)
+            # Not by `get_json`, which would keep what it gives for as long as there are streams of the request.
+            body = current_app.json.loads(data) if incoming.is_json else None
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):

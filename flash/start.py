@@ -32,6 +32,7 @@ from ._dash import (
 from .cancel_scopes import StreamCancelled
 from .declaration import Declaration, match_keys
 from .errors import FlashError, InvalidUpdate, RequestRefused
+from .exchange import EXCHANGE
 from .nursery import Channels
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .sse import browser_of, is_token
@@ -72,6 +73,8 @@ BODY: ContextVar[Mapping[str, Any]] = ContextVar("flash_body")
 class _LiveProps(dict[Any, Any]):
     """The `updated_props` of a stream's callback context: what `set_props` puts here leaves at once."""
 
+    __slots__ = ("_token", "stream")
+
     def __init__(self) -> None:
         super().__init__()
         self.stream: RunningStream | None = None
@@ -87,6 +90,19 @@ class _LiveProps(dict[Any, Any]):
             self.stream.push(update)
         else:
             trio.from_thread.run_sync(self.stream.push, update, trio_token=self._token)
+
+
+class _NoResponse:
+    """The `ctx.response` of a stream: the request that started it has been answered long before."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise FlashError(
+            f"ctx.response.{name} was used in a stream, which has no response: the request that started it has been "
+            "answered. Set cookies and headers in a callback of the same Input."
+        )
+
+
+_NO_RESPONSE = _NoResponse()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +158,8 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         live = _LiveProps()
         context = contextvars.copy_context()
         context.run(context_value.set, _stream_context(request, parts, hashed, live))
+        # What only the start needs is not to live as long as the stream.
+        context.run(BODY.set, {})
         arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
         args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
         resets = encode_pairs(resolve_match(parts.resets, matched))
@@ -183,6 +201,8 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         except RequestRefused as refusal:
             channel.refuse(json.dumps({"callback": stream_id, "match": match, "message": str(refusal)}).encode())
             raise
+        if (exchange := EXCHANGE.get()) is not None and quart.has_request_context():
+            exchange.outlived_by = cast("Any", quart.request)._get_current_object()
         # Whatever its Outputs are: the request updates nothing.
         raise dash.exceptions.PreventUpdate
 
@@ -282,4 +302,5 @@ def _stream_context(request: Any, parts: Declaration, hashed: int, live: _LivePr
     context.updated_props = live
     # `set_props` would use the websocket that the start came over, which is not the stream's.
     context.dash_websocket = None
+    context.dash_response = _NO_RESPONSE
     return context

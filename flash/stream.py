@@ -239,6 +239,8 @@ class Stream:
                         await self._steps.throw(refusal)
                     raise
                 else:
+                    # It may be long until the next one.
+                    value = None
                     value = await self._steps.next()
         except (StopAsyncIteration, *self.spec.finishes):
             pass

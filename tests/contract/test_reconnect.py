@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -237,6 +238,40 @@ async def test_acknowledgements_of_what_is_to_be_sent_again_count(open_desk: Ope
     assert desk.connection.channel is channel
     assert [event.number for event in channel.take(10**9)] == [5]
     assert stream.state == "running"
+
+
+async def test_single_updates_that_were_sent_come_again_from_where_the_page_stands(
+    open_desk: OpenDesk, nursery: trio.Nursery
+) -> None:
+    """What is kept of them is kept together; a page may have any number of them."""
+    desk = await open_desk(updates=100, reconnect_grace=GRACE, window=1_000_000)
+    other = desk.start(ticking, key="other")
+    await trio.sleep(2.5)
+    stream = desk.start(ticking)
+    await trio.sleep(0.25)
+    for _ in range(3):
+        desk.read()
+        await trio.sleep(1)
+    other.scope.cancel(EndReason.CANCELLED)
+    for _ in range(20):
+        await trio.sleep(1)
+        desk.read()
+    assert desk.log(stream) == ["open", *range(len(desk.log(stream)) - 1)]
+    channel, last, newest = desk.connection.channel, desk.number, desk.log(stream)[-1]
+    assert channel.acknowledge(channel.life, last - 15)
+    for missing in (10, 4, 1):
+        before = channel.outbox.unacknowledged
+        await come_back(desk, nursery, last - missing)
+        assert desk.connection.channel is channel
+        again = channel.take(10**9)
+        assert again[-1].number == last
+        assert missing < 10 or len(again) < 5
+        told = [json.loads(event.data) for event in again]
+        assert {props["stream"] for props in told} == {stream.id}
+        assert [update for props in told for update in props["props"]] == [*range(newest + 1 - missing, newest + 1)]
+        assert channel.outbox.unacknowledged < before
+    assert channel.acknowledge(channel.life, last)
+    assert channel.outbox.unacknowledged == 0
 
 
 async def test_updates_that_have_to_wait_join_up_and_stay_in_order(open_desk: OpenDesk) -> None:

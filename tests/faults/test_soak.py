@@ -6,7 +6,7 @@ from tests.faults.soak import soak
 
 
 def test_nothing_is_left_of_streams_that_ended_in_every_way_there_is() -> None:
-    report = soak(streams=800, seed=20_000)
+    report = soak(streams=400, seed=20_000)
     assert report.violations == [], str(report)
     # It has been through all of it.
     reasons = {"completed", "failed", "cancelled", "superseded", "timed_out", "disconnected"}

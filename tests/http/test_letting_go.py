@@ -1,0 +1,121 @@
+"""What a page makes the server keep: its channel and its streams, and little of the requests that began them."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import httpx
+import quart
+import trio
+
+from flash import Flash, Input, Update, ctx, html, stream_props
+from tests.http.apps import Waiting
+from tests.http.servers import Serve
+
+
+def requests() -> Counter[str]:
+    """The paths of the requests that Quart knows of, and how many there are."""
+    gc.collect()
+    return Counter(kept.path for kept in gc.get_objects() if isinstance(kept, quart.Request))
+
+
+def tasks(name: str) -> int:
+    """How many tasks there are of whose names this is a part."""
+    todo, count = [trio.lowlevel.current_root_task()], 0
+    while todo:
+        task = todo.pop()
+        assert task is not None
+        count += name in task.name
+        todo += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return count
+
+
+async def no_task(name: str) -> None:
+    """Return when there is none of that name."""
+    with trio.fail_after(5):
+        while True:
+            if not tasks(name):
+                return
+            await trio.sleep(0.02)
+
+
+async def test_of_a_page_that_waits_only_the_start_of_its_stream_is_kept(serve: Serve) -> None:
+    before = requests()
+    page = await (await serve(Waiting().app)).page()
+    events = await page.connect()
+    await page.start("go")
+    await events.expect("open")
+    await events.expect("props")
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert requests() - before == {"/_dash-update-component": 1}
+
+
+async def test_the_start_of_a_stream_is_kept_without_its_body(serve: Serve) -> None:
+    app, bodies = Flash(__name__), list[object]()
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+    asked = trio.Event()
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def tell(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": quart.request.headers["X-Told"]})
+        await asked.wait()
+        yield stream_props("out", {"children": f"{quart.request.path} {await quart.request.get_data()!r}"})
+
+    @app.server.after_request
+    async def read(response: quart.Response) -> quart.Response:
+        if quart.request.path == "/_dash-update-component":
+            bodies.append(await quart.request.get_json())
+        return response
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    page.client.headers["X-Told"] = "told"
+    await page.start("go")
+    await events.expect("open")
+    assert (await events.expect("props"))["props"] == [["out", {"children": "told"}]]
+    asked.set()
+    assert (await events.expect("props"))["props"] == [["out", {"children": "/_dash-update-component b''"}]]
+    # Hooks see it whole.
+    assert [body["changedPropIds"] for body in bodies] == [["go.n_clicks"]]
+
+
+async def test_the_response_of_a_stream_is_told_to_be_gone(serve: Serve) -> None:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def tell(clicks: int) -> AsyncIterator[Update]:
+        try:
+            ctx.response.set_cookie("a", "b")
+        except Exception as error:
+            yield stream_props("out", {"children": f"{type(error).__name__}: {error}"})
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    await page.start("go")
+    await events.expect("open")
+    ((_, told),) = (await events.expect("props"))["props"]
+    assert told["children"].startswith(
+        "FlashError: ctx.response.set_cookie was used in a stream, which has no response"
+    )
+
+
+async def test_a_long_response_has_no_task_for_its_connections_idle_timeout(serve: Serve) -> None:
+    waiting = Waiting()
+    server = await serve(waiting.app, keep_alive_timeout=0.2)
+    page = await server.page()
+    events = await page.connect()
+    await page.start("go")
+    await events.expect("open")
+    await events.expect("props")
+    await no_task("IdleTask")
+    # After it, the connection is closed for being idle, as any other.
+    waiting.go_on.set()
+    await events.expect("props")
+    await waiting.app.stream_host.channels.shut_down()
+    await events.until_closed()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+        assert (await client.get("/_favicon.ico")).status_code == 200
+        await no_task("serve_listeners._run_handler")
