@@ -14,7 +14,6 @@ from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash
 from .backend import CALLBACK_THREADS, FlashBackend, require_trio
-from .buffer import Bounds
 from .components import Page
 from .declaration import Options
 from .errors import InvalidEventCallback, InvalidOption, WrongServer
@@ -26,6 +25,7 @@ from .event_callback import (
     is_generator_function,
     name_of,
 )
+from .gauge import Bounds
 from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .nursery import Channels
 from .observer import Observer

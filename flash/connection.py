@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from .buffer import Event
 from .cancel_scopes import EndReason
+from .events import Event
 
 if TYPE_CHECKING:
     from .nursery import Channel

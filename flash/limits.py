@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from .buffer import Bounds
 from .errors import RequestRefused
+from .gauge import Bounds
 from .observer import Observer
 
 

@@ -25,10 +25,11 @@ from functools import cached_property, partial
 
 import trio
 
-from .buffer import Event, Outbox
+from .buffer import Outbox
 from .cancel_scopes import EndReason, ScopeRegistry
 from .connection import Connection
 from .errors import RequestRefused
+from .events import Event
 from .limits import Limits, Load, PageLimits, StreamInfo
 from .stream import TASK_NAME, Stream, StreamSpec
 

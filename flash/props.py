@@ -14,8 +14,8 @@ import dash
 import orjson
 
 from ._dash import Component, Wildcard, is_no_update, stringify_id, to_json
-from .buffer import Piece
 from .errors import InvalidUpdate
+from .events import Piece
 
 ComponentId = str | Mapping[str, Any] | Component
 Props = Mapping[str, Any]

@@ -30,11 +30,11 @@ import trio
 from quart import Quart, Request, Websocket, request
 from quart_trio.wrappers import TrioResponse as Response
 
-from .buffer import Event
 from .cancel_scopes import EndReason
 from .connection import Connection
 from .direct import DirectWriter
 from .errors import RequestRefused
+from .events import Event
 from .exchange import EndlessBody
 from .limits import PageLimits
 from .nursery import Channel, Channels

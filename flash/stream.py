@@ -31,9 +31,11 @@ from typing import Protocol
 
 import trio
 
-from .buffer import Gauge, Outbox, Piece
+from .buffer import Outbox
 from .cancel_scopes import Condition, EndReason, StreamScope
 from .errors import BufferOverrun, FlashError
+from .events import Piece
+from .gauge import Gauge
 from .generators import Steps, steps_of
 from .limits import Limits
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from flash.buffer import Bounds
+from flash.gauge import Bounds
 from flash.limits import Limits, PageLimits
 from flash.nursery import Channels
 

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from flash.buffer import Piece
+from flash.events import Piece
 from flash.stream import Stream
 
 from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock

@@ -18,8 +18,8 @@ import trio.testing
 from hypothesis import given, settings, strategies as st
 
 from flash import EndReason, RequestRefused, StreamCancelled
-from flash.buffer import Bounds
 from flash.cancel_scopes import Condition
+from flash.gauge import Bounds
 from flash.limits import Limits, PageLimits
 from flash.nursery import Channels, Connection
 from flash.stream import Stream, StreamSpec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -240,15 +241,11 @@ async def test_acknowledgements_of_what_is_to_be_sent_again_count(open_desk: Ope
     assert stream.state == "running"
 
 
-async def test_single_updates_that_were_sent_come_again_from_where_the_page_stands(
-    open_desk: OpenDesk, nursery: trio.Nursery
-) -> None:
-    """What is kept of them is kept together; a page may have any number of them."""
-    desk = await open_desk(updates=100, reconnect_grace=GRACE, window=1_000_000)
+async def test_what_was_sent_comes_again_from_where_the_page_stands(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
+    desk = await open_desk(updates=100, reconnect_grace=GRACE)
     other = desk.start(ticking, key="other")
     await trio.sleep(2.5)
     stream = desk.start(ticking)
-    await trio.sleep(0.25)
     for _ in range(3):
         desk.read()
         await trio.sleep(1)
@@ -256,22 +253,54 @@ async def test_single_updates_that_were_sent_come_again_from_where_the_page_stan
     for _ in range(20):
         await trio.sleep(1)
         desk.read()
-    assert desk.log(stream) == ["open", *range(len(desk.log(stream)) - 1)]
     channel, last, newest = desk.connection.channel, desk.number, desk.log(stream)[-1]
+    assert desk.log(stream) == ["open", *range(newest + 1)]
     assert channel.acknowledge(channel.life, last - 15)
     for missing in (10, 4, 1):
-        before = channel.outbox.unacknowledged
         await come_back(desk, nursery, last - missing)
         assert desk.connection.channel is channel
         again = channel.take(10**9)
-        assert again[-1].number == last
-        assert missing < 10 or len(again) < 5
+        assert [event.number for event in again] == [*range(last + 1 - missing, last + 1)]
         told = [json.loads(event.data) for event in again]
-        assert {props["stream"] for props in told} == {stream.id}
-        assert [update for props in told for update in props["props"]] == [*range(newest + 1 - missing, newest + 1)]
-        assert channel.outbox.unacknowledged < before
+        assert told == [{"stream": stream.id, "props": [newest + 1 - back]} for back in range(missing, 0, -1)]
+    assert channel.outbox.unacknowledged > 0
     assert channel.acknowledge(channel.life, last)
     assert channel.outbox.unacknowledged == 0
+
+
+async def test_of_updates_that_were_dropped_there_is_nothing_to_come_again(
+    open_desk: OpenDesk, nursery: trio.Nursery
+) -> None:
+    desk = await open_desk(updates=100, reconnect_grace=GRACE)
+    staying, leaving = desk.start(ticking, key="staying"), desk.start(ticking, key="leaving")
+    await trio.sleep(3.5)
+    leaving.scope.cancel(EndReason.CANCELLED)
+    await trio.sleep(1)
+    first = desk.read()
+    await come_back(desk, nursery, 0)
+    assert desk.read() == first
+    assert [data["props"] for name, data in first if data["stream"] == staying.id and name == "props"] == [
+        [number] for number in range(5)
+    ]
+    channel = desk.connection.channel
+    assert channel.acknowledge(channel.life, desk.number)
+    assert channel.outbox.unacknowledged == 0
+
+
+async def test_what_is_kept_of_updates_is_nothing_that_the_garbage_collector_looks_at(open_desk: OpenDesk) -> None:
+    desk = await open_desk(updates=100, reconnect_grace=GRACE)
+    desk.start(ticking)
+    for _ in range(10):
+        await trio.sleep(1)
+        desk.read()
+    desk.seen.clear()
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(500):
+        await trio.sleep(1)
+        desk.connection.channel.take(10**9)
+    gc.collect()
+    assert len(gc.get_objects()) < before + 100
 
 
 async def test_updates_that_have_to_wait_join_up_and_stay_in_order(open_desk: OpenDesk) -> None:

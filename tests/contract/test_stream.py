@@ -696,7 +696,7 @@ async def test_a_page_that_goes_ends_all_its_streams_and_waits_for_their_clean_u
     await desk.connection.channel.finished.wait()
     assert trio.current_time() == began + 2
     assert sorted(ended) == ["disconnected"] * 3 + ["finally"] * 3
-    assert len(desk.connection.channel.outbox) == 0
+    assert desk.connection.channel.outbox.over
     with pytest.raises(RequestRefused, match="being closed"):
         desk.start(endless)
 
