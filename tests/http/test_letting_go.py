@@ -11,6 +11,7 @@ import quart
 import trio
 
 from flash import Flash, Input, Update, ctx, html, stream_props
+from flash.serving import collect_less
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
 
@@ -39,6 +40,26 @@ async def no_task(name: str) -> None:
             if not tasks(name):
                 return
             await trio.sleep(0.02)
+
+
+def test_a_server_looks_for_garbage_less_often_and_puts_that_back() -> None:
+    before = gc.get_threshold()
+    with collect_less():
+        assert gc.get_threshold()[0] > before[0]
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
+
+
+def test_who_turned_the_garbage_collector_off_keeps_it_off() -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(0)
+    try:
+        with collect_less():
+            assert gc.get_threshold()[0] == 0
+        assert gc.get_threshold()[0] == 0
+    finally:
+        gc.set_threshold(*before)
 
 
 async def test_of_a_page_that_waits_only_the_start_of_its_stream_is_kept(serve: Serve) -> None:
@@ -75,6 +96,8 @@ async def test_the_start_of_a_stream_is_kept_without_its_body(serve: Serve) -> N
     await page.start("go")
     await events.expect("open")
     assert (await events.expect("props"))["props"] == [["out", {"children": "told"}]]
+    # The server, which is in this process, has done with the request.
+    await trio.testing.wait_all_tasks_blocked(0.05)
     asked.set()
     assert (await events.expect("props"))["props"] == [["out", {"children": "/_dash-update-component b''"}]]
     # Hooks see it whole.
