@@ -138,7 +138,9 @@ def _keep_busy(client: Client, dependencies: Dependencies, streams: int) -> None
         page = FlashPage(client, lambda block, now: None)
         client.run(lambda page=page: page.greeted)
         for number in range(STREAMS):
-            body = dependencies.request(f"tick{number}", {"interval": 1.0, "phase": random.random()}, page.token)
+            body = dependencies.request(
+                f"tick{number}", {"interval": 1.0, "begin": time.monotonic() + random.random()}, page.token
+            )
             client.post("/_dash-update-component", body, browser=page.browser)
     client.run(client.idle)
 

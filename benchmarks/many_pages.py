@@ -42,7 +42,10 @@ CROWD_INTERVAL = 1.0
 HANDFUL = 10
 """Pages that are loaded at a time."""
 
-SETTLE = 1.5
+START = 0.004
+"""Seconds that a start may take: no stream begins before all have been started, for both at once are too much."""
+
+SETTLE = 3.0
 """Seconds between the start of the last stream and the measuring: every stream has sent something."""
 
 SMALL = ["--pages", "10", "--crowd", "10", "--seconds", "0.5", "--settle", "0.1", "--runs", "1"]
@@ -94,17 +97,19 @@ class FlashCrowd(Crowd):
         self._dependencies = Dependencies(client)
 
     def grow(self, pages: int, streams: int, interval: float) -> None:
+        begin = time.monotonic() + START * streams * (pages - len(self.pages))
         while len(self.pages) < pages:
             # A few at a time: acknowledgements are not to queue behind thousands of starts.
             new = [FlashPage(self.client, self.arrivals.take) for _ in range(min(HANDFUL, pages - len(self.pages)))]
             self.client.run(lambda new=new: all(page.greeted for page in new))
             for page in new:
                 for number in range(streams):
-                    setting = {"interval": interval, "phase": interval * random.random()}
+                    setting = {"interval": interval, "begin": begin + interval * random.random()}
                     body = self._dependencies.request(f"tick{number}", setting, page.token)
                     self.client.post("/_dash-update-component", body, browser=page.browser)
             self.client.run(self.client.idle)
             self.pages += new
+        self.client.run_for(begin - time.monotonic())
         assert not self.client.refused, self.client.refused[:3]
 
 
@@ -131,9 +136,9 @@ class Load:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", type=int, default=500)
     parser.add_argument("--crowd", type=int, default=1_000)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measuring: two of Flash's acknowledgements")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of a measuring: Flash's ping interval")
     parser.add_argument("--settle", type=float, default=SETTLE)
-    parser.add_argument("--runs", type=int, default=3, help="of the first load; the second has one less, or one")
+    parser.add_argument("--runs", type=int, default=2, help="of the first load; the second has one less, or one")
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
@@ -190,7 +195,7 @@ def _many(runs: Runs, curve: Curve, subject: str, options: argparse.Namespace) -
         for pages in steps if subject == FLASH else steps[-1:]:
             crowd.grow(pages, STREAMS, CROWD_INTERVAL)
             client.run_for(options.settle)
-            load = _watch(server, crowd, options.seconds)
+            load = _watch(server, crowd, options.seconds if pages == steps[-1] else options.seconds / 3)
             curve.add(subject, pages * STREAMS, load.cpu)
         assert load is not None
         memory = (server.memory() - before) / options.crowd / 1024

@@ -140,7 +140,7 @@ def _flash(runs: Runs, updates: int) -> None:
             client.run(lambda counter=counter: counter.over)
         _note(runs, FLASH, counter, server.cpu() - before, began)
         # Once more, with others beside it.
-        start(other, "tick0", {"interval": 0.005, "phase": 0.0})
+        start(other, "tick0", {"interval": 0.005, "begin": time.monotonic()})
         client.run(lambda: bool(late))
         counter = Counter()
         ask = dependencies.request("ask", 1)

@@ -35,8 +35,8 @@ async def answer(asked: Any) -> Any:
 
 
 async def tick(setting: dict[str, float]) -> AsyncGenerator[Update, None]:
-    """The time, at an interval."""
-    at = trio.current_time() + setting["phase"]
+    """The time, at an interval, from a moment on that the client names: they share a clock."""
+    at = trio.current_time() + setting["begin"] - time.monotonic()
     while True:
         await trio.sleep_until(at)
         at += setting["interval"]
