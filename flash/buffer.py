@@ -91,7 +91,9 @@ class Outbox:
         last = gauge.last
         if last is not None and gauge.updates >= CROWD and last.size < self._joined_size:
             last.join(pairs)
-            gauge.charge(size)
+            # As `gauge.charge`: most updates of a stream that is ahead of its page come by here.
+            gauge.updates += 1
+            gauge.bytes += size
         else:
             self._count += 1
             gauge.last = last = Event(self._count, "props", pairs, gauge)

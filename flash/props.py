@@ -68,11 +68,14 @@ def stream_props(component_id: Any = None, props: Any = None, *, batch: Any = No
     Raises:
         InvalidUpdate: the arguments are none of these forms.
     """
-    if type(component_id) is str and type(cast("object", props)) is dict and batch is None:
+    given: object = props
+    if type(given) is dict and type(component_id) is str and component_id and batch is None:
         # Most updates are these: a tenth of the time.
-        changed = cast("dict[str, Any]", props)
-        if component_id and all(map(_is_name, changed)):
-            return Update(((component_id, changed.copy()),))
+        for name in props:
+            if type(name) is not str or not name:
+                break
+        else:
+            return Update(((component_id, props.copy()),))
     if batch is not None:
         if component_id is not None or props is not None:
             raise InvalidUpdate(f"stream_props got batch= beside another argument. {_USAGE}")
@@ -111,7 +114,15 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
     Raises:
         InvalidUpdate: a value cannot be made into JSON.
     """
-    if _may_be_plain(pairs):
+    plain = True
+    for component_id, props in pairs:
+        # An id may have a wildcard, and nothing is to be said of no props.
+        if type(component_id) is not str or not props:
+            plain = False
+        for value in props.values():
+            if type(value) is dict and _NO_UPDATE in value:
+                plain = False
+    if plain:
         try:
             return orjson.dumps(pairs, option=_PLAIN)[1:-1]
         except TypeError:
@@ -143,21 +154,6 @@ def encode_pieces(pairs: Sequence[Pair]) -> list[Piece]:
                 whole = not isinstance(value, dash.Patch) and name not in _ADDING
                 pieces.append(Piece((key, name), whole, encoded))
     return pieces
-
-
-def _may_be_plain(pairs: Sequence[Pair]) -> bool:
-    """Whether nothing is to be left out of `pairs`, and no id has a wildcard."""
-    for component_id, props in pairs:
-        if type(component_id) is not str or not props:
-            return False
-        for value in props.values():
-            if type(value) is dict and _NO_UPDATE in value:
-                return False
-    return True
-
-
-def _is_name(name: object) -> bool:
-    return type(name) is str and name != ""
 
 
 def resolve_match(pairs: Iterable[Pair], matched: Mapping[str, Any]) -> list[Pair]:

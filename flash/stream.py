@@ -44,6 +44,9 @@ _log = logging.getLogger("flash.streams")
 FAIR_SHARE = 0.0005
 """Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
 
+WATCHED = 8
+"""One share of so many of a generator that never waits by itself is watched, for whether it has begun to."""
+
 TASK_NAME = "stream of "
 """What the name of a stream's task begins with; the name of its event callback follows."""
 
@@ -133,6 +136,7 @@ class Stream:
         self.waiting_since: float | None = None
         self._host = host
         self._limits = limits
+        self._encode = spec.encode if spec.pieces is None else spec.pieces
         self._steps: Steps | None = None
         self._warned = False
         self._spoken = False
@@ -143,6 +147,7 @@ class Stream:
         self._timers: list[trio.CancelScope] = []
         self._last_words: list[bytes] | None = None
         self._switched = 0.0
+        self._pauses = 0
 
     @property
     def state(self) -> str:
@@ -254,8 +259,9 @@ class Stream:
             steps = self._steps
             assert steps is not None
             if not (steps.watched and steps.suspended):
-                # Is it one that waits by itself? Then it need not be made to.
-                steps.watched = True
+                # Is it one that waits by itself? Then it need not be made to. If not, it is watched now and then.
+                steps.watched = self._pauses % WATCHED == 0
+                self._pauses += 1
                 return True
             self._switched = now
         # A cancellation may be due, of the stream or of a scope that the user opened.
@@ -277,7 +283,7 @@ class Stream:
             self._switched = time.perf_counter()
 
     def _put(self, value: object) -> None:
-        pairs = self.spec.pieces(value) if self.spec.pieces is not None else self.spec.encode(value)
+        pairs = self._encode(value)
         if pairs is None:
             if not self._warned:
                 self._warned = True
