@@ -140,7 +140,7 @@ class FlashConnection(TrioASGIHTTPConnection):
             return message
 
         try:
-            await super().__call__(receive_in_time, exchange)
+            await self._answer(receive_in_time, exchange)
             # Of a client that has gone already, nobody would tell a second time.
             if exchange.rest is not None and not exchange.gone:
                 async with trio.open_nursery() as nursery:
@@ -149,6 +149,13 @@ class FlashConnection(TrioASGIHTTPConnection):
                     nursery.cancel_scope.cancel()
         finally:
             exchange.release()
+
+    async def _answer(self, receive: Any, send: Any) -> None:
+        """What Quart-Trio does with a request, in one task less: every request pays for each."""
+        request = self._create_request_from_scope(send)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.handle_messages, nursery, request, receive)
+            await self.handle_request(nursery, request, send)
 
 
 async def _cancel_when_gone(scope: trio.CancelScope, receive: Callable[[], Awaitable[Any]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import dash
 import pytest
 from hypercorn.config import Config
+from quart_trio.asgi import TrioASGIHTTPConnection
 
 import flash
 from flash import Flash, _dash, _hypercorn
@@ -41,6 +42,14 @@ def test_the_boundary_still_finds(name: str) -> None:
 def test_dashs_quart_backend_still_has_what_flash_replaces(method: str) -> None:
     base = inspect.getattr_static(_dash.QuartDashServer, method)
     assert base is not None
+
+
+def test_quart_trio_still_serves_a_request_in_the_parts_that_flash_puts_together() -> None:
+    assert callable(inspect.getattr_static(TrioASGIHTTPConnection, "_create_request_from_scope"))
+    for name, last in (("handle_messages", "receive"), ("handle_request", "send")):
+        method = inspect.getattr_static(TrioASGIHTTPConnection, name)
+        assert inspect.iscoroutinefunction(method)
+        assert [*inspect.signature(method).parameters] == ["self", "nursery", "request", last]
 
 
 @pytest.mark.parametrize(
