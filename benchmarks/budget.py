@@ -45,7 +45,7 @@ from flash.gauge import Bounds, Gauge
 from flash.nursery import Channels
 from flash.props import encode_pairs
 from flash.sse import WRITE_SIZE, encode_events
-from flash.stream import StreamSpec
+from flash.stream_spec import StreamSpec
 
 NAME = "budget of an update"
 ALONE, WOKEN, TOGETHER = "alone", "alone, TLS or HTTP/2", "without pause"

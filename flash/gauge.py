@@ -1,4 +1,4 @@
-"""How much of a stream waits for its page, and what of it may.
+"""How much of a stream waits for its page, what of it may, and waiting for room.
 
 Every update that waits is charged to the gauge of its stream; a generator whose gauge is full waits at its `yield`, and
 so a page that does not read slows its own generators and nobody else's.
@@ -31,7 +31,33 @@ class Bounds:
     updates: int = 1_000
 
 
-class Gauge:
+class Room:
+    """What can be full, and waiting until it is not."""
+
+    __slots__ = ("_freed",)
+
+    def __init__(self) -> None:
+        self._freed: trio.Event | None = None
+
+    def full(self, times: int = 1) -> bool:
+        """Whether as much is in it as may, or so many times as much."""
+        raise NotImplementedError
+
+    def freed(self) -> None:
+        """Something has gone: wake whoever waits, if there is room now."""
+        if self._freed is not None and not self.full():
+            self._freed.set()
+            self._freed = None
+
+    async def wait_for_room(self) -> None:
+        """Return when it is not full; at once, and without a checkpoint, if it is not."""
+        while self.full():
+            if self._freed is None:
+                self._freed = trio.Event()
+            await self._freed.wait()
+
+
+class Gauge(Room):
     """How much of one stream is in the outbox.
 
     Attributes:
@@ -45,9 +71,10 @@ class Gauge:
         on_its_way: of a stream that conflates, the event that was sent and not acknowledged.
     """
 
-    __slots__ = ("_room", "bounds", "bytes", "head", "last", "on_its_way", "sent_bytes", "sent_updates", "updates")
+    __slots__ = ("bounds", "bytes", "head", "last", "on_its_way", "sent_bytes", "sent_updates", "updates")
 
     def __init__(self, bounds: Bounds, head: bytes = b"") -> None:
+        super().__init__()
         self.bounds = bounds
         self.head = head
         self.last: Event | None = None
@@ -56,10 +83,8 @@ class Gauge:
         self.updates = 0
         self.sent_bytes = 0
         self.sent_updates = 0
-        self._room: trio.Event | None = None
 
     def full(self, times: int = 1) -> bool:
-        """Whether the buffer holds `times` its bounds."""
         return self.updates >= times * self.bounds.updates or self.bytes >= times * self.bounds.bytes
 
     def charge(self, size: int) -> None:
@@ -69,13 +94,4 @@ class Gauge:
     def release(self, updates: int, size: int) -> None:
         self.updates -= updates
         self.bytes -= size
-        if self._room is not None and not self.full():
-            self._room.set()
-            self._room = None
-
-    async def wait_for_room(self) -> None:
-        """Return when the buffer is not full; at once, and without a checkpoint, if it is not."""
-        while self.full():
-            if self._room is None:
-                self._room = trio.Event()
-            await self._room.wait()
+        self.freed()

@@ -31,7 +31,8 @@ from .connection import Connection
 from .errors import RequestRefused
 from .events import Event
 from .limits import Limits, Load, PageLimits, StreamInfo
-from .stream import TASK_NAME, Stream, StreamSpec
+from .stream import TASK_NAME, Stream
+from .stream_spec import StreamSpec
 
 _log = logging.getLogger("flash.streams")
 

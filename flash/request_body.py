@@ -27,11 +27,10 @@ async def read_body(incoming: Request) -> dict[str, Any]:
     """
     body: object
     try:
+        data = cast("bytes", await incoming.get_data(as_text=False))
         if "gzip" in incoming.headers.get("Content-Encoding", ""):
-            packed = cast("bytes", await incoming.get_data(as_text=False))
-            body = await trio.to_thread.run_sync(_unpack, packed)
+            body = await trio.to_thread.run_sync(_unpack, data)
         else:
-            data = await incoming.get_data(as_text=False)
             # Not by `get_json`, which would keep what it gives for as long as there are streams of the request.
             body = current_app.json.loads(data) if incoming.is_json else None
     except (ValueError, RecursionError):

@@ -33,9 +33,6 @@ class SentLog:
         # How many of them the connection at hand has been sent.
         self._position = 0
 
-    def __len__(self) -> int:
-        return len(self._bodies)
-
     def append(self, event: Event) -> None:
         """An event is sent for the first time; nothing is to be sent again before it."""
         if not self._bodies:

@@ -36,7 +36,8 @@ from .exchange import EXCHANGE
 from .nursery import Channels
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .sse import browser_of, is_token
-from .stream import Stream as RunningStream, StreamSpec
+from .stream import Stream as RunningStream
+from .stream_spec import StreamSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ the buffer, and a cancel scope that the user opened around the `yield` belongs t
 that surfaces in Flash's wait is thrown into the generator, where the scope that it belongs to can catch it
 (PEP 789 tells what happens otherwise).
 
-*Clean-up has a deadline.* From the moment of the cancellation a second task, `_watch`, waits for the generator to
+*Clean-up has a deadline.* From the moment of the cancellation a second task, a timer, waits for the generator to
 unwind. It cannot cut a `finally` under the user's own shield, nor a thread; what it can do is to finish the stream
 for the page at the deadline, log who is to blame, and list the stream as stuck until it returns.
 """
@@ -24,20 +24,19 @@ import json
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable, iscoroutinefunction
 from typing import Protocol
 
 import trio
 
 from .buffer import Outbox
-from .cancel_scopes import Condition, EndReason, StreamScope
+from .cancel_scopes import EndReason, StreamScope
 from .errors import BufferOverrun, FlashError
-from .events import Piece
 from .gauge import Gauge
 from .generators import Steps, steps_of
 from .limits import Limits
+from .stream_spec import StreamSpec
 
 _log = logging.getLogger("flash.streams")
 
@@ -73,44 +72,6 @@ class Host(Protocol):
     def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str) -> None:
         """Run `function` as a task of the channel's nursery, with `context` as its contextvars."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamSpec:
-    """What to run: one request to start one event callback, with everything that is peculiar to Dash taken out.
-
-    Attributes:
-        callback: the name of the event callback, for messages.
-        key: what the stream is a run of; at most one stream of a key runs.
-        generator: makes the user's generator.
-        encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
-            nothing to send, None if None was yielded. Raises InvalidUpdate.
-        pieces: of a stream that conflates: the same, property by property; else None.
-        opening: what `open` tells the page, as the inner part of a JSON object.
-        resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
-        off: the pairs that come last in `end`, always: the off values of `running`.
-        conditions: in the order in which the page numbers them.
-        on_error: the user's handler, sync or async; None if there is none.
-        describe: what `end` tells the page of an exception, as JSON.
-        timeout: seconds; None for no limit.
-        context: the contextvars of the request that started the stream.
-        finishes: exceptions by which the generator, or `on_error`, says that it has nothing more to say.
-    """
-
-    callback: str
-    key: str
-    generator: Callable[[], object]
-    encode: Callable[[object], bytes | None]
-    pieces: Callable[[object], Sequence[Piece] | None] | None = None
-    opening: bytes = b""
-    resets: bytes = b""
-    off: bytes = b""
-    conditions: Sequence[Condition] = ()
-    on_error: Callable[[BaseException], object] | None = None
-    describe: Callable[[BaseException], bytes] = field(default=lambda error: b'"failed"')
-    timeout: float | None = None
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    finishes: tuple[type[Exception], ...] = ()
 
 
 class Stream:

@@ -18,13 +18,14 @@ from typing import NamedTuple
 
 import trio
 
+from .gauge import Room
 from .websocket_messages import HEARTBEAT_ACK
 
 FRAME_BYTES = 256 * 1024
 """Bytes at which a frame is not made longer: the page can do nothing with the first byte before it has the last."""
 
 
-class Gauge:
+class Gauge(Room):
     """How many bytes wait, and whether they are too many.
 
     Attributes:
@@ -32,15 +33,14 @@ class Gauge:
         bytes: that wait.
     """
 
-    __slots__ = ("_room", "bound", "bytes")
+    __slots__ = ("bound", "bytes")
 
     def __init__(self, bound: int) -> None:
+        super().__init__()
         self.bound = bound
         self.bytes = 0
-        self._room: trio.Event | None = None
 
     def full(self, times: int = 1) -> bool:
-        """Whether as many wait as may, or so many times as many."""
         return self.bytes >= times * self.bound
 
     def charge(self, size: int) -> None:
@@ -48,16 +48,7 @@ class Gauge:
 
     def release(self, size: int) -> None:
         self.bytes -= size
-        if self._room is not None and not self.full():
-            self._room.set()
-            self._room = None
-
-    async def wait_for_room(self) -> None:
-        """Return when it is not full; at once, and without a checkpoint, if it is not."""
-        while self.full():
-            if self._room is None:
-                self._room = trio.Event()
-            await self._room.wait()
+        self.freed()
 
 
 class _Message(NamedTuple):

@@ -13,7 +13,8 @@ import trio.testing
 from flash.cancel_scopes import Condition
 from flash.errors import InvalidUpdate
 from flash.nursery import Channels, Connection
-from flash.stream import Stream, StreamSpec
+from flash.stream import Stream
+from flash.stream_spec import StreamSpec
 
 PAGE, BROWSER = "page", "browser"
 CLEANUP_TIMEOUT = 5.0

@@ -22,7 +22,8 @@ from flash.cancel_scopes import Condition
 from flash.gauge import Bounds
 from flash.limits import Limits, PageLimits
 from flash.nursery import Channels, Connection
-from flash.stream import Stream, StreamSpec
+from flash.stream import Stream
+from flash.stream_spec import StreamSpec
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
 

@@ -1,0 +1,48 @@
+"""What a stream runs: one request to start one event callback, with everything that is peculiar to Dash taken out."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .cancel_scopes import Condition
+from .events import Piece
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """What to run: one request to start one event callback, with everything that is peculiar to Dash taken out.
+
+    Attributes:
+        callback: the name of the event callback, for messages.
+        key: what the stream is a run of; at most one stream of a key runs.
+        generator: makes the user's generator.
+        encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
+            nothing to send, None if None was yielded. Raises InvalidUpdate.
+        pieces: of a stream that conflates: the same, property by property; else None.
+        opening: what `open` tells the page, as the inner part of a JSON object.
+        resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
+        off: the pairs that come last in `end`, always: the off values of `running`.
+        conditions: in the order in which the page numbers them.
+        on_error: the user's handler, sync or async; None if there is none.
+        describe: what `end` tells the page of an exception, as JSON.
+        timeout: seconds; None for no limit.
+        context: the contextvars of the request that started the stream.
+        finishes: exceptions by which the generator, or `on_error`, says that it has nothing more to say.
+    """
+
+    callback: str
+    key: str
+    generator: Callable[[], object]
+    encode: Callable[[object], bytes | None]
+    pieces: Callable[[object], Sequence[Piece] | None] | None = None
+    opening: bytes = b""
+    resets: bytes = b""
+    off: bytes = b""
+    conditions: Sequence[Condition] = ()
+    on_error: Callable[[BaseException], object] | None = None
+    describe: Callable[[BaseException], bytes] = field(default=lambda error: b'"failed"')
+    timeout: float | None = None
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    finishes: tuple[type[Exception], ...] = ()
