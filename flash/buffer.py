@@ -78,12 +78,13 @@ class Outbox:
         self.unread += len(data)
         self._tell()
 
-    def put_update(self, pairs: bytes, gauge: Gauge) -> None:
+    def put_update(self, pairs: bytes, gauge: Gauge, direct: bool = True) -> None:
         """Append an update, in a `props` event; dropped if the outbox is closed.
 
         Args:
             pairs: the inner part of a JSON array.
             gauge: of its stream.
+            direct: it may be handed over; else whoever waits for news is woken.
         """
         if self.closed:
             return
@@ -99,7 +100,10 @@ class Outbox:
             gauge.last = last = Event(self._count, "props", pairs, gauge)
             self._waiting.append(last)
             gauge.charge(size)
-            self._tell()
+            if direct:
+                self._tell()
+            else:
+                self.nudge()
 
     def put_pieces(self, pieces: Iterable[Piece], gauge: Gauge) -> None:
         """Take in an update of a stream that conflates; dropped if the outbox is closed."""

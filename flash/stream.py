@@ -170,7 +170,8 @@ class Stream:
                     "until the page has caught up), or raise stream_buffer_updates= or "
                     "stream_buffer_bytes= of Flash(...)."
                 )
-            self._put(value)
+            # Not written directly: how far a loop that never yields gets would be a matter of time, not of its bound.
+            self._put(value, direct=False)
 
     @property
     def _name(self) -> str:
@@ -243,7 +244,7 @@ class Stream:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._switched = time.perf_counter()
 
-    def _put(self, value: object) -> None:
+    def _put(self, value: object, direct: bool = True) -> None:
         pairs = self._encode(value)
         if pairs is None:
             if not self._warned:
@@ -254,7 +255,7 @@ class Stream:
                 self._spoken = True
                 self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
             if isinstance(pairs, bytes):
-                self._host.outbox.put_update(pairs, self.gauge)
+                self._host.outbox.put_update(pairs, self.gauge, direct)
             else:
                 self._host.outbox.put_pieces(pairs, self.gauge)
 
