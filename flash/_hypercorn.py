@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import trio
 from hypercorn.config import Config, Sockets
-from hypercorn.events import RawData
+from hypercorn.events import Closed, RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio import tcp_server
@@ -24,6 +24,9 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import wrap_app
 
 _log = logging.getLogger("flash.server")
+
+READ_SIZE = 65_536
+"""Bytes that are read at a time: as many as Hypercorn reads."""
 
 FAIR_SENDS = 16
 """Writes of one connection after which another task has its turn."""
@@ -163,6 +166,18 @@ class IdleTask:
                 await server._initiate_server_close()
 
 
+async def _read_on(server: Any) -> None:
+    """What Hypercorn reads by, without a deadline for each read that never comes: that takes as long as the read."""
+    data = b"?"
+    while data:
+        try:
+            data = bytes(await server.stream.receive_some(READ_SIZE))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            break
+        await server.protocol.handle(RawData(data))
+    await server.protocol.handle(Closed())
+
+
 def keep_idle_tasks() -> None:
     """Have connections of Hypercorn's trio worker keep one task for their idle timeout: see `IdleTask`."""
     original = TCPServer._read_data
@@ -172,7 +187,7 @@ def keep_idle_tasks() -> None:
 
     async def _read_data(self: Any) -> None:
         try:
-            await original(self)
+            await (original(self) if self.config.read_timeout else _read_on(self))
         finally:
             self.idle_task.end()
 

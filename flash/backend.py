@@ -18,14 +18,13 @@ import quart_trio
 import sniffio
 import trio
 from quart import has_request_context, redirect, request, websocket
-from quart_trio.asgi import TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
 from . import _dash, _hypercorn, serving, websocket_route
 from .compression import Compression
 from .errors import RequestRefused, WrongServer
-from .exchange import LAST_WORD, FlashConnection
+from .exchange import FlashConnection
 from .reloading import can_reload, reload_on_changes
 from .request_body import read_body
 from .run_options import read_run_options
@@ -34,6 +33,7 @@ from .start import BODY, HOST
 from .threads import as_plain, in_thread
 from .tracebacks import describe_exception, traceback_page
 from .watching import BlockWatch
+from .websocket_exchange import FlashWebsocketConnection
 
 if TYPE_CHECKING:
     from .app import Flash
@@ -66,30 +66,6 @@ _hypercorn.survive_cut_requests()
 _hypercorn.send_at_once()
 _hypercorn.keep_idle_tasks()
 _hypercorn.survive_failing_connections()
-
-
-class FlashWebsocketConnection(TrioASGIWebsocketConnection):
-    """One websocket, which can be closed while its peer goes on sending.
-
-    Hypercorn hands over what it has read before it reads on, and nobody takes it when the app is done with the
-    socket: neither the connection nor its task would ever end.
-    """
-
-    async def __call__(self, receive: Any, send: Any) -> None:
-        try:
-            await super().__call__(receive, send)
-        finally:
-            self.app.nursery.start_soon(self._drain, receive)
-
-    @staticmethod
-    async def _drain(receive: Any) -> None:
-        # What the server has read already comes without a pause, and it closes the socket when this has returned.
-        over = False
-        while not over:
-            over = True
-            with trio.move_on_after(LAST_WORD):
-                await receive()
-                over = False
 
 
 class FlashServer(quart_trio.QuartTrio):

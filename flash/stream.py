@@ -22,7 +22,6 @@ import contextlib
 import contextvars
 import json
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable, iscoroutinefunction
@@ -198,6 +197,9 @@ class Stream:
                 try:
                     if self._must_pause():
                         await self._pause()
+                    else:
+                        # One may be due, of the stream or of a scope that the user opened.
+                        await trio.lowlevel.checkpoint_if_cancelled()
                     self._put(value)
                 except trio.Cancelled as cancelled:
                     told = self.scope.reason is not None
@@ -226,8 +228,7 @@ class Stream:
                 self._pauses += 1
                 return True
             self._switched = now
-        # A cancellation may be due, of the stream or of a scope that the user opened.
-        return self.gauge.full() or trio.current_effective_deadline() == -math.inf
+        return self.gauge.full()
 
     async def _pause(self) -> None:
         """The checkpoint at the `yield`: raise what is due, let others run, wait for room."""

@@ -1,8 +1,8 @@
 """Dash's websocket callbacks: one connection, one nursery.
 
     connection ── the task that reads, and starts callbacks
-               ├─ the task that sends (see `websocket_outbox`)
-               └─ callbacks: a task each; plain ones wait there for their thread
+               ├─ the task that sends what has to wait (see `websocket_outbox`)
+               └─ callbacks: a task each, which sends its answer; plain ones wait there for their thread
 
 When the socket closes, whoever closed it, the callbacks are cancelled and awaited. A page that does not read makes
 its callbacks wait, and nobody else's; when it has taken nothing for `stall_timeout`, they are cancelled.
@@ -18,7 +18,6 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -28,7 +27,7 @@ from . import websocket_messages as messages
 from ._dash import PreventUpdate, WebsocketDisconnected
 from .errors import RequestRefused
 from .websocket_callback import Link, WebsocketCallback
-from .websocket_execution import paced, run_in_thread
+from .websocket_execution import in_time, paced, run_in_thread
 from .websocket_messages import CallbackRequest, Heartbeat, Malformed, PropsResponse
 
 _log = logging.getLogger("flash.server")
@@ -48,11 +47,16 @@ Hook = Callable[..., Awaitable[Any]]
 
 
 class Websocket(Protocol):
-    """What a connection needs of Quart's websocket."""
+    """What a connection needs of Quart's websocket; it is also what hooks are asked about."""
 
-    async def receive(self) -> str | bytes: ...
-    async def send(self, data: str) -> None: ...
     async def close(self, code: int, reason: str = "") -> None: ...
+
+
+class Wire(Protocol):
+    """What the messages come and go by."""
+
+    async def receive(self) -> str | bytes | None: ...
+    def send(self, data: str) -> Coroutine[Any, Any, None]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,9 @@ class Settings:
 class Connection:
     """One websocket that was accepted, and the callbacks that run for it."""
 
-    def __init__(self, websocket: Websocket, settings: Settings) -> None:
+    def __init__(self, websocket: Websocket, wire: Wire, settings: Settings) -> None:
         self._websocket = websocket
+        self._wire = wire
         self._settings = settings
         self._link = Link(settings.limits.buffer, settings.batch_delay)
         self._life = trio.CancelScope()
@@ -151,7 +156,9 @@ class Connection:
 
     async def _read(self, callbacks: trio.Nursery) -> None:
         while self._goodbye is None:
-            data = await self._websocket.receive()
+            data = await self._wire.receive()
+            if data is None:
+                return
             try:
                 message = messages.decode(data)
             except Malformed as error:
@@ -185,8 +192,15 @@ class Connection:
     async def _respond(self, asked: CallbackRequest) -> None:
         """Run a callback and answer its request."""
         answer = await self._call(asked)
-        with contextlib.suppress(WebsocketDisconnected):
-            await self._link.send(answer)
+        if self._link.outbox.pass_by():
+            # As most answers do: waking the task that sends would cost as much as sending.
+            try:
+                await self._write(answer)
+            finally:
+                self._link.outbox.passed()
+        else:
+            with contextlib.suppress(WebsocketDisconnected):
+                await self._link.send(answer)
 
     async def _call(self, asked: CallbackRequest) -> str:
         """Run a callback; return the answer to its request."""
@@ -218,15 +232,16 @@ class Connection:
             raise cancelled from None
 
     async def _send(self) -> None:
-        """The one task that writes to the socket."""
+        """The task that writes what the outbox has."""
         while (frame := await self._link.outbox.next_frame()) is not None:
-            # The server may shield what it sends: the deadline is for the callbacks. See `serving` for the socket.
-            self._life.deadline = trio.current_time() + self._settings.limits.stall_timeout
-            await self._websocket.send(frame)
-            self._life.deadline = inf
+            await self._write(frame)
         if self._goodbye is not None:
             with trio.move_on_after(LAST_WORD):
                 await self._websocket.close(*self._goodbye)
+
+    async def _write(self, frame: str) -> None:
+        # The server may shield what it sends: the deadline is for the callbacks. See `serving` for the socket.
+        await in_time(self._wire.send(frame), self._life, self._settings.limits.stall_timeout)
 
 
 class Connections:

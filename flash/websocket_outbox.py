@@ -1,11 +1,12 @@
 """What a websocket has still to send, bounded, and in which frames it goes.
 
-    callbacks ── put ── waiting ── next_frame ── the one task that sends
+    callbacks ── put ── waiting ── next_frame ── the task that sends ── socket
+              └──────── pass_by, if nothing waits ────────────────────────┘
 
 Updates that come close together share a frame: after a frame, the next waits until `batch_delay` is over. The
 window is fixed: more updates do not prolong it, and the first after a silence goes at once. Answers, questions and
-whatever else is not an update go at once too, and take along what waits before them. A frame ends with them, for
-the page applies the updates of a frame before anything else in it.
+whatever else is not an update go at once too, and take along what waits before them, and others of their kind that
+wait behind them. But no update: the page applies those of a frame before anything else in it.
 
 No I/O and no tasks. Nothing here refuses a message: who puts one waits for room first, or afterwards.
 """
@@ -78,6 +79,7 @@ class Outbox:
         self._urgent = 0
         self._window_ends = -inf
         self._acknowledging = False
+        self._taken = self._passing = False
         self._news: trio.Event | None = None
 
     def put(self, text: str, gauge: Gauge | None = None, *, at_once: bool = True) -> None:
@@ -105,11 +107,32 @@ class Outbox:
             self._acknowledging = True
             self.put(HEARTBEAT_ACK)
 
+    def pass_by(self) -> bool:
+        """Whether a message may be sent at once, past the outbox: none waits, and none is being sent.
+
+        If so, no frame is due until `passed` is called.
+        """
+        if self._passing or self._taken or self._waiting or self.closed:
+            return False
+        self._passing = True
+        self._window_ends = trio.current_time() + self._delay
+        return True
+
+    def passed(self) -> None:
+        """What has passed by is sent."""
+        self._passing = False
+        if self._waiting or self.closed:
+            self._nudge()
+
     async def next_frame(self) -> str | None:
-        """Return the next frame when it is due; None when the outbox is closed and empty."""
+        """Return the next frame when it is due, and the last one sent; None when the outbox is closed and empty."""
+        self._taken = False
         while True:
-            if self._waiting:
+            if self._passing:
+                await self._changed()
+            elif self._waiting:
                 if self._due():
+                    self._taken = True
                     return self._take()
                 with trio.move_on_at(self._window_ends):
                     await self._changed()
@@ -135,16 +158,20 @@ class Outbox:
     def _take(self) -> str:
         frame: list[str] = []
         size = 0
+        urgent = False
         self._window_ends = trio.current_time() + self._delay
         while self._waiting:
             if size and size + self._waiting[0].size > FRAME_BYTES:
                 # Nothing is won by keeping the rest back.
                 self._window_ends = -inf
                 break
+            if urgent and not self._waiting[0].at_once:
+                break
             message = self._pop()
             frame.append(message.text)
             size += message.size
-            if message.at_once or not self._delay:
+            urgent = message.at_once
+            if not self._delay:
                 break
         return frame[0] if len(frame) == 1 else f"[{','.join(frame)}]"
 

@@ -22,6 +22,7 @@ from .start import BODY, HOST
 from .threads import run_async
 from .websocket import Connection, Prepared, Settings, ask_hooks, check_origin
 from .websocket_callback import WebsocketCallback
+from .websocket_exchange import WIRE
 
 if TYPE_CHECKING:
     from .app import Flash
@@ -91,10 +92,12 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
             # Hypercorn cannot take another request where a handshake was refused.
             answer.headers["Connection"] = "close"
             return answer
+        wire = WIRE.get()
+        wire.take_over()
         await websocket.accept()
         HOST.set(app.stream_host)
         _dash.app_context.set(app)
-        await app.websockets.serve(Connection(websocket, settings))
+        await app.websockets.serve(Connection(websocket, wire, settings))
         return None
 
     server.add_websocket(path, endpoint=path, view_func=serve)

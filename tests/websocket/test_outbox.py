@@ -71,6 +71,13 @@ async def test_an_answer_goes_at_once_with_what_waits_before_it_and_ends_its_fra
     assert await collect(outbox, feed) == [(0, [0]), (2000, [1, 2]), (3000, [3])]
 
 
+async def test_answers_that_wait_together_share_a_frame_and_no_update_comes_in_between() -> None:
+    outbox = Outbox(BOUND, 10)
+    for text, at_once in (("0", False), ("1", True), ("2", True), ("3", False), ("4", True), ("5", False)):
+        outbox.put(text, at_once=at_once)
+    assert [json.loads(str(await outbox.next_frame())) for _ in range(2)] == [[0, 1, 2], [3, 4]]
+
+
 async def test_without_a_delay_every_message_has_a_frame_of_its_own() -> None:
     outbox = Outbox(BOUND, 0)
     for number in range(3):
@@ -105,3 +112,37 @@ async def test_what_is_discarded_is_not_charged_any_more() -> None:
     assert outbox.gauge.bytes == 0
     outbox.put("2")
     assert await outbox.next_frame() is None
+
+
+async def test_a_message_passes_by_when_nothing_waits_and_nothing_is_being_sent(autojump_clock: MockClock) -> None:
+    outbox = Outbox(BOUND, 0.005)
+    assert outbox.pass_by()
+    assert not outbox.pass_by()
+    outbox.put("0", at_once=False)
+    outbox.put("1")
+    with trio.move_on_after(1) as waited:
+        await outbox.next_frame()
+    assert waited.cancelled_caught
+    outbox.passed()
+    assert not outbox.pass_by()
+    assert await outbox.next_frame() == "[0,1]"
+    assert not outbox.pass_by()
+    with trio.move_on_after(1):
+        await outbox.next_frame()
+    assert outbox.pass_by()
+    outbox.close()
+    outbox.passed()
+    assert not outbox.pass_by()
+
+
+async def test_an_update_behind_one_that_passed_by_waits_for_its_window(autojump_clock: MockClock) -> None:
+    outbox = Outbox(BOUND, 10)
+
+    async def feed() -> None:
+        assert outbox.pass_by()
+        await trio.sleep(1)
+        outbox.passed()
+        outbox.put("0", at_once=False)
+        await trio.sleep(20)
+
+    assert await collect(outbox, feed) == [(10_000, [0])]
