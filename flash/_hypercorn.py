@@ -55,6 +55,15 @@ def survive_cut_requests() -> None:
     TCPServer.protocol_send = protocol_send
 
 
+def messages_at_hand(receive: object) -> Callable[[], Any] | None:
+    """What gives the next message of a request without waiting, or raises trio.WouldBlock.
+
+    None if `receive` is wrapped, or of another server.
+    """
+    channel: object = getattr(receive, "__self__", None)
+    return cast("Any", channel).receive_nowait if isinstance(channel, trio.MemoryReceiveChannel) else None
+
+
 class PlainConnection:
     """A connection of Hypercorn's trio worker, HTTP/1.1 without TLS, on which a response is being sent in chunks."""
 

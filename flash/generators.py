@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Generator
-from types import AsyncGeneratorType, coroutine
+from types import AsyncGeneratorType
 from typing import Any, Protocol, TypeVar, cast
 
 import trio
+
+from .suspension import when_suspended
 
 _T = TypeVar("_T")
 
@@ -58,23 +60,12 @@ class AsyncSteps:
             return True
         return False
 
-    @coroutine
-    def _watched_step(self) -> Generator[Any, Any, object]:
-        """A step of the generator; what it waits for is passed on to Trio, and noted."""
+    def _watched_step(self) -> Awaitable[object]:
         self.suspended = False
-        step = cast("Generator[Any, Any, object]", self._generator.__anext__())
-        try:
-            trap = step.send(None)
-            while True:
-                self.suspended = True
-                try:
-                    answer = yield trap
-                except BaseException as error:
-                    trap = step.throw(error)
-                else:
-                    trap = step.send(answer)
-        except StopIteration as done:
-            return done.value
+        return when_suspended(self._generator.__anext__(), self._note)
+
+    def _note(self) -> None:
+        self.suspended = True
 
 
 class ThreadSteps:

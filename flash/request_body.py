@@ -14,6 +14,7 @@ import trio
 from quart import Request, current_app
 
 from .errors import RequestRefused
+from .exchange import EXCHANGE
 
 MAX_UNPACKED = int(os.environ.get("DASH_MAX_PAYLOAD_SIZE_MB", "64")) * 1024 * 1024
 """Bytes that a compressed body may unpack to; the variable is Dash's."""
@@ -27,7 +28,11 @@ async def read_body(incoming: Request) -> dict[str, Any]:
     """
     body: object
     try:
-        data = cast("bytes", await incoming.get_data(as_text=False))
+        exchange = EXCHANGE.get()
+        data = None if exchange is None else exchange.body
+        limit = incoming.max_content_length
+        if data is None or (limit is not None and len(data) > limit):
+            data = cast("bytes", await incoming.get_data(as_text=False))
         if "gzip" in incoming.headers.get("Content-Encoding", ""):
             body = await trio.to_thread.run_sync(_unpack, data)
         else:

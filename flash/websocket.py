@@ -18,6 +18,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -26,8 +27,9 @@ import trio
 from . import websocket_messages as messages
 from ._dash import PreventUpdate, WebsocketDisconnected
 from .errors import RequestRefused
+from .suspension import when_suspended
 from .websocket_callback import Link, WebsocketCallback
-from .websocket_execution import in_time, paced, run_in_thread
+from .websocket_execution import paced, run_in_thread
 from .websocket_messages import CallbackRequest, Heartbeat, Malformed, PropsResponse
 
 _log = logging.getLogger("flash.server")
@@ -240,8 +242,13 @@ class Connection:
                 await self._websocket.close(*self._goodbye)
 
     async def _write(self, frame: str) -> None:
+        await when_suspended(self._wire.send(frame), self._set_deadline)
+        if self._life.deadline != inf:
+            self._life.deadline = inf
+
+    def _set_deadline(self) -> None:
         # The server may shield what it sends: the deadline is for the callbacks. See `serving` for the socket.
-        await in_time(self._wire.send(frame), self._life, self._settings.limits.stall_timeout)
+        self._life.deadline = trio.current_time() + self._settings.limits.stall_timeout
 
 
 class Connections:

@@ -11,7 +11,6 @@ import logging
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
-from math import inf
 from typing import Any, TypeVar
 
 import trio
@@ -47,29 +46,6 @@ async def _wait_for_room(gauge: Gauge) -> None:
     # place of a result that the coroutine has already, such as a lock.
     with suppress(trio.Cancelled):
         await gauge.wait_for_room()
-
-
-@types.coroutine
-def in_time(coroutine: Coroutine[Any, Any, None], scope: trio.CancelScope, seconds: float) -> Generator[Any, Any, None]:
-    """Await a coroutine, and cancel a scope if it has to wait for longer than so many seconds.
-
-    One that does not wait, as most of what is sent, does not pay for a deadline.
-    """
-    try:
-        trap = coroutine.send(None)
-        scope.deadline = trio.current_time() + seconds
-        try:
-            while True:
-                try:
-                    result = yield trap
-                except BaseException as error:
-                    trap = coroutine.throw(error)
-                else:
-                    trap = coroutine.send(result)
-        finally:
-            scope.deadline = inf
-    except StopIteration:
-        pass
 
 
 async def run_in_thread(function: Callable[[], T], limiter: trio.CapacityLimiter, patience: float, name: str) -> T:

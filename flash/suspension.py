@@ -1,0 +1,31 @@
+"""Noticing that a coroutine has to wait: what is needed only then need not be paid for before.
+
+A deadline, a task that watches for the end of a connection: each costs as much as a small request. Most of what is
+awaited does not wait at all.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+
+@types.coroutine
+def when_suspended(coroutine: Awaitable[T], call: Callable[[], object]) -> Generator[Any, Any, T]:
+    """Await a coroutine, or a step of an async generator, and call a function when it first lets other tasks run."""
+    steps = cast("Generator[Any, Any, T]", coroutine)
+    try:
+        trap = steps.send(None)
+        call()
+        while True:
+            try:
+                answer = yield trap
+            except BaseException as error:
+                trap = steps.throw(error)
+            else:
+                trap = steps.send(answer)
+    except StopIteration as done:
+        return done.value

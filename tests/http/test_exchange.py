@@ -1,0 +1,166 @@
+"""Requests over real sockets: however their bodies come, they are answered, and what runs for them ends with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import h11
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from flash import Flash, Input, Output, html
+from flash.exchange import EXCHANGE, SMALL
+from tests.http.pages import Page
+from tests.http.servers import Serve
+
+HEAD = "POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+Parts = Callable[[bytes], Iterable[bytes]]
+
+
+def whole(body: bytes) -> Iterable[bytes]:
+    yield f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def head_first(body: bytes) -> Iterable[bytes]:
+    yield f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode()
+    yield body
+
+
+def halves(body: bytes) -> Iterable[bytes]:
+    yield f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10]
+    yield body[10:]
+
+
+def chunks(body: bytes) -> Iterable[bytes]:
+    yield f"{HEAD}Transfer-Encoding: chunked\r\n\r\na\r\n".encode() + body[:10] + b"\r\n"
+    yield b"%x\r\n%b\r\n0\r\n\r\n" % (len(body) - 10, body[10:])
+
+
+EVERY_WAY = pytest.mark.parametrize("parts", [whole, head_first, halves, chunks])
+
+
+class Socket:
+    """A client that says when it sends which bytes."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._read = h11.Connection(h11.CLIENT)
+
+    async def send(self, parts: Iterable[bytes]) -> None:
+        for part in parts:
+            await self.stream.send_all(part)
+            await wait_all_tasks_blocked(0.01)
+
+    async def answer(self) -> tuple[int, bytes]:
+        """The status and the body of the next response."""
+        self._read.send(h11.Request(method="POST", target="/", headers=[("Host", "x")]))
+        self._read.send(h11.EndOfMessage())
+        status, body = 0, b""
+        while not isinstance(event := self._read.next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                body += event.data
+            else:
+                self._read.receive_data(await self.stream.receive_some())
+        self._read.start_next_cycle()
+        return status, body
+
+
+async def connect(page: Page) -> Socket:
+    return Socket(await trio.open_tcp_stream("127.0.0.1", page.port))
+
+
+def make_app(callback: Callable[[Any], Any]) -> Flash:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+    app.callback(Output("out", "children"), Input("go", "n_clicks"))(callback)
+    return app
+
+
+@EVERY_WAY
+async def test_a_body_is_taken_in_however_it_comes(serve: Serve, parts: Parts) -> None:
+    async def double(clicks: int) -> int:
+        return 2 * clicks
+
+    page = await (await serve(make_app(double))).page()
+    socket = await connect(page)
+    async with socket.stream:
+        for clicks in range(30):
+            await socket.send(parts(json.dumps(page.request("go", value=clicks)).encode()))
+            status, body = await socket.answer()
+            assert (status, json.loads(body)["response"]) == (200, {"out": {"children": 2 * clicks}})
+
+
+@EVERY_WAY
+async def test_a_body_that_is_larger_than_the_app_allows_is_refused(serve: Serve, parts: Parts) -> None:
+    async def never(clicks: int) -> None:
+        raise AssertionError
+
+    app = make_app(never)
+    app.server.config["MAX_CONTENT_LENGTH"] = 100
+    page = await (await serve(app)).page()
+    socket = await connect(page)
+    async with socket.stream:
+        await socket.send(parts(json.dumps(page.request("go", value=1)).encode()))
+        assert (await socket.answer())[0] == 413
+
+
+@EVERY_WAY
+async def test_a_callback_that_waits_is_cancelled_when_its_client_goes(serve: Serve, parts: Parts) -> None:
+    entered, left = trio.Event(), trio.Event()
+
+    async def wait(clicks: int) -> None:
+        entered.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            left.set()
+
+    page = await (await serve(make_app(wait))).page()
+    socket = await connect(page)
+    with trio.fail_after(5):
+        async with socket.stream:
+            await socket.send(parts(json.dumps(page.request("go", value=1)).encode()))
+            await entered.wait()
+            assert not left.is_set()
+        await left.wait()
+
+
+async def test_a_request_has_a_second_task_only_when_it_waits(serve: Serve) -> None:
+    tasks: list[int] = []
+
+    def living() -> int:
+        nursery = trio.lowlevel.current_task().child_nurseries[-1]
+        return len(nursery.child_tasks)
+
+    async def count(clicks: int) -> list[int]:
+        exchange = EXCHANGE.get()
+        assert exchange is not None
+        assert exchange.body is not None
+        tasks.append(living())
+        await trio.lowlevel.checkpoint()
+        tasks.append(living())
+        await trio.lowlevel.checkpoint()
+        tasks.append(living())
+        return tasks
+
+    page = await (await serve(make_app(count))).page()
+    socket = await connect(page)
+    async with socket.stream:
+        await socket.send(whole(json.dumps(page.request("go", value=1)).encode()))
+        assert json.loads((await socket.answer())[1])["response"] == {"out": {"children": [0, 1, 1]}}
+
+
+@pytest.mark.parametrize("size", [0, SMALL - 1_000, SMALL, 10 * SMALL])
+async def test_answers_of_every_size_arrive(serve: Serve, size: int) -> None:
+    async def write(clicks: int) -> str:
+        return "x" * size
+
+    page = await (await serve(make_app(write))).page()
+    for clicks in range(3):
+        assert await page.call("go", value=clicks) == {"out": {"children": "x" * size}}
