@@ -124,7 +124,8 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
                 plain = False
     if plain:
         try:
-            return orjson.dumps(pairs, option=_PLAIN)[1:-1]
+            # Of one pair, as most updates are, nothing has to be cut off.
+            return orjson.dumps(pairs[0], None, _PLAIN) if len(pairs) == 1 else orjson.dumps(pairs, None, _PLAIN)[1:-1]
         except TypeError:
             pass  # Something that is not plain, or that JSON has no room for: let Dash say what becomes of it.
     sent: list[tuple[Any, dict[str, Any]]] = []

@@ -29,6 +29,7 @@ from typing import Protocol
 
 import trio
 
+from ._trio import is_cancelled
 from .buffer import Outbox
 from .cancel_scopes import EndReason, StreamScope
 from .errors import BufferOverrun, FlashError
@@ -39,7 +40,7 @@ from .stream_spec import StreamSpec
 
 _log = logging.getLogger("flash.streams")
 
-FAIR_SHARE = 0.0005
+FAIR_SHARE = 0.001
 """Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
 
 WATCHED = 8
@@ -182,6 +183,7 @@ class Stream:
         """Step the generator to its end."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self._steps = steps_of(self.spec.generator(), self._limits.threads)
+        task = trio.lowlevel.current_task()
         told = False
         try:
             value = await self._steps.next()
@@ -197,8 +199,8 @@ class Stream:
                 try:
                     if self._must_pause():
                         await self._pause()
-                    else:
-                        # One may be due, of the stream or of a scope that the user opened.
+                    elif is_cancelled(task):
+                        # The stream, or a scope that the user opened.
                         await trio.lowlevel.checkpoint_if_cancelled()
                     self._put(value)
                 except trio.Cancelled as cancelled:

@@ -1,18 +1,22 @@
-"""The undocumented names of Dash and Hypercorn that Flash uses: an upgrade that drops one fails here, by name."""
+"""The undocumented names of Dash, Hypercorn and Trio that Flash uses: an upgrade that drops one fails here, by name."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+from math import inf
 from pathlib import Path
 
 import dash
 import pytest
+import trio
 from hypercorn.config import Config
-from quart_trio.asgi import TrioASGIHTTPConnection
+from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
+from trio.testing import MockClock
 
 import flash
 from flash import Flash, _dash, _hypercorn
+from flash._trio import is_cancelled
 
 PACKAGE = Path(flash.__file__).parent
 
@@ -50,6 +54,10 @@ def test_quart_trio_still_serves_a_request_in_the_parts_that_flash_puts_together
         method = inspect.getattr_static(TrioASGIHTTPConnection, name)
         assert inspect.iscoroutinefunction(method)
         assert [*inspect.signature(method).parameters] == ["self", "nursery", "request", last]
+
+
+def test_quart_trio_still_takes_the_messages_of_a_websocket_in_a_method() -> None:
+    assert inspect.iscoroutinefunction(inspect.getattr_static(TrioASGIWebsocketConnection, "handle_messages"))
 
 
 @pytest.mark.parametrize(
@@ -98,3 +106,32 @@ def test_importing_flash_leaves_the_signal_handlers_alone() -> None:
 
 def test_flash_is_a_dash_app() -> None:
     assert isinstance(Flash(__name__), dash.Dash)
+
+
+async def test_trio_still_says_of_a_task_that_it_is_cancelled(autojump_clock: MockClock) -> None:
+    task = trio.lowlevel.current_task()
+
+    def agrees() -> bool:
+        return is_cancelled(task) is (trio.current_effective_deadline() == -inf)
+
+    assert not is_cancelled(task)
+    with trio.move_on_after(1) as outer:
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.cancel()
+            assert is_cancelled(task)
+            with trio.CancelScope(shield=True) as shield:
+                await trio.lowlevel.checkpoint()
+                assert agrees()
+                assert not is_cancelled(task)
+                shield.shield = False
+                assert agrees()
+                assert is_cancelled(task)
+        assert not is_cancelled(task)
+        await trio.sleep_forever()
+    assert outer.cancelled_caught
+    assert agrees()
+    assert not is_cancelled(task)
+    with trio.CancelScope(deadline=-inf):
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        assert agrees()
+        assert is_cancelled(task)
