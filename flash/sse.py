@@ -35,7 +35,7 @@ from .connection import Connection
 from .direct import DirectWriter
 from .errors import RequestRefused
 from .events import Event
-from .exchange import EndlessBody
+from .exchange import EXCHANGE, EndlessBody
 from .limits import PageLimits
 from .nursery import Channel, Channels
 
@@ -264,6 +264,8 @@ class Routes:
                 scope.change(index, body["value"])
             except IndexError:
                 raise RequestRefused(400, "The stream has no such condition.") from None
+            # The generator first: the answer can wait.
+            await trio.lowlevel.checkpoint()
         # A stream that has ended in the meantime needs no cancelling.
         return Response(status=204)
 
@@ -287,11 +289,14 @@ class Routes:
     async def _body(self) -> dict[str, Any]:
         if (request.content_length or 0) > BODY_LIMIT:
             raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
-        data = bytearray()
-        async for chunk in request.body:
-            data += chunk
-            if len(data) > BODY_LIMIT:
-                raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
+        exchange = EXCHANGE.get()
+        data = None if exchange is None else exchange.body
+        if data is None:
+            data = bytearray()
+            async for chunk in request.body:
+                data += chunk
+                if len(data) > BODY_LIMIT:
+                    raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
         try:
             body: object = json.loads(data.decode())
         except (ValueError, RecursionError):
