@@ -124,8 +124,8 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
                 plain = False
     if plain:
         try:
-            # Of one pair, as most updates are, nothing has to be cut off.
-            return orjson.dumps(pairs[0], None, _PLAIN) if len(pairs) == 1 else orjson.dumps(pairs, None, _PLAIN)[1:-1]
+            # A copy, in any case: what orjson gives has room for kilobytes, and this may be kept for a while.
+            return orjson.dumps(pairs, None, _PLAIN)[1:-1]
         except TypeError:
             pass  # Something that is not plain, or that JSON has no room for: let Dash say what becomes of it.
     sent: list[tuple[Any, dict[str, Any]]] = []
