@@ -8,7 +8,8 @@ is the body of a Quart-Trio response, both on Hypercorn's trio worker. Two loads
 - `--pages` pages with one stream of 2 updates/s each;
 - `--crowd` pages with 10 streams of 1 update/s each. Flash comes to it in four steps, which make the curve of CPU per
   update; the raw app, which writes the streams of a page in one task, is given the whole load, of which it may not
-  manage all.
+  manage all. So is Flash once more, with generators that wait by `trio.sleep_until`, as the raw app does, instead of
+  by `every`.
 
 The pages connect before the measuring begins, and acknowledge as Flash's script does. Each update carries the time at
 which it was yielded. Counted is what arrives. The first load and the largest are measured for as long as Flash waits
@@ -29,7 +30,7 @@ from benchmarks.harness import Runs, Server, percentile, say, serve
 from benchmarks.results import Curve, Result
 
 NAME = "many pages"
-FLASH, RAW, BODY = "Flash", "raw ASGI", "Quart-Trio body"
+FLASH, SLEEPING, RAW, BODY = "Flash", "Flash, trio.sleep_until", "raw ASGI", "Quart-Trio body"
 CPU, MEMORY, LATE = "server CPU per update", "memory per page", "p99 from yield to client"
 BUSY, REQUESTS = "server's share of a CPU", "acknowledgements per update"
 
@@ -91,6 +92,8 @@ class BareCrowd(Crowd):
 class FlashCrowd(Crowd):
     """Pages of Flash: connected first, then a request for each stream."""
 
+    sleeps = False
+
     def __init__(self, client: Client, arrivals: Arrivals) -> None:
         super().__init__(client, arrivals)
         self.pages: list[FlashPage] = []
@@ -104,7 +107,7 @@ class FlashCrowd(Crowd):
             self.client.run(lambda new=new: all(page.greeted for page in new))
             for page in new:
                 for number in range(streams):
-                    setting = {"interval": interval, "begin": begin + interval * random.random()}
+                    setting = {"interval": interval, "begin": begin + interval * random.random(), "sleeps": self.sleeps}
                     body = self._dependencies.request(f"tick{number}", setting, page.token)
                     self.client.post("/_dash-update-component", body, browser=page.browser)
             self.client.run(self.client.idle)
@@ -113,8 +116,15 @@ class FlashCrowd(Crowd):
         assert not self.client.refused, self.client.refused[:3]
 
 
+class SleepingCrowd(FlashCrowd):
+    """Pages whose generators wait as they would without Flash."""
+
+    sleeps = True
+
+
 CROWDS: dict[str, tuple[str, str, type[Crowd]]] = {
     FLASH: ("flash", "benchmarks.apps.flash_streams:app", FlashCrowd),
+    SLEEPING: ("flash", "benchmarks.apps.flash_streams:app", SleepingCrowd),
     RAW: ("hypercorn-trio", "benchmarks.apps.raw:app", BareCrowd),
     BODY: ("hypercorn-trio", "benchmarks.apps.quart_trio_body:app", BareCrowd),
 }
@@ -145,12 +155,12 @@ def measure(options: argparse.Namespace) -> list[Result]:
     runs = Runs()
     for number in range(options.runs):
         say(f"{NAME}: {options.pages} pages, run {number + 1} of {options.runs}")
-        for subject in CROWDS:
+        for subject in (FLASH, RAW, BODY):
             _few(runs, subject, options)
     crowd, curve = Runs(), Curve(f"{NAME}: CPU per update", "streams", "us")
     for number in range(max(1, options.runs - 1)):
         say(f"{NAME}: {options.crowd} pages with {STREAMS} streams, run {number + 1}")
-        for subject in (FLASH, RAW):
+        for subject in (FLASH, SLEEPING, RAW):
             _many(crowd, curve, subject, options)
     small, large = f"{options.pages} x 1 stream x {RATE:g}/s", f"{options.crowd} x {STREAMS} streams x 1/s"
     few, many = f"{NAME}: {small}", f"{NAME}: {large}"
@@ -166,6 +176,8 @@ def measure(options: argparse.Namespace) -> list[Result]:
         crowd.result(many, FLASH, BUSY, "", reference=RAW),
         crowd.result(many, FLASH, REQUESTS, ""),
         crowd.result(many, FLASH, MEMORY, "KiB", reference=RAW),
+        crowd.result(many, SLEEPING, CPU, "us", reference=RAW),
+        crowd.result(many, SLEEPING, BUSY, "", reference=RAW),
         *curve.results(many),
     ]
 

@@ -62,6 +62,7 @@ from .event_callback import EventCallback, event_callback
 from .limits import StreamInfo
 from .props import Update, stream_props
 from .streaming_callback import callback as callback
+from .ticks import every
 
 __version__ = "0.1.0"
 
@@ -99,6 +100,7 @@ __all__ = [
     "Update",
     "WrongServer",
     "event_callback",
+    "every",
     "on_asyncio",
     "stream_props",
 ]

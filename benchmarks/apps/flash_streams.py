@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from benchmarks.apps.settings import STREAMS
-from flash import Flash, Input, Output, Update, callback, event_callback, html, stream_props
+from flash import Flash, Input, Output, Update, callback, event_callback, every, html, stream_props
 
 app = Flash(__name__, pages_per_browser=20_000, pages_per_server=20_000, streams_per_server=100_000)
 app.layout = html.Div(
@@ -37,6 +37,9 @@ async def answer(asked: Any) -> Any:
 async def tick(setting: dict[str, float]) -> AsyncGenerator[Update, None]:
     """The time, at an interval, from a moment on that the client names: they share a clock."""
     at = trio.current_time() + setting["begin"] - time.monotonic()
+    if not setting.get("sleeps"):
+        async for _ in every(setting["interval"], first=at):
+            yield stream_props("out", {"children": time.monotonic_ns()})
     while True:
         await trio.sleep_until(at)
         at += setting["interval"]

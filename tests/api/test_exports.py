@@ -25,6 +25,7 @@ OWN = {
     "Update",
     "WrongServer",
     "event_callback",
+    "every",
     "on_asyncio",
     "stream_props",
 }

@@ -1,0 +1,114 @@
+"""Ticks at an interval: when they come, on a clock of the test's own, and what is left of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from flash import InvalidOption, every
+from flash.ticks import SLOT
+
+
+def milliseconds() -> int:
+    return round(1000 * trio.current_time())
+
+
+async def test_the_first_comes_at_once_and_the_others_an_interval_apart(autojump_clock: MockClock) -> None:
+    found: list[tuple[int, int]] = []
+    began = milliseconds()
+    async for number in every(0.25):
+        found.append((number, milliseconds() - began))
+        if number == 4:
+            break
+    assert found == [(0, 0), (1, 250), (2, 500), (3, 750), (4, 1000)]
+
+
+async def test_the_first_may_be_due_later(autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    ticks = every(1, first=began + 0.3)
+    assert await anext(ticks) == 0
+    assert trio.current_time() - began == pytest.approx(0.3, abs=SLOT)
+    assert await anext(ticks) == 1
+    assert trio.current_time() - began == pytest.approx(1.3, abs=SLOT)
+
+
+async def test_ticks_that_are_missed_are_left_out_and_the_rest_keep_their_time(autojump_clock: MockClock) -> None:
+    ticks, began = every(1), trio.current_time()
+    found: list[tuple[int, float]] = []
+    for pause in (0, 0.4, 2.7, 0.1, 0):
+        await trio.sleep(pause)
+        number = await anext(ticks)
+        found.append((number, round(trio.current_time() - began, 1)))
+    assert found == [(0, 0), (1, 1), (3, 3.7), (4, 4), (5, 5)]
+
+
+async def test_ticks_do_not_drift(autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    async for number in every(0.1):
+        late = trio.current_time() - began - 0.1 * number
+        assert -1e-9 < late <= SLOT + 1e-9
+        if number == 1000:
+            break
+
+
+async def test_each_tick_is_a_checkpoint(autojump_clock: MockClock) -> None:
+    for first in (None, trio.current_time() + 1, trio.current_time() - 1):
+        ticks = every(1, first=first)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(ticks)
+        assert scope.cancelled_caught
+
+
+async def test_those_who_wait_for_the_same_tick_are_woken_together(autojump_clock: MockClock) -> None:
+    woken: list[tuple[str, int]] = []
+    began = milliseconds()
+
+    async def wait(name: str, seconds: float) -> None:
+        await anext(every(seconds, first=trio.current_time() + seconds))
+        woken.append((name, milliseconds() - began))
+
+    async with trio.open_nursery() as nursery:
+        for name, seconds in (("late", 5), ("a", 1), ("b", 1), ("early", 0.5)):
+            nursery.start_soon(wait, name, seconds)
+            await wait_all_tasks_blocked()
+    assert sorted(woken) == [("a", 1000), ("b", 1000), ("early", 500), ("late", 5000)]
+
+
+async def test_who_is_cancelled_leaves_and_the_others_are_woken(autojump_clock: MockClock) -> None:
+    woken: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        await anext(every(seconds, first=trio.current_time() + seconds))
+        woken.append(seconds)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, 3)
+        with trio.move_on_after(0.5):
+            await wait(1)
+        with trio.move_on_after(1.5):
+            await wait(3)
+    assert woken == [3]
+
+
+async def test_nothing_is_left_when_nobody_waits(autojump_clock: MockClock) -> None:
+    before = trio.lowlevel.current_statistics().tasks_living
+    for _ in range(3):
+        with trio.move_on_after(1):
+            async for _ in every(3600):
+                pass
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == before
+        await anext(every(1, first=trio.current_time() + 0.5))
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+@pytest.mark.parametrize("seconds", [0, -1, SLOT / 2, math.nan, math.inf, True, "1", None])
+def test_an_interval_that_is_none_is_refused(seconds: Any) -> None:
+    with pytest.raises(InvalidOption, match="every"):
+        every(seconds)
