@@ -168,12 +168,15 @@ class FlashConnection(TrioASGIHTTPConnection):
 
     async def _body_at_hand(self, receive: Any, early: deque[Any]) -> bytes | None:
         """The body of the request, if it has come; else what has come of it is in `early`."""
-        length = 0 if self.scope["http_version"].startswith("1") else None
-        for name, value in self.scope["headers"]:
-            if name == b"content-length":
-                length = int(value) if value.isdigit() else None
-            elif name == b"transfer-encoding":
-                return None
+        # HTTP/2 says when a body is over, whatever its headers do.
+        length = None
+        if self.scope["http_version"].startswith("1"):
+            length = 0
+            for name, value in self.scope["headers"]:
+                if name == b"content-length":
+                    length = int(value)
+                elif name == b"transfer-encoding":
+                    return None
         receive_nowait = _hypercorn.messages_at_hand(receive)
         body, more = b"", True
         while more:

@@ -81,7 +81,10 @@ def encode_frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
 
 def encode_events(life: str, events: Iterable[Event]) -> bytes:
     """Several events, to be written at once."""
-    return b"".join([encode_frame(event.name, event.data, f"{life}.{event.number}") for event in events])
+    # What `encode_frame` gives, in one go: in a crowd of pages each of them has little to be sent, and often.
+    of_life = life.encode()
+    frame = b"id: %b.%d\nevent: %b\ndata: %b\n\n"
+    return b"".join([frame % (of_life, event.number, event.name.encode(), event.data) for event in events])
 
 
 def parse_event_id(value: str | None) -> tuple[str | None, int]:
@@ -174,7 +177,9 @@ class EventStream:
     def _encode(self, connection: Connection, events: list[Event]) -> bytes:
         data = encode_events(connection.channel.life, events)
         self._unconfirmed += len(data)
-        due = self._unconfirmed * 2 >= self._limits.window or any(event.conflated for event in events)
+        due = self._unconfirmed * 2 >= self._limits.window
+        for event in events:
+            due = due or event.conflated
         return data + self._ping(connection) if due else data
 
     def _ping(self, connection: Connection) -> bytes:

@@ -1,6 +1,6 @@
 """Ticks at an interval, for streams that show something every so often.
 
-    generators ── every ── slots of 2 ms ── one task that wakes all who wait in a slot
+    generators ── every ── slots of 5 ms ── one task that wakes all who wait in a slot
 
 A stream that sleeps costs a cancel scope, a deadline in Trio's heap, and an exception that is raised and caught each
 time. Whoever waits for a tick has none of these: it is noted in the slot in which the tick is due, and woken together
@@ -16,7 +16,7 @@ import trio
 
 from .errors import InvalidOption
 
-SLOT = 0.002
+SLOT = 0.005
 """Seconds by which a tick may be late, so that one waking does for all that are due by then."""
 
 
@@ -27,13 +27,13 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
             yield stream_props("clock", {"children": f"{datetime.now():%X}"})
 
     The ticks do not drift. Those that are missed, because the page or the generator is slow, are left out: one comes at
-    once, and the next when it is due. On a server that is not busy a tick is at most 2 ms late.
+    once, and the next when it is due. On a server that is not busy a tick is at most 5 ms late.
 
     Each tick is a checkpoint, and its value is its number: the first is 0, and those that are left out count. Only for
     code that runs on Trio: a plain generator has `time.sleep`, and one under `on_asyncio` has `asyncio.sleep`.
 
     Args:
-        seconds: from one tick to the next; 0.002 at least.
+        seconds: from one tick to the next; 0.005 at least.
         first: when the first is due, on Trio's clock (`trio.current_time()`); None for at once.
 
     Raises:

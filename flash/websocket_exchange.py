@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import trio
+from quart import current_app
 from quart.signals import websocket_received, websocket_sent
 from quart_trio.asgi import TrioASGIWebsocketConnection
 
@@ -48,7 +49,7 @@ class Wire:
         text: str | None = event.get("text")
         message: str | bytes = event["bytes"] if text is None else text
         if websocket_received.receivers:
-            await websocket_received.send_async(message)
+            await websocket_received.send_async(message, _sync_wrapper=current_app.ensure_async)  # type: ignore[arg-type]
         return message
 
     async def send(self, data: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import trio
+from quart.signals import websocket_received, websocket_sent
+from trio.testing import wait_all_tasks_blocked
 
 from flash import (
     ALL,
@@ -70,6 +72,28 @@ async def test_the_first_request_of_a_worker_may_be_a_websocket(serve: Serve, co
     inputs = [{"id": "go", "property": "n_clicks", "value": 7}]
     request = {"output": "out.children", "outputs": {"id": "out", "property": "children"}, "inputs": inputs}
     assert await socket.call(request) == ok(out={"children": 7})
+
+
+async def test_quarts_signals_tell_of_the_messages(serve: Serve, connect: Connect) -> None:
+    app = make_app()
+    heard: list[Any] = []
+
+    @app.callback(Output("out", "children"), Input("go", "n_clicks"))
+    async def count(clicks: int) -> int:
+        return clicks
+
+    def received(message: str) -> None:
+        heard.append(json.loads(message)["type"])
+
+    async def sent(message: str) -> None:
+        heard.append(json.loads(message)["type"])
+
+    page = await (await serve(app)).page()
+    socket = await connect(page)
+    with websocket_received.connected_to(received), websocket_sent.connected_to(sent):
+        await socket.call(page.request("go"))
+        await wait_all_tasks_blocked()
+    assert heard == ["callback_request", "callback_response"]
 
 
 async def test_set_props_arrives_while_the_callback_runs(serve: Serve, connect: Connect) -> None:
