@@ -21,6 +21,7 @@ from typing import Any, cast
 import trio
 from quart import Request
 from quart.utils import encode_headers
+from quart.wrappers.request import Body
 from quart.wrappers.response import DataBody, ResponseBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
@@ -49,6 +50,7 @@ class Exchange:
         rest: what sends the response from where Quart ends.
         outlived_by: a request that something goes on with when this is over, but not with its body.
         body: of the request, if it had come when the request did.
+        of_request: what Quart knows that body as.
     """
 
     def __init__(self, send: Send) -> None:
@@ -57,6 +59,7 @@ class Exchange:
         self.rest: Rest | None = None
         self.outlived_by: Request | None = None
         self.body: bytes | None = None
+        self.of_request: Body | None = None
         self._send = send
 
     def __call__(self, message: Any) -> Awaitable[None]:
@@ -76,7 +79,8 @@ class Exchange:
 
     def release(self) -> None:
         """Let go of both sides. Quart's request refers to this, and a stream to the request that started it."""
-        self._send, self.rest, self.said, self.body = _nowhere, None, None, None
+        self._send, self.rest, self.said = _nowhere, None, None
+        self.body = self.of_request = None
         if self.outlived_by is not None:
             self.outlived_by.body = _READ
             self.outlived_by = None
@@ -102,6 +106,16 @@ _READ.set_complete()
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("flash_exchange", default=None)
 """The request at hand."""
+
+
+def body_at_hand(incoming: Request) -> bytes | None:
+    """The body that came with a request; None if Quart is to be asked, which may wait for it, or refuse it."""
+    exchange = EXCHANGE.get()
+    # A hook may have put another in its place.
+    if exchange is None or exchange.body is None or incoming.body is not exchange.of_request:
+        return None
+    limit = incoming.max_content_length
+    return exchange.body if limit is None or len(exchange.body) <= limit else None
 
 
 class EndlessBody(ResponseBody):
@@ -178,13 +192,13 @@ class FlashConnection(TrioASGIHTTPConnection):
                 elif name == b"transfer-encoding":
                     return None
         receive_nowait = _hypercorn.messages_at_hand(receive)
+        if receive_nowait is None:
+            return None
         body, more = b"", True
         while more:
             if len(body) == length:
-                # The server is about to say so. Before it has, it would take an answer for one to half a request.
+                # Hypercorn is about to say so. Before it has, it would take an answer for one to half a request.
                 message = await receive()
-            elif receive_nowait is None:
-                return None
             else:
                 try:
                     message = receive_nowait()
@@ -207,10 +221,12 @@ class FlashConnection(TrioASGIHTTPConnection):
                 await self.handle_request(nursery, request, exchange)
             else:
                 request.body.set_result(exchange.body)
+                exchange.of_request = request.body
+                http_1 = self.scope["http_version"].startswith("1")
 
                 def watch() -> None:
-                    # From here on the server tells by itself that the request is over.
-                    if exchange.said is None:
+                    # With HTTP/1, once the end is being sent, the server notices by itself that the client has gone.
+                    if exchange.said is None or not http_1:
                         nursery.start_soon(_cancel_when_gone, nursery.cancel_scope, receive)
 
                 await when_suspended(self.handle_request(nursery, request, exchange), watch)

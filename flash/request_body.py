@@ -14,7 +14,7 @@ import trio
 from quart import Request, current_app
 
 from .errors import RequestRefused
-from .exchange import EXCHANGE
+from .exchange import body_at_hand
 
 MAX_UNPACKED = int(os.environ.get("DASH_MAX_PAYLOAD_SIZE_MB", "64")) * 1024 * 1024
 """Bytes that a compressed body may unpack to; the variable is Dash's."""
@@ -28,10 +28,8 @@ async def read_body(incoming: Request) -> dict[str, Any]:
     """
     body: object
     try:
-        exchange = EXCHANGE.get()
-        data = None if exchange is None else exchange.body
-        limit = incoming.max_content_length
-        if data is None or (limit is not None and len(data) > limit):
+        data = body_at_hand(incoming)
+        if data is None:
             data = cast("bytes", await incoming.get_data(as_text=False))
         if "gzip" in incoming.headers.get("Content-Encoding", ""):
             body = await trio.to_thread.run_sync(_unpack, data)

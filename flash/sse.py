@@ -35,7 +35,7 @@ from .connection import Connection
 from .direct import DirectWriter
 from .errors import RequestRefused
 from .events import Event
-from .exchange import EXCHANGE, EndlessBody
+from .exchange import EndlessBody, body_at_hand
 from .limits import PageLimits
 from .nursery import Channel, Channels
 
@@ -294,14 +294,15 @@ class Routes:
     async def _body(self) -> dict[str, Any]:
         if (request.content_length or 0) > BODY_LIMIT:
             raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
-        exchange = EXCHANGE.get()
-        data = None if exchange is None else exchange.body
+        data = body_at_hand(request)
         if data is None:
             data = bytearray()
             async for chunk in request.body:
                 data += chunk
                 if len(data) > BODY_LIMIT:
-                    raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
+                    break
+        if len(data) > BODY_LIMIT:
+            raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
         try:
             body: object = json.loads(data.decode())
         except (ValueError, RecursionError):

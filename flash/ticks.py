@@ -87,6 +87,10 @@ class _Ticker:
         if slot is None:
             slot = self._slots[number] = {}
             heapq.heappush(self._numbers, number)
+            if len(self._numbers) > 2 * len(self._slots) + 64:
+                # Most are of slots that all have left.
+                self._numbers = list(self._slots)
+                heapq.heapify(self._numbers)
             if self._scope is None:
                 self._scope = trio.CancelScope()
                 trio.lowlevel.spawn_system_task(self._wake, name="flash ticks")

@@ -160,6 +160,8 @@ class Connection:
         while self._goodbye is None:
             data = await self._wire.receive()
             if data is None:
+                # Nobody is there to be written to, either.
+                self._life.cancel()
                 return
             try:
                 message = messages.decode(data)

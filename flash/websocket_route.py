@@ -20,7 +20,7 @@ from .errors import RequestRefused
 from .sse import answer_refusal
 from .start import BODY, HOST
 from .threads import run_async
-from .websocket import Connection, Prepared, Settings, ask_hooks, check_origin
+from .websocket import Connection, Prepared, Settings, Wire, ask_hooks, check_origin
 from .websocket_callback import WebsocketCallback
 from .websocket_exchange import WIRE
 
@@ -92,8 +92,11 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
             # Hypercorn cannot take another request where a handshake was refused.
             answer.headers["Connection"] = "close"
             return answer
-        wire = WIRE.get()
-        wire.take_over()
+        wire: Wire = websocket
+        # A hook may take its time over a message: then it is Quart who notices meanwhile that the page has gone.
+        if not hooks("websocket_message"):
+            wire = WIRE.get()
+            wire.take_over()
         await websocket.accept()
         HOST.set(app.stream_host)
         _dash.app_context.set(app)

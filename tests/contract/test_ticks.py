@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash import InvalidOption, every
-from flash.ticks import SLOT
+from flash.ticks import SLOT, _ticker  # type: ignore[reportPrivateUsage]
 
 
 def milliseconds() -> int:
@@ -106,6 +106,20 @@ async def test_nothing_is_left_when_nobody_waits(autojump_clock: MockClock) -> N
         await anext(every(1, first=trio.current_time() + 0.5))
         await wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+async def test_of_ticks_that_nobody_waits_for_any_more_little_is_kept(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(anext, every(1, first=trio.current_time() + 86_400))
+        await wait_all_tasks_blocked()
+        for number in range(1_000):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await anext(every(1, first=trio.current_time() + 3_600 + number))
+        assert len(_ticker()._numbers) < 100  # type: ignore[reportPrivateUsage]
+        began = trio.current_time()
+        await anext(every(1, first=began + 5))
+        assert trio.current_time() - began == pytest.approx(5, abs=SLOT)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, SLOT / 2, math.nan, math.inf, True, "1", None])

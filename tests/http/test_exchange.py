@@ -6,15 +6,21 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.settings
 import h11
 import pytest
+import quart
 import trio
+from quart_trio.wrappers.request import TrioBody
 from trio.testing import wait_all_tasks_blocked
 
 from flash import Flash, Input, Output, html
 from flash.exchange import EXCHANGE, SMALL
 from tests.http.pages import Page
 from tests.http.servers import Serve
+from tests.http.waiting import eventually
 
 HEAD = "POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
@@ -110,6 +116,42 @@ async def test_a_body_that_is_larger_than_the_app_allows_is_refused(serve: Serve
         assert (await socket.answer())[0] == 413
 
 
+async def test_a_page_cannot_say_more_than_the_app_allows_either(serve: Serve) -> None:
+    async def never(clicks: int) -> None:
+        raise AssertionError
+
+    app = make_app(never)
+    app.server.config["MAX_CONTENT_LENGTH"] = 100
+    page = await (await serve(app)).page()
+    socket = await connect(page)
+    async with socket.stream:
+        body = b'{"page": "%b"}' % (b"x" * 100)
+        head = HEAD.replace("_dash-update-component", "_flash/close")
+        await socket.stream.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert (await socket.answer())[0] == 413
+
+
+@EVERY_WAY
+async def test_a_hook_may_put_another_body_in_the_place_of_a_requests(serve: Serve, parts: Parts) -> None:
+    async def double(clicks: int) -> int:
+        return 2 * clicks
+
+    app = make_app(double)
+
+    @app.server.before_request
+    async def unmask() -> None:
+        if quart.request.method == "POST":
+            masked = await quart.request.get_data(as_text=False)
+            quart.request.body = TrioBody(None, None)
+            quart.request.body.set_result(masked[::-1])
+
+    page = await (await serve(app)).page()
+    socket = await connect(page)
+    async with socket.stream:
+        await socket.send(parts(json.dumps(page.request("go", value=21)).encode()[::-1]))
+        assert json.loads((await socket.answer())[1])["response"] == {"out": {"children": 42}}
+
+
 @EVERY_WAY
 async def test_a_callback_that_waits_is_cancelled_when_its_client_goes(serve: Serve, parts: Parts) -> None:
     entered, left = trio.Event(), trio.Event()
@@ -154,6 +196,30 @@ async def test_a_request_has_a_second_task_only_when_it_waits(serve: Serve) -> N
     async with socket.stream:
         await socket.send(whole(json.dumps(page.request("go", value=1)).encode()))
         assert json.loads((await socket.answer())[1])["response"] == {"out": {"children": [0, 1, 1]}}
+
+
+async def test_nothing_is_left_of_a_client_of_http2_that_takes_no_answer(serve: Serve) -> None:
+    async def never(clicks: int) -> None:
+        raise AssertionError
+
+    page = await (await serve(make_app(never), keep_alive_timeout=1)).page()
+    await page.client.aclose()
+    await wait_all_tasks_blocked(0.1)
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    stream = await trio.open_tcp_stream("127.0.0.1", page.port)
+    http2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    http2.initiate_connection()
+    http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    await stream.send_all(http2.data_to_send())
+    await wait_all_tasks_blocked(0.01)
+    headers = [(":method", "GET"), (":path", "/_flash/health"), (":scheme", "http"), (":authority", "x")]
+    for number in range(20):
+        http2.send_headers(2 * number + 1, headers, end_stream=True)
+        await stream.send_all(http2.data_to_send())
+        await wait_all_tasks_blocked(0.01)
+    assert trio.lowlevel.current_statistics().tasks_living > tasks
+    await stream.aclose()
+    await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
 
 
 @pytest.mark.parametrize("size", [0, SMALL - 1_000, SMALL, 10 * SMALL])

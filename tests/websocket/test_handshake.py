@@ -141,6 +141,40 @@ async def test_a_message_hook_closes_the_socket_with_its_code(serve: Serve, conn
     assert await socket.closed() == (4015, "No fives")
 
 
+async def test_a_page_that_goes_ends_its_callbacks_while_a_message_hook_takes_its_time(
+    serve: Serve, connect: Connect, own_hooks: None
+) -> None:
+    asked, running, over = trio.Event(), trio.Event(), trio.Event()
+
+    @hooks.websocket_message()
+    async def slow(websocket: Any, message: dict[str, Any]) -> None:
+        if message["requestId"].endswith("2"):
+            asked.set()
+            await trio.sleep_forever()
+
+    app = Flash(__name__, websocket_callbacks=True)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+
+    @app.callback(Output("out", "children"), Input("go", "n_clicks"))
+    async def wait(clicks: int) -> None:
+        running.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            over.set()
+
+    page = await (await serve(app)).page()
+    socket = await connect(page)
+    with trio.fail_after(5):
+        await socket.send(page.request("go"))
+        await running.wait()
+        await socket.send(page.request("go"))
+        await asked.wait()
+        await socket.leave()
+        await over.wait()
+    await eventually(lambda: not len(app.websockets))
+
+
 async def test_before_websocket_functions_guard_the_websocket(serve: Serve, connect: Connect) -> None:
     app = make_app()
 
