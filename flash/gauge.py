@@ -6,6 +6,7 @@ so a page that does not read slows its own generators and nobody else's.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class Bounds:
     updates: int = 1_000
 
 
-class Room:
+class Room(ABC):
     """What can be full, and waiting until it is not."""
 
     __slots__ = ("_freed",)
@@ -39,9 +40,9 @@ class Room:
     def __init__(self) -> None:
         self._freed: trio.Event | None = None
 
+    @abstractmethod
     def full(self, times: int = 1) -> bool:
         """Whether as much is in it as may, or so many times as much."""
-        raise NotImplementedError
 
     def freed(self) -> None:
         """Something has gone: wake whoever waits, if there is room now."""

@@ -57,7 +57,13 @@ HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
-PING = b"event: ping\ndata: {}\n\n"
+_FRAME = b"event: %b\ndata: %b\n\n"
+"""One event on the wire: its name, and its data, which is JSON and so has no line breaks."""
+
+_NUMBERED = b"id: %b.%d\n" + _FRAME
+"""One that a page acknowledges: the life of the channel, and the event's number, come first."""
+
+PING = _FRAME % (b"ping", b"{}")
 
 _EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
@@ -73,18 +79,10 @@ def is_token(value: object) -> bool:
     return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
-def encode_frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
-    """One event on the wire. `data` is JSON, and so has no line breaks."""
-    id_line = b"" if event_id is None else b"id: %b\n" % event_id.encode()
-    return b"%bevent: %b\ndata: %b\n\n" % (id_line, name.encode(), data)
-
-
 def encode_events(life: str, events: Iterable[Event]) -> bytes:
     """Several events, to be written at once."""
-    # What `encode_frame` gives, in one go: in a crowd of pages each of them has little to be sent, and often.
     of_life = life.encode()
-    frame = b"id: %b.%d\nevent: %b\ndata: %b\n\n"
-    return b"".join([frame % (of_life, event.number, event.name.encode(), event.data) for event in events])
+    return b"".join([_NUMBERED % (of_life, event.number, event.name.encode(), event.data) for event in events])
 
 
 def parse_event_id(value: str | None) -> tuple[str | None, int]:
@@ -128,7 +126,7 @@ class EventStream:
             while data := await self._next(connection):
                 await send(data)
             if connection.replaced:
-                await send(encode_frame("replaced", b"{}"))
+                await send(_FRAME % (b"replaced", b"{}"))
         except trio.Cancelled as cancelled:
             # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
             if cancelled.source == "deadline":
@@ -172,7 +170,7 @@ class EventStream:
         finite = {name: value if math.isfinite(value) else None for name, value in seconds.items()}
         hello = {"life": channel.life, **finite}
         # The id makes an EventSource forget the life before, of which it would tell the next connection.
-        return encode_frame("hello", json.dumps(hello).encode(), f"{channel.life}.{channel.outbox.acknowledged}")
+        return _NUMBERED % (channel.life.encode(), channel.outbox.acknowledged, b"hello", json.dumps(hello).encode())
 
     def _encode(self, connection: Connection, events: list[Event]) -> bytes:
         data = encode_events(connection.channel.life, events)

@@ -88,6 +88,18 @@ def make_app(callback: Callable[[Any], Any]) -> Flash:
     return app
 
 
+async def never(clicks: int) -> None:
+    """A callback that is not to be called."""
+    raise AssertionError
+
+
+def make_limited_app() -> Flash:
+    """It takes bodies of 100 bytes."""
+    app = make_app(never)
+    app.server.config["MAX_CONTENT_LENGTH"] = 100
+    return app
+
+
 @EVERY_WAY
 async def test_a_body_is_taken_in_however_it_comes(serve: Serve, parts: Parts) -> None:
     async def double(clicks: int) -> int:
@@ -104,12 +116,7 @@ async def test_a_body_is_taken_in_however_it_comes(serve: Serve, parts: Parts) -
 
 @EVERY_WAY
 async def test_a_body_that_is_larger_than_the_app_allows_is_refused(serve: Serve, parts: Parts) -> None:
-    async def never(clicks: int) -> None:
-        raise AssertionError
-
-    app = make_app(never)
-    app.server.config["MAX_CONTENT_LENGTH"] = 100
-    page = await (await serve(app)).page()
+    page = await (await serve(make_limited_app())).page()
     socket = await connect(page)
     async with socket.stream:
         await socket.send(parts(json.dumps(page.request("go", value=1)).encode()))
@@ -117,12 +124,7 @@ async def test_a_body_that_is_larger_than_the_app_allows_is_refused(serve: Serve
 
 
 async def test_a_page_cannot_say_more_than_the_app_allows_either(serve: Serve) -> None:
-    async def never(clicks: int) -> None:
-        raise AssertionError
-
-    app = make_app(never)
-    app.server.config["MAX_CONTENT_LENGTH"] = 100
-    page = await (await serve(app)).page()
+    page = await (await serve(make_limited_app())).page()
     socket = await connect(page)
     async with socket.stream:
         body = b'{"page": "%b"}' % (b"x" * 100)
@@ -199,9 +201,6 @@ async def test_a_request_has_a_second_task_only_when_it_waits(serve: Serve) -> N
 
 
 async def test_nothing_is_left_of_a_client_of_http2_that_takes_no_answer(serve: Serve) -> None:
-    async def never(clicks: int) -> None:
-        raise AssertionError
-
     page = await (await serve(make_app(never), keep_alive_timeout=1)).page()
     await page.client.aclose()
     await wait_all_tasks_blocked(0.1)
