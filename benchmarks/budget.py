@@ -40,9 +40,9 @@ from benchmarks.harness import PATIENCE, Runs, say
 from benchmarks.results import Result
 from flash import Update, _hypercorn, stream_props
 from flash.buffer import Outbox
+from flash.channels import Channels
 from flash.direct import DirectWriter
 from flash.gauge import Bounds, Gauge
-from flash.nursery import Channels
 from flash.props import encode_pairs
 from flash.sse import WRITE_SIZE, encode_events
 from flash.stream_spec import StreamSpec

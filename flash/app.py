@@ -14,6 +14,7 @@ from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash
 from .backend import CALLBACK_THREADS, FlashBackend, require_trio
+from .channels import Channels
 from .components import Page
 from .declaration import Options
 from .errors import InvalidEventCallback, InvalidOption, WrongServer
@@ -27,7 +28,6 @@ from .event_callback import (
 )
 from .gauge import Bounds
 from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
-from .nursery import Channels
 from .observer import Observer
 from .sse import Routes
 from .start import Host

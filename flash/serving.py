@@ -30,7 +30,7 @@ from . import _hypercorn
 from .threads import let_go_of_killed_workers
 
 if TYPE_CHECKING:
-    from .nursery import Channels
+    from .channels import Channels
     from .websocket import Connections
 
 _log = logging.getLogger("flash.server")

@@ -31,13 +31,14 @@ from quart import Quart, Request, Websocket, request
 from quart_trio.wrappers import TrioResponse as Response
 
 from .cancel_scopes import EndReason
+from .channels import Channels
 from .connection import Connection
 from .direct import DirectWriter
 from .errors import RequestRefused
 from .events import Event
 from .exchange import EndlessBody, body_at_hand
 from .limits import PageLimits
-from .nursery import Channel, Channels
+from .nursery import Channel
 
 COOKIE = "flash_browser"
 BODY_LIMIT = 256_000

@@ -30,10 +30,10 @@ from ._dash import (
     validate_and_group_input_args,
 )
 from .cancel_scopes import StreamCancelled
+from .channels import Channels
 from .declaration import Declaration, match_keys
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE
-from .nursery import Channels
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .sse import browser_of, is_token
 from .stream import Stream as RunningStream

@@ -24,7 +24,6 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from inspect import isawaitable, iscoroutinefunction
 from typing import Protocol
 
 import trio
@@ -36,6 +35,7 @@ from .errors import BufferOverrun, FlashError
 from .gauge import Gauge
 from .generators import Steps, steps_of
 from .limits import Limits
+from .on_error import ErrorHandling, Spawn
 from .stream_spec import StreamSpec
 
 _log = logging.getLogger("flash.streams")
@@ -48,9 +48,6 @@ WATCHED = 8
 
 TASK_NAME = "stream of "
 """What the name of a stream's task begins with; the name of its event callback follows."""
-
-LAST_GRACE = 0.1
-"""Seconds that an `on_error` that was cut has to unwind before its stream's `end` leaves without it."""
 
 CLOSE_ATTEMPTS = 3
 """How often a generator that ignores GeneratorExit is closed again before it is given up."""
@@ -69,8 +66,9 @@ class Host(Protocol):
         """The stream's task is over."""
         ...
 
-    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str) -> None:
-        """Run `function` as a task of the channel's nursery, with `context` as its contextvars."""
+    @property
+    def spawn(self) -> Spawn:
+        """Runs a function as a task of the channel's nursery, with given contextvars."""
         ...
 
 
@@ -106,7 +104,7 @@ class Stream:
         self._told: trio.Event | None = None
         self._cancelled_at: float | None = None
         self._timers: list[trio.CancelScope] = []
-        self._last_words: list[bytes] | None = None
+        self._handling: ErrorHandling | None = None
         self._switched = 0.0
         self._pauses = 0
 
@@ -159,8 +157,8 @@ class Stream:
         Raises:
             BufferOverrun: the buffer holds twice its bound; a `yield` would have waited.
         """
-        if self._last_words is not None:
-            self._last_words.append(self.spec.encode(value) or b"")
+        if self._handling is not None:
+            self._handling.say(value)
         elif self.scope.reason is None and not self._finishing:
             if self.gauge.full(times=2):
                 bounds = self._limits.buffer
@@ -321,7 +319,11 @@ class Stream:
         self._log_end(reason, error)
         words = b""
         if told is not None and self.spec.on_error is not None:
-            words = await self._on_error(self.spec.on_error, told)
+            self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits)
+            # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
+            left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
+            words = await self._handling.run(told, left, self._host.spawn)
+            self._handling = None
         parts = [words, b"" if told is None else self.spec.resets, self.spec.off]
         described = self._describe(told) if reason is EndReason.FAILED and told is not None else b"null"
         self._host.outbox.flush(self.gauge)
@@ -358,45 +360,6 @@ class Stream:
             _log.exception("The failure of %s could not be described.", self._name)
             return b'{"message":"The stream failed, and so did the description of its exception.","html":null}'
 
-    async def _on_error(self, handler: Callable[[BaseException], object], error: BaseException) -> bytes:
-        """Run the user's handler in a task of its own, and return what it said before the deadline."""
-        words: list[bytes] = []
-        done = trio.Event()
-        scope = trio.CancelScope(shield=True)
-
-        async def handle() -> None:
-            try:
-                with scope:
-                    result = await _call(handler, error, self._limits.handlers)
-                    if result is not None:
-                        words.append(self.spec.encode(result) or b"")
-            except KeyboardInterrupt:
-                raise
-            except self.spec.finishes:
-                pass
-            except BaseException as failure:
-                _log.error("on_error of %s raised.", self._name, exc_info=failure)
-            finally:
-                done.set()
-
-        # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
-        left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
-        self._last_words = words
-        self._host.spawn(self.spec.context, handle, f"on_error of {self.spec.callback}")
-        with trio.move_on_after(left if left > 0 else self._limits.cleanup_timeout):
-            await done.wait()
-        if not done.is_set():
-            scope.cancel()
-            _log.error(
-                "on_error of %s did not return within cleanup_timeout (%g s); it is cut.",
-                self._name,
-                self._limits.cleanup_timeout,
-            )
-            with trio.move_on_after(LAST_GRACE):
-                await done.wait()
-        self._last_words = None
-        return b",".join(filter(None, words))
-
     def _log_end(self, reason: EndReason, error: BaseException | None) -> None:
         failed = reason is EndReason.FAILED
         _log.log(
@@ -408,13 +371,3 @@ class Stream:
             self.gauge.sent_updates + self.gauge.updates,
             exc_info=error if failed else None,
         )
-
-
-async def _call(
-    handler: Callable[[BaseException], object], error: BaseException, limiter: trio.CapacityLimiter
-) -> object:
-    """Call a handler that may be async; a plain one runs in a thread, which is abandoned when it is cut."""
-    if iscoroutinefunction(handler):
-        return await handler(error)
-    result = await trio.to_thread.run_sync(handler, error, abandon_on_cancel=True, limiter=limiter)
-    return await result if isawaitable(result) else result

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import trio
 
+from flash.channels import Channels
 from flash.gauge import Bounds
 from flash.limits import Limits, PageLimits
-from flash.nursery import Channels
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
 

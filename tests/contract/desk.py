@@ -11,8 +11,9 @@ import trio
 import trio.testing
 
 from flash.cancel_scopes import Condition
+from flash.channels import Channels
+from flash.connection import Connection
 from flash.errors import InvalidUpdate
-from flash.nursery import Channels, Connection
 from flash.stream import Stream
 from flash.stream_spec import StreamSpec
 

@@ -19,9 +19,10 @@ from hypothesis import given, settings, strategies as st
 
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.cancel_scopes import Condition
+from flash.channels import Channels
+from flash.connection import Connection
 from flash.gauge import Bounds
 from flash.limits import Limits, PageLimits
-from flash.nursery import Channels, Connection
 from flash.stream import Stream
 from flash.stream_spec import StreamSpec
 

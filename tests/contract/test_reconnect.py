@@ -12,8 +12,8 @@ import trio
 import trio.testing
 
 from flash import EndReason, RequestRefused
+from flash.channels import Channels
 from flash.limits import Load, ServerLimits
-from flash.nursery import Channels
 
 from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 

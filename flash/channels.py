@@ -1,0 +1,161 @@
+"""Which pages a server holds: their channels, by page.
+
+A page's first connection opens its channel, as a task of the app's nursery, and later ones find it here. Requests that
+name a page are checked here, too: a page belongs to the browser that opened it.
+
+Nothing here knows of HTTP, Dash or Quart.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+import trio
+
+from .cancel_scopes import EndReason
+from .connection import Connection
+from .errors import RequestRefused
+from .limits import Limits, Load, PageLimits, StreamInfo
+from .nursery import Channel
+
+
+@dataclass(slots=True)
+class Channels:
+    """The channels of one server, by page.
+
+    Attributes:
+        limits: what bounds each stream.
+        page_limits: what bounds each page.
+        load: what they hold together, and may.
+        closing: the server stops; nothing is opened or started any more.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    page_limits: PageLimits = field(default_factory=PageLimits)
+    load: Load = field(default_factory=Load)
+    closing: bool = False
+    _open: dict[str, Channel] = field(default_factory=lambda: dict[str, Channel]())
+    _all: set[Channel] = field(default_factory=lambda: set[Channel]())
+    _awaited: dict[str, trio.lowlevel.ParkingLot] = field(default_factory=lambda: dict[str, trio.lowlevel.ParkingLot]())
+
+    async def connect(
+        self, nursery: trio.Nursery, page: str, browser: str, life: str | None = None, number: int = 0
+    ) -> Connection:
+        """Attach a connection to the page's channel, and open that as a task of `nursery` if need be.
+
+        `life` and `number` say up to which event the page has come. If it cannot go on from there without a gap,
+        its streams end with `disconnected` and it gets a new channel, whose `life` tells it so.
+
+        Raises:
+            RequestRefused: another browser has the page, or the server stops.
+        """
+        channel = self.admit(page, browser)
+        if channel is not None:
+            connection = channel.attach(life, number)
+            if connection is not None:
+                return connection
+            channel.close(EndReason.DISCONNECTED)
+        channel = Channel(page, browser, self.limits, self.page_limits, self.load)
+        # At once: whoever comes while its task starts is to find it.
+        self._enter(channel)
+        try:
+            await nursery.start(self._run, channel)
+        except BaseException:
+            self._leave(channel)
+            raise
+        if self.closing:
+            channel.close(EndReason.SHUTDOWN)
+        connection = channel.attach(channel.life, 0)
+        assert connection is not None
+        if (awaited := self._awaited.get(page)) is not None:
+            awaited.unpark_all()
+        return connection
+
+    def admit(self, page: str, browser: str) -> Channel | None:
+        """The page's channel, if it has one that is not closing; raise RequestRefused if it cannot get one."""
+        if self.closing:
+            raise RequestRefused(503, "The server is stopping.")
+        channel = self.find(page, browser)
+        if channel is not None and not channel.closing:
+            return channel
+        self.load.check_page(browser)
+        return None
+
+    def find(self, page: str, browser: str) -> Channel | None:
+        """The page's channel, if it has one.
+
+        Raises:
+            RequestRefused: it was opened by another browser.
+        """
+        channel = self._open.get(page)
+        if channel is not None and not hmac.compare_digest(channel.browser.encode(), browser.encode()):
+            raise RequestRefused(403, "This page was opened by another browser.")
+        return channel
+
+    async def wait_for(self, page: str, browser: str, patience: float) -> Channel | None:
+        """The page's channel; None if it does not open within `patience` seconds.
+
+        Raises:
+            RequestRefused: it was opened by another browser, or the server stops.
+        """
+        deadline = trio.current_time() + patience
+        while True:
+            if self.closing:
+                raise RequestRefused(503, "The server is stopping.")
+            channel = self.find(page, browser)
+            if channel is not None and channel.open and not channel.closing:
+                return channel
+            lot = self._awaited.setdefault(page, trio.lowlevel.ParkingLot())
+            with trio.CancelScope(deadline=deadline) as scope:
+                try:
+                    await lot.park()
+                finally:
+                    if not lot and self._awaited.get(page) is lot:
+                        del self._awaited[page]
+            if scope.cancelled_caught:
+                return None
+
+    async def shut_down(self) -> None:
+        """Open nothing more, end every stream with `shutdown`, and return when all channels are over."""
+        self.closing = True
+        for lot in list(self._awaited.values()):
+            lot.unpark_all()
+        over = [channel.finished for channel in self._all]
+        for channel in list(self._all):
+            channel.close(EndReason.SHUTDOWN)
+        for finished in over:
+            await finished.wait()
+
+    def callbacks(self) -> list[str]:
+        """The names of the event callbacks that have streams; may be asked from any thread."""
+        return sorted({name for channel in list(self._all) for name in channel.callbacks()})
+
+    def streams(self) -> list[StreamInfo]:
+        """Every stream of the server, oldest first."""
+        return sorted((info for channel in self._all for info in channel.streams()), key=lambda info: -info.age)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    async def _run(self, channel: Channel, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            await channel.run(task_status)
+        finally:
+            self._leave(channel)
+            channel.finished.set()
+
+    def _enter(self, channel: Channel) -> None:
+        self._open[channel.page] = channel
+        self._all.add(channel)
+        self.load.pages[channel.browser] += 1
+
+    def _leave(self, channel: Channel) -> None:
+        if channel not in self._all:
+            return
+        self._all.discard(channel)
+        self.load.pages[channel.browser] -= 1
+        if not self.load.pages[channel.browser]:
+            del self.load.pages[channel.browser]
+        if self._open.get(channel.page) is channel:
+            del self._open[channel.page]

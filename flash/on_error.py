@@ -1,0 +1,89 @@
+"""Running the user's `on_error`: once for each stream that does not complete, and within what is left of its time.
+
+The handler runs in a task of its own, so that one that does not return by the deadline can be cut and the stream's
+`end` leaves all the same. What it returns, and what it says by `set_props`, goes into that `end`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable, iscoroutinefunction
+
+import trio
+
+from .limits import Limits
+from .stream_spec import StreamSpec
+
+_log = logging.getLogger("flash.streams")
+
+LAST_GRACE = 0.1
+"""Seconds that an `on_error` that was cut has to unwind before its stream's `end` leaves without it."""
+
+Handler = Callable[[BaseException], object]
+
+Spawn = Callable[[contextvars.Context, Callable[[], Awaitable[object]], str], None]
+"""Runs a function as a task of the given name, with the given contextvars."""
+
+
+class ErrorHandling:
+    """One call of one `on_error`."""
+
+    def __init__(self, spec: StreamSpec, handler: Handler, limits: Limits) -> None:
+        self._spec = spec
+        self._handler = handler
+        self._limits = limits
+        self._words: list[bytes] = []
+        self._done = trio.Event()
+        self._scope = trio.CancelScope(shield=True)
+
+    def say(self, update: object) -> None:
+        """Take in an update that the handler gives to `set_props`."""
+        self._words.append(self._spec.encode(update) or b"")
+
+    async def run(self, error: BaseException, left: float, spawn: Spawn) -> bytes:
+        """Call the handler with `error`; return what it has said before the deadline, as pairs in JSON.
+
+        Args:
+            error: the user's exception, or a `StreamCancelled`.
+            left: seconds until the deadline; if none are left the handler has all of `cleanup_timeout`.
+            spawn: starts the handler's task.
+        """
+        limits, name = self._limits, self._spec.callback
+        spawn(self._spec.context, lambda: self._handle(error), f"on_error of {name}")
+        with trio.move_on_after(left if left > 0 else limits.cleanup_timeout):
+            await self._done.wait()
+        if not self._done.is_set():
+            self._scope.cancel()
+            _log.error(
+                "on_error of the event callback %r did not return within cleanup_timeout (%g s); it is cut.",
+                name,
+                limits.cleanup_timeout,
+            )
+            with trio.move_on_after(LAST_GRACE):
+                await self._done.wait()
+        return b",".join(filter(None, self._words))
+
+    async def _handle(self, error: BaseException) -> None:
+        try:
+            with self._scope:
+                result = await self._call(error)
+                if result is not None:
+                    self.say(result)
+        except KeyboardInterrupt:
+            raise
+        except self._spec.finishes:
+            pass
+        except BaseException as failure:
+            _log.error("on_error of the event callback %r raised.", self._spec.callback, exc_info=failure)
+        finally:
+            self._done.set()
+
+    async def _call(self, error: BaseException) -> object:
+        """Call a handler that may be async; a plain one runs in a thread, which is abandoned when it is cut."""
+        if iscoroutinefunction(self._handler):
+            return await self._handler(error)
+        threads = self._limits.handlers
+        result = await trio.to_thread.run_sync(self._handler, error, abandon_on_cancel=True, limiter=threads)
+        return await result if isawaitable(result) else result
