@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 import dash
@@ -26,6 +27,7 @@ from .event_callback import (
     is_generator_function,
     name_of,
 )
+from .forwarded import LOOPBACK, TrustedProxies
 from .gauge import Bounds
 from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .observer import Observer
@@ -67,6 +69,11 @@ class Flash(dash.Dash):
         metrics: whether to serve Prometheus metrics at `_flash/metrics` (needs `prometheus-client`).
         window: bytes that may be sent to a page and not be acknowledged; kept to be sent again.
         start_timeout: seconds that the start of a stream waits for its page's connection.
+        cross_site_frames: whether the app is to work in frames of other sites' pages, which takes HTTPS: its cookie is
+            then `SameSite=None; Secure; Partitioned`.
+        forwarded_allow_ips: addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto`
+            count, in a list or with commas between; "*" trusts everybody; by default the variable
+            FORWARDED_ALLOW_IPS, else the machine itself.
         server: a `quart_trio.QuartTrio` of yours, or True for a new one, or False to call `init_app` later.
 
     Raises:
@@ -93,6 +100,8 @@ class Flash(dash.Dash):
         streams_per_server: int = 50_000,
         metrics: bool = False,
         start_timeout: float = 5.0,
+        cross_site_frames: bool = False,
+        forwarded_allow_ips: str | Sequence[str] | None = None,
         **options: Any,
     ) -> None:
         counts: dict[str, Any] = {
@@ -127,6 +136,12 @@ class Flash(dash.Dash):
                 f"stall_timeout= of Flash(...) is to exceed ping_interval= ({ping_interval:g} s), at which pages "
                 f"acknowledge what they have; got {stall_timeout!r}."
             )
+        if not isinstance(cross_site_frames, bool):  # type: ignore[reportUnnecessaryIsInstance]
+            raise InvalidOption(f"cross_site_frames= of Flash(...) is to be True or False, got {cross_site_frames!r}.")
+        self.cross_site_frames = cross_site_frames
+        if forwarded_allow_ips is None:
+            forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", LOOPBACK)
+        self.trusted_proxies = TrustedProxies(forwarded_allow_ips)
         backend = options.pop("backend", None)
         if backend not in (None, FlashBackend):
             raise WrongServer(f"Flash has a backend of its own, got backend={backend!r}. Leave backend= out.")

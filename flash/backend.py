@@ -22,13 +22,15 @@ from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
 from . import _dash, _hypercorn, serving, websocket_route
+from .browser_cookie import mark_browser
 from .compression import Compression
 from .errors import RequestRefused, WrongServer
 from .exchange import FlashConnection
+from .forwarded import Forwarded
 from .reloading import can_reload, reload_on_changes
 from .request_body import read_body
 from .run_options import read_run_options
-from .sse import answer_refusal, mark_browser
+from .sse import answer_refusal
 from .start import BODY, HOST
 from .threads import as_plain, in_thread
 from .tracebacks import describe_exception, traceback_page
@@ -105,6 +107,7 @@ class FlashBackend(_dash.QuartDashServer):
         self.server.extensions["flash"] = dash_app
         self.server.asgi_http_class = FlashConnection
         self.server.asgi_websocket_class = FlashWebsocketConnection
+        self.server.asgi_app = Forwarded(self.server.asgi_app, dash_app.trusted_proxies)
 
         @self.server.before_serving
         async def prepare() -> None:
@@ -186,7 +189,7 @@ class FlashBackend(_dash.QuartDashServer):
     def mark(self, response: Response) -> Response:
         """Let the browser be told apart from others by the requests of its pages."""
         path: str = cast("Any", self.dash_app).config.requests_pathname_prefix
-        return mark_browser(request, response, path)
+        return mark_browser(request, response, path, self.dash_app.cross_site_frames)
 
     def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
         async def dispatch() -> Response:

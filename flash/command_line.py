@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
             _run_again_on_changes(sys.argv[1:] if arguments is None else arguments, options)
         else:
             logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT)
+            if options.forwarded_allow_ips is not None:
+                os.environ["FORWARDED_ALLOW_IPS"] = options.forwarded_allow_ips
             _serve(load(options.app), _config(options))
     except CannotRun as error:
         parser.exit(2, f"flash: {error}\n")
@@ -100,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=GRACE,
         help="seconds that streams, their clean-up and requests have when the server stops (default: %(default)s)",
+    )
+    command.add_argument(
+        "--forwarded-allow-ips",
+        metavar="ADDRESSES",
+        help="proxies whose X-Forwarded-For and X-Forwarded-Proto count, with commas between; * for everybody "
+        "(default: FORWARDED_ALLOW_IPS, else this machine)",
     )
     command.add_argument("--access-log", action="store_true", help="log every request to the standard output")
     command.add_argument(

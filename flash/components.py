@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._dash import Component
-from .sse import new_token
+from .tokens import new_token
 
 PAGE_ID = "_flash"
 

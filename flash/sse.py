@@ -22,14 +22,14 @@ from __future__ import annotations
 import json
 import math
 import re
-import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import trio
-from quart import Quart, Request, Websocket, request
+from quart import Quart, request
 from quart_trio.wrappers import TrioResponse as Response
 
+from .browser_cookie import browser_of
 from .cancel_scopes import EndReason
 from .channels import Channels
 from .connection import Connection
@@ -39,8 +39,8 @@ from .events import Event
 from .exchange import EndlessBody, body_at_hand
 from .limits import PageLimits
 from .nursery import Channel
+from .tokens import is_token
 
-COOKIE = "flash_browser"
 BODY_LIMIT = 256_000
 """Bytes of a request's body: the value of a cancel Input fits, an upload does not."""
 
@@ -67,17 +67,6 @@ _NUMBERED = b"id: %b.%d\n" + _FRAME
 PING = _FRAME % (b"ping", b"{}")
 
 _EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
-
-
-def new_token() -> str:
-    """A name for a page, or a secret for a browser: 192 random bits."""
-    return secrets.token_urlsafe(24)
-
-
-def is_token(value: object) -> bool:
-    """Whether `value` is a well-formed token: any process accepts one, so that a page can come back to any."""
-    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
 def encode_events(life: str, events: Iterable[Event]) -> bytes:
@@ -309,27 +298,6 @@ class Routes:
         if not isinstance(body, dict):
             raise RequestRefused(400, "The body is not a JSON object.")
         return cast("dict[str, Any]", body)
-
-
-def browser_of(incoming: Request | Websocket) -> str:
-    """The secret of the browser that sent the request.
-
-    Raises:
-        RequestRefused: it has none.
-    """
-    browser = incoming.cookies.get(COOKIE)
-    if browser is None or not is_token(browser):
-        raise RequestRefused(403, f"The cookie {COOKIE!r} is missing: streams need cookies. Load the page again.")
-    return browser
-
-
-def mark_browser(incoming: Request, response: Response, path: str) -> Response:
-    """Give the browser its secret with `response`, unless it has one."""
-    if not is_token(incoming.cookies.get(COOKIE)):
-        response.set_cookie(
-            COOKIE, new_token(), path=path, httponly=True, samesite="Lax", secure=incoming.scheme == "https"
-        )
-    return response
 
 
 def answer_refusal(refusal: RequestRefused) -> Response:

@@ -29,15 +29,16 @@ from ._dash import (
     to_json,
     validate_and_group_input_args,
 )
+from .browser_cookie import browser_of
 from .cancel_scopes import StreamCancelled
 from .channels import Channels
 from .declaration import Declaration, match_keys
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
-from .sse import browser_of, is_token
 from .stream import Stream as RunningStream
 from .stream_spec import StreamSpec
+from .tokens import is_token
 
 
 @dataclass(frozen=True, slots=True)

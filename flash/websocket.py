@@ -42,6 +42,9 @@ GOING_AWAY = 1001
 CALLBACKS_PER_SOCKET = 1_000
 """How many callbacks of one browser may run at a time: more than any page has, and a bound."""
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+"""Which an origin does not name."""
+
 LAST_WORD = 1.0
 """Seconds in which a socket that is to be closed takes the frame that says so."""
 
@@ -320,9 +323,25 @@ async def ask_hooks(hooks: Sequence[Hook], *arguments: Any, default: str) -> tup
     return None
 
 
-def check_origin(origin: str | None, host: str | None, allowed: Sequence[str]) -> None:
-    """Raise RequestRefused unless a handshake comes from a page of this site, or of one that is allowed."""
+def check_origin(origin: str | None, host: str | None, allowed: Sequence[str], secure: bool = False) -> None:
+    """Raise RequestRefused unless a handshake comes from a page of this site, or of one that is allowed.
+
+    Args:
+        origin: the header.
+        host: the header.
+        allowed: origins of other sites.
+        secure: whether the handshake has come over TLS. Then a page without it is one that anybody may have written.
+            The other way round the page is as safe as it looks, and a proxy has not told of its TLS.
+    """
     if not origin:
         raise RequestRefused(403, "Origin header required")
-    if origin not in allowed and (not host or urlsplit(origin).netloc.lower() != host.lower()):
+    if origin in allowed:
+        return
+    try:
+        page, default = urlsplit(origin), DEFAULT_PORTS[urlsplit(origin).scheme]
+        here = urlsplit(f"//{host or ''}")
+        same = (page.hostname, page.port or default) == (here.hostname, here.port or default)
+    except (KeyError, ValueError):
+        same, page = False, None
+    if not same or page is None or not page.hostname or (secure and page.scheme != "https"):
         raise RequestRefused(403, "Origin not allowed")

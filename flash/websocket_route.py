@@ -82,7 +82,8 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
         try:
             if not _dash.uses_websocket(app):
                 raise RequestRefused(404, "No callback of this app comes over a websocket.")
-            check_origin(websocket.headers.get("origin"), websocket.headers.get("host"), allowed)
+            headers = websocket.headers
+            check_origin(headers.get("origin"), headers.get("host"), allowed, websocket.scheme == "wss")
             rejection = await ask_hooks(hooks("websocket_connect"), websocket, default="Connection rejected")
             if rejection is not None:
                 raise RequestRefused(403, rejection[1])

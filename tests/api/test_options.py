@@ -60,3 +60,31 @@ def test_an_option_that_nobody_knows_is_refused() -> None:
 
 def test_an_app_has_no_streams_before_it_is_served() -> None:
     assert Flash(__name__).streams() == []
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_whether_an_app_may_be_in_frames_is_true_or_false(value: Any) -> None:
+    with pytest.raises(InvalidOption, match="cross_site_frames="):
+        Flash(__name__, cross_site_frames=value)
+
+
+@pytest.mark.parametrize("value", ["proxy.example", "10.0.0.0/99", 7, [None], ["10.0.0.1", "x"]])
+def test_trusted_proxies_are_addresses(value: Any) -> None:
+    with pytest.raises(InvalidOption, match="forwarded_allow_ips="):
+        Flash(__name__, forwarded_allow_ips=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "address", "trusted"),
+    [
+        ("*", "203.0.113.9", True),
+        ("", "127.0.0.1", False),
+        ("10.0.0.0/8, 192.0.2.1", "10.1.2.3", True),
+        (["10.0.0.0/8"], "::ffff:10.0.0.1", True),
+        (None, "127.0.0.1", True),
+        (None, "::1", True),
+        (None, "10.0.0.1", False),
+    ],
+)
+def test_a_proxy_is_trusted_by_its_address_or_network(value: Any, address: str, trusted: bool) -> None:
+    assert (address in Flash(__name__, forwarded_allow_ips=value).trusted_proxies) is trusted

@@ -30,9 +30,10 @@ def make_app(**options: Any) -> Flash:
     return app
 
 
-async def refusal(page: Page, *, origin: str | None = "") -> tuple[int, str]:
+async def refusal(page: Page, *, origin: str | None = "", headers: dict[str, str] | None = None) -> tuple[int, str]:
     """The status and the sentence with which a handshake is refused."""
     headers = {
+        **(headers or {}),
         "Connection": "Upgrade",
         "Upgrade": "websocket",
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
@@ -66,6 +67,30 @@ async def test_pages_of_other_sites_are_refused(
 ) -> None:
     page = await (await serve(make_app())).page()
     assert await refusal(page, origin=origin) == (403, sentence)
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://127.0.0.1", "http://127.0.0.1:443", "ftp://127.0.0.1", "https://127.0.0.1:x"]
+)
+async def test_behind_a_proxy_with_tls_a_page_without_is_of_another_origin(
+    serve: Serve, connect: Connect, origin: str
+) -> None:
+    page = await (await serve(make_app())).page()
+    tls = {"X-Forwarded-Proto": "https", "Host": "127.0.0.1"}
+    assert await refusal(page, origin=origin, headers=tls) == (403, "Origin not allowed")
+
+
+@pytest.mark.parametrize("origin", ["https://127.0.0.1", "https://127.0.0.1:443", "HTTPS://127.0.0.1"])
+@pytest.mark.parametrize("headers", [{"X-Forwarded-Proto": "https"}, {}], ids=["told", "not told"])
+async def test_a_page_over_tls_is_of_the_site_whether_or_not_the_proxy_tells(
+    serve: Serve, connect: Connect, origin: str, headers: dict[str, str]
+) -> None:
+    page = await (await serve(make_app())).page()
+    refused: list[Any] = []
+    with trio.move_on_after(0.5):
+        # Accepted, it waits for messages.
+        refused.append(await refusal(page, origin=origin, headers={**headers, "Host": "127.0.0.1"}))
+    assert all(status == 101 for status, _ in refused)
 
 
 async def test_other_origins_may_be_allowed(serve: Serve, connect: Connect) -> None:
