@@ -17,16 +17,17 @@ from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
-from inspect import iscoroutinefunction
+from inspect import iscoroutine, iscoroutinefunction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import dash
 from dash import _callback, _callback_context, _get_app, _grouping, _utils, _validate, dependencies, exceptions
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component, ComponentRegistry
 
-from .threads import run_without_waiting
+from .failures import read_failure
+from .threads import run_async, run_without_waiting
 
 __all__ = [
     "APP_NAMES",
@@ -50,11 +51,13 @@ __all__ = [
     "inputs_to_dict",
     "is_no_update",
     "is_set_up",
+    "let_stand_for_component",
     "make_pages_plain",
     "map_grouping",
     "output_props",
     "prepare_callback",
     "prepare_websocket_callback",
+    "read_failures_of_callbacks",
     "setup_server",
     "shows_dev_tools",
     "silences_routes",
@@ -192,6 +195,54 @@ def tell_bare_callbacks_apart() -> None:
 
     create_callback_id.tells_bare_callbacks_apart = True  # type: ignore[attr-defined]
     module.create_callback_id = create_callback_id
+
+
+def read_failures_of_callbacks() -> None:
+    """Have what callbacks raise read as `failures` does, before Dash asks what it is and tells error handlers.
+
+    And have a plain function that returns a coroutine waited for, as one under a decorator that is not async does.
+    """
+    module: Any = _callback
+    plain: Callable[..., Any] = module._invoke_callback
+    awaited: Callable[..., Any] = module._async_invoke_callback
+    if getattr(plain, "reads_failures", False):
+        return
+
+    def invoke(func: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            result = plain(func, *args, **kwargs)
+            return run_async(_wait_for, result) if iscoroutine(result) else result
+        except Exception as error:
+            raise_read(error)
+
+    async def invoke_async(func: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await awaited(func, *args, **kwargs)
+        except Exception as error:
+            raise_read(error)
+
+    def raise_read(error: Exception) -> NoReturn:
+        failure = read_failure(error, (PreventUpdate,))
+        if failure is error:
+            raise error
+        raise failure
+
+    invoke.reads_failures = True  # type: ignore[attr-defined]
+    module._invoke_callback = invoke
+    module._async_invoke_callback = invoke_async
+
+
+async def _wait_for(coroutine: Any) -> Any:
+    return await coroutine
+
+
+def let_stand_for_component(kind: type[Any], id_of: Callable[[Any], str]) -> None:
+    """Let instances of `kind` name a component in an Input, State or Output, as components do.
+
+    Dash asks whether what it is given is a component, and for its id by this name.
+    """
+    kind._set_random_id = id_of
+    cast("Any", Component).register(kind)
 
 
 def add_route(app: dash.Dash, name: str, view: Callable[..., Any]) -> None:

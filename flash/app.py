@@ -24,10 +24,9 @@ from .event_callback import (
     EventCallback,
     EventCallbacks,
     declare,
-    is_generator_function,
-    name_of,
 )
 from .forwarded import LOOPBACK, TrustedProxies
+from .functions import is_generator_function, name_of
 from .gauge import Bounds
 from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .observer import Observer

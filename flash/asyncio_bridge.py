@@ -28,7 +28,8 @@ from outcome import Error, acapture
 
 from .asyncio_thread import Answer, Result, asyncio_thread
 from .errors import AsyncioCancelled, FlashError
-from .event_callback import EventCallback, name_of
+from .event_callback import EventCallback
+from .functions import name_of
 from .start import HOST
 
 P = ParamSpec("P")

@@ -5,6 +5,7 @@ Everything that can be told wrong without a request is told here, when the decor
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import dash
 from ._dash import DashDependency, flatten_grouping, handle_grouped_callback_args, to_json
 from .cancel_scopes import Condition, Predicate, json_equal
 from .errors import InvalidEventCallback, InvalidUpdate
+from .functions import name_of, takes_one
 from .outputs import Outputs
 from .props import Pair, check_pairs, encode_pairs
 
@@ -80,8 +82,7 @@ class Declaration:
         matches = frozenset(key for dependency in sources for key in match_keys(dependency.component_id))
         cancel_states, conditions = _check_cancel(name, options.cancel)
         on_error, timeout = options.on_error, options.timeout
-        if on_error is not None and not callable(on_error):
-            raise InvalidEventCallback(f"on_error of {name!r} is to be a function of one exception, got {on_error!r}.")
+        check_on_error(name, on_error)
         if timeout is not None and not _is_duration(timeout):
             raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
         for flag in ("restart", "conflate"):
@@ -92,7 +93,7 @@ class Declaration:
             _refuse_partial(dependency, f"{name!r}, which has restart=True,")
         on, off = _check_running(name, options.running)
         try:
-            resets = check_pairs(options.reset_props or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH))
+            resets = _check_resets(name, options.reset_props)
             for pairs in (resets, on, off):
                 encode_pairs(pairs)
         except InvalidUpdate as error:
@@ -159,7 +160,7 @@ def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:
             if len(pair) != 2:
                 raise InvalidEventCallback(f"cancel of {name!r} expected (Input, desired), got {entry!r}. {usage}")
             dependency, desired = pair
-            predicate = cast("Predicate", desired) if callable(desired) else _equals(name, desired)
+            predicate = _check_predicate(name, dependency, desired) if callable(desired) else _equals(name, desired)
         if not isinstance(dependency, dash.Input):
             raise InvalidEventCallback(f"cancel of {name!r} expected an Input, got {dependency!r}. {usage}")
         _refuse_partial(dependency, f"cancel of {name!r}")
@@ -169,6 +170,43 @@ def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:
         counts = dependency.component_property.startswith("n_")
         conditions.append(Condition(str(dependency), predicate, counts))
     return states, conditions
+
+
+def check_on_error(name: str, on_error: object) -> None:
+    """Refuse an `on_error` that cannot be called with one exception."""
+    if on_error is None:
+        return
+    if not callable(on_error):
+        raise InvalidEventCallback(f"on_error of {name!r} is to be a function of one exception, got {on_error!r}.")
+    if not takes_one(on_error):
+        raise InvalidEventCallback(
+            f"on_error of {name!r} is called with one argument, the exception, which {name_of(on_error)!r} does not "
+            f"take: it has the parameters {inspect.signature(on_error)}. Write `def on_error(error): ...`."
+        )
+
+
+def _check_predicate(name: str, dependency: object, predicate: Any) -> Predicate:
+    if not takes_one(predicate):
+        raise InvalidEventCallback(
+            f"cancel of {name!r} has a predicate for {dependency} that does not take one argument, the value: it has "
+            f"the parameters {inspect.signature(predicate)}. Write `lambda value: ...`."
+        )
+    if inspect.iscoroutinefunction(predicate):
+        raise InvalidEventCallback(
+            f"cancel of {name!r} has an async predicate for {dependency}: it is to be a plain function, for it is "
+            "asked in passing."
+        )
+    return predicate
+
+
+def _check_resets(name: str, resets: Any) -> tuple[Pair, ...]:
+    """The pairs of `reset_props`."""
+    if isinstance(resets, Mapping):
+        raise InvalidEventCallback(
+            f"reset_props of {name!r} is to be a list of (id, props) pairs, got a dict. Write "
+            'reset_props=[("out", {"children": ""})].'
+        )
+    return check_pairs(resets or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH))
 
 
 def _equals(name: str, desired: Any) -> Predicate:

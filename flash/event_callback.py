@@ -22,10 +22,13 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import dash
 
-from ._dash import callback
+from ._dash import callback, let_stand_for_component
 from .components import PAGE_ID, Stream
 from .declaration import Declaration, Options
+from .discarded import check_discarded
 from .errors import InvalidEventCallback
+from .functions import kind_of_generator, name_of
+from .props import stream_props
 from .start import Sent, starter
 
 P = ParamSpec("P")
@@ -38,7 +41,8 @@ class EventCallback(Generic[P, R]):
     """An event callback: the user's generator function, which it calls when called, and its streams.
 
     Attributes:
-        stream: the hidden component with the status of the streams: `Input(my_callback.stream, "status")`.
+        stream: the hidden component with the status of the streams: `Input(my_callback.stream, "status")`. In an
+            Input or State the event callback itself stands for it.
     """
 
     def __init__(self, function: Callable[P, R], stream: Stream) -> None:
@@ -48,6 +52,9 @@ class EventCallback(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._function(*args, **kwargs)
+
+
+let_stand_for_component(EventCallback, lambda event_callback: event_callback.stream.id)
 
 
 class EventCallbacks:
@@ -146,7 +153,7 @@ def declare(
         name = name_of(function)
         if isinstance(function, EventCallback):
             raise InvalidEventCallback(f"{name!r} is an event callback already: write all its Inputs into one.")
-        if not is_generator_function(function):
+        if kind_of_generator(function) is None:
             raise InvalidEventCallback(
                 f"{name!r} is not a generator function: an event callback is one that yields stream_props(...). "
                 "For a function that returns its result, use @callback."
@@ -176,6 +183,7 @@ def register_stream(
             f"{parts.name!r} has MATCH in its Inputs and prevent_initial_call=False: Dash cannot call a callback with "
             "MATCH initially unless it has an Output that matches."
         )
+    check_discarded(function, parts.name, stream_props, "write `yield stream_props(...)`")
     stream = Stream(_component_id(function))
     outputs: Any = []
     own_inputs: list[Any] = []
@@ -197,18 +205,8 @@ def register_stream(
     return EventCallback[P, R](function, stream)
 
 
-def is_generator_function(function: object) -> bool:
-    """Whether `function` makes generators, async or plain ones."""
-    return inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
-
-
-def name_of(function: object) -> str:
-    """What messages call a callback."""
-    return getattr(function, "__qualname__", repr(function)).replace("<locals>.", "")
-
-
 def _component_id(function: Callable[..., Any]) -> str:
     """An id for the hidden component: the same in every process that declares the same callbacks in the same order."""
-    base = "_flash-" + re.sub(r"[^A-Za-z0-9_]+", "-", f"{function.__module__}-{name_of(function)}")
+    base = "_flash-" + re.sub(r"[^A-Za-z0-9_]+", "-", f"{getattr(function, '__module__', '')}-{name_of(function)}")
     _names[base] += 1
     return base if _names[base] == 1 else f"{base}-{_names[base]}"

@@ -13,6 +13,7 @@ from inspect import isawaitable, iscoroutinefunction
 
 import trio
 
+from .failures import read_failure
 from .limits import Limits
 from .stream_spec import StreamSpec
 
@@ -75,7 +76,10 @@ class ErrorHandling:
             raise
         except self._spec.finishes:
             pass
-        except BaseException as failure:
+        except BaseException as caught:
+            failure = read_failure(caught, self._spec.finishes)
+            if isinstance(failure, self._spec.finishes):
+                return
             _log.error("on_error of the event callback %r raised.", self._spec.callback, exc_info=failure)
         finally:
             self._done.set()

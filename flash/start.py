@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,10 +36,13 @@ from .channels import Channels
 from .declaration import Declaration, match_keys
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE
+from .functions import call
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .stream import Stream as RunningStream
 from .stream_spec import StreamSpec
 from .tokens import is_token
+
+_log = logging.getLogger("flash.streams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +167,14 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         # What only the start needs is not to live as long as the stream.
         context.run(BODY.set, {})
         arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
+        last = _last_value(parts)
         args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
         resets = encode_pairs(resolve_match(parts.resets, matched))
         off = encode_pairs(resolve_match(parts.off, matched))
         spec = StreamSpec(
             callback=parts.name,
             key=stream_id if match is None else f"{stream_id} {match}",
-            generator=lambda: function(*args, **kwargs),
+            generator=lambda: call(function, args, kwargs, last),
             encode=_encoder(parts, request.outputs_list, encode_pairs, b""),
             pieces=_encoder(parts, request.outputs_list, encode_pieces, []) if parts.conflate else None,
             opening=b'"callback":%b,"match":%b,"again":%b,"conditions":%b,"props":[%b],"reset":[%b]'
@@ -209,6 +214,23 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         raise dash.exceptions.PreventUpdate
 
     return start
+
+
+def _last_value(parts: Declaration) -> Callable[[object], object]:
+    """What becomes of a value that the generator returns, or a decorator in its place: it is yielded if it can be."""
+
+    def last(value: object) -> object:
+        if parts.outputs is not None or isinstance(value, Update) or is_no_update(value):
+            return value
+        _log.warning(
+            "The event callback %r returned a %s, which goes nowhere: it has no Outputs. Yield or return "
+            "stream_props(...), or give it Outputs under @callback.",
+            parts.name,
+            type(value).__name__,
+        )
+        return None
+
+    return last
 
 
 def _is_missing(entry: Any) -> bool:

@@ -24,6 +24,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Protocol
 
 import trio
@@ -32,6 +33,7 @@ from ._trio import is_cancelled
 from .buffer import Outbox
 from .cancel_scopes import EndReason, StreamScope
 from .errors import BufferOverrun, FlashError
+from .failures import read_failure
 from .gauge import Gauge
 from .generators import Steps, steps_of
 from .limits import Limits
@@ -137,7 +139,9 @@ class Stream:
             error = interrupt
             raise
         except BaseException as caught:
-            error = caught
+            error = read_failure(caught, self.spec.finishes)
+            if isinstance(error, self.spec.finishes):
+                error = None
         finally:
             self.scope.close()
             for timer in self._timers:
@@ -180,7 +184,9 @@ class Stream:
     async def _drive(self) -> None:
         """Step the generator to its end."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._steps = steps_of(self.spec.generator(), self._limits.threads)
+        made = self.spec.generator()
+        # A decorator that is `async def` gives the generator when it has been awaited.
+        self._steps = steps_of(await made if isawaitable(made) else made, self._limits.threads)
         task = trio.lowlevel.current_task()
         told = False
         try:

@@ -17,7 +17,7 @@ class StreamSpec:
     Attributes:
         callback: the name of the event callback, for messages.
         key: what the stream is a run of; at most one stream of a key runs.
-        generator: makes the user's generator.
+        generator: makes the user's generator, or an awaitable that gives it.
         encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
             nothing to send, None if None was yielded. Raises InvalidUpdate.
         pieces: of a stream that conflates: the same, property by property; else None.

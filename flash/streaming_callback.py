@@ -17,19 +17,21 @@ import dash
 
 from . import _dash
 from ._dash import handle_grouped_callback_args
-from .declaration import Declaration, Options
+from .declaration import Declaration, Options, check_on_error
+from .discarded import check_discarded
 from .errors import InvalidEventCallback
 from .event_callback import (
     GLOBAL_EVENT_CALLBACKS,
     EventCallback,
     EventCallbacks,
-    is_generator_function,
-    name_of,
     register_stream,
 )
+from .functions import is_generator_function, kind_of_generator, name_of
+from .props import stream_props
 from .threads import on_own_loop
 
 _dash.tell_bare_callbacks_apart()
+_dash.read_failures_of_callbacks()
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,19 +79,40 @@ def declare_callback(
     """The decorator behind `callback`: registers with `register`, Dash's own, and notes streams in `declared`."""
 
     def decorate(function: Any) -> Any:
-        if is_generator_function(function):
+        if _is_streaming(function, options):
             return _streaming(function, register, declared, arguments, options)
-        for name in _GENERATORS_ONLY:
-            if name in options:
+        name = name_of(function)
+        for option in _GENERATORS_ONLY:
+            if option in options:
                 raise InvalidEventCallback(
-                    f"{name}= of {name_of(function)!r} is for streaming callbacks, which yield; it returns its result."
+                    f"{option}= of {name!r} is for streaming callbacks, which yield; it returns its result."
                 )
+        if options.get("cancel") is not None and not options.get("background"):
+            raise InvalidEventCallback(
+                f"cancel= of {name!r} would do nothing: a callback that returns its result is not cancelled. Let it "
+                "yield, under @callback or @event_callback, and the stream ends when a condition is not met any more; "
+                "or give it background=True."
+            )
+        check_on_error(name, options.get("on_error"))
+        check_discarded(
+            function,
+            name,
+            stream_props,
+            "a callback that returns its result has no updates. Make it yield them, or call set_props(id, props)",
+        )
         if options.get("background"):
             register(*arguments, **options)(on_own_loop(function))
             return function
         return register(*arguments, **options)(function)
 
     return cast("CallbackDecorator", decorate)
+
+
+def _is_streaming(function: Any, options: Mapping[str, Any]) -> bool:
+    """Whether it yields; a decorator may have made one result of what the function yields, for what takes only that."""
+    if is_generator_function(function):
+        return True
+    return kind_of_generator(function) is not None and not any(options.get(option) for option in _RESULTS_ONLY)
 
 
 def _streaming(

@@ -150,12 +150,7 @@ async def coroutine(clicks: int) -> None: ...
 def plain_function(clicks: int) -> None: ...
 
 
-class Callable_:
-    def __call__(self, clicks: int) -> Iterator[Update]:
-        yield stream_props("out", {"children": clicks})
-
-
-@pytest.mark.parametrize("function", [coroutine, plain_function, lambda clicks: clicks, Callable_(), "text", None])
+@pytest.mark.parametrize("function", [coroutine, plain_function, lambda clicks: clicks, "text", None])
 def test_what_is_not_a_generator_function_is_refused(function: Any) -> None:
     if function is None:
         function = functools.partial(plain_function)

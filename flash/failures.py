@@ -1,0 +1,78 @@
+"""What an exception of the user's code is taken for: one alone out of a nursery is itself; known mistakes get a note.
+
+A nursery raises its children's exceptions as a group, one or many. Whoever asked for several things at a time means the
+one that failed, `PreventUpdate` included; a group of several that failed stays a group.
+
+Code that was written for asyncio, or for Flask, fails on Trio and Quart with sentences that name neither. The notes do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import cast
+
+_ASYNCIO = re.compile(
+    r"no running event loop|no current event loop|received unrecognized yield message|"
+    r"should be used inside a task|'NoneType' object has no attribute 'create_future'"
+)
+
+_FLASK = re.compile(r"Working outside of (request|application) context")
+
+_ASYNC_FOR = re.compile(r"'async_generator' object is not iterable")
+
+_FOR = re.compile(r"'async for' requires an object with __aiter__ method, got generator")
+
+_ASYNCIO_NOTE = (
+    "Flash runs on Trio, and this is asyncio's. Use Trio's counterpart (trio.sleep, a nursery for asyncio.gather and "
+    "asyncio.create_task, trio.to_thread.run_sync, trio.move_on_after), or decorate the function with @on_asyncio, "
+    "below @callback or @event_callback, if it needs a library that is written for asyncio: see docs/asyncio.md."
+)
+
+_FLASK_NOTE = (
+    "Flash runs on Quart, not on Flask: flask.request, flask.session, flask.g and flask.current_app know nothing of "
+    "this request. Write `from quart import request, session` instead: see docs/migrating.md."
+)
+
+_NOTES = (
+    (RuntimeError, _ASYNCIO, _ASYNCIO_NOTE),
+    (TypeError, _ASYNCIO, _ASYNCIO_NOTE),
+    (AttributeError, _ASYNCIO, _ASYNCIO_NOTE),
+    (RuntimeError, _FLASK, _FLASK_NOTE),
+    (TypeError, _ASYNC_FOR, "It is an async generator: write `async for`, in an `async def`."),
+    (TypeError, _FOR, "It is a plain generator: write `for`."),
+)
+
+
+def read_failure(error: BaseException, finishes: tuple[type[Exception], ...] = ()) -> BaseException:
+    """What an exception that the user's code raised is taken for.
+
+    Args:
+        error: the exception.
+        finishes: exceptions that say that there is nothing more to say: if a group has no other, one of them.
+
+    Returns:
+        The exception, with a note if its cause is known; or the one that a group holds.
+    """
+    leaves = list(_leaves(error))
+    for leaf in leaves:
+        _annotate(leaf)
+    if len(leaves) == 1 or all(isinstance(leaf, finishes) for leaf in leaves):
+        return leaves[0]
+    return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _annotate(error: BaseException) -> None:
+    """Add the note that goes with an exception, once."""
+    for kind, pattern, note in _NOTES:
+        # Of exactly that type: the message of a class of the user's may take any code to tell.
+        if type(error) is kind and pattern.search(str(error)) and note not in getattr(error, "__notes__", ()):
+            error.add_note(note)

@@ -1,0 +1,184 @@
+"""Mistakes that can be seen when the decorator runs, and would show nothing later: refused, with what to do instead."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+
+import flash
+from flash import Flash, Input, InvalidEventCallback, Output, State, Update, clientside_callback, stream_props
+
+GO = Input("go", "n_clicks")
+OUT = Output("out", "children")
+
+
+def refused(declare: Callable[[Flash], object]) -> str:
+    """What is said of a declaration that is refused."""
+    with pytest.raises(InvalidEventCallback) as refusal:
+        declare(Flash(__name__))
+    return str(refusal.value)
+
+
+async def counts(clicks: int) -> AsyncIterator[Update]:
+    yield stream_props("out", {"children": clicks})
+
+
+async def discards_an_update(clicks: int) -> AsyncIterator[Update]:
+    stream_props("out", {"children": clicks})
+    yield stream_props("out", {"children": clicks})
+
+
+async def discards_by_its_module(clicks: int) -> AsyncIterator[Update]:
+    if clicks:
+        flash.stream_props(component_id="out", props={"children": [f"{number}" for number in range(3)]})
+    yield flash.stream_props("out", {"children": clicks})
+
+
+def discards_inside(clicks: int) -> Iterator[Update]:
+    def tell(what: str) -> None:
+        stream_props("out", {"children": what})
+
+    tell("begun")
+    yield stream_props("out", {"children": clicks})
+
+
+@pytest.mark.parametrize("function", [discards_an_update, discards_by_its_module, discards_inside])
+def test_an_update_that_is_made_and_not_yielded_is_refused(function: Any) -> None:
+    message = refused(lambda app: app.event_callback(GO)(function))
+    assert function.__name__ in message
+    assert "yield stream_props(...)" in message
+    assert "test_refused_mistakes.py" in message
+
+
+def test_so_it_is_in_a_function_that_its_decorator_hides() -> None:
+    @functools.wraps(discards_an_update)
+    def checked(*values: Any) -> Any:
+        return discards_an_update(*values)
+
+    assert "discards_an_update" in refused(lambda app: app.event_callback(GO)(checked))
+
+
+def test_so_it_is_in_a_callback_that_returns() -> None:
+    def shows(clicks: int) -> int:
+        stream_props("out", {"children": clicks})
+        return clicks
+
+    assert "set_props" in refused(lambda app: app.callback(OUT, GO)(shows))
+
+
+def test_an_async_function_that_is_called_and_not_awaited_is_refused() -> None:
+    async def naps(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": clicks})
+        trio.sleep(1)  # noqa: ASYNC105 - that is the mistake
+
+    assert "await trio.sleep(...)" in refused(lambda app: app.event_callback(GO)(naps))
+
+
+def test_what_does_something_with_an_update_is_fine() -> None:
+    app = Flash(__name__)
+    log: list[Any] = []
+
+    @app.event_callback(GO)
+    async def careful(clicks: int) -> AsyncIterator[Update]:
+        update = stream_props("out", {"children": clicks})
+        log.append(stream_props("out", {}))
+        print(stream_props("out", {}))
+        yield update
+        yield stream_props("out", {"children": clicks})
+        await trio.lowlevel.checkpoint()
+
+    def stream_props_of(clicks: int) -> None: ...
+
+    @app.event_callback(GO)
+    async def another(clicks: int) -> AsyncIterator[Update]:
+        stream_props = stream_props_of
+        stream_props(clicks)
+        yield Update(())
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda: None,
+        lambda error, more: None,
+        lambda *, error: None,
+        functools.partial(lambda error: None, 1),
+    ],
+)
+def test_an_on_error_that_cannot_take_one_exception_is_refused(handler: Any) -> None:
+    for message in (
+        refused(lambda app: app.event_callback(GO, on_error=handler)(counts)),
+        refused(lambda app: app.callback(OUT, GO, on_error=handler)(counts)),
+        refused(lambda app: app.callback(OUT, GO, on_error=handler)(lambda clicks: clicks)),
+    ):
+        assert "on_error" in message
+        assert "one argument" in message
+
+
+class Handler:
+    def method(self, error: BaseException) -> None: ...
+
+    def __call__(self, error: BaseException) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda error, more=1: None,
+        lambda *errors: None,
+        functools.partial(lambda prefix, error: None, "x"),
+        Handler().method,
+        Handler(),
+        print,
+        repr,
+    ],
+)
+def test_an_on_error_that_can_is_fine(handler: Any) -> None:
+    Flash(__name__).event_callback(GO, on_error=handler)(counts)
+
+
+def test_a_predicate_that_cannot_take_one_value_is_refused() -> None:
+    message = refused(lambda app: app.event_callback(GO, cancel=[(Input("tabs", "value"), lambda: True)])(counts))
+    assert "tabs.value" in message
+    assert "one argument" in message
+
+
+def test_an_async_predicate_is_refused() -> None:
+    async def is_open(value: object) -> bool:
+        return True
+
+    assert "async" in refused(lambda app: app.event_callback(GO, cancel=[(Input("tabs", "value"), is_open)])(counts))
+
+
+def test_cancel_of_a_callback_that_returns_is_refused() -> None:
+    message = refused(lambda app: app.callback(OUT, GO, cancel=[Input("stop", "n_clicks")])(lambda clicks: clicks))
+    assert "@event_callback" in message
+
+
+@pytest.mark.parametrize("option", [{"reset_props": {"out": {"children": ""}}}, {"reset_props": {}}])
+def test_reset_props_as_a_dict_is_refused_with_the_form_it_has(option: Any) -> None:
+    message = refused(lambda app: app.event_callback(GO, **option)(counts))
+    assert "'counts'" in message
+    assert 'reset_props=[("out", {"children": ""})]' in message
+
+
+def test_an_event_callback_stands_for_its_stream_in_dependencies() -> None:
+    app = Flash(__name__)
+    app.layout = []
+    example = app.event_callback(GO)(counts)
+    for dependency in (Input(example, "status"), State(example, "error")):
+        assert dependency.component_id == example.stream.id
+
+    @app.callback(OUT, Input(example, "status"))
+    def show(status: str) -> str:
+        return status
+
+    app.clientside_callback("status => status", Output("other", "children"), Input(example, "status"))
+    assert clientside_callback is not None
+    app._setup_server()
+    assert any(example.stream.id in str(entry["inputs"]) for entry in app.callback_map.values())

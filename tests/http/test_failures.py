@@ -1,0 +1,200 @@
+"""What exceptions of the user's code are taken for: alone out of a nursery, and with a note if they are well known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import flask
+import pytest
+import trio
+import trio.lowlevel
+from flash.exceptions import PreventUpdate
+
+from flash import Flash, Input, Output, html
+from tests.http.servers import Serve
+
+GO = Input("go", "n_clicks")
+OUT = Output("out", "children")
+
+
+def make_app(**options: Any) -> Flash:
+    app = Flash(__name__, **options)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+    return app
+
+
+async def both(*failures: Exception) -> None:
+    """Two tasks of which some fail."""
+
+    async def fail(failure: Exception) -> None:
+        raise failure
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep, 0.01)
+        for failure in failures:
+            nursery.start_soon(fail, failure)
+
+
+async def test_one_exception_out_of_a_nursery_is_that_exception_for_on_error(serve: Serve) -> None:
+    told: list[BaseException] = []
+    app = make_app(on_error=told.append)
+
+    @app.callback(OUT, GO)
+    async def fails(clicks: int) -> str:
+        await both(KeyError("k"))
+        return "new"
+
+    page = await (await serve(app)).page()
+    assert (await page.start("go")).status_code == 200
+    assert [type(error) for error in told] == [KeyError]
+
+
+async def test_so_it_is_in_a_stream(serve: Serve) -> None:
+    app = make_app()
+
+    @app.callback(OUT, GO, on_error=lambda error: type(error).__name__)
+    async def fails(clicks: int) -> AsyncIterator[str]:
+        yield "first"
+        await both(KeyError("k"))
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    await page.start("go")
+    await events.expect("open")
+    _, end = await events.to_end()
+    assert (end["reason"], end["props"]) == ("failed", [["out", {"children": "KeyError"}]])
+
+
+@pytest.mark.parametrize("failures", [[PreventUpdate()], [PreventUpdate(), PreventUpdate()]])
+async def test_prevent_update_out_of_a_nursery_prevents_the_update(serve: Serve, failures: list[Exception]) -> None:
+    told: list[BaseException] = []
+    app = make_app(on_error=told.append)
+
+    @app.callback(OUT, GO)
+    async def prevents(clicks: int) -> str:
+        await both(*failures)
+        return "new"
+
+    page = await (await serve(app)).page()
+    assert (await page.start("go")).status_code == 204
+    assert told == []
+
+
+async def test_a_stream_that_raises_prevent_update_in_a_nursery_is_completed(serve: Serve) -> None:
+    app = make_app()
+
+    @app.callback(OUT, GO)
+    async def prevents(clicks: int) -> AsyncIterator[str]:
+        yield "first"
+        await both(PreventUpdate())
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    await page.start("go")
+    await events.expect("open")
+    _, end = await events.to_end()
+    assert end["reason"] == "completed"
+
+
+async def test_several_exceptions_stay_a_group(serve: Serve) -> None:
+    told: list[BaseException] = []
+    app = make_app(on_error=told.append)
+
+    @app.callback(OUT, GO)
+    async def fails(clicks: int) -> str:
+        await both(KeyError("k"), ValueError("v"))
+        return "new"
+
+    page = await (await serve(app)).page()
+    await page.start("go")
+    (group,) = told
+    assert isinstance(group, ExceptionGroup)
+    assert {type(error) for error in group.exceptions} == {KeyError, ValueError}
+
+
+async def sleeps(clicks: int) -> Any:
+    await asyncio.sleep(1)
+
+
+async def sleeps_for_no_time(clicks: int) -> Any:
+    await asyncio.sleep(0)
+
+
+async def gathers(clicks: int) -> Any:
+    await asyncio.gather(sleeps_for_no_time(clicks))
+
+
+async def uses_a_thread(clicks: int) -> Any:
+    await asyncio.to_thread(print)
+
+
+async def sleeps_in_a_nursery(clicks: int) -> Any:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(asyncio.sleep, 1)
+
+
+def asks_for_the_loop(clicks: int) -> Any:
+    asyncio.get_running_loop()
+
+
+def asks_flask(clicks: int) -> Any:
+    return flask.request.path
+
+
+async def asks_the_session_of_flask(clicks: int) -> Any:
+    return flask.session["user"]
+
+
+CALLS = [
+    (sleeps, "trio.sleep"),
+    (sleeps_for_no_time, "trio.sleep"),
+    (gathers, "@on_asyncio"),
+    (uses_a_thread, "trio.to_thread.run_sync"),
+    (sleeps_in_a_nursery, "trio.sleep"),
+    (asks_for_the_loop, "@on_asyncio"),
+    (asks_flask, "from quart import request"),
+    (asks_the_session_of_flask, "docs/migrating.md"),
+]
+
+
+@pytest.mark.parametrize(("function", "remedy"), CALLS)
+async def test_a_callback_is_told_the_remedy_of_a_mistake_that_is_well_known(
+    serve: Serve, function: Any, remedy: str
+) -> None:
+    told: list[BaseException] = []
+    app = make_app(on_error=told.append)
+    app.callback(OUT, GO)(function)
+    page = await (await serve(app)).page()
+    await page.start("go")
+    assert [remedy in " ".join(error.__notes__) for error in told] == [True]
+
+
+@pytest.mark.parametrize(("function", "remedy"), CALLS)
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+async def test_a_stream_is_told_it_too(
+    serve: Serve, function: Any, remedy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    if asyncio.iscoroutinefunction(function):
+
+        @app.callback(OUT, GO)
+        async def stream(clicks: int) -> AsyncIterator[Any]:
+            yield await function(clicks)
+
+    else:
+
+        @app.callback(OUT, GO)
+        def plain_stream(clicks: int) -> Iterator[Any]:
+            yield function(clicks)
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    with caplog.at_level(logging.ERROR):
+        await page.start("go")
+        await events.expect("open")
+        _, end = await events.to_end()
+    assert end["reason"] == "failed"
+    assert remedy in caplog.text
