@@ -218,6 +218,7 @@ class Flash(dash.Dash):
         timeout: float | None = None,
         restart: bool = False,
         conflate: bool = False,
+        keep: bool = False,
         concat: object = None,
         **keywords: Any,
     ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -236,6 +237,7 @@ class Flash(dash.Dash):
                 timeout=timeout,
                 restart=restart,
                 conflate=conflate,
+                keep=keep,
             ),
         )
 

@@ -22,6 +22,9 @@ _log = logging.getLogger("flash.streams")
 
 Predicate = Callable[[object], object]
 
+LAYOUT = "layout"
+"""The condition that every stream has, unless it was declared with `keep=True`: its components are in the layout."""
+
 
 class EndReason(StrEnum):
     """Why a stream ended; every stream ends with exactly one of these."""
@@ -31,7 +34,7 @@ class EndReason(StrEnum):
     FAILED = "failed"
     """The generator raised."""
     CANCELLED = "cancelled"
-    """A condition of `cancel=` is not met any more."""
+    """A condition of `cancel=` is not met any more, or all components of the stream have left the layout."""
     SUPERSEDED = "superseded"
     """The same event callback, with the same MATCH values, was started again."""
     TIMED_OUT = "timed_out"
@@ -47,12 +50,15 @@ class StreamCancelled(FlashError):
 
     Attributes:
         reason: why the stream ended.
-        condition: for `cancelled`, the property whose condition is not met any more, such as `"tabs.value"`.
+        condition: for `cancelled`, the property whose condition is not met any more, such as `"tabs.value"`; `"layout"`
+            if none of the components that the stream depends on, or has updated, is in the layout any more.
         value: for `cancelled`, the value that did not meet the condition.
     """
 
     def __init__(self, reason: EndReason, condition: str | None = None, value: object = None) -> None:
         detail = f": {condition} is now {value!r}" if condition is not None else ""
+        if condition == LAYOUT:
+            detail = ": none of its components is in the layout any more"
         super().__init__(f"The stream was ended ({reason}){detail}.")
         self.reason = reason
         self.condition = condition
@@ -132,13 +138,17 @@ class StreamScope:
             self.on_cancel()
         return True
 
-    def change(self, index: int, value: object) -> bool:
+    def change(self, index: int | str, value: object) -> bool:
         """Note that the property of condition number `index` has become `value`; cancel the stream if that breaks it.
+
+        In place of a number, `LAYOUT` says that the page has none of the stream's components any more.
 
         Raises:
             IndexError: there is no such condition.
         """
-        if not 0 <= index < len(self._conditions):
+        if index == LAYOUT:
+            return self.cancel(EndReason.CANCELLED, LAYOUT)
+        if not isinstance(index, int) or not 0 <= index < len(self._conditions):
             raise IndexError(index)
         condition = self._conditions[index]
         if condition.is_met(value):

@@ -33,6 +33,7 @@ class Options:
     timeout: Any = None
     restart: Any = False
     conflate: Any = False
+    keep: Any = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Declaration:
         timeout: seconds, or None.
         restart: whether the page starts the stream again when it has lost its server.
         conflate: whether a newer value of a property replaces an older one that has not been sent.
+        keep: whether it goes on when all components that it depends on and updates have left the layout.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Declaration:
     timeout: float | None
     restart: bool
     conflate: bool
+    keep: bool
 
     @classmethod
     def check(
@@ -85,7 +88,7 @@ class Declaration:
         check_on_error(name, on_error)
         if timeout is not None and not _is_duration(timeout):
             raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
-        for flag in ("restart", "conflate"):
+        for flag in ("restart", "conflate", "keep"):
             value: object = getattr(options, flag)
             if not isinstance(value, bool):
                 raise InvalidEventCallback(f"{flag} of {name!r} is to be True or False, got {value!r}.")
@@ -123,6 +126,7 @@ class Declaration:
             timeout=timeout,
             restart=options.restart,
             conflate=options.conflate,
+            keep=options.keep,
         )
 
 

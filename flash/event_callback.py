@@ -85,6 +85,7 @@ def event_callback(
     timeout: float | None = None,
     restart: bool = False,
     conflate: bool = False,
+    keep: bool = False,
     concat: object = None,
     **keywords: Any,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -108,6 +109,9 @@ def event_callback(
         conflate: whether, while the page is behind, a newer value of a property replaces the older one that has not
             been sent. The generator does not wait then, and the page always gets the newest. A `Patch`, and what
             adds up (`extendData`, `prependData`, `rowTransaction`), is never replaced.
+        keep: whether the stream goes on when neither a component of its Inputs nor one that it has updated is in the
+            layout any more, as when a page of a multi-page app is left. Else it ends then, with `cancelled` and the
+            condition `"layout"`.
         concat: accepted for apps written for `dash-flash`, and ignored.
 
     Raises:
@@ -127,6 +131,7 @@ def event_callback(
             timeout=timeout,
             restart=restart,
             conflate=conflate,
+            keep=keep,
         ),
     )
 

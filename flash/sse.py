@@ -30,7 +30,7 @@ from quart import Quart, request
 from quart_trio.wrappers import TrioResponse as Response
 
 from .browser_cookie import browser_of
-from .cancel_scopes import EndReason
+from .cancel_scopes import LAYOUT, EndReason
 from .channels import Channels
 from .connection import Connection
 from .direct import DirectWriter
@@ -243,18 +243,22 @@ class Routes:
         return Response(status=204)
 
     async def cancel(self) -> Response:
-        """`{"page", "stream", "condition", "value"}`: the property of that condition of the stream has changed."""
+        """`{"page", "stream", "condition", "value"}`: the property of that condition of the stream has changed.
+
+        The condition is a number, or "layout": the stream has none of its components in the layout any more.
+        """
         body = await self._body()
         channel = self._channel(body)
         stream, index = body.get("stream"), body.get("condition")
-        if not isinstance(stream, str) or not isinstance(index, int) or isinstance(index, bool) or "value" not in body:
+        numbered = index == LAYOUT or (isinstance(index, int) and not isinstance(index, bool))
+        if not isinstance(stream, str) or not numbered or "value" not in body:
             raise RequestRefused(400, 'A cancel request needs a "stream", the number of a "condition", and a "value".')
         scope = channel.scopes.get(stream)
         if scope is None and not channel.has_had(stream):
             raise RequestRefused(404, "This page has had no such stream.")
         if scope is not None:
             try:
-                scope.change(index, body["value"])
+                scope.change(cast("int | str", index), body["value"])
             except IndexError:
                 raise RequestRefused(400, "The stream has no such condition.") from None
             # The generator first: the answer can wait.

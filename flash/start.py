@@ -177,11 +177,13 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             generator=lambda: call(function, args, kwargs, last),
             encode=_encoder(parts, request.outputs_list, encode_pairs, b""),
             pieces=_encoder(parts, request.outputs_list, encode_pieces, []) if parts.conflate else None,
-            opening=b'"callback":%b,"match":%b,"again":%b,"conditions":%b,"props":[%b],"reset":[%b]'
+            opening=b'"callback":%b,"match":%b,"again":%b,"conflate":%b,"components":%b,"conditions":%b,"props":[%b],"reset":[%b]'
             % (
                 json.dumps(stream_id).encode(),
                 json.dumps(match).encode(),
                 json.dumps(again).encode(),
+                json.dumps(parts.conflate).encode(),
+                to_json(None if parts.keep else _components(parts, request.inputs_list, matched)).encode(),
                 to_json(_describe_conditions(parts, watched, values[first_cancel:-1], matched)).encode(),
                 encode_pairs(resolve_match(parts.on, matched)),
                 b",".join(filter(None, (resets, off))),
@@ -289,6 +291,15 @@ def _matched(parts: Declaration, request: Any) -> dict[str, Any]:
             if isinstance(actual, dict) and isinstance(actual.get("id"), dict):  # type: ignore[reportUnknownMemberType]
                 matched[key] = actual["id"].get(key)  # type: ignore[reportUnknownMemberType]
     return matched
+
+
+def _components(parts: Declaration, inputs: Sequence[Any], matched: Mapping[str, Any]) -> list[Any]:
+    """The components of the layout that a stream was started from, and those of its Outputs."""
+    there = [
+        dependency for dependency, entry in zip(parts.inputs, inputs, strict=False) if entry and not _is_missing(entry)
+    ]
+    outputs = () if parts.outputs is None else parts.outputs.flat
+    return [wire_id(resolve_id(dependency.component_id, matched)) for dependency in (*there, *outputs)]
 
 
 def _describe_conditions(

@@ -36,7 +36,7 @@ _dash.read_failures_of_callbacks()
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
-_GENERATORS_ONLY = ("reset_props", "timeout", "restart", "conflate")
+_GENERATORS_ONLY = ("reset_props", "timeout", "restart", "conflate", "keep")
 _RESULTS_ONLY = {
     "background": "a background callback",
     "api_endpoint": "an API endpoint",
@@ -64,8 +64,8 @@ def callback(*arguments: Any, **options: Any) -> CallbackDecorator:
     Args:
         arguments: Outputs, Inputs and States, in every form that `dash.callback` takes.
         options: those of `dash.callback`; over a generator `cancel`, `on_error`, `reset_props`, `running`, `timeout`,
-            `restart` and `conflate` are those of `event_callback`, and what `on_error` returns goes into the Outputs
-            as well.
+            `restart`, `conflate` and `keep` are those of `event_callback`, and what `on_error` returns goes into the
+            Outputs as well.
 
     Raises:
         InvalidEventCallback: an option is malformed, or is not for a function of this kind.

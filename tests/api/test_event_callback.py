@@ -265,7 +265,7 @@ def test_ids_that_only_dash_can_resolve_are_refused_where_the_page_resolves_them
         declare(**options)
 
 
-@pytest.mark.parametrize("flag", ["restart", "conflate"])
+@pytest.mark.parametrize("flag", ["restart", "conflate", "keep"])
 def test_flags_are_true_or_false(flag: str) -> None:
     with pytest.raises(InvalidEventCallback, match=rf"{flag} of .* is to be True or False, got 'yes'"):
         declare(GO, **{flag: "yes"})

@@ -101,7 +101,7 @@ class Page:
             assert stream.status == 200, stream.status
         return stream
 
-    async def cancel(self, stream: str, condition: int = 0, value: Any = None) -> httpx.Response:
+    async def cancel(self, stream: str, condition: int | str = 0, value: Any = None) -> httpx.Response:
         """Tell the server that the property of a condition of a stream has become `value`."""
         body = {"page": self.token, "stream": stream, "condition": condition, "value": value}
         return await self.post("_flash/cancel", body)

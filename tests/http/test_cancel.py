@@ -31,6 +31,45 @@ async def test_a_change_of_a_cancel_input_ends_the_stream(serve: Serve) -> None:
     assert waiting.app.streams() == []
 
 
+async def test_a_stream_whose_components_have_left_the_layout_is_cancelled_by_the_condition_layout(serve: Serve) -> None:
+    told: list[tuple[str, str | None, object]] = []
+    app = Flash(__name__)
+    app.layout = html.Div([html.Button(id="go"), html.Button({"row": 1}), html.P(id="out")])
+
+    def on_error(error: StreamCancelled) -> None:
+        told.append((error.reason, error.condition, error.value))
+
+    @app.event_callback(Input("go", "n_clicks"), cancel=[(Input("out", "title"), None)], on_error=on_error)
+    async def wait(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": "runs"})
+        await trio.sleep_forever()
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    await page.start("go")
+    opened = await events.expect("open")
+    assert opened["components"] == ["go"]
+    await events.expect("props")
+    assert (await page.cancel(opened["stream"], "paths", 1)).status_code == 400
+    assert (await page.cancel(opened["stream"], "layout")).status_code == 204
+    assert (await events.expect("end"))["reason"] == "cancelled"
+    assert told == [("cancelled", "layout", None)]
+
+
+async def test_the_page_is_told_which_streams_do_not_depend_on_the_layout(serve: Serve) -> None:
+    app = Flash(__name__)
+    app.layout = html.Div([html.Button(id="go"), html.P(id="out")])
+
+    @app.event_callback(Input("go", "n_clicks"), keep=True)
+    async def keep(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": "kept"})
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    await page.start("go")
+    assert (await events.expect("open"))["components"] is None
+
+
 async def test_the_second_cancel_changes_nothing(serve: Serve) -> None:
     waiting = Waiting()
     page = await (await serve(waiting.app)).page()

@@ -61,6 +61,7 @@ async def test_a_stream_is_open_then_props_then_end(serve: Serve) -> None:
     assert opened.name == "open"
     assert opened.data["match"] is None
     assert opened.data["conditions"] == []
+    assert (opened.data["components"], opened.data["conflate"]) == (["go"], False)
     assert opened.data["props"] == [["go", {"disabled": True}]]
     assert opened.data["reset"] == [["out", {"title": ""}], ["go", {"disabled": False}]]
     assert (first.name, first.data) == (
