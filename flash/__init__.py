@@ -48,6 +48,7 @@ from dash import (
 from .app import Flash
 from .asyncio_bridge import on_asyncio
 from .cancel_scopes import EndReason, StreamCancelled
+from .cleanup import cleanup
 from .errors import (
     AsyncioCancelled,
     BufferOverrun,
@@ -99,6 +100,7 @@ __all__ = [
     "StreamInfo",
     "Update",
     "WrongServer",
+    "cleanup",
     "event_callback",
     "every",
     "on_asyncio",

@@ -47,6 +47,7 @@ __all__ = [
     "context_value",
     "extra_components",
     "flatten_grouping",
+    "function_of",
     "handle_grouped_callback_args",
     "inputs_to_dict",
     "is_no_update",
@@ -334,6 +335,12 @@ def prepare_websocket_callback(app: dash.Dash, body: Any, interface: object) -> 
         raise KeyError(f"the callback {body['output']!r} is not served over websockets")
     _, execute, is_async = prepare_callback(app, body, interface)
     return execute, is_async
+
+
+def function_of(app: dash.Dash, output: str) -> Callable[..., Any]:
+    """The user's function of the callback that Dash knows by `output`."""
+    registered = app.callback_map[output]["callback"]
+    return getattr(registered, "__wrapped__", registered)
 
 
 def prepare_callback(app: dash.Dash, body: Any, websocket: object = None) -> tuple[Any, Callable[[], Any], bool]:

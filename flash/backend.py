@@ -23,8 +23,10 @@ from werkzeug.exceptions import HTTPException
 
 from . import _dash, _hypercorn, serving, websocket_route
 from .browser_cookie import mark_browser
+from .cleanup import clean_up_of
 from .compression import Compression
 from .errors import RequestRefused, WrongServer
+from .event_callback import name_of
 from .exchange import FlashConnection
 from .forwarded import Forwarded
 from .reloading import can_reload, reload_on_changes
@@ -206,7 +208,9 @@ class FlashBackend(_dash.QuartDashServer):
                 return answer_refusal(RequestRefused(400, "The request is malformed, or its callback is not known."))
             try:
                 if is_async:
-                    data = await execute()
+                    name = name_of(_dash.function_of(dash_app, body["output"]))
+                    with clean_up_of(name, dash_app.websockets.limits.cleanup_timeout):
+                        data = await execute()
                 else:
                     data = await trio.to_thread.run_sync(execute, limiter=self._threads)
             except RequestRefused as refusal:

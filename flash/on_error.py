@@ -13,14 +13,12 @@ from inspect import isawaitable, iscoroutinefunction
 
 import trio
 
+from .cleanup import CURRENT, LAST_GRACE, Deadline
 from .failures import read_failure
 from .limits import Limits
 from .stream_spec import StreamSpec
 
 _log = logging.getLogger("flash.streams")
-
-LAST_GRACE = 0.1
-"""Seconds that an `on_error` that was cut has to unwind before its stream's `end` leaves without it."""
 
 Handler = Callable[[BaseException], object]
 
@@ -52,8 +50,10 @@ class ErrorHandling:
             spawn: starts the handler's task.
         """
         limits, name = self._limits, self._spec.callback
-        spawn(self._spec.context, lambda: self._handle(error), f"on_error of {name}")
-        with trio.move_on_after(left if left > 0 else limits.cleanup_timeout):
+        at = trio.current_time() + (left if left > 0 else limits.cleanup_timeout)
+        deadline = Deadline("on_error of the event callback", name, limits.cleanup_timeout, at)
+        spawn(self._spec.context, lambda: self._handle(error, deadline), f"on_error of {name}")
+        with trio.move_on_at(at):
             await self._done.wait()
         if not self._done.is_set():
             self._scope.cancel()
@@ -66,7 +66,8 @@ class ErrorHandling:
                 await self._done.wait()
         return b",".join(filter(None, self._words))
 
-    async def _handle(self, error: BaseException) -> None:
+    async def _handle(self, error: BaseException, deadline: Deadline) -> None:
+        CURRENT.set(deadline)
         try:
             with self._scope:
                 result = await self._call(error)

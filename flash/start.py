@@ -11,6 +11,7 @@ import contextvars
 import functools
 import json
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -92,10 +93,11 @@ class _LiveProps(dict[Any, Any]):
     def __setitem__(self, component_id: Any, props: Any) -> None:
         assert self.stream is not None
         update = Update(((parse_id(stringify_id(component_id)), props),))
+        unwinding = isinstance(sys.exc_info()[1], trio.Cancelled | GeneratorExit)
         if trio.lowlevel.in_trio_run():
-            self.stream.push(update)
+            self.stream.push(update, unwinding)
         else:
-            trio.from_thread.run_sync(self.stream.push, update, trio_token=self._token)
+            trio.from_thread.run_sync(self.stream.push, update, unwinding, trio_token=self._token)
 
 
 class _NoResponse:

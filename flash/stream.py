@@ -13,7 +13,8 @@ that surfaces in Flash's wait is thrown into the generator, where the scope that
 
 *Clean-up has a deadline.* From the moment of the cancellation a second task, a timer, waits for the generator to
 unwind. It cannot cut a `finally` under the user's own shield, nor a thread; what it can do is to finish the stream
-for the page at the deadline, log who is to blame, and list the stream as stuck until it returns.
+for the page at the deadline, log who is to blame, and list the stream as stuck until it returns. What clean-up awaits
+is cut unless it is under a shield: see `cleanup`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import trio
 from ._trio import is_cancelled
 from .buffer import Outbox
 from .cancel_scopes import EndReason, StreamScope
+from .cleanup import CURRENT, LAST_GRACE, Deadline, report_cut
 from .errors import BufferOverrun, FlashError
 from .failures import read_failure
 from .gauge import Gauge
@@ -100,11 +102,13 @@ class Stream:
         self._encode = spec.encode if spec.pieces is None else spec.pieces
         self._steps: Steps | None = None
         self._warned = False
+        self._has_dropped = False
         self._spoken = False
         self._finishing = False
         self._ended = False
         self._told: trio.Event | None = None
         self._cancelled_at: float | None = None
+        self._deadline = Deadline("the event callback", spec.callback, limits.cleanup_timeout)
         self._timers: list[trio.CancelScope] = []
         self._handling: ErrorHandling | None = None
         self._switched = 0.0
@@ -129,12 +133,18 @@ class Stream:
     async def run(self) -> None:
         """The stream's task. Nothing that the generator or `on_error` raises leaves it."""
         error: BaseException | None = None
+        CURRENT.set(self._deadline)
         try:
             with self.scope.cancel_scope:
                 try:
-                    await self._drive()
-                finally:
-                    await self._close()
+                    try:
+                        await self._drive()
+                    finally:
+                        await self._close()
+                except BaseException as unwound:
+                    if self.scope.reason is not None:
+                        report_cut(unwound, self._deadline)
+                    raise
         except KeyboardInterrupt as interrupt:
             error = interrupt
             raise
@@ -155,8 +165,12 @@ class Stream:
             if self.stuck:
                 _log.warning("The clean-up of %s has returned after all.", self._name)
 
-    def push(self, value: object) -> None:
+    def push(self, value: object, unwinding: bool = False) -> None:
         """Send an update at once, from inside the generator (that is what `set_props` does in a stream).
+
+        Args:
+            value: the update.
+            unwinding: whether the caller is cleaning up after a cancellation.
 
         Raises:
             BufferOverrun: the buffer holds twice its bound; a `yield` would have waited.
@@ -174,6 +188,8 @@ class Stream:
                 )
             # Not written directly: how far a loop that never yields gets would be a matter of time, not of its bound.
             self._put(value, direct=False)
+        elif unwinding:
+            self._drop("called set_props")
 
     @property
     def _name(self) -> str:
@@ -266,6 +282,22 @@ class Stream:
             else:
                 self._host.outbox.put_pieces(pairs, self.gauge)
 
+    def _drop(self, did: str) -> None:
+        """Note that clean-up has said something after the cancellation."""
+        if not self._has_dropped:
+            self._has_dropped = True
+            _log.warning(
+                "%s %s in its clean-up, after it was cancelled: that is dropped. What the page is to be told at the "
+                "end, on_error returns, or reset_props has.",
+                self._name,
+                did,
+            )
+
+    def _encode_nothing(self, value: object) -> bytes:
+        """Takes the place of the encoder once the stream is cancelled: a shield lets a `yield` come so far."""
+        self._drop("yielded")
+        return b""
+
     async def _close(self) -> None:
         """Close the generator, so that nothing of it is left to the garbage collector."""
         if self._steps is None:
@@ -278,6 +310,8 @@ class Stream:
     def _on_cancel(self) -> None:
         self._host.outbox.drop(self.gauge)
         self._cancelled_at = trio.current_time()
+        self._deadline.begin()
+        self._encode = self._encode_nothing
         self._after(self._limits.cleanup_timeout, self._overrun)
 
     async def _time_out(self) -> None:
@@ -302,6 +336,9 @@ class Stream:
         async def wait() -> None:
             with timer:
                 await trio.sleep(seconds)
+                if self._deadline.shields:
+                    # `cleanup()` is cut at this very moment, and the generator unwinds.
+                    await trio.sleep(LAST_GRACE)
             if not timer.cancelled_caught:
                 with trio.CancelScope(shield=True):
                     await then()

@@ -26,6 +26,7 @@ import trio
 
 from . import websocket_messages as messages
 from ._dash import PreventUpdate, WebsocketDisconnected
+from .cleanup import Deadline, clean_up_of
 from .errors import RequestRefused
 from .suspension import when_suspended
 from .websocket_callback import Link, WebsocketCallback
@@ -70,11 +71,13 @@ class Prepared:
 
     Attributes:
         name: what to call it in the log.
+        function: the name of the user's function.
         execute: runs it; returns its result as JSON.
         is_async: whether `execute` is to be awaited.
     """
 
     name: str
+    function: str
     execute: Callable[[], Any]
     is_async: bool
 
@@ -86,7 +89,7 @@ class WebsocketLimits:
     Attributes:
         buffer: bytes that may wait for a page before its callbacks wait.
         stall_timeout: seconds that a page has to take a frame.
-        cleanup_timeout: seconds that a thread has to return when its socket has closed.
+        cleanup_timeout: seconds that a thread has to return when its socket has closed, and a task under `cleanup()`.
         threads: limits the plain callbacks that run at a time.
         sockets: how many there may be.
     """
@@ -128,6 +131,7 @@ class Connection:
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
         self._goodbye: tuple[int, str] | None = None
+        self._deadlines: set[Deadline] = set()
 
     @property
     def is_shutdown(self) -> bool:
@@ -152,6 +156,8 @@ class Connection:
                         # On a stop, what waits may still go; otherwise nobody is there, or ought to hear more.
                         stopping = self._goodbye is not None and self._goodbye[0] == GOING_AWAY
                         self._link.shut_down(discard=not stopping)
+                        for deadline in self._deadlines:
+                            deadline.begin()
                         callbacks.cancel_scope.cancel()
 
     def stop(self) -> None:
@@ -211,15 +217,19 @@ class Connection:
 
     async def _call(self, asked: CallbackRequest) -> str:
         """Run a callback; return the answer to its request."""
-        name = "?"
+        name, limits = "?", self._settings.limits
         try:
             callback = self._settings.prepare(asked.payload, WebsocketCallback(self._link, asked.renderer))
             name = callback.name
             if callback.is_async:
-                coroutine: Coroutine[Any, Any, str] = callback.execute()
-                data = await paced(coroutine, self._link.outbox.gauge)
+                with clean_up_of(callback.function, limits.cleanup_timeout) as deadline:
+                    self._deadlines.add(deadline)
+                    try:
+                        coroutine: Coroutine[Any, Any, str] = callback.execute()
+                        data = await paced(coroutine, self._link.outbox.gauge)
+                    finally:
+                        self._deadlines.remove(deadline)
             else:
-                limits = self._settings.limits
                 data = await run_in_thread(callback.execute, limits.threads, limits.cleanup_timeout, name)
             return messages.callback_response(asked, data)
         except (PreventUpdate, WebsocketDisconnected):

@@ -17,6 +17,7 @@ from quart import Quart
 
 from . import _dash
 from .errors import RequestRefused
+from .event_callback import name_of
 from .sse import answer_refusal
 from .start import BODY, HOST
 from .threads import run_async
@@ -67,7 +68,7 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             _log.warning("A callback request was refused: %s", error, exc_info=error)
             raise RequestRefused(400, "The request is malformed, or there is no such websocket callback.") from error
-        return Prepared(str(body["output"]), execute, is_async)
+        return Prepared(str(body["output"]), name_of(_dash.function_of(app, body["output"])), execute, is_async)
 
     settings = Settings(
         prepare,

@@ -24,6 +24,7 @@ OWN = {
     "StreamInfo",
     "Update",
     "WrongServer",
+    "cleanup",
     "event_callback",
     "every",
     "on_asyncio",

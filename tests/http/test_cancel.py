@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from flash import Flash, Input, Output, StreamCancelled, Update, dcc, html, stream_props
+from flash import Flash, Input, Output, StreamCancelled, Update, dcc, html, set_props, stream_props
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
 
@@ -129,6 +130,57 @@ async def test_the_server_decides_whether_a_value_meets_a_condition(
     else:
         assert (await events.expect("end"))["reason"] == "cancelled"
         assert (told[0].reason, told[0].condition, told[0].value) == ("cancelled", "mode.data", value)
+
+
+@pytest.mark.parametrize("kind", ["async", "plain", "busy"])
+async def test_set_props_in_clean_up_is_dropped_and_reported_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Button(id="stop"), html.Div(id="out")]
+    stopped = threading.Event()
+
+    def says_goodbye() -> None:
+        for word in ("good", "bye"):
+            set_props("out", {"children": word})
+
+    async def waits(clicks: int) -> AsyncIterator[Update]:
+        try:
+            yield stream_props("out", {"children": 1})
+            await trio.sleep_forever()
+        finally:
+            says_goodbye()
+
+    def plain(clicks: int) -> Iterator[Update]:
+        try:
+            while True:
+                yield stream_props("out", {"children": 1})
+                stopped.wait(0.001)
+        finally:
+            says_goodbye()
+
+    def busy(clicks: int) -> Iterator[Update]:
+        yield stream_props("out", {"children": 1})
+        stopped.wait(10)
+        # It does not know yet that it was cancelled, and so this is no mistake.
+        says_goodbye()
+        yield stream_props("out", {"children": 2})
+
+    generator: Any = {"async": waits, "plain": plain, "busy": busy}[kind]
+    app.event_callback(Input("go", "n_clicks"), cancel=[Input("stop", "n_clicks")])(generator)
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    await page.start("go")
+    stream = (await events.expect("open"))["stream"]
+    await events.expect("props")
+    await page.cancel(stream, 0, 1)
+    stopped.set()
+    updates, ended = await events.to_end()
+    assert "good" not in str(updates)
+    assert ended["props"] == []
+    warnings = [record.getMessage() for record in caplog.records if "set_props" in record.getMessage()]
+    assert len(warnings) == (0 if kind == "busy" else 1)
+    assert all("dropped" in warning and "on_error" in warning for warning in warnings)
 
 
 async def test_the_end_carries_on_errors_update_then_reset_props_then_off_values(serve: Serve) -> None:

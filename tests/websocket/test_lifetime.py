@@ -12,7 +12,7 @@ import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request, TextMessage
 
-from flash import Flash, Input, Output, ctx, exceptions, html, set_props
+from flash import Flash, Input, Output, cleanup, ctx, exceptions, html, set_props
 from tests.http.servers import Serve
 from tests.http.waiting import eventually
 from tests.websocket.sockets import Connect
@@ -61,6 +61,44 @@ async def test_callbacks_are_cancelled_when_the_page_leaves(serve: Serve, connec
         await over.wait()
     assert log == ["finally", "over True"]
     await eventually(lambda: len(app.websockets) == 0)
+
+
+async def test_clean_up_of_a_callback_that_awaits_has_its_time_or_is_reported(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    log: list[str] = []
+
+    @app.callback(Input("go", "n_clicks"))
+    async def with_shield(clicks: int) -> None:
+        set_props("out", {"children": 1})
+        try:
+            await trio.sleep_forever()
+        finally:
+            with cleanup():
+                await trio.sleep(0.05)
+                log.append("saved")
+
+    @app.callback(Input("again", "n_clicks"))
+    async def without(clicks: int) -> None:
+        set_props("out", {"children": 2})
+        try:
+            await trio.sleep_forever()
+        finally:
+            await trio.sleep(0.05)
+            log.append("never")
+
+    page = await (await serve(app)).page()
+    socket = await connect(page)
+    for button in ("go", "again"):
+        await socket.send(page.request(button))
+        await socket.expect("set_props")
+    await socket.leave()
+    await eventually(lambda: len(app.websockets) == 0)
+    assert log == ["saved"]
+    [warning] = [record.getMessage() for record in caplog.records if "cleanup" in record.getMessage()]
+    assert "without'" in warning
+    assert "test_lifetime.py:" in warning
 
 
 async def test_a_thread_is_told_once_that_the_socket_has_closed(serve: Serve, connect: Connect) -> None:

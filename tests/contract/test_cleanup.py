@@ -1,0 +1,457 @@
+"""Clean-up that awaits: `flash.cleanup()`, its deadline, and the warning when it was cut."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+import trio
+import trio.testing
+
+import flash
+from flash import EndReason
+from flash.stream import Stream
+
+from .desk import CLEANUP_TIMEOUT, Desk, OpenDesk, on_mock_clock
+
+clock = on_mock_clock
+
+Make = Callable[[], AsyncGenerator[int, None]]
+
+
+async def cancelled(desk: Desk, generator: Make, **options: object) -> Stream:
+    """A stream that was cancelled while its generator waited, and has ended."""
+    stream = desk.start(generator, **options)
+    await desk.settle()
+    stream.scope.cancel(EndReason.CANCELLED)
+    await desk.read_to_end()
+    return stream
+
+
+def line_of(function: Callable[..., object], text: str) -> str:
+    """`file:line` of the one line of a function that has the text."""
+    lines, first = inspect.getsourcelines(function)
+    [number] = [first + index for index, line in enumerate(lines) if text in line]
+    return f"{inspect.getsourcefile(function)}:{number}"
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# cleanup()
+
+
+async def test_what_awaits_under_cleanup_comes_to_its_end(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    async def saves() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            with flash.cleanup():
+                await trio.sleep(CLEANUP_TIMEOUT - 1)
+                seen.append("saved")
+
+    stream = await cancelled(desk, saves)
+    assert seen == ["saved"]
+    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    assert warnings(caplog) == []
+
+
+async def test_cleanup_is_cut_at_the_deadline_which_is_logged(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    async def hangs() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            with flash.cleanup():
+                await trio.sleep_forever()  # hangs
+            seen.append("went on")
+
+    began = trio.current_time()
+    stream = await cancelled(desk, hangs)
+    assert trio.current_time() - began == pytest.approx(CLEANUP_TIMEOUT, abs=0.2)
+    assert seen == ["went on"]
+    assert not stream.stuck
+    [logged] = warnings(caplog)
+    assert "the event callback 'test'" in logged
+    assert "cleanup_timeout (5 s)" in logged
+    assert line_of(hangs, "# hangs") in logged
+
+
+async def test_all_the_cleanups_of_a_stream_have_one_deadline(desk: Desk) -> None:
+    async def hangs_twice() -> AsyncGenerator[int, None]:
+        try:
+            try:
+                yield 1
+                await trio.sleep_forever()
+            finally:
+                with flash.cleanup():
+                    await trio.sleep(CLEANUP_TIMEOUT - 1)
+        finally:
+            with flash.cleanup():
+                await trio.sleep_forever()
+
+    began = trio.current_time()
+    await cancelled(desk, hangs_twice)
+    assert trio.current_time() - began == pytest.approx(CLEANUP_TIMEOUT, abs=0.2)
+
+
+async def test_on_error_has_what_cleanup_has_left(desk: Desk) -> None:
+    times: list[float] = []
+
+    async def saves() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            with flash.cleanup():
+                await trio.sleep(3)
+
+    async def on_error(error: BaseException) -> None:
+        began = trio.current_time()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            with flash.cleanup():
+                await trio.sleep_forever()
+        times.append(trio.current_time() - began)
+
+    await cancelled(desk, saves, on_error=on_error)
+    await trio.testing.wait_all_tasks_blocked()
+    assert times == [pytest.approx(2)]
+
+
+async def test_cleanup_holds_in_tasks_that_the_generator_started(desk: Desk) -> None:
+    seen: list[str] = []
+
+    async def child() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with flash.cleanup():
+                await trio.sleep(1)
+                seen.append("child")
+
+    async def has_children() -> AsyncGenerator[int, None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            yield 1
+            await trio.sleep_forever()
+
+    await cancelled(desk, has_children)
+    assert seen == ["child"]
+
+
+async def test_cleanup_in_a_scope_of_the_users_has_its_time_before_the_stream_is_cancelled(desk: Desk) -> None:
+    seen: list[float] = []
+
+    async def often() -> AsyncGenerator[int, None]:
+        for _ in range(3):
+            began = trio.current_time()
+            with trio.move_on_after(0):
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    with flash.cleanup():
+                        await trio.sleep(CLEANUP_TIMEOUT - 1)
+            seen.append(trio.current_time() - began)
+            yield 1
+
+    desk.start(often)
+    await desk.read_to_end()
+    assert seen == [pytest.approx(CLEANUP_TIMEOUT - 1)] * 3
+
+
+async def test_cleanup_outside_of_any_callback_has_the_default_timeout() -> None:
+    began = trio.current_time()
+    with trio.move_on_after(1), flash.cleanup():
+        await trio.sleep_forever()
+    assert trio.current_time() - began == 5
+
+
+async def test_cleanup_in_plain_code_does_nothing() -> None:
+    def plain() -> str:
+        with flash.cleanup():
+            return "done"
+
+    assert await trio.to_thread.run_sync(plain) == "done"
+
+
+# The warning
+
+
+class Client:
+    """What has to say goodbye."""
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await trio.sleep(0.1)  # goodbye
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await trio.lowlevel.checkpoint()  # managed
+
+
+async def in_finally() -> AsyncGenerator[int, None]:
+    try:
+        while True:
+            yield 1
+            await trio.sleep(1)
+    finally:
+        await trio.lowlevel.checkpoint()  # cut
+
+
+async def in_except() -> AsyncGenerator[int, None]:
+    try:
+        while True:
+            yield 1
+            await trio.sleep(1)
+    except BaseException:
+        await trio.lowlevel.checkpoint()  # cut
+        raise
+
+
+async def in_aexit() -> AsyncGenerator[int, None]:
+    async with Client():
+        while True:
+            yield 1
+            await trio.sleep(1)
+
+
+async def in_a_context_manager() -> AsyncGenerator[int, None]:
+    async with opened():
+        while True:
+            yield 1
+            await trio.sleep(1)
+
+
+async def in_an_exit_stack() -> AsyncGenerator[int, None]:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Client())
+        while True:
+            yield 1
+            await trio.sleep(1)
+
+
+async def in_a_task() -> AsyncGenerator[int, None]:
+    async def child() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            await trio.lowlevel.checkpoint()  # cut
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child)
+        yield 1
+        await trio.sleep_forever()
+
+
+async def before_others() -> AsyncGenerator[int, None]:
+    try:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            await trio.lowlevel.checkpoint()  # cut
+    finally:
+        await trio.sleep(1)
+
+
+CUT: list[tuple[Make, Callable[..., object], str]] = [
+    (in_finally, in_finally, "# cut"),
+    (in_except, in_except, "# cut"),
+    (in_aexit, Client.close, "# goodbye"),
+    (in_a_context_manager, opened.__wrapped__, "# managed"),  # type: ignore[attr-defined]
+    (in_an_exit_stack, Client.close, "# goodbye"),
+    (in_a_task, in_a_task, "# cut"),
+    (before_others, before_others, "# cut"),
+]
+
+
+@pytest.mark.parametrize(("generator", "function", "text"), CUT)
+async def test_clean_up_that_was_cut_is_reported_with_its_line_and_the_remedy(
+    desk: Desk, caplog: pytest.LogCaptureFixture, generator: Make, function: Callable[..., object], text: str
+) -> None:
+    await cancelled(desk, generator)
+    [warning] = warnings(caplog)
+    assert "'test'" in warning
+    assert "with flash.cleanup():" in warning
+    assert line_of(function, text) in warning
+
+
+async def test_clean_up_that_was_cut_is_reported_of_a_generator_that_stood_at_its_yield(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fast() -> AsyncGenerator[int, None]:
+        try:
+            while True:
+                yield 1
+        finally:
+            await trio.lowlevel.checkpoint()  # cut
+
+    # Nobody reads: it waits for room.
+    await cancelled(desk, fast)
+    [warning] = warnings(caplog)
+    assert line_of(fast, "# cut") in warning
+
+
+async def silent_while_waiting() -> AsyncGenerator[int, None]:
+    while True:
+        yield 1
+        await trio.sleep(1)
+
+
+async def silent_while_trying_again() -> AsyncGenerator[int, None]:
+    yield 1
+    while True:
+        try:
+            raise ValueError
+        except ValueError:
+            await trio.sleep(1)
+
+
+async def silent_with_a_nursery() -> AsyncGenerator[int, None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        yield 1
+        await trio.sleep_forever()
+
+
+async def silent_with_channels() -> AsyncGenerator[int, None]:
+    send, receive = trio.open_memory_channel[int](0)
+    async with send, receive:
+        yield 1
+        await receive.receive()
+
+
+async def silent_with_streams() -> AsyncGenerator[int, None]:
+    one, other = trio.testing.memory_stream_pair()
+    try:
+        yield 1
+        await other.receive_some()
+    finally:
+        await one.aclose()
+
+
+async def silent_with_a_shield() -> AsyncGenerator[int, None]:
+    try:
+        yield 1
+        await trio.sleep_forever()
+    finally:
+        with trio.move_on_after(0.1, shield=True):
+            await trio.sleep_forever()
+
+
+async def silent_with_a_handler() -> AsyncGenerator[int, None]:
+    try:
+        yield 1
+        await trio.sleep_forever()
+    except trio.Cancelled:
+        with suppress(ZeroDivisionError):
+            _ = 1 / 0
+        raise
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        silent_while_waiting,
+        silent_while_trying_again,
+        silent_with_a_nursery,
+        silent_with_channels,
+        silent_with_streams,
+        silent_with_a_shield,
+        silent_with_a_handler,
+    ],
+)
+async def test_a_generator_whose_clean_up_was_not_cut_is_not_reported(
+    desk: Desk, caplog: pytest.LogCaptureFixture, generator: Make
+) -> None:
+    await cancelled(desk, generator)
+    assert warnings(caplog) == []
+
+
+async def test_clean_up_of_a_stream_that_fails_is_not_cut(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    async def fails() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            raise ValueError
+        finally:
+            await trio.sleep(1)
+            seen.append("closed")
+
+    desk.start(fails)
+    await desk.read_to_end()
+    assert seen == ["closed"]
+    assert not any("cleanup" in message for message in warnings(caplog))
+
+
+async def test_an_update_that_clean_up_yields_is_dropped_and_reported(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def says_goodbye() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            yield 2  # goodbye
+
+    stream = await cancelled(desk, says_goodbye)
+    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    [warning] = warnings(caplog)
+    assert "dropped" in warning
+    assert "on_error" in warning
+    assert line_of(says_goodbye, "# goodbye") in warning
+
+
+async def test_clean_up_that_was_cut_is_reported_once_the_page_is_gone(
+    open_desk: OpenDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = await open_desk()
+    desk.start(in_finally)
+    await desk.settle()
+    await desk.channels.shut_down()
+    [warning] = warnings(caplog)
+    assert line_of(in_finally, "# cut") in warning
+
+
+@pytest.mark.parametrize("shield", [flash.cleanup, lambda: trio.CancelScope(shield=True)])
+async def test_what_is_yielded_under_a_shield_after_the_cancellation_is_dropped_too(
+    desk: Desk, caplog: pytest.LogCaptureFixture, shield: Callable[[], AbstractContextManager[object]]
+) -> None:
+    seen: list[str] = []
+
+    async def says_goodbye() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            with shield():
+                yield 2
+                yield 3
+                seen.append("went on")
+
+    stream = await cancelled(desk, says_goodbye)
+    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    assert seen == ["went on"]
+    [warning] = warnings(caplog)
+    assert "dropped" in warning
+    assert "on_error" in warning
