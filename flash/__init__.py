@@ -1,14 +1,15 @@
 """Flash: Dash on Trio, with streams that cannot outlive their page.
 
 Exports everything that `dash` exports, so that `import flash` can stand where `import dash` stood, and its own:
-`Flash`, `event_callback`, `stream_props`, and what these raise and return.
+`Flash`, `event_callback`, `stream_props`, and what these raise and return. What else `dash` has, submodules included,
+is reachable under the name `flash`, too; only `__version__` is Flash's own, and `dash_version` tells Dash's.
 """
 # What Dash exports has types in part only.
 # pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
 
-import sys as _sys
+from typing import TYPE_CHECKING, Any
 
 import dash as _dash_package
 from dash import (
@@ -28,6 +29,7 @@ from dash import (
     ctx as ctx,
     dash_table as dash_table,
     dcc as dcc,
+    dependencies as dependencies,
     development as development,
     exceptions as exceptions,
     get_app as get_app,
@@ -49,6 +51,7 @@ from .app import Flash
 from .asyncio_bridge import on_asyncio
 from .cancel_scopes import EndReason, StreamCancelled
 from .cleanup import cleanup
+from .dash_modules import share_modules
 from .errors import (
     AsyncioCancelled,
     BufferOverrun,
@@ -67,15 +70,13 @@ from .ticks import every
 
 __version__ = "0.1.0"
 
+dash_version: str = _dash_package.__version__
+"""The version of the Dash underneath: what apps that branch on `dash.__version__` want to know."""
+
 # An app that imports `flash` instead of `dash` gets an app that runs on Trio.
 Dash = Flash
 
-# The submodules of dash that apps import from: `from flash.exceptions import PreventUpdate`.
-_PACKAGES = ("dash_table", "dcc", "dependencies", "development", "exceptions", "html", "resources")
-for _name, _module in list(_sys.modules.items()):
-    _parts = _name.split(".")
-    if _parts[0] == "dash" and _parts[1:2] and _parts[1] in _PACKAGES:
-        _sys.modules[".".join([__name__, *_parts[1:]])] = _module
+share_modules()
 
 _js_dist = [
     {"relative_package_path": "client/updates.js", "namespace": "flash"},
@@ -101,6 +102,7 @@ __all__ = [
     "Update",
     "WrongServer",
     "cleanup",
+    "dash_version",
     "event_callback",
     "every",
     "on_asyncio",
@@ -108,6 +110,15 @@ __all__ = [
 ]
 __all__ += _dash_package.__all__
 
-# What a newer Dash exports is exported too, if without types.
-for _name in _dash_package.__all__:
-    globals().setdefault(_name, getattr(_dash_package, _name))
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "dependencies"})
+
+
+if not TYPE_CHECKING:
+    # What Dash has and does not export, and what a newer Dash exports. Type checkers are to find misspelt names.
+    def __getattr__(name: str) -> Any:
+        try:
+            return getattr(_dash_package, name)
+        except AttributeError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

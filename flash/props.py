@@ -14,6 +14,7 @@ import dash
 import orjson
 
 from ._dash import Component, Wildcard, is_no_update, stringify_id, to_json
+from .cancel_scopes import json_equal
 from .errors import InvalidUpdate
 from .events import Piece
 
@@ -36,6 +37,9 @@ _USAGE = 'Write stream_props("id", {"prop": value}), or stream_props([("id", {"p
 class Update:
     """Props for one or several components: what `stream_props` returns.
 
+    Two are equal when the page would be sent the same: the same components and props in the same order, as JSON. That
+    is so for components, arrays and `Patch` in them as well. They have no hash: a dict in one may change.
+
     Attributes:
         pairs: the ids and their props, in the order in which the page applies them.
     """
@@ -46,7 +50,35 @@ class Update:
         self.pairs = pairs
 
     def __repr__(self) -> str:
-        return f"stream_props({list(self.pairs)!r})"
+        shown = [(key, {name: _shown(value) for name, value in props.items()}) for key, props in self.pairs]
+        return f"stream_props({shown!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Update):
+            return NotImplemented
+        try:
+            return json_equal(self._sent(), other._sent())
+        except InvalidUpdate:
+            return self is other  # One that cannot be sent is like no other.
+
+    __hash__ = None  # type: ignore[assignment] - see above
+
+    def _sent(self) -> object:
+        return json.loads(b"[%b]" % encode_pairs(self.pairs))
+
+
+class _Shown(str):
+    """A text that is its own `repr`."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _shown(value: object) -> object:
+    """What stands for a value in a message: a `Patch` does not tell what it does."""
+    if isinstance(value, dash.Patch):
+        return _Shown(f"Patch({value.to_plotly_json()['operations']!r})")
+    return value
 
 
 @overload

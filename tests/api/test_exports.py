@@ -25,6 +25,7 @@ OWN = {
     "Update",
     "WrongServer",
     "cleanup",
+    "dash_version",
     "event_callback",
     "every",
     "on_asyncio",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from flash import ALL, ALLSMALLER, MATCH, FlashError, InvalidUpdate, Update, html, no_update, stream_props
+from flash import ALL, ALLSMALLER, MATCH, FlashError, InvalidUpdate, Patch, Update, html, no_update, stream_props
 
 TYPED = {"type": "row", "index": 1}
 
@@ -104,3 +106,49 @@ def test_a_wrong_call_is_told_what_was_wrong_and_what_is_right(call: Callable[[]
     assert isinstance(caught.value, FlashError)
     assert "stream_props" in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def patch(value: int) -> Patch:
+    made = Patch()
+    made["rows"].append(value)
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: stream_props("out", {"children": 0, "title": "x"}),
+        lambda: stream_props([("a", {"children": html.B("bold")}), (TYPED, {"data": [1.5, None]})]),
+        lambda: stream_props({"type": "row", "index": ALL}, {"children": no_update}),
+        lambda: stream_props("out", {"data": np.array([1.0, np.nan])}),
+        lambda: stream_props("out", {"data": pd.DataFrame({"a": [1, 2]}).to_dict("records")}),
+        lambda: stream_props("out", {"figure": patch(1)}),
+        lambda: stream_props([]),
+    ],
+)
+def test_updates_that_say_the_same_are_equal(make: Callable[[], Update]) -> None:
+    assert make() == make()
+    assert make() != stream_props("out", {"children": "something else"})
+    assert repr(make()) == repr(make())
+
+
+def test_updates_that_do_not_say_the_same_are_not_equal() -> None:
+    assert stream_props("out", {"children": 1}) == stream_props("out", {"children": 1.0})
+    assert stream_props("out", {"children": 1}) != stream_props("out", {"children": True})
+    assert stream_props("out", {"children": 1}) != stream_props("out2", {"children": 1})
+    assert stream_props("out", {"figure": patch(1)}) != stream_props("out", {"figure": patch(2)})
+    assert stream_props([("a", {"x": 1}), ("b", {"x": 1})]) != stream_props([("b", {"x": 1}), ("a", {"x": 1})])
+    assert stream_props("out", {"children": 1}) != [("out", {"children": 1})]
+    assert (stream_props("out", {"children": object()}) == stream_props("out", {"children": 1})) is False
+
+
+def test_an_update_has_no_hash_for_what_is_in_it_may_change() -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(stream_props("out", {"children": 1}))
+
+
+def test_an_update_prints_as_it_is_written_and_tells_what_a_patch_does() -> None:
+    assert repr(stream_props("out", {"children": "a"})) == "stream_props([('out', {'children': 'a'})])"
+    assert "Patch([{'operation': 'Append', 'location': ['rows'], 'params': {'value': 1}}])" in repr(
+        stream_props("out", {"figure": patch(1)})
+    )

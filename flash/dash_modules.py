@@ -1,0 +1,83 @@
+"""Every submodule of Dash is a submodule of `flash` as well, the same module object under a second name.
+
+    import flash.dcc ── sys.modules ── dash.dcc
+    import flash.testing ── this finder ── imports dash.testing ── sys.modules["flash.testing"]
+
+What `dash` has loaded when `flash` is imported is noted in `sys.modules` at once. That costs nothing, and it is
+needed: Python binds a module that it imports to its parent, so that importing `flash.dcc.Dropdown` anew would put the
+module in the place of the class `dcc.Dropdown`. What is not loaded yet is imported when somebody asks for it. Modules
+that Flash has itself come first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+_PACKAGE = __name__.partition(".")[0]
+_OWN, _DASHS = _PACKAGE + ".", "dash."
+
+
+def share_modules() -> None:
+    """Make the submodules of `dash` importable under the name of this package."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        # In front: another finder would look at the folder of `flash.dcc`, and load a second copy of what is there.
+        sys.meta_path.insert(0, _Finder())
+    _share_loaded()
+
+
+def _share_loaded() -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_DASHS):
+            shared = _OWN + name.removeprefix(_DASHS)
+            if shared not in sys.modules and not _is_own(shared):
+                sys.modules[shared] = module
+
+
+def _is_own(name: str) -> bool:
+    """Whether a submodule, or the package that it is in, is one of Flash's files."""
+    return _is_file(".".join(name.split(".")[:2]))
+
+
+@cache
+def _is_file(name: str) -> bool:
+    return PathFinder.find_spec(name, sys.modules[_PACKAGE].__path__) is not None
+
+
+class _Finder(MetaPathFinder):
+    """Finds `flash.x` where `dash.x` is."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(_OWN) or _is_own(fullname):
+            return None
+        original = importlib.util.find_spec(_DASHS + fullname.removeprefix(_OWN))
+        if original is None:
+            return None
+        return ModuleSpec(fullname, _Alias(original.name), is_package=original.submodule_search_locations is not None)
+
+
+class _Alias(Loader):
+    """Gives the module that is already there under its own name, unchanged."""
+
+    def __init__(self, original: str) -> None:
+        self._original = original
+        self._spec: ModuleSpec | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self._original)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Python has put the spec of the second name there.
+        module.__spec__ = self._spec
+        # Its submodules that came with it.
+        _share_loaded()
