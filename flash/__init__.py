@@ -79,7 +79,10 @@ Dash = Flash
 share_modules()
 
 _js_dist = [
+    {"relative_package_path": "client/renderer.js", "namespace": "flash"},
+    {"relative_package_path": "client/asynchronous.js", "namespace": "flash"},
     {"relative_package_path": "client/updates.js", "namespace": "flash"},
+    {"relative_package_path": "client/presence.js", "namespace": "flash"},
     {"relative_package_path": "client/streams.js", "namespace": "flash"},
     {"relative_package_path": "client/inbox.js", "namespace": "flash"},
     {"relative_package_path": "client/connection.js", "namespace": "flash"},

@@ -122,7 +122,7 @@
      * A cancel Input has changed while a stream that depends on it runs.
      * A change that cannot be sent is sent again when the server is back.
      * @param {string} stream
-     * @param {number} condition
+     * @param {number | 'layout'} condition
      * @param {any} value
      */
     function change(stream, condition, value) {

@@ -3,8 +3,9 @@
  * The events that have come and wait to be applied, in their order.
  *
  * They are applied in slices: the first with the next frame, the others, if there are many, as soon as the page has
- * answered its user and drawn. What a slice holds of updates is applied together. `applied` is the id of the last
- * event that is done: the connection acknowledges it, and goes on from there when it was cut.
+ * answered its user and drawn. The updates of an event go to `updates.js`, and the next event waits until those of the
+ * last one have been taken from there. `applied` is the id of the last event that is done: the connection acknowledges
+ * it, and goes on from there when it was cut.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -19,7 +20,8 @@
 
 (function () {
     const page = /** @type {any} */ (window);
-    const {updates} = page.flash;
+    const {updates, asynchronous} = page.flash;
+    const {store} = page.flash.renderer;
 
     /** Milliseconds for which updates are applied in one go: half a frame. */
     const SLICE = 8;
@@ -28,13 +30,14 @@
 
     /** @type {Received[]} */
     let queue = [];
-    /** The id of the last event that was handled; its updates may not have been applied. */
+    /** The id of the last event that was handled, and of the one before: whose updates may not have been applied. */
     let handled = '';
+    let before = '';
+    /** A slice is about to come, not waiting for a frame. */
+    let hurried = false;
     /** The frame and the timer that the next slice waits for. */
     let frame = 0;
     let late = 0;
-    /** The components that are to draw what the slice at hand adds to them, before more is added. @type {Set<string>} */
-    const busy = new Set();
     /** Lets other tasks of the page run before the next slice. */
     const hop = new MessageChannel();
     /** @type {Host} */
@@ -47,6 +50,16 @@
         host = connection;
         hop.port1.onmessage = work;
         document.addEventListener('visibilitychange', hurry);
+        updates.wake = schedule;
+        asynchronous.afterwards(goOn);
+        store().subscribe(goOn);
+    }
+
+    /** What an update waits for may have happened. */
+    function goOn() {
+        if (updates.isWaiting() && !updates.applying) {
+            hurry();
+        }
     }
 
     /**
@@ -58,9 +71,9 @@
         schedule();
     }
 
-    /** Have what has come applied: with the next frame, or at once if the page is not shown. */
+    /** Have what has come applied: with the next frame, or at once if the page is not shown and need not wait. */
     function schedule() {
-        if (document.hidden) {
+        if (document.hidden && !updates.isWaiting()) {
             hurry();
         } else if (frame === 0) {
             frame = requestAnimationFrame(work);
@@ -70,7 +83,10 @@
 
     /** Do not wait for a frame: a page that is hidden has none. */
     function hurry() {
-        hop.port2.postMessage(null);
+        if (!hurried) {
+            hurried = true;
+            hop.port2.postMessage(null);
+        }
     }
 
     /** The id of the last event that has come. */
@@ -80,7 +96,7 @@
 
     /** The life is over, and with it what has come of it; what has come behind the event at hand is of the next. */
     function forget() {
-        handled = inbox.applied = '';
+        handled = before = inbox.applied = '';
     }
 
     /** What waits is not to be applied any more. */
@@ -96,85 +112,61 @@
         if (reason !== 'completed' && reason !== 'failed') {
             const start = `{"stream":${JSON.stringify(stream)},`;
             queue = queue.filter(({name, text}) => name !== 'props' || !text.startsWith(start));
+            updates.drop(stream);
         }
     }
 
-    /** Apply what has come. A slice also ends where a component is to be drawn first: see `updates.adds`. */
+    /** Apply what has come. A slice also ends where an update has to wait: see `updates.js`. */
     function work() {
         cancelAnimationFrame(frame);
         clearTimeout(late);
         frame = 0;
+        hurried = false;
         const until = performance.now() + SLICE;
-        let pause = false;
-        while (queue.length > 0 && !pause) {
-            const event = /** @type {Received} */ (queue.shift());
-            if (!host.standing() && event.name !== 'hello') {
-                continue;
-            }
-            try {
-                pause = handle(event);
-            } catch (error) {
-                console.error(`Flash: an event could not be handled: ${event.name}.`, error);
-            }
-            if (host.standing() && event.id !== '') {
-                handled = event.id;
-            }
-            pause ||= performance.now() > until;
+        while (updates.run(until) && queue.length > 0 && performance.now() < until) {
+            handle(/** @type {Received} */ (queue.shift()));
         }
-        settle();
+        const done = settle(until);
         host.sliced();
-        const drawing = busy.size > 0;
-        busy.clear();
-        if (queue.length > 0) {
-            drawing ? schedule() : hurry();
+        if (updates.isWaiting()) {
+            schedule();
+        } else if (queue.length > 0 || !done) {
+            hurry();
         }
-    }
-
-    /** Apply what was collected. */
-    function settle() {
-        updates.flush();
-        inbox.applied = handled;
     }
 
     /**
-     * Handle an event; says whether the page is to draw before the next.
+     * Apply what was handled, as far as there is time; says whether that was all.
+     * @param {number} until
+     */
+    function settle(until) {
+        const done = updates.run(until);
+        updates.commit();
+        inbox.applied = done ? handled : before;
+        return done;
+    }
+
+    /**
+     * Handle an event, all updates before which have been taken in.
      * @param {Received} event
      */
-    function handle(event) {
-        const {name} = event;
-        const data = event.data ?? JSON.parse(event.text);
-        if (name !== 'props') {
-            // In its turn: what came before it has been applied then.
-            settle();
-            host.handlers[name](data);
-            return false;
+    function handle({name, text, data, id}) {
+        if (!host.standing() && name !== 'hello') {
+            return;
         }
-        const until = data.props.findIndex(waits);
-        if (until !== -1) {
-            // The event has been applied when the rest of it has.
-            queue.unshift({...event, data: {...data, props: data.props.slice(until)}});
-            event.id = '';
-            data.props = data.props.slice(0, until);
+        if (name === 'ping') {
+            // What it asks is how far the page has come.
+            settle(Infinity);
         }
-        host.handlers[name](data);
-        return until !== -1;
-    }
-
-    /**
-     * Whether an update has to wait for the next slice: it adds to a component that has yet to draw what came before.
-     * @param {[any, Record<string, any>]} pair
-     */
-    function waits([id, props]) {
-        const adds = updates.adds(props);
-        if (!adds && !('figure' in props)) {
-            return false;
+        before = handled;
+        try {
+            host.handlers[name](data ?? JSON.parse(text));
+        } catch (error) {
+            console.error(`Flash: an event could not be handled: ${name}.`, error);
         }
-        const name = JSON.stringify(id);
-        if (adds && busy.has(name)) {
-            return true;
+        if (host.standing() && id !== '') {
+            handled = id;
         }
-        busy.add(name);
-        return false;
     }
 
     const inbox = {begin, push, last, forget, clear, abandon, applied: ''};

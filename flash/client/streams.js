@@ -11,19 +11,19 @@
 
 /**
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
- * @typedef {{stream: string, callback: string, match: string | null, conditions: Condition[], props: Pair[],
- *            reset: Pair[], again: Start | null}} Opening
+ * @typedef {{stream: string, callback: string, match: string | null, conflate: boolean, components: Id[] | null,
+ *            conditions: Condition[], props: Pair[], reset: Pair[], again: Start | null}} Opening
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
  * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
  * @typedef {{message: string, html: string | null}} Failure
  * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null}} Ending
- * @typedef {(stream: string, condition: number, value: any) => void} OnChange
+ * @typedef {(stream: string, condition: number | 'layout', value: any) => void} OnChange
  */
 
 (function () {
     const page = /** @type {any} */ (window);
-    const {updates} = page.flash;
-    const {store, isPattern, resolve, component, apply} = updates;
+    const {updates, presence} = page.flash;
+    const {store, isPattern, resolve, component} = page.flash.renderer;
 
     /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
     const running = new Map();
@@ -78,7 +78,7 @@
     }
 
     /**
-     * Watch the conditions of the streams that run.
+     * Watch the conditions of the streams that run, and whether the layout has their components.
      * @param {OnChange} onChange
      */
     function watch(onChange) {
@@ -89,10 +89,25 @@
             if (layout !== seen && !updates.applying) {
                 seen = layout;
                 running.forEach(stream => check(stream, onChange));
+                presence.change();
             }
         };
+        presence.watch((/** @type {string} */ stream) => leave(stream, onChange));
         store().subscribe(look);
         updates.afterwards(look);
+    }
+
+    /**
+     * The layout has none of a stream's components any more: it is to end, and not to be started again.
+     * @param {string} stream
+     * @param {OnChange} onChange
+     */
+    function leave(stream, onChange) {
+        const opening = running.get(stream);
+        if (opening !== undefined) {
+            opening.again = null;
+            onChange(stream, 'layout', null);
+        }
     }
 
     /**
@@ -103,16 +118,13 @@
      * @param {string | null} error
      */
     function show(callback, match, status, error) {
-        const found = component(callback);
-        if (found === undefined) {
-            return;
-        }
         /** @type {Record<string, any>} */
         const props = {status, error};
         if (match !== null) {
-            props.statuses = {...found.props.statuses, [match]: {status, error}};
+            const operation = {operation: 'Assign', location: [match], params: {value: {status, error}}};
+            props.statuses = {__dash_patch_update: '__dash_patch_update', operations: [operation]};
         }
-        apply([[callback, props]]);
+        updates.put([[callback, props]]);
     }
 
     /**
@@ -138,18 +150,22 @@
         running.set(opening.stream, opening);
         waiting.delete(runOf(opening));
         show(opening.callback, opening.match, 'running', null);
-        apply(opening.props);
+        updates.put(opening.props, {...opening, conflate: false});
+        presence.open(opening.stream, opening.components);
+        presence.update(opening.stream, opening.props);
         check(opening, onChange);
     }
 
     /**
-     * `props`: a stream has sent updates, to be applied with others. What comes after its end is dropped.
+     * `props`: a stream has sent updates. What comes after its end is dropped.
      * @param {{stream: string, props: Pair[]}} update
      */
     function update({stream, props}) {
-        if (running.has(stream)) {
+        const opening = running.get(stream);
+        if (opening !== undefined) {
             pause = FIRST_PAUSE;
-            updates.collect(props);
+            updates.put(props, opening);
+            presence.update(stream, props);
         }
     }
 
@@ -163,10 +179,11 @@
             return;
         }
         running.delete(stream);
+        presence.end(stream);
         if (reason === 'shutdown' && opening.again) {
             waiting.set(runOf(opening), opening);
         }
-        apply(props);
+        updates.put(props, {...opening, conflate: false});
         show(opening.callback, opening.match, reason, error && error.message);
         if (error) {
             report(opening.callback, error);
@@ -191,9 +208,10 @@
         for (const id of ids) {
             const found = component(id);
             if (found !== undefined && (message !== null || found.props.refused)) {
-                apply([[id, {error: message, refused: message !== null}]]);
+                updates.put([[id, {error: message, refused: message !== null}]]);
             }
         }
+        updates.flush();
     }
 
     /** The server is lost, and with it every stream: bring the page back to its known-good state. */
@@ -204,9 +222,12 @@
             if (opening.again) {
                 waiting.set(runOf(opening), opening);
             }
-            apply(opening.reset);
+            presence.end(opening.stream);
+            updates.drop(opening.stream);
+            updates.put(opening.reset, {...opening, conflate: false});
             show(opening.callback, opening.match, 'disconnected', null);
         }
+        updates.flush();
     }
 
     /**

@@ -1,148 +1,226 @@
 // @ts-check
 /**
- * Applying updates to the layout, through Dash's own `set_props`.
+ * Applying updates to the layout: each in its turn, and each so that it is seen.
  *
- * What has come together is applied together: updates are collected, and applied in order by `flush`, in one task,
- * so that the page is drawn once. What a later update of the same component replaces altogether is left out. A
- * `Patch` never is, nor a property that adds to what a component shows.
+ * Updates wait in one queue, whatever has brought them: a stream's `props`, its `open` or `end`, the page itself when
+ * its server is lost. `run` takes them from there into a batch, and a batch is applied and drawn in one go. Where an
+ * update would replace a value that nothing has seen yet, the batch before it is drawn first: React draws what is set
+ * in one go only as it is in the end. Only of a stream that conflates the newer value takes the older one's place.
+ *
+ * An update waits, and all that follow with it, while
+ *
+ * - its component is busy with what it was given before: see `asynchronous.js`;
+ * - a callback has still to be called with the value that it would replace, if the page is shown: one that is hidden
+ *   gets to its callbacks once a second, and then with the newest values.
+ *
+ * Neither for ever: then it is applied, and what it waited for is not waited for again until that was seen to be over.
  *
  * A classic script: Dash serves component files as such.
  */
 
 /**
- * @typedef {string | Record<string, any>} Id  an id; `["ALL"]` as a value of an object stands for a wildcard
- * @typedef {[Id, Record<string, any>]} Pair
+ * @typedef {[Id, Props]} Pair
+ * @typedef {object} Update
+ * @property {Pair[]} pairs  what is left of it
+ * @property {string | null} stream  the id of the stream that it is of; null if it is the page's own
+ * @property {boolean} conflates
+ * @property {string | null} callback  what it is of, for messages
+ * @typedef {{id: Id, props: Props, conflates: boolean, replaced: boolean}} Entry  what a batch sets
  */
 
 (function () {
     const page = /** @type {any} */ (window);
+    const {nameOf, isPattern, resolve, component, isPatch, changesLayout, set, draw, isAwaited} = page.flash.renderer;
+    const {asynchronous} = page.flash;
 
-    /** Properties that are taken in, not shown: those of dcc.Graph and of the grid. */
-    const ADDING = ['extendData', 'prependData', 'rowTransaction'];
+    /** Milliseconds for which an update waits for its component, which may have to be loaded first. */
+    const COMPONENT = 2_000;
+    /** Milliseconds for which it waits for callbacks: one may stand behind another that takes its time. */
+    const CALLBACKS = 250;
 
-    /** What waits to be applied, in order; null where it was replaced. @type {(Pair | null)[]} */
-    let collected = [];
-    /** Where the last update of each component is in it, by the component's id. @type {Map<string, number>} */
-    const last = new Map();
+    /** @type {Update[]} */
+    let queue = [];
+    /** @type {Entry[]} */
+    let batch = [];
+    /** What the batch has of each component, by its id. @type {Map<string, Entry[]>} */
+    const touched = new Map();
+    /** What the first of the queue waits for, and since when. @type {{what: string, since: number} | null} */
+    let waiting = null;
+    /** What has been waited for in vain. @type {Set<string>} */
+    const hopeless = new Set();
 
     /** Called when updates have been applied. @type {() => void} */
     let applied = () => undefined;
 
-    /** The store of Dash's renderer. */
-    function store() {
-        return page.dash_stores[0];
-    }
-
     /**
-     * @param {Id} id
+     * Take in updates, to be applied by `run` and `commit`.
+     * @param {Pair[]} pairs
+     * @param {{stream: string, callback: string, conflate: boolean} | null} [of]  the stream that has sent them
      */
-    function isPattern(id) {
-        return typeof id !== 'string' && Object.values(id).some(Array.isArray);
-    }
-
-    /**
-     * The components of the layout that an id means: one at the most, or all that a wildcard matches.
-     * @param {Id} id
-     * @returns {Id[]}
-     */
-    function resolve(id) {
-        if (typeof id === 'string' || !isPattern(id)) {
-            return [id];
+    function put(pairs, of = null) {
+        if (pairs.length > 0) {
+            const stream = of && of.stream;
+            queue.push({pairs: [...pairs], stream, callback: of && of.callback, conflates: of !== null && of.conflate});
         }
-        const names = Object.keys(id).sort();
-        const known = store().getState().paths.objs[names.join(',')] || [];
-        return known
-            .map((/** @type {{values: any[]}} */ entry) =>
-                Object.fromEntries(names.map((name, i) => [name, entry.values[i]]))
-            )
-            .filter((/** @type {Record<string, any>} */ found) =>
-                names.every(name => Array.isArray(id[name]) || id[name] === found[name])
-            );
     }
 
     /**
-     * The component with an id, if it is in the layout.
-     * @param {Id} id
+     * Forget the updates of a stream that have not been applied.
+     * @param {string} stream
      */
-    function component(id) {
-        const path = pathOf(id);
-        return path === undefined ? undefined : page.dash_component_api.getLayout(path);
+    function drop(stream) {
+        queue = queue.filter(update => update.stream !== stream);
     }
 
     /**
-     * Where in the layout a component is. (Asked for an object that it does not know, getLayout returns anything.)
-     * @param {Id} id
+     * Take updates into the batch until none is left, and say so. If it stops before that, because the first one has
+     * to wait or the time is over, what was taken has been applied.
+     * @param {number} until  on the clock of `performance`
      */
-    function pathOf(id) {
-        const {strs, objs} = store().getState().paths;
-        if (typeof id === 'string') {
-            return strs[id];
+    function run(until) {
+        for (; queue.length > 0; queue.shift()) {
+            const update = queue[0];
+            while (update.pairs.length > 0) {
+                const [id, props] = update.pairs[0];
+                if (isPattern(id)) {
+                    update.pairs.splice(0, 1, .../** @type {Pair[]} */ (resolve(id).map((/** @type {Id} */ one) => [one, props])));
+                } else if (take(id, props, update)) {
+                    update.pairs.shift();
+                } else {
+                    commit();
+                    return false;
+                }
+                if (performance.now() > until && update.pairs.length > 0) {
+                    commit();
+                    return false;
+                }
+            }
         }
-        const names = Object.keys(id).sort();
-        const alike = objs[names.join(',')] || [];
-        return alike.find((/** @type {{values: any[]}} */ {values}) =>
-            names.every((name, i) => values[i] === id[name])
-        )?.path;
+        return true;
     }
 
     /**
-     * Whether props add to what a component shows. It takes the value in when it is drawn, so that the next one must
-     * not come before that.
-     * @param {Record<string, any>} props
+     * Take one update into the batch; says whether it could be.
+     * @param {Id} id
+     * @param {Props} props
+     * @param {Update} update
      */
-    function adds(props) {
-        return ADDING.some(name => name in props);
+    function take(id, props, {conflates, callback}) {
+        const found = component(id);
+        updates.inspect(id, props, found, callback);
+        if (found === undefined) {
+            return true;
+        }
+        const brings = changesLayout(id, props);
+        if (brings || clashes(id, found, props, conflates)) {
+            commit();
+        }
+        if (mustWait(id, props, conflates)) {
+            return false;
+        }
+        const entry = {id, props, conflates, replaced: false};
+        batch.push(entry);
+        const entries = touched.get(nameOf(id));
+        entries === undefined ? touched.set(nameOf(id), [entry]) : entries.push(entry);
+        if (brings) {
+            // What follows may be for components that it brings.
+            commit();
+        }
+        return true;
     }
 
     /**
-     * Whether a value changes what is there instead of replacing it.
-     * @param {any} value
+     * Whether the batch is to be drawn before an update; what this replaces of streams that conflate is left out.
+     * @param {Id} id
+     * @param {Component} found
+     * @param {Props} props
+     * @param {boolean} conflates
      */
-    function isPatch(value) {
-        return typeof value === 'object' && value !== null && '__dash_patch_update' in value;
+    function clashes(id, found, props, conflates) {
+        const before = touched.get(nameOf(id));
+        if (before === undefined) {
+            return false;
+        }
+        if (asynchronous.kindOf(found, props) || before.some(entry => asynchronous.kindOf(found, entry.props))) {
+            return true;
+        }
+        for (const entry of before) {
+            const names = Object.keys(entry.props);
+            if (!entry.conflates && names.some(name => name in props)) {
+                return true;
+            }
+            if (conflates && isWhole(props) && isWhole(entry.props) && names.every(name => name in props)) {
+                entry.replaced = true;
+            }
+        }
+        return false;
     }
 
     /**
      * Whether props stand for themselves, whatever was there before.
-     * @param {Record<string, any>} props
+     * @param {Props} props
      */
     function isWhole(props) {
-        return !adds(props) && !Object.values(props).some(isPatch);
+        return !Object.values(props).some(isPatch);
     }
 
     /**
-     * Take in updates, to be applied by the next `flush`.
-     * @param {Pair[]} pairs
+     * Whether an update cannot be applied yet.
+     * @param {Id} id
+     * @param {Props} props
+     * @param {boolean} conflates
      */
-    function collect(pairs) {
-        for (const [id, props] of pairs) {
-            const name = typeof id === 'string' ? id : JSON.stringify(id);
-            const before = last.get(name);
-            const replaced = before === undefined ? null : collected[before];
-            if (
-                before !== undefined &&
-                replaced &&
-                isWhole(props) &&
-                isWhole(replaced[1]) &&
-                Object.keys(replaced[1]).every(prop => prop in props)
-            ) {
-                collected[before] = null;
-            }
-            last.set(name, collected.push([id, props]) - 1);
+    function mustWait(id, props, conflates) {
+        const found = component(id);
+        if (found === undefined) {
+            return false;
         }
+        if (isToBeAwaited(`component ${nameOf(id)}`, asynchronous.isBusy(id, found, props), COMPONENT)) {
+            return true;
+        }
+        const callbacks =
+            !conflates && !document.hidden && Object.keys(props).some(property => isAwaited(id, property));
+        return isToBeAwaited(`callbacks ${nameOf(id)}`, callbacks, CALLBACKS);
     }
 
-    /** Apply what was collected. */
-    function flush() {
-        if (collected.length === 0) {
+    /**
+     * Whether something is still to be waited for.
+     * @param {string} what
+     * @param {boolean} pending
+     * @param {number} patience  milliseconds
+     */
+    function isToBeAwaited(what, pending, patience) {
+        if (!pending) {
+            hopeless.delete(what);
+            if (waiting?.what === what) {
+                waiting = null;
+            }
+            return false;
+        }
+        if (hopeless.has(what)) {
+            return false;
+        }
+        if (waiting?.what !== what) {
+            waiting = {what, since: performance.now()};
+        } else if (performance.now() - waiting.since > patience) {
+            waiting = null;
+            hopeless.add(what);
+            return false;
+        }
+        return true;
+    }
+
+    /** Apply the batch, and have it drawn. */
+    function commit() {
+        if (batch.length === 0) {
             return;
         }
-        const pairs = collected;
-        collected = [];
-        last.clear();
+        const entries = batch;
+        batch = [];
+        touched.clear();
         updates.applying = true;
         try {
-            pairs.forEach(pair => pair && set(pair));
+            draw(() => entries.forEach(apply));
         } finally {
             updates.applying = false;
         }
@@ -150,39 +228,53 @@
     }
 
     /**
-     * Ids that are not in the layout, such as those of a page that was left, are skipped.
-     * @param {Pair} pair
+     * @param {Entry} entry
      */
-    function set([pattern, props]) {
-        for (const id of resolve(pattern)) {
-            if (component(id) === undefined) {
-                continue;
-            }
-            try {
-                page.dash_clientside.set_props(id, props);
-            } catch (error) {
-                console.error('Flash: an update could not be applied.', id, error);
-            }
+    function apply({id, props, replaced}) {
+        const found = component(id);
+        if (replaced || found === undefined) {
+            return;
+        }
+        try {
+            set(id, asynchronous.prepare(id, found, props));
+        } catch (error) {
+            console.error('Flash: an update could not be applied.', id, error);
         }
     }
 
-    /**
-     * Apply updates now, behind what was collected.
-     * @param {Pair[]} pairs
-     */
-    function apply(pairs) {
-        collect(pairs);
-        flush();
+    /** Apply what has been put, as far as that is possible. */
+    function flush() {
+        if (!run(Infinity)) {
+            updates.wake();
+        }
+        commit();
     }
 
     /**
-     * Have `then` called after each `flush`.
+     * Have `then` called when updates have been applied.
      * @param {() => void} then
      */
     function afterwards(then) {
         applied = then;
     }
 
-    const updates = {store, isPattern, resolve, component, adds, collect, flush, apply, afterwards, applying: false};
-    page.flash = Object.assign(page.flash || {}, {updates});
+    const updates = {
+        put,
+        drop,
+        run,
+        commit,
+        flush,
+        afterwards,
+        applying: false,
+        /** Whether the first update has to wait: `run` is to be called again when something has changed. */
+        isWaiting: () => waiting !== null && queue.length > 0,
+        /** Has `run` called before long. */
+        wake: () => undefined,
+        /**
+         * Called with each update before it is applied; `found` is undefined if its component is not in the layout.
+         * @type {(id: Id, props: Props, found: Component | undefined, callback: string | null) => void}
+         */
+        inspect: () => undefined
+    };
+    Object.assign(page.flash, {updates});
 })();
