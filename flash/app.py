@@ -32,6 +32,7 @@ from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .observer import Observer
 from .sse import Routes
 from .start import Host
+from .stream_thread import THREADS, StreamThreads
 from .streaming_callback import CallbackDecorator, declare_callback
 from .threads import as_plain
 from .tracebacks import describe_exception, traceback_page
@@ -56,7 +57,8 @@ class Flash(dash.Dash):
         stream_buffer_bytes: bytes of JSON that may wait per stream; a generator waits at its `yield` when they do.
         stream_buffer_updates: updates that may wait per stream.
         streams_per_page: streams that a page may have at a time; a start beyond that is answered with 429.
-        stream_threads: steps of plain generators, and plain `on_error`s, that run at a time.
+        stream_threads: streams of plain generators that the process may hold, each of which has a thread; a start
+            beyond that is answered with 503.
         cleanup_timeout: seconds that a stream has to unwind and to run `on_error`.
         ping_interval: seconds of silence after which a connection is sent a `ping`.
         reconnect_grace: seconds for which the streams of a page that lost its connection go on; 0 ends them at once.
@@ -88,7 +90,7 @@ class Flash(dash.Dash):
         stream_buffer_bytes: int = 1_000_000,
         stream_buffer_updates: int = 1_000,
         streams_per_page: int = 100,
-        stream_threads: int = 40,
+        stream_threads: int = THREADS,
         cleanup_timeout: float = 5.0,
         ping_interval: float = 15.0,
         reconnect_grace: float = 5.0,
@@ -165,7 +167,7 @@ class Flash(dash.Dash):
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
             cleanup_timeout=cleanup_timeout,
-            threads=trio.CapacityLimiter(stream_threads),
+            threads=StreamThreads(stream_threads),
             observer=self.metrics or Observer(),
         )
         server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)

@@ -7,7 +7,6 @@ and raise StopAsyncIteration when it is over; `close` says whether the generator
 
 from __future__ import annotations
 
-import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from types import AsyncGeneratorType
@@ -15,6 +14,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import trio
 
+from .stream_thread import StreamThread
 from .suspension import when_suspended
 
 _T = TypeVar("_T")
@@ -69,15 +69,13 @@ class AsyncSteps:
 
 
 class ThreadSteps:
-    """The steps of a plain generator: each runs in a worker thread, and cannot be cut once it runs."""
+    """The steps of a plain generator: they run in the stream's thread, and cannot be cut once they run."""
 
-    def __init__(self, generator: Generator[object, None, None], limiter: trio.CapacityLimiter) -> None:
+    def __init__(self, generator: Generator[object, None, None], thread: StreamThread) -> None:
         self._generator = generator
-        self._limiter = limiter
+        self._thread = thread
         # A thread leaves the event loop to others.
         self.watched = self.suspended = True
-        # One for all steps: what the generator sets in one is there in the next.
-        self._context = contextvars.copy_context()
 
     async def next(self) -> object:
         return await self._step(lambda: next(self._generator))
@@ -101,9 +99,7 @@ class ThreadSteps:
         if inspect.getgeneratorstate(self._generator) in (inspect.GEN_CREATED, inspect.GEN_CLOSED):
             self._generator.close()
             return True
-        with trio.CancelScope(shield=True):
-            return await trio.to_thread.run_sync(self._context.run, run, limiter=self._limiter)
-        raise AssertionError("a shielded scope that nobody cancels was cancelled")
+        return await self._thread.run(run, shielded=True)
 
     async def _step(self, step: Callable[[], _T]) -> _T:
         # StopIteration cannot leave a coroutine: it is told apart in the thread.
@@ -113,14 +109,19 @@ class ThreadSteps:
             except StopIteration:
                 return False, None
 
-        yielded, value = await trio.to_thread.run_sync(self._context.run, run, limiter=self._limiter)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        yielded, value = await self._thread.run(run)
         if not yielded:
             raise StopAsyncIteration
         return cast("_T", value)
 
 
-def steps_of(generator: object, limiter: trio.CapacityLimiter) -> Steps:
-    """The steps of `generator`; those of a plain one count against `limiter`.
+def steps_of(generator: object, thread: Callable[[], StreamThread]) -> Steps:
+    """The steps of `generator`.
+
+    Args:
+        generator: async or plain.
+        thread: gives a plain one its thread.
 
     Raises:
         TypeError: it is not a generator.
@@ -128,5 +129,5 @@ def steps_of(generator: object, limiter: trio.CapacityLimiter) -> Steps:
     if inspect.isasyncgen(generator):
         return AsyncSteps(cast("AsyncGeneratorType[object, None]", generator))
     if inspect.isgenerator(generator):
-        return ThreadSteps(cast("Generator[object, Any, Any]", generator), limiter)
+        return ThreadSteps(cast("Generator[object, Any, Any]", generator), thread())
     raise TypeError(f"expected a generator, got {type(generator).__name__}")

@@ -10,6 +10,7 @@ import trio
 from .errors import RequestRefused
 from .gauge import Bounds
 from .observer import Observer
+from .stream_thread import StreamThreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +20,14 @@ class Limits:
     Attributes:
         buffer: what may wait per stream.
         cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
-        threads: how many steps of plain generators run at a time.
+        threads: how many streams of plain generators run at a time: each has a thread.
         handlers: how many plain `on_error`s run at a time; apart, so that steps that block keep none from running.
         observer: is told of what happens to them.
     """
 
     buffer: Bounds = field(default_factory=Bounds)
     cleanup_timeout: float = 5.0
-    threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
+    threads: StreamThreads = field(default_factory=StreamThreads)
     handlers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
     observer: Observer = field(default_factory=Observer)
 

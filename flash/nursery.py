@@ -171,6 +171,8 @@ class Channel:
             )
         if self._load.streams >= self._load.limits.streams:
             raise RequestRefused(503, f"{spec.callback!r} was not started: the server holds as many streams as it may.")
+        if spec.is_plain:
+            self._limits.threads.check(spec.callback, superseding=slot is not None)
         if self.outbox.unread >= self._limits.buffer.bytes:
             raise RequestRefused(429, f"{spec.callback!r} was not started: the page does not read what it is sent.")
         self._count += 1
@@ -215,7 +217,7 @@ class Channel:
 
     # What streams ask of their host.
 
-    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str) -> None:
+    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /) -> None:
         assert self._nursery is not None
         # start_soon copies the context that it is called in.
         context.run(partial(self._nursery.start_soon, function, name=name))

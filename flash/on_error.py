@@ -6,9 +6,9 @@ The handler runs in a task of its own, so that one that does not return by the d
 
 from __future__ import annotations
 
-import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 
 import trio
@@ -17,22 +17,21 @@ from .cleanup import CURRENT, LAST_GRACE, Deadline
 from .failures import read_failure
 from .limits import Limits
 from .stream_spec import StreamSpec
+from .stream_thread import Spawn, StreamThread
 
 _log = logging.getLogger("flash.streams")
 
 Handler = Callable[[BaseException], object]
 
-Spawn = Callable[[contextvars.Context, Callable[[], Awaitable[object]], str], None]
-"""Runs a function as a task of the given name, with the given contextvars."""
-
 
 class ErrorHandling:
     """One call of one `on_error`."""
 
-    def __init__(self, spec: StreamSpec, handler: Handler, limits: Limits) -> None:
+    def __init__(self, spec: StreamSpec, handler: Handler, limits: Limits, thread: StreamThread | None) -> None:
         self._spec = spec
         self._handler = handler
         self._limits = limits
+        self._thread = thread
         self._words: list[bytes] = []
         self._done = trio.Event()
         self._scope = trio.CancelScope(shield=True)
@@ -86,9 +85,15 @@ class ErrorHandling:
             self._done.set()
 
     async def _call(self, error: BaseException) -> object:
-        """Call a handler that may be async; a plain one runs in a thread, which is abandoned when it is cut."""
+        """Call a handler that may be async; a plain one runs in a thread, and is left to itself when it is cut.
+
+        That is the thread of the stream, if it has one that is free: a step that is stuck has it for itself.
+        """
         if iscoroutinefunction(self._handler):
             return await self._handler(error)
-        threads = self._limits.handlers
-        result = await trio.to_thread.run_sync(self._handler, error, abandon_on_cancel=True, limiter=threads)
+        if self._thread is not None and self._thread.idle:
+            result = await self._thread.run(partial(self._handler, error), shielded=True, abandon=True)
+        else:
+            threads = self._limits.handlers
+            result = await trio.to_thread.run_sync(self._handler, error, abandon_on_cancel=True, limiter=threads)
         return await result if isawaitable(result) else result

@@ -37,7 +37,7 @@ from .channels import Channels
 from .declaration import Declaration, match_keys
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE
-from .functions import call
+from .functions import call, kind_of_generator
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .stream import Stream as RunningStream
 from .stream_spec import StreamSpec
@@ -176,6 +176,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         spec = StreamSpec(
             callback=parts.name,
             key=stream_id if match is None else f"{stream_id} {match}",
+            is_plain=kind_of_generator(function) == "plain",
             generator=lambda: call(function, args, kwargs, last),
             encode=_encoder(parts, request.outputs_list, encode_pairs, b""),
             pieces=_encoder(parts, request.outputs_list, encode_pieces, []) if parts.conflate else None,

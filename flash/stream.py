@@ -39,8 +39,9 @@ from .failures import read_failure
 from .gauge import Gauge
 from .generators import Steps, steps_of
 from .limits import Limits
-from .on_error import ErrorHandling, Spawn
+from .on_error import ErrorHandling
 from .stream_spec import StreamSpec
+from .stream_thread import Spawn, StreamThread
 
 _log = logging.getLogger("flash.streams")
 
@@ -101,6 +102,7 @@ class Stream:
         self._limits = limits
         self._encode = spec.encode if spec.pieces is None else spec.pieces
         self._steps: Steps | None = None
+        self._thread: StreamThread | None = None
         self._warned = False
         self._has_dropped = False
         self._spoken = False
@@ -127,6 +129,8 @@ class Stream:
         self.started = trio.current_time()
         self._host.outbox.put("open", b'{"stream":%b%b}' % (json.dumps(self.id).encode(), opening))
         self._limits.observer.started(self.spec.callback)
+        if self.spec.is_plain:
+            self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
         if self.spec.timeout is not None:
             self._after(self.spec.timeout, self._time_out)
 
@@ -161,6 +165,8 @@ class Stream:
                     await self._finish(error)
                     await self._wait_for_end()
             finally:
+                if self._thread is not None:
+                    self._thread.end()
                 self._host.over(self)
             if self.stuck:
                 _log.warning("The clean-up of %s has returned after all.", self._name)
@@ -202,7 +208,7 @@ class Stream:
         await trio.lowlevel.checkpoint_if_cancelled()
         made = self.spec.generator()
         # A decorator that is `async def` gives the generator when it has been awaited.
-        self._steps = steps_of(await made if isawaitable(made) else made, self._limits.threads)
+        self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
         task = trio.lowlevel.current_task()
         told = False
         try:
@@ -237,6 +243,13 @@ class Stream:
                     value = await self._steps.next()
         except (StopAsyncIteration, *self.spec.finishes):
             pass
+
+    def _own_thread(self) -> StreamThread:
+        """The thread of a plain generator; of one that nobody knew to be plain, only now."""
+        if self._thread is None:
+            self._limits.threads.check(self.spec.callback)
+            self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
+        return self._thread
 
     def _must_pause(self) -> bool:
         """Whether the `yield` is to be more than a hand-over: most are not, and cost no switch of tasks."""
@@ -312,6 +325,8 @@ class Stream:
         self._cancelled_at = trio.current_time()
         self._deadline.begin()
         self._encode = self._encode_nothing
+        if self._thread is not None:
+            self._thread.cancel()
         self._after(self._limits.cleanup_timeout, self._overrun)
 
     async def _time_out(self) -> None:
@@ -362,7 +377,7 @@ class Stream:
         self._log_end(reason, error)
         words = b""
         if told is not None and self.spec.on_error is not None:
-            self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits)
+            self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits, self._thread)
             # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
             left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
             words = await self._handling.run(told, left, self._host.spawn)

@@ -17,6 +17,7 @@ class StreamSpec:
     Attributes:
         callback: the name of the event callback, for messages.
         key: what the stream is a run of; at most one stream of a key runs.
+        is_plain: it is a plain generator, and so needs a thread.
         generator: makes the user's generator, or an awaitable that gives it.
         encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
             nothing to send, None if None was yielded. Raises InvalidUpdate.
@@ -44,5 +45,6 @@ class StreamSpec:
     on_error: Callable[[BaseException], object] | None = None
     describe: Callable[[BaseException], bytes] = field(default=lambda error: b'"failed"')
     timeout: float | None = None
+    is_plain: bool = False
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     finishes: tuple[type[Exception], ...] = ()

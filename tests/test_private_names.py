@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ast
 import inspect
+import threading
 from math import inf
 from pathlib import Path
 
 import dash
 import pytest
 import trio
+import trio.testing
 from hypercorn.config import Config
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from trio.testing import MockClock
 
 import flash
 from flash import Flash, _dash, _hypercorn
-from flash._trio import is_cancelled
+from flash._trio import forget_cancellation, is_cancelled
 
 PACKAGE = Path(flash.__file__).parent
 
@@ -135,3 +137,27 @@ async def test_trio_still_says_of_a_task_that_it_is_cancelled(autojump_clock: Mo
         await trio.lowlevel.cancel_shielded_checkpoint()
         assert agrees()
         assert is_cancelled(task)
+
+
+async def test_trio_still_lets_a_thread_forget_a_cancellation() -> None:
+    cancelled = threading.Event()
+    log: list[str] = []
+
+    def work() -> None:
+        cancelled.wait(10)
+        try:
+            trio.from_thread.check_cancelled()
+        except trio.Cancelled:
+            log.append("cancelled")
+        forget_cancellation()
+        trio.from_thread.check_cancelled()
+        log.append("forgotten")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, work)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+        cancelled.set()
+    assert log == ["cancelled", "forgotten"]

@@ -12,6 +12,7 @@ import trio
 from flash.channels import Channels
 from flash.gauge import Bounds
 from flash.limits import Limits, PageLimits
+from flash.stream_thread import StreamThreads
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
 
@@ -33,9 +34,10 @@ async def open_desk(nursery: trio.Nursery) -> AsyncIterator[OpenDesk]:
         updates: int = 3,
         size: int = 1_000,
         cleanup_timeout: float = CLEANUP_TIMEOUT,
+        threads: int = 20,
         **page_limits: Any,
     ) -> Desk:
-        limits = Limits(Bounds(bytes=size, updates=updates), cleanup_timeout, trio.CapacityLimiter(2))
+        limits = Limits(Bounds(bytes=size, updates=updates), cleanup_timeout, StreamThreads(threads))
         page_limits.setdefault("reconnect_grace", 0)
         channels = Channels(limits, PageLimits(**page_limits))
         desk = Desk(channels, await channels.connect(nursery, PAGE, BROWSER))

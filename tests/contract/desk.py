@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class Desk:
     def start(self, generator: Callable[[], object], key: str = "key", **options: Any) -> Stream:
         options.setdefault("resets", b'"reset"')
         options.setdefault("off", b'"off"')
+        options.setdefault("is_plain", inspect.isgeneratorfunction(generator))
         spec = StreamSpec(callback="test", key=key, generator=generator, encode=encode, **options)
         return self.connection.channel.start(spec)
 

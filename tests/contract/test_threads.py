@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import ctypes
+import sqlite3
 import threading
+import time
 from collections.abc import AsyncGenerator, Generator
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from flash import EndReason
+from flash import EndReason, RequestRefused
+from tests.http.waiting import eventually
 
 from .desk import Desk, OpenDesk
 
@@ -134,25 +140,20 @@ async def test_on_error_runs_though_every_thread_for_generators_is_taken(open_de
         release.set()
 
 
-async def test_a_plain_generator_that_never_started_needs_no_thread_to_be_closed(open_desk: OpenDesk) -> None:
-    desk = await open_desk(cleanup_timeout=0.05)
-    release = threading.Event()
+async def test_a_plain_generator_that_never_started_needs_no_thread_to_be_closed(desk: Desk) -> None:
+    stepped: list[int] = []
 
-    def blocks() -> Generator[int, None, None]:
-        release.wait()
+    def plain() -> Generator[int, None, None]:
+        stepped.append(threading.get_ident())
         yield 1
 
-    for key in "ab":
-        desk.start(blocks, key=key)
-    await trio.testing.wait_all_tasks_blocked()
-    stream = desk.start(blocks, key="c")
-    await trio.testing.wait_all_tasks_blocked()
+    stream = desk.start(plain)
+    assert desk.channels.limits.threads.held == 1
     stream.scope.cancel(EndReason.CANCELLED)
-    try:
-        await desk.read_to_end()
-        assert not stream.stuck
-    finally:
-        release.set()
+    await desk.read_to_end()
+    assert stepped == []
+    await trio.testing.wait_all_tasks_blocked()
+    assert desk.channels.limits.threads.held == 0
 
 
 async def test_context_variables_of_a_plain_generator_last_from_step_to_step(desk: Desk) -> None:
@@ -168,3 +169,199 @@ async def test_context_variables_of_a_plain_generator_last_from_step_to_step(des
     stream = desk.start(plain)
     await desk.read_to_end()
     assert desk.log(stream) == ["open", 1, 1, 0, ("completed", ["off"])]
+
+
+async def test_a_plain_generator_has_one_thread_for_its_life_and_for_its_on_error(desk: Desk) -> None:
+    threads: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    going = [threading.Event() for _ in threads]
+
+    def make(name: str, event: threading.Event) -> Any:
+        def plain() -> Generator[int, None, None]:
+            try:
+                while True:
+                    threads[name].append(threading.get_ident())
+                    yield 1
+                    event.set()
+                    time.sleep(0.001)
+            finally:
+                threads[name].append(threading.get_ident())
+
+        return plain
+
+    streams = [
+        desk.start(
+            make(name, event),
+            key=name,
+            is_plain=True,
+            on_error=lambda error, name=name: threads[name].append(threading.get_ident()),
+        )
+        for name, event in zip(threads, going, strict=True)
+    ]
+    for event in going:
+        await trio.to_thread.run_sync(event.wait)
+        desk.read()
+    assert desk.channels.limits.threads.held == 3
+    for stream in streams:
+        stream.scope.cancel(EndReason.CANCELLED)
+    await eventually(lambda: desk.channels.limits.threads.held == 0)
+    assert all(len(idents) >= 3 and len(set(idents)) == 1 for idents in threads.values()), threads
+    assert len({idents[0] for idents in threads.values()}) == 3
+
+
+async def test_what_belongs_to_a_thread_lasts_from_step_to_step(desk: Desk) -> None:
+    lock, local = threading.RLock(), threading.local()
+
+    def plain() -> Generator[int, None, None]:
+        local.number = 1
+        with contextlib.closing(sqlite3.connect(":memory:")) as database, lock:
+            for (number,) in database.execute("values (1), (2), (3)"):
+                yield number * local.number
+
+    for _ in range(2):
+        stream = desk.start(plain)
+        await desk.read_to_end()
+        assert desk.log(stream) == ["open", 1, 2, 3, ("completed", ["off"])]
+        desk.seen.clear()
+    # Given back, and so free for other threads.
+    assert lock.acquire(blocking=False)
+
+
+async def test_a_start_beyond_the_threads_is_refused_with_the_way_out(open_desk: OpenDesk) -> None:
+    desk = await open_desk(threads=2)
+    release = threading.Event()
+
+    def blocks() -> Generator[int, None, None]:
+        release.wait()
+        yield 1
+
+    async def waits() -> AsyncGenerator[int, None]:
+        yield 1
+        await trio.sleep_forever()
+
+    try:
+        streams = [desk.start(blocks, key=key) for key in "ab"]
+        with pytest.raises(RequestRefused, match=r"'test' was not started: .* 2 .*stream_threads= of Flash") as refused:
+            desk.start(blocks, key="c")
+        assert refused.value.status == 503
+        desk.start(waits, key="c")
+        # One that takes the place of another needs no more.
+        desk.start(blocks, key="a")
+        streams[0].scope.cancel(EndReason.CANCELLED)
+    finally:
+        release.set()
+    await eventually(lambda: desk.channels.limits.threads.held == 0)
+    desk.start(blocks, key="d")
+
+
+async def test_a_plain_generator_that_nobody_knew_to_be_plain_is_counted_too(open_desk: OpenDesk) -> None:
+    desk = await open_desk(threads=1)
+    release = threading.Event()
+
+    def blocks() -> Generator[int, None, None]:
+        release.wait()
+        yield 1
+
+    try:
+        desk.start(blocks, key="a")
+        stream = desk.start(blocks, key="b", is_plain=False)
+        await desk.read_to_end()
+        assert desk.log(stream) == ["open", ("failed", ["reset", "off"])]
+    finally:
+        release.set()
+
+
+async def test_a_stuck_step_holds_its_thread_until_it_returns(open_desk: OpenDesk) -> None:
+    desk = await open_desk(cleanup_timeout=0.05, threads=1)
+    release = threading.Event()
+
+    def blocks() -> Generator[int, None, None]:
+        release.wait()
+        yield 1
+
+    stream = desk.start(blocks)
+    await trio.testing.wait_all_tasks_blocked()
+    stream.scope.cancel(EndReason.CANCELLED)
+    try:
+        await desk.read_to_end()
+        with pytest.raises(RequestRefused):
+            desk.start(blocks)
+    finally:
+        release.set()
+    await eventually(lambda: desk.channels.limits.threads.held == 0)
+
+
+async def test_a_step_that_waits_on_the_loop_is_cancelled_and_its_clean_up_is_not(desk: Desk) -> None:
+    log: list[str] = []
+    going = threading.Event()
+
+    def plain() -> Generator[int, None, None]:
+        trio.from_thread.check_cancelled()
+        yield 1
+        try:
+            going.set()
+            trio.from_thread.run(trio.sleep_forever)
+        except trio.Cancelled:
+            log.append("cancelled")
+        try:
+            trio.from_thread.check_cancelled()
+        except trio.Cancelled:
+            log.append("told again")
+        try:
+            yield 2
+        finally:
+            trio.from_thread.check_cancelled()
+            trio.from_thread.run(trio.sleep, 0.001)
+            log.append("cleaned up")
+
+    def on_error(error: BaseException) -> None:
+        trio.from_thread.check_cancelled()
+        trio.from_thread.run(trio.sleep, 0.001)
+        log.append("on_error")
+
+    stream = desk.start(plain, on_error=on_error)
+    await trio.to_thread.run_sync(going.wait)
+    stream.scope.cancel(EndReason.CANCELLED)
+    await desk.read_to_end()
+    assert log == ["cancelled", "told again", "cleaned up", "on_error"]
+
+
+async def test_a_plain_on_error_that_overruns_is_left_to_itself(open_desk: OpenDesk) -> None:
+    desk = await open_desk(cleanup_timeout=0.05)
+    release = threading.Event()
+
+    def fails() -> Generator[int, None, None]:
+        yield 1
+        raise ValueError
+
+    stream = desk.start(fails, on_error=lambda error: release.wait())
+    try:
+        await desk.read_to_end()
+        assert desk.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
+        assert desk.channels.streams() == []
+    finally:
+        release.set()
+
+
+async def test_a_thread_that_was_killed_ends_its_stream_and_no_other(desk: Desk) -> None:
+    # As the fixtures of `dash.testing` do with every thread of a server.
+    idents: list[int] = []
+    log: list[str] = []
+
+    def plain() -> Generator[int, None, None]:
+        try:
+            for number in range(100):
+                idents.append(threading.get_ident())
+                yield number
+        finally:
+            log.append("finally")
+
+    stream = desk.start(plain)
+    # It waits for room, and its thread for the next step.
+    await trio.testing.wait_all_tasks_blocked()
+    await eventually(lambda: stream.waiting_since is not None)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_long(idents[0]), ctypes.py_object(SystemExit))
+    desk.read()
+    await desk.read_to_end()
+    assert desk.log(stream)[-1][0] == "failed"
+    assert log == ["finally"]
+    assert desk.channels.limits.threads.held == 0
