@@ -64,7 +64,7 @@ __all__ = [
     "silences_routes",
     "stringify_id",
     "tell_bare_callbacks_apart",
-    "to_json",
+    "use_encoder",
     "uses_websocket",
     "validate_and_group_input_args",
     "websocket_hooks",
@@ -152,7 +152,7 @@ inputs_to_dict: Callable[[Sequence[Any]], Any] = _utils.inputs_to_dict
 is_no_update: Callable[[object], bool] = dash.NoUpdate.is_no_update
 map_grouping: Callable[[Callable[[int], Any], Any], Any] = _grouping.map_grouping
 stringify_id: Callable[[Any], str] = _utils.stringify_id
-to_json = cast("Callable[[Any], str]", _utils.to_json)
+_to_json = _utils.to_json
 validate_and_group_input_args = cast(
     "Callable[[Sequence[Any], Any], tuple[list[Any], dict[str, Any]]]", _validate.validate_and_group_input_args
 )
@@ -244,6 +244,13 @@ def let_stand_for_component(kind: type[Any], id_of: Callable[[Any], str]) -> Non
     """
     kind._set_random_id = id_of
     cast("Any", Component).register(kind)
+
+
+def use_encoder(to_json: Callable[[Any], str]) -> None:
+    """Have Dash write its JSON with `to_json`: layouts, and the results of callbacks."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "dash" and vars(module).get("to_json") is _to_json:
+            vars(module)["to_json"] = to_json
 
 
 def add_route(app: dash.Dash, name: str, view: Callable[..., Any]) -> None:

@@ -25,6 +25,7 @@ from . import _dash, _hypercorn, serving, websocket_route
 from .browser_cookie import mark_browser
 from .cleanup import clean_up_of
 from .compression import Compression
+from .encoding import to_json
 from .errors import RequestRefused, WrongServer
 from .event_callback import name_of
 from .exchange import FlashConnection
@@ -106,6 +107,7 @@ class FlashBackend(_dash.QuartDashServer):
     def setup_backend(self, dash_app: Any) -> None:
         """Make the app ready before the first request, whatever that is, and end its streams after the last."""
         self.dash_app = dash_app
+        _dash.use_encoder(to_json)
         self.server.extensions["flash"] = dash_app
         self.server.asgi_http_class = FlashConnection
         self.server.asgi_websocket_class = FlashWebsocketConnection

@@ -14,8 +14,9 @@ from typing import Any, cast
 
 import dash
 
-from ._dash import DashDependency, flatten_grouping, handle_grouped_callback_args, to_json
+from ._dash import DashDependency, flatten_grouping, handle_grouped_callback_args
 from .cancel_scopes import Condition, Predicate, json_equal
+from .encoding import to_json
 from .errors import InvalidEventCallback, InvalidUpdate
 from .functions import name_of, takes_one
 from .outputs import Outputs

@@ -13,17 +13,15 @@ from typing import Any, cast, overload
 import dash
 import orjson
 
-from ._dash import Component, Wildcard, is_no_update, stringify_id, to_json
+from ._dash import Component, Wildcard, is_no_update, stringify_id
 from .cancel_scopes import json_equal
+from .encoding import PLAIN, to_json
 from .errors import InvalidUpdate
 from .events import Piece
 
 ComponentId = str | Mapping[str, Any] | Component
 Props = Mapping[str, Any]
 Pair = tuple[str | dict[str, Any], dict[str, Any]]
-
-_PLAIN = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-"""Encode what there is only one way to write, and refuse the rest."""
 
 _ADDING = frozenset({"extendData", "prependData", "rowTransaction"})
 """Properties that add to what a component shows: those of dcc.Graph and of the grid."""
@@ -139,7 +137,7 @@ def check_pairs(pairs: object, what: str, wildcards: tuple[Wildcard, ...] = (das
 
 
 def encode_pairs(pairs: Sequence[Pair]) -> bytes:
-    """The inner part of the JSON array of `pairs`, equal to what Dash's own `to_json` gives; `no_update` is left out.
+    """The inner part of the JSON array of `pairs`, equal to what `to_json` gives; `no_update` is left out.
 
     Plain values, of which most updates consist, take a shorter way: a tenth of the time.
 
@@ -157,7 +155,7 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
     if plain:
         try:
             # A copy, in any case: what orjson gives has room for kilobytes, and this may be kept for a while.
-            return orjson.dumps(pairs, None, _PLAIN)[1:-1]
+            return orjson.dumps(pairs, None, PLAIN)[1:-1]
         except TypeError:
             pass  # Something that is not plain, or that JSON has no room for: let Dash say what becomes of it.
     sent: list[tuple[Any, dict[str, Any]]] = []

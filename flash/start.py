@@ -28,13 +28,13 @@ from ._dash import (
     is_no_update,
     map_grouping,
     stringify_id,
-    to_json,
     validate_and_group_input_args,
 )
 from .browser_cookie import browser_of
 from .cancel_scopes import StreamCancelled
 from .channels import Channels
 from .declaration import Declaration, match_keys
+from .encoding import to_json
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE
 from .functions import call, kind_of_generator

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ._dash import to_json
+from .encoding import to_json
 
 HEARTBEAT_ACK = '{"type": "heartbeat_ack"}'
 

@@ -12,11 +12,12 @@ import dash
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.io
 import pytest
-from dash._utils import to_json
 from hypothesis import given, settings, strategies as st
 
 from flash import ALL, MATCH, InvalidUpdate, Patch, dcc, html, no_update, stream_props
+from flash.encoding import to_json
 from flash.props import encode_pairs, resolve_match
 
 names = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
@@ -61,6 +62,14 @@ ids = st.one_of(
 updates = st.lists(st.tuples(ids, st.dictionaries(names, values, min_size=1, max_size=3)), min_size=1, max_size=3)
 
 
+def as_dash(value: Any) -> Any:
+    """What Dash sends where there is no orjson, read back; of what it refuses then, what it sends where there is."""
+    try:
+        return json.loads(plotly.io.json.to_json_plotly(value, engine="json"))
+    except TypeError:
+        return json.loads(plotly.io.json.to_json_plotly(value, engine="orjson"))
+
+
 def encoded(batch: Any) -> bytes:
     return encode_pairs(stream_props(batch=batch).pairs)
 
@@ -68,7 +77,7 @@ def encoded(batch: Any) -> bytes:
 @settings(max_examples=200, deadline=None)
 @given(updates)
 def test_an_update_is_encoded_as_dash_would(batch: list[tuple[Any, Any]]) -> None:
-    assert json.loads(b"[%b]" % encoded(batch)) == json.loads(to_json([list(pair) for pair in batch]))
+    assert json.loads(b"[%b]" % encoded(batch)) == as_dash([list(pair) for pair in batch])
 
 
 @settings(max_examples=50, deadline=None)
@@ -120,12 +129,12 @@ def patched() -> Patch:
 )
 def test_values_that_dash_knows_are_encoded_as_dash_does(value: Any) -> None:
     try:
-        expected = to_json([["out", {"prop": value}]])
+        expected = as_dash([["out", {"prop": value}]])
     except Exception:
         with pytest.raises(InvalidUpdate):
             encoded([("out", {"prop": value})])
     else:
-        assert json.loads(b"[%b]" % encoded([("out", {"prop": value})])) == json.loads(expected)
+        assert json.loads(b"[%b]" % encoded([("out", {"prop": value})])) == expected
 
 
 def test_a_property_that_is_no_update_is_left_out() -> None:

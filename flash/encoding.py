@@ -1,0 +1,96 @@
+"""JSON as Dash writes it: what an app can send, and what arrives, does not depend on orjson being installed.
+
+    value ── orjson, with Dash's own rules for what is not plain ──┐
+      └─ refused ── Dash's own encoder ────────────────────────────┼── text
+           └─ refused ── Dash's encoder for orjson ────────────────┘
+
+Dash chooses orjson as soon as it is there, and orjson differs: it refuses dictionaries whose keys are numpy's numbers,
+integers beyond 64 bits and lone surrogates, and writes dates and single-precision numbers of numpy in another form.
+Flash brings orjson, and so would change what apps send. Here orjson writes only what there is one way to write. For
+anything else it asks the encoder that Dash uses without orjson. What that refuses and orjson takes (UUIDs, enums,
+dataclasses) is sent all the same.
+"""
+# Plotly has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import datetime
+import sys
+from typing import Any, cast
+
+import orjson
+from plotly.io.json import config, to_json_plotly
+from plotly.utils import PlotlyJSONEncoder
+
+PLAIN = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+"""The option of orjson to encode what there is only one way to write, and refuse the rest."""
+
+_DATES = (datetime.datetime, datetime.date, datetime.time)
+
+_SAME_IN_NUMPY = frozenset(["bool", "float64", *(f"{sign}int{size}" for sign in ("", "u") for size in (8, 16, 32, 64))])
+"""The types of arrays that orjson writes as Python writes the list of their items."""
+
+_UNSAFE = (("<", "\\u003c"), (">", "\\u003e"), ("/", "\\u002f"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
+"""What Dash escapes, as it puts JSON into `<script>` elements."""
+
+_encoder: Any = PlotlyJSONEncoder()
+_to_json_plotly: Any = to_json_plotly
+
+
+def to_json(value: object) -> str:
+    """What Dash sends for a value: components, figures, arrays, dates and all else that callbacks return.
+
+    An engine that the app has chosen (`plotly.io.json.config.default_engine`) is used as it is.
+
+    Raises:
+        TypeError: neither Dash nor orjson can make JSON of something in it.
+        ValueError: it contains itself.
+    """
+    if cast("Any", config).default_engine != "auto":
+        return _to_json_plotly(value)
+    try:
+        text = orjson.dumps(value, plainly, PLAIN).decode()
+    except TypeError:
+        return _with_dash(value)
+    for unsafe, escaped in _UNSAFE:
+        if unsafe in text:
+            text = text.replace(unsafe, escaped)
+    return text
+
+
+def _with_dash(value: object) -> str:
+    try:
+        return _to_json_plotly(value, engine="json")
+    except TypeError as refusal:
+        try:
+            return _to_json_plotly(value, engine="orjson")
+        except TypeError:
+            raise refusal from None
+
+
+def plainly(value: Any) -> Any:
+    """What Dash's encoder writes for a value that orjson does not take for plain: see `orjson.dumps(default=)`.
+
+    Raises:
+        TypeError: there is nothing.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, dict):
+        return dict(cast("dict[Any, Any]", value).items())
+    if isinstance(value, list | tuple):
+        return list(cast("list[Any]", value))
+    if isinstance(value, int):
+        return int.__index__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if type(value) in _DATES:
+        return value.isoformat()
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and type(value) is numpy.ndarray and value.dtype.name in _SAME_IN_NUMPY:
+        try:
+            return orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+        except TypeError:
+            pass  # Its items do not lie in a row.
+    return _encoder.default(value)
