@@ -18,6 +18,7 @@ from hypercorn.config import Config, Sockets
 from hypercorn.events import Closed, RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio import tcp_server
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
@@ -96,6 +97,18 @@ def plain_connection(send: object) -> PlainConnection | None:
         return None
     # Older clients do not know chunks.
     return PlainConnection(server) if getattr(protocol.connection, "their_http_version", b"") == b"1.1" else None
+
+
+def limit_messages(send: object, size: int) -> None:
+    """Bound what a websocket takes for one message, however many frames it comes in.
+
+    Args:
+        send: the ASGI `send` of the websocket; if it is wrapped, or of another server, that one's own bound holds.
+        size: characters, or bytes of a binary message.
+    """
+    stream: object = getattr(send, "__self__", None)
+    if isinstance(stream, WSStream):
+        stream.buffer.max_length = size
 
 
 def send_at_once() -> None:

@@ -13,7 +13,7 @@ import trio
 from dash import html
 from quart_trio.wrappers import TrioResponse as Response
 
-from . import _dash
+from . import _dash, control, websocket_route
 from .backend import CALLBACK_THREADS, FlashBackend, require_trio
 from .channels import Channels
 from .components import Page
@@ -154,6 +154,7 @@ class Flash(dash.Dash):
         workers = options.get("websocket_max_workers") or CALLBACK_THREADS
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise InvalidOption(f"websocket_max_workers= of Flash(...) is to be a positive integer, got {workers!r}.")
+        server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
         self.websockets = Connections(
             WebsocketLimits(
                 buffer=stream_buffer_bytes,
@@ -163,6 +164,7 @@ class Flash(dash.Dash):
                 sockets=pages_per_server,
             )
         )
+        self.controls = control.ControlSockets(server_limits)
         self.metrics = Metrics(self.streams, lambda: len(self.websockets)) if metrics else None
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
@@ -170,7 +172,6 @@ class Flash(dash.Dash):
             threads=StreamThreads(stream_threads),
             observer=self.metrics or Observer(),
         )
-        server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
         page_limits = PageLimits(streams_per_page, window, reconnect_grace, patience, ping_interval)
         self.stream_host = Host(
             Channels(limits, page_limits, Load(server_limits)),
@@ -201,6 +202,13 @@ class Flash(dash.Dash):
         routes = Routes(self.stream_host.channels, lambda: self.server.nursery)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(self.server, prefix)
+        control.register(
+            self.server,
+            prefix,
+            self.controls,
+            lambda: websocket_route.check_handshake(self.server, self),
+            lambda: cast("Any", self.config).csrf_header_name,
+        )
         if self.metrics is not None:
             _dash.add_route(self, "_flash/metrics", self._serve_metrics)
 

@@ -9,6 +9,7 @@ Nothing here knows of HTTP, Dash or Quart.
 from __future__ import annotations
 
 import hmac
+import secrets
 from dataclasses import dataclass, field
 
 import trio
@@ -82,19 +83,43 @@ class Channels:
         self.load.check_page(browser)
         return None
 
-    def find(self, page: str, browser: str) -> Channel | None:
+    def find(self, page: str, browser: str, *, proven: bool = False) -> Channel | None:
         """The page's channel, if it has one.
+
+        Args:
+            page: its token.
+            browser: the secret of the browser that asks.
+            proven: the request is known to be the page's own, whatever the browser's secret was when it opened.
 
         Raises:
             RequestRefused: it was opened by another browser.
         """
         channel = self._open.get(page)
-        if channel is not None and not hmac.compare_digest(channel.browser.encode(), browser.encode()):
+        if channel is not None and not proven and not hmac.compare_digest(channel.browser.encode(), browser.encode()):
             raise RequestRefused(403, "This page was opened by another browser.")
         return channel
 
-    async def wait_for(self, page: str, browser: str, patience: float) -> Channel | None:
-        """The page's channel; None if it does not open within `patience` seconds.
+    def issue_ticket(self, page: str) -> str | None:
+        """What opens one link of the page, once, from a browser that has another secret than the one that opened it.
+
+        For a request that is known to be the page's own. None if the page has no channel: its link needs nothing.
+        """
+        channel = self._open.get(page)
+        if channel is None:
+            return None
+        channel.ticket = secrets.token_urlsafe(24)
+        return channel.ticket
+
+    def spend_ticket(self, page: str, ticket: str | None) -> str | None:
+        """The secret of the browser that has opened the page; None if `ticket` is not the one that was issued last."""
+        channel = self._open.get(page)
+        if channel is None or not ticket or not hmac.compare_digest((channel.ticket or "").encode(), ticket.encode()):
+            return None
+        channel.ticket = None
+        return channel.browser
+
+    async def wait_for(self, page: str, browser: str, patience: float, *, proven: bool = False) -> Channel | None:
+        """The page's channel; None if it does not open within `patience` seconds. See `find`.
 
         Raises:
             RequestRefused: it was opened by another browser, or the server stops.
@@ -103,7 +128,7 @@ class Channels:
         while True:
             if self.closing:
                 raise RequestRefused(503, "The server is stopping.")
-            channel = self.find(page, browser)
+            channel = self.find(page, browser, proven=proven)
             if channel is not None and channel.open and not channel.closing:
                 return channel
             lot = self._awaited.setdefault(page, trio.lowlevel.ParkingLot())

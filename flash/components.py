@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._dash import Component
+from .page_key import token_of
 from .tokens import new_token
 
 PAGE_ID = "_flash"
@@ -40,13 +41,13 @@ class Stream(Component):
 
 
 class Page(Component):
-    """One load of the app in one browser tab. It is given a new token each time that a layout is served."""
+    """One load of the app in one browser tab. It is given a new secret each time that a layout is served."""
 
     _children_props: list[str] = []  # noqa: RUF012
     _base_nodes = ["children"]  # noqa: RUF012
     _namespace = "flash"
     _type = "Page"
-    _prop_names = ["id", "token"]  # noqa: RUF012
+    _prop_names = ["id", "token", "secret"]  # noqa: RUF012
     _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
     available_properties = _prop_names
     available_wildcard_properties: list[str] = []  # noqa: RUF012
@@ -56,5 +57,6 @@ class Page(Component):
 
     def to_plotly_json(self) -> dict[str, Any]:
         described: dict[str, Any] = super().to_plotly_json()
-        described["props"]["token"] = new_token()
+        secret = new_token()
+        described["props"].update(token=token_of(secret), secret=secret)
         return described

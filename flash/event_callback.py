@@ -198,7 +198,8 @@ def register_stream(
         own_inputs = [dash.Input(f"{stream.id}-never", "there", allow_optional=True)]
     else:
         outputs = dash.Output(stream, "start")
-    sent = Sent([*parts.inputs, *own_inputs], [*parts.states, *parts.cancel_states, dash.State(PAGE_ID, "token")])
+    page = [dash.State(PAGE_ID, "secret"), dash.State(PAGE_ID, "token")]
+    sent = Sent([*parts.inputs, *own_inputs], [*parts.states, *parts.cancel_states, *page])
     register(
         output=outputs,
         inputs=sent.inputs,

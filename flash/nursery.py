@@ -54,11 +54,13 @@ class Channel:
         scopes: the scopes of the streams that have opened and not ended.
         life: names this channel among those that the page has had.
         closing: no stream starts any more.
+        ticket: opens one link from a browser that has another secret; None if none was issued, or it was spent.
     """
 
     def __init__(self, page: str, browser: str, limits: Limits, page_limits: PageLimits, load: Load) -> None:
         self.page = page
         self.browser = browser
+        self.ticket: str | None = None
         self._load = load
         # Ids must not repeat when a page comes back to a new channel, where an old cancel may still arrive.
         self.life = secrets.token_hex(4)

@@ -31,6 +31,7 @@ from .threads import let_go_of_killed_workers
 
 if TYPE_CHECKING:
     from .channels import Channels
+    from .control import ControlSockets
     from .websocket import Connections
 
 _log = logging.getLogger("flash.server")
@@ -58,6 +59,7 @@ class Served(Protocol):
     """What is served: a Flash app."""
 
     websockets: Connections
+    controls: ControlSockets
 
     @property
     def channels(self) -> Channels: ...
@@ -145,6 +147,7 @@ async def _end_streams(app: Served, config: Config) -> None:
     with trio.move_on_at(deadline):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(app.websockets.shut_down)
+            nursery.start_soon(app.controls.shut_down)
             nursery.start_soon(app.channels.shut_down)
     config.graceful_timeout = max(0.0, deadline - trio.current_time())
 

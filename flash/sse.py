@@ -5,6 +5,7 @@
     POST _flash/ack                   the last event that the page has applied
     POST _flash/cancel                a cancel Input has changed while a stream that depends on it runs
     POST _flash/close                 the page is being left
+    POST _flash/ticket                what opens a link although the browser's cookie has changed
     GET  _flash/status?page=<token>   why a connection is refused: an EventSource does not say
     GET  _flash/health                for load balancers
 
@@ -14,7 +15,9 @@ comes back with the number of the last one (`Last-Event-ID`, or `after=` from a 
 
 A page is named by a token that is issued with the layout and that the server knows nothing of until it is used.
 URLs reach access logs, so the token alone opens nothing: a channel belongs to the browser (an HttpOnly cookie)
-that opened it. A refused request gets a 4xx or 503 with one sentence, and changes nothing.
+that opened it, and to the page that has the token's secret: see `page_key`.
+
+A refused request gets a 4xx or 503 with one sentence, and changes nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from .events import Event
 from .exchange import EndlessBody, body_at_hand
 from .limits import PageLimits
 from .nursery import Channel
+from .page_key import proves
 from .tokens import is_token
 
 BODY_LIMIT = 256_000
@@ -196,6 +200,7 @@ class Routes:
             ("ack", "POST", self.acknowledge),
             ("cancel", "POST", self.cancel),
             ("close", "POST", self.close),
+            ("ticket", "POST", self.issue_ticket),
         ):
             path = f"{prefix}_flash/{name}"
             # Both methods are routed here: else Dash's catch-all would answer the wrong one with a page.
@@ -204,6 +209,7 @@ class Routes:
 
     async def events(self) -> Response:
         page, browser = self._page_in_query(), self._browser()
+        browser = self._channels.spend_ticket(page, request.args.get("ticket")) or browser
         life, number = parse_event_id(request.headers.get("Last-Event-ID") or request.args.get("after"))
         self._channels.admit(page, browser)
 
@@ -271,6 +277,16 @@ class Routes:
         self._channel(await self._body()).close(EndReason.DISCONNECTED)
         return Response(status=204)
 
+    async def issue_ticket(self) -> Response:
+        """`{"page", "secret"}`: answered with `{"ticket"}`, for the address of one link."""
+        body = await self._body()
+        page = _page(body.get("page"))
+        self._browser()
+        if not proves(body.get("secret"), page):
+            raise RequestRefused(403, "The page's secret is missing, or another page's.")
+        ticket = self._channels.issue_ticket(page)
+        return Response(json.dumps({"ticket": ticket}), content_type="application/json", headers=HEADERS)
+
     def _page_in_query(self) -> str:
         return _page(request.args.get("page"))
 
@@ -278,7 +294,8 @@ class Routes:
         return browser_of(request)
 
     def _channel(self, body: dict[str, Any]) -> Channel:
-        channel = self._channels.find(_page(body.get("page")), self._browser())
+        page, browser = _page(body.get("page")), self._browser()
+        channel = self._channels.find(page, browser, proven=proves(body.get("secret"), page))
         if channel is None:
             raise RequestRefused(404, "This server has no such page.")
         return channel

@@ -1,8 +1,8 @@
 """The request that starts a stream: from what Dash's renderer sends to a stream in the page's channel.
 
 The callback that Dash knows is `starter(...)`'s: it is given the values of the user's Inputs and States, of the cancel
-Inputs behind them, and the page's token. It checks the conditions, waits for the page's channel, has the stream
-started there, and returns nothing: its response does not wait for the stream.
+Inputs behind them, and the page's secret and token. It checks the conditions, waits for the page's channel, has the
+stream started there, and returns nothing: its response does not wait for the stream.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from .encoding import to_json
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE
 from .functions import call, kind_of_generator
+from .page_key import proves
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .stream import Stream as RunningStream
 from .stream_spec import StreamSpec
@@ -150,14 +151,15 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         host = HOST.get(None)
         if host is None:
             raise FlashError(f"{parts.name!r} is an event callback: it needs app = Flash(...), not Dash(...).")
-        page, browser = values[-1], browser_of(quart.request if quart.has_request_context() else quart.websocket)
+        secret, page = values[-2:]
+        browser = browser_of(quart.request if quart.has_request_context() else quart.websocket)
         if not is_token(page):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request does not name its page.")
         request = context_value.get()
         if (len(request.inputs_list), len(request.states_list)) != (len(sent.inputs), len(sent.states)):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request lacks values.")
-        watched = request.states_list[len(parts.states) : -1]
-        for condition, entry, value in zip(parts.conditions, watched, values[first_cancel:-1], strict=True):
+        watched = request.states_list[len(parts.states) : -2]
+        for condition, entry, value in zip(parts.conditions, watched, values[first_cancel:-2], strict=True):
             if condition.checked_at_start and not _is_missing(entry) and not condition.is_met(value):
                 raise dash.exceptions.PreventUpdate
         matched = _matched(parts, request)
@@ -187,7 +189,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
                 json.dumps(again).encode(),
                 json.dumps(parts.conflate).encode(),
                 to_json(None if parts.keep else _components(parts, request.inputs_list, matched)).encode(),
-                to_json(_describe_conditions(parts, watched, values[first_cancel:-1], matched)).encode(),
+                to_json(_describe_conditions(parts, watched, values[first_cancel:-2], matched)).encode(),
                 encode_pairs(resolve_match(parts.on, matched)),
                 b",".join(filter(None, (resets, off))),
             ),
@@ -200,7 +202,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             context=context,
             finishes=(dash.exceptions.PreventUpdate,),
         )
-        channel = await host.channels.wait_for(page, browser, host.start_timeout)
+        channel = await host.channels.wait_for(page, browser, host.start_timeout, proven=proves(secret, page))
         if channel is None:
             raise RequestRefused(
                 503,

@@ -18,6 +18,7 @@ from quart import current_app
 from quart.signals import websocket_received, websocket_sent
 from quart_trio.asgi import TrioASGIWebsocketConnection
 
+from . import _hypercorn
 from .exchange import LAST_WORD
 
 Receive = Callable[[], Awaitable[Any]]
@@ -39,6 +40,10 @@ class Wire:
     def take_over(self) -> None:
         """From now on messages come by `receive`. To be called before the socket is accepted: then none has come."""
         self.pump.cancel()
+
+    def limit(self, size: int) -> None:
+        """Have the server close the socket on a message that is larger, where it can."""
+        _hypercorn.limit_messages(self._send, size)
 
     async def receive(self) -> str | bytes | None:
         """The next message; None if the socket has closed."""

@@ -45,6 +45,23 @@ class RequestAdapter(_dash.QuartRequestAdapter):
         return run_async(self._request.get_json)
 
 
+async def check_handshake(server: Quart, app: Flash) -> None:
+    """Raise RequestRefused unless the handshake at hand comes from a page of this site, and no hook objects."""
+    websocket = cast("Any", quart.websocket)
+    allowed, _ = _dash.websocket_options(app)
+    headers = websocket.headers
+    check_origin(headers.get("origin"), headers.get("host"), allowed, websocket.scheme == "wss")
+    hooks = _plain_hooks_in_threads(server, app, "websocket_connect")
+    rejection = await ask_hooks(hooks, websocket, default="Connection rejected")
+    if rejection is not None:
+        raise RequestRefused(403, rejection[1])
+
+
+def _plain_hooks_in_threads(server: Quart, app: Flash, name: str) -> list[Callable[..., Awaitable[Any]]]:
+    """The app's hooks of this name. Plain ones run in threads: what they ask a database would hold everybody up."""
+    return [server.ensure_async(hook) for hook in _dash.websocket_hooks(app, name)]
+
+
 def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]) -> None:
     """Serve the app's websocket.
 
@@ -55,11 +72,10 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
     """
     config: Any = cast("Any", app).config
     path: str = config.routes_pathname_prefix + "_dash-ws-callback"
-    allowed, batch_delay = _dash.websocket_options(app)
+    _, batch_delay = _dash.websocket_options(app)
 
-    def hooks(name: str) -> list[Callable[..., Awaitable[Any]]]:
-        # Plain ones run in threads: what they ask a database would hold everybody up.
-        return [server.ensure_async(hook) for hook in _dash.websocket_hooks(app, name)]
+    def message_hooks() -> list[Callable[..., Awaitable[Any]]]:
+        return _plain_hooks_in_threads(server, app, "websocket_message")
 
     def prepare(body: dict[str, Any], interface: WebsocketCallback) -> Prepared:
         BODY.set(body)
@@ -73,7 +89,7 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
     settings = Settings(
         prepare,
         describe=lambda error: describe(error) if _dash.shows_dev_tools(app) else GENERIC_ERROR,
-        hooks=lambda: hooks("websocket_message"),
+        hooks=message_hooks,
         batch_delay=batch_delay,
         limits=app.websockets.limits,
     )
@@ -83,11 +99,7 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
         try:
             if not _dash.uses_websocket(app):
                 raise RequestRefused(404, "No callback of this app comes over a websocket.")
-            headers = websocket.headers
-            check_origin(headers.get("origin"), headers.get("host"), allowed, websocket.scheme == "wss")
-            rejection = await ask_hooks(hooks("websocket_connect"), websocket, default="Connection rejected")
-            if rejection is not None:
-                raise RequestRefused(403, rejection[1])
+            await check_handshake(server, app)
             app.websockets.check()
         except RequestRefused as refusal:
             answer = answer_refusal(refusal)
@@ -96,7 +108,7 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
             return answer
         wire: Wire = websocket
         # A hook may take its time over a message: then it is Quart who notices meanwhile that the page has gone.
-        if not hooks("websocket_message"):
+        if not message_hooks():
             wire = WIRE.get()
             wire.take_over()
         await websocket.accept()

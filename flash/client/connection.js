@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The page's connection: one EventSource for all its streams, and the requests that go the other way.
+ * The page's connection: one EventSource for all its streams, and what goes the other way because of them.
  *
  * `hello` names the life of the page's channel on the server. While the life is the same, a connection that was cut
  * is taken up where the page stands: it says which event it applied last and gets the rest. Another life means that
@@ -15,7 +15,7 @@
 
 (function () {
     const page = /** @type {any} */ (window);
-    const {streams, inbox} = page.flash;
+    const {streams, inbox, control} = page.flash;
 
     const FIRST_RETRY = 1_000;
     const LAST_RETRY = 30_000;
@@ -32,8 +32,8 @@
 
     /** @type {EventSource | null} */
     let source = null;
-    /** The page's token. */
-    let token = '';
+    /** What opens the next connection although the browser's cookie has changed; null if nothing need. @type {string | null} */
+    let ticket = null;
     /** The life of the channel that the page knows; '' while it knows none. */
     let life = '';
     /** The life that the page has given up: its server may not have noticed. */
@@ -60,64 +60,6 @@
     /** Changes that could not be sent, by stream and condition. @type {Map<string, () => void>} */
     const unsent = new Map();
 
-    /** Dash's configuration of the page. */
-    function config() {
-        return page.dash_stores[0].getState().config;
-    }
-
-    /**
-     * @param {string} name
-     */
-    function url(name) {
-        return `${config().requests_pathname_prefix}_flash/${name}`;
-    }
-
-    /**
-     * POST to one of Flash's routes.
-     * @param {string} name
-     * @param {object} body
-     */
-    function post(name, body) {
-        return send(url(name), {page: token, ...body}, false);
-    }
-
-    /**
-     * Send a Dash callback request that starts a stream again; says whether the server took it.
-     * @param {object} body
-     */
-    function start(body) {
-        return send(`${config().requests_pathname_prefix}_dash-update-component`, body, false).then(
-            response => response.ok,
-            () => false
-        );
-    }
-
-    /**
-     * POST JSON, with the header by which Dash answers CSRF protections.
-     * @param {string} address
-     * @param {object} body
-     * @param {boolean} keepalive  whether it is to outlive the page; browsers then limit its size
-     */
-    function send(address, body, keepalive) {
-        /** @type {Record<string, string>} */
-        const headers = {'Content-Type': 'application/json'};
-        const cookie = document.cookie
-            .split('; ')
-            .find(entry => entry.startsWith(`${config().csrf_token_name}=`));
-        if (cookie !== undefined) {
-            headers[config().csrf_header_name] = decodeURIComponent(cookie.slice(cookie.indexOf('=') + 1));
-        }
-        return fetch(address, {
-            method: 'POST',
-            headers,
-            body: JSON.stringify(body),
-            credentials: 'same-origin',
-            // A request on a connection that is only half open would hold that for ever.
-            signal: keepalive ? undefined : AbortSignal.timeout(PATIENCE),
-            keepalive
-        });
-    }
-
     /**
      * A cancel Input has changed while a stream that depends on it runs.
      * A change that cannot be sent is sent again when the server is back.
@@ -133,7 +75,7 @@
                 unsent.set(key, () => change(stream, condition, value));
             }
         };
-        post('cancel', {stream, condition, value}).then(response => {
+        control.post('cancel', {stream, condition, value}).then((/** @type {Answer} */ response) => {
             if (response.status === 403 || response.status === 404) {
                 restart();
             } else if (response.status === 429 || response.status >= 500) {
@@ -183,7 +125,7 @@
             const again = () => {
                 acknowledged = '';
             };
-            post('ack', {event: inbox.applied}).then(response => response.ok || again(), again);
+            control.post('ack', {event: inbox.applied}).then((/** @type {Answer} */ {ok}) => ok || again(), again);
         }
     }
 
@@ -212,7 +154,7 @@
         grace = hello.grace ?? Infinity;
         if (hello.life === gone) {
             // The server has kept what the page has given up. Let it end that; the next life is another.
-            post('close', {}).catch(() => undefined);
+            control.post('close', {}).catch(() => undefined);
             return;
         }
         if (hello.life !== life) {
@@ -220,7 +162,7 @@
             life = hello.life;
         }
         [...unsent.values()].forEach(again => again());
-        streams.resume(start);
+        streams.resume(control.start);
     }
 
     /** The connection is cut: the streams are lost unless it is back within the grace. */
@@ -278,9 +220,8 @@
             return;
         }
         // What waits to be applied has come.
-        const last = inbox.last();
-        const after = last === '' ? '' : `&after=${last}`;
-        const opened = new EventSource(`${url('events')}?page=${encodeURIComponent(token)}${after}`);
+        const opened = new EventSource(control.link(inbox.last(), ticket));
+        ticket = null;
         source = opened;
         greeted = false;
         heard = Date.now();
@@ -319,14 +260,8 @@
 
     /** Show why the server refuses the connection. */
     async function explain() {
-        let message = 'the server does not answer';
-        try {
-            const signal = AbortSignal.timeout(PATIENCE);
-            const response = await fetch(`${url('status')}?page=${encodeURIComponent(token)}`, {signal});
-            message = response.ok ? '' : await response.text();
-        } catch {
-            // It does not answer.
-        }
+        const {message, ticket: issued} = await control.explain();
+        ticket = issued;
         if (message !== '' && message !== shown) {
             console.error(`Flash: no connection: ${message}`);
         }
@@ -336,10 +271,10 @@
 
     /**
      * The page is there.
-     * @param {string} issued  its token
+     * @param {{token: string, secret: string}} names
      */
-    function begin(issued) {
-        token = issued;
+    function begin(names) {
+        control.begin(names);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(change);
         connect();
@@ -351,9 +286,7 @@
             close();
             lose();
             // The page that has replaced this one goes by the same token.
-            if (!replaced) {
-                send(url('close'), {page: token}, true).catch(() => undefined);
-            }
+            control.leave(!replaced);
         });
         // Back from the back/forward cache.
         window.addEventListener('pageshow', () => {
@@ -364,11 +297,11 @@
     }
 
     /**
-     * The hidden component that brings the page its token.
-     * @param {{token: string}} props
+     * The hidden component that brings the page its token and its secret.
+     * @param {{token: string, secret: string}} props
      */
     function Page(props) {
-        page.React.useEffect(() => begin(props.token), []);
+        page.React.useEffect(() => begin(props), []);
         return null;
     }
 

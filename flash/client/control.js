@@ -1,0 +1,320 @@
+// @ts-check
+/**
+ * What the page tells the server: acknowledgements, changes of cancel Inputs, starts, its goodbye.
+ *
+ * Each goes by a request. A browser has six connections to a host over HTTP/1.1, and slow callbacks may hold them all:
+ * a request then waits in the browser, for as long as they take. A websocket is not counted among the six. So what has
+ * not been answered within a moment is sent over one too, and the first answer counts: the server takes the same
+ * message twice without harm.
+ *
+ * The websocket is opened when it is needed, and closed when nothing has been sent over it for a while. Where it
+ * cannot be opened, as behind a proxy that knows none, messages wait for their requests, and it is not tried again for
+ * a while.
+ *
+ * A classic script: Dash serves component files as such.
+ */
+
+/**
+ * @typedef {{status: number, ok: boolean, text: string, type: string}} Answer  of the server, by request or websocket
+ * @typedef {object} Sent  what was sent over the websocket, or will be when that is open
+ * @property {string} message
+ * @property {(answer: Answer) => void} resolve
+ * @property {(error: Error) => void} reject
+ */
+
+(function () {
+    const page = /** @type {any} */ (window);
+
+    /** Milliseconds that the server may take to answer. */
+    const PATIENCE = 10_000;
+    /** Milliseconds that a request has at least before its message goes over the websocket, too. */
+    const MOMENT = 75;
+    /** Milliseconds for which an unused websocket is kept. */
+    const IDLE = 10_000;
+    /** Milliseconds after which a websocket is not used for new messages: its cookies are those of its handshake. */
+    const OLD = 30_000;
+    /** Milliseconds for which no other is tried when one could not be opened. */
+    const BLOCKED = 60_000;
+    /** Characters of a message: the server takes no longer ones over a websocket. */
+    const LONGEST = 250_000;
+
+    /** The page's token and its secret: see `flash/page_key.py`. */
+    let token = '';
+    let secret = '';
+    /** Milliseconds that the fastest request took. */
+    let fastest = Infinity;
+    /** @type {WebSocket | null} */
+    let socket = null;
+    let openedAt = 0;
+    /** Until when no websocket is tried, on the wall clock. */
+    let blockedUntil = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let idle;
+    let count = 0;
+    /** What was sent over the websocket and not answered, by id. @type {Map<number, Sent>} */
+    const unanswered = new Map();
+
+    /**
+     * @param {{token: string, secret: string}} props  the names of the page
+     */
+    function begin(props) {
+        ({token, secret} = props);
+    }
+
+    /** Dash's configuration of the page. */
+    function config() {
+        return page.dash_stores[0].getState().config;
+    }
+
+    /**
+     * The address of one of Flash's routes.
+     * @param {string} name
+     */
+    function url(name) {
+        return `${config().requests_pathname_prefix}_flash/${name}`;
+    }
+
+    /** What Dash answers CSRF protections with; undefined if the page has no such cookie. */
+    function csrf() {
+        const start = `${config().csrf_token_name}=`;
+        const cookie = document.cookie.split('; ').find(entry => entry.startsWith(start));
+        return cookie && decodeURIComponent(cookie.slice(start.length));
+    }
+
+    /**
+     * POST JSON.
+     * @param {string} address
+     * @param {string} body
+     * @param {RequestInit} options
+     */
+    function send(address, body, options) {
+        /** @type {Record<string, string>} */
+        const headers = {'Content-Type': 'application/json'};
+        const proof = csrf();
+        if (proof !== undefined) {
+            headers[config().csrf_header_name] = proof;
+        }
+        return fetch(address, {method: 'POST', headers, body, credentials: 'same-origin', ...options});
+    }
+
+    /**
+     * Tell the server something: POST to one of Flash's routes.
+     * @param {string} name
+     * @param {object} message
+     */
+    function post(name, message) {
+        return tell(name, url(name), JSON.stringify({page: token, secret, ...message}));
+    }
+
+    /**
+     * Send a Dash callback request that starts a stream again; says whether the server took it.
+     * @param {object} body
+     */
+    function start(body) {
+        const address = `${config().requests_pathname_prefix}_dash-update-component`;
+        return byRequest(address, JSON.stringify(body), new AbortController()).then(
+            answer => answer.ok,
+            () => false
+        );
+    }
+
+    /**
+     * Send a message by a request, and if that is not answered within a moment over the websocket, too.
+     * @param {string} name
+     * @param {string} address
+     * @param {string} body
+     * @returns {Promise<Answer>}
+     */
+    function tell(name, address, body) {
+        return new Promise((resolve, reject) => {
+            const controller = new AbortController();
+            const began = performance.now();
+            let ways = 1;
+            /** @param {Error} error */
+            const fail = error => {
+                ways -= 1;
+                if (ways === 0) {
+                    reject(error);
+                }
+            };
+            const late = setTimeout(() => {
+                ways += 1;
+                overSocket(name, body).then(answer => {
+                    resolve(answer);
+                    // It need not leave any more.
+                    controller.abort();
+                }, fail);
+            }, Math.max(MOMENT, 2 * (fastest < Infinity ? fastest : 0)));
+            byRequest(address, body, controller)
+                .then(answer => {
+                    fastest = Math.min(fastest, performance.now() - began);
+                    resolve(answer);
+                }, fail)
+                .finally(() => clearTimeout(late));
+        });
+    }
+
+    /**
+     * @param {string} address
+     * @param {string} body
+     * @param {AbortController} controller
+     * @returns {Promise<Answer>}
+     */
+    async function byRequest(address, body, controller) {
+        // A request on a connection that is only half open would hold that for ever.
+        const timer = setTimeout(() => controller.abort(), PATIENCE);
+        try {
+            const response = await send(address, body, {signal: controller.signal});
+            const {status, ok, headers} = response;
+            return {status, ok, text: await response.text(), type: headers.get('Content-Type') ?? ''};
+        } finally {
+            clearTimeout(timer);
+        }
+    }
+
+    /**
+     * Send a message over the websocket.
+     * @param {string} name
+     * @param {string} body
+     * @returns {Promise<Answer>}
+     */
+    function overSocket(name, body) {
+        return new Promise((resolve, reject) => {
+            const id = ++count;
+            const message = JSON.stringify({id, to: name, csrf: csrf(), body});
+            if (message.length > LONGEST || Date.now() < blockedUntil) {
+                reject(new Error('This message can only go by its request.'));
+                return;
+            }
+            if (socket !== null && unanswered.size === 0 && Date.now() - openedAt > OLD) {
+                drop();
+            }
+            unanswered.set(id, {message, resolve, reject});
+            clearTimeout(idle);
+            if (socket === null) {
+                open();
+            } else if (socket.readyState === WebSocket.OPEN) {
+                socket.send(message);
+            }
+        });
+    }
+
+    /** Open the websocket, and send what waits for it. */
+    function open() {
+        /** @type {WebSocket} */
+        let opened;
+        try {
+            opened = new WebSocket(new URL(url('control'), location.href).href.replace(/^http/, 'ws'));
+        } catch {
+            // A content security policy may forbid it.
+            block();
+            return;
+        }
+        socket = opened;
+        openedAt = Date.now();
+        let stood = false;
+        const patience = setTimeout(() => opened.close(), PATIENCE);
+        opened.onopen = () => {
+            stood = true;
+            clearTimeout(patience);
+            if (socket === opened) {
+                unanswered.forEach(({message}) => opened.send(message));
+            }
+        };
+        opened.onmessage = ({data}) => {
+            if (socket === opened) {
+                answer(JSON.parse(data));
+            }
+        };
+        opened.onclose = () => {
+            clearTimeout(patience);
+            if (socket === opened) {
+                socket = null;
+                stood ? giveUp() : block();
+            }
+        };
+    }
+
+    /**
+     * The server has answered.
+     * @param {{id: number, status: number, text: string, type: string}} answered
+     */
+    function answer({id, status, text, type}) {
+        unanswered.get(id)?.resolve({status, ok: status >= 200 && status < 300, text, type});
+        unanswered.delete(id);
+        if (unanswered.size === 0) {
+            idle = setTimeout(drop, IDLE);
+        }
+    }
+
+    /** There is no websocket to be had. */
+    function block() {
+        blockedUntil = Date.now() + BLOCKED;
+        giveUp();
+    }
+
+    /** What was to go over the websocket, or was not answered, is left to its requests. */
+    function giveUp() {
+        const left = [...unanswered.values()];
+        unanswered.clear();
+        left.forEach(({reject}) => reject(new Error('The websocket is closed.')));
+    }
+
+    /** Close the websocket. */
+    function drop() {
+        clearTimeout(idle);
+        const dropped = socket;
+        socket = null;
+        dropped?.close(1000);
+        giveUp();
+    }
+
+    /**
+     * The page is being left.
+     * @param {boolean} owner  whether it is to say so: it is not if another goes by its token
+     */
+    function leave(owner) {
+        if (owner) {
+            const body = JSON.stringify({page: token, secret});
+            if (socket !== null && socket.readyState === WebSocket.OPEN) {
+                socket.send(JSON.stringify({id: ++count, to: 'close', csrf: csrf(), body}));
+            }
+            send(url('close'), body, {keepalive: true}).catch(() => undefined);
+        }
+        // One that is open would keep the page out of the back/forward cache.
+        drop();
+    }
+
+    /**
+     * Why the server refuses a link: its sentence, '' if it would take one now. If it is for the cookie, which has
+     * changed since the page's streams began, it issues a ticket, which opens a link all the same.
+     * @returns {Promise<{message: string, ticket: string | null}>}
+     */
+    async function explain() {
+        try {
+            const signal = AbortSignal.timeout(PATIENCE);
+            const response = await fetch(`${url('status')}?page=${encodeURIComponent(token)}`, {signal});
+            if (response.ok) {
+                return {message: '', ticket: null};
+            }
+            const message = await response.text();
+            const issued = response.status === 403 ? await post('ticket', {}) : null;
+            return issued?.ok ? {message: '', ticket: JSON.parse(issued.text).ticket} : {message, ticket: null};
+        } catch {
+            return {message: 'the server does not answer', ticket: null};
+        }
+    }
+
+    /**
+     * The address of a link.
+     * @param {string} after  the id of the last event that has come; '' if none has
+     * @param {string | null} ticket
+     */
+    function link(after, ticket) {
+        /** @type {Record<string, string>} */
+        const asked = {page: token, ...(after && {after}), ...(ticket && {ticket})};
+        return `${url('events')}?${new URLSearchParams(asked)}`;
+    }
+
+    Object.assign(page.flash, {control: {begin, post, start, leave, explain, link}});
+})();

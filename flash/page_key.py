@@ -1,0 +1,33 @@
+"""What names a page, and what proves that a request is the page's own.
+
+    secret ── SHA-256 ── token
+
+Each load of the app is given a secret with its layout, and the token that is the secret's hash. The token names the
+page; it stands in addresses, which reach access logs. The secret only ever travels in the bodies of requests: who has
+it has the layout that it came with. So any process can check it, and none has to remember it.
+
+A channel belongs to the browser that opened it, which is known by its cookie, and to the page that has the secret. A
+request with a body brings the secret, and so is the page's own even if the browser's cookie has changed since: tabs
+that are opened together in a browser without the cookie are each given one, and the last one wins. The link is a GET
+and cannot bring the secret: it needs the cookie that the channel was opened with, or a *ticket*, which the page gets
+for its secret and which opens one link, once. A cookie alone, whoever planted it, and a token alone, wherever it was
+read, never open what another browser has opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+from .tokens import is_token
+
+
+def token_of(secret: str) -> str:
+    """The token of the page that has this secret."""
+    return base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()[:24]).decode()
+
+
+def proves(secret: object, token: str) -> bool:
+    """Whether `secret` is the one of the page that goes by `token`."""
+    return isinstance(secret, str) and is_token(secret) and hmac.compare_digest(token_of(secret), token)
