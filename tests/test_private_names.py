@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 from hypercorn.config import Config
+from hypercorn.protocol.ws_stream import WebsocketBuffer
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from trio.testing import MockClock
 
@@ -76,6 +77,11 @@ def test_quart_trio_still_takes_the_messages_of_a_websocket_in_a_method() -> Non
 )
 def test_hypercorn_still_has_what_flash_replaces(owner: type, name: str) -> None:
     assert inspect.iscoroutinefunction(inspect.getattr_static(owner, name))
+
+
+def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_bound() -> None:
+    assert WebsocketBuffer(7).max_length == 7
+    assert "self.buffer = WebsocketBuffer(" in inspect.getsource(_hypercorn.WSStream)
 
 
 def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
