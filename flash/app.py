@@ -30,6 +30,7 @@ from .functions import is_generator_function, name_of
 from .gauge import Bounds
 from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .observer import Observer
+from .quart_limits import QuartLimits
 from .sse import Routes
 from .start import Host
 from .stream_thread import THREADS, StreamThreads
@@ -75,6 +76,10 @@ class Flash(dash.Dash):
         forwarded_allow_ips: addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto`
             count, in a list or with commas between; "*" trusts everybody; by default the variable
             FORWARDED_ALLOW_IPS, else the machine itself.
+        max_body_bytes: bytes that the body of a request may have, such as an upload; a larger one is answered with 413.
+            None, as in Dash: no limit.
+        body_timeout: seconds in which the body of a request has to come; None for no limit.
+        response_timeout: seconds in which a response has to be taken, which is cut then; None for no limit.
         server: a `quart_trio.QuartTrio` of yours, or True for a new one, or False to call `init_app` later.
 
     Raises:
@@ -103,6 +108,9 @@ class Flash(dash.Dash):
         start_timeout: float = 5.0,
         cross_site_frames: bool = False,
         forwarded_allow_ips: str | Sequence[str] | None = None,
+        max_body_bytes: int | None = None,
+        body_timeout: float | None = None,
+        response_timeout: float | None = None,
         **options: Any,
     ) -> None:
         counts: dict[str, Any] = {
@@ -143,6 +151,7 @@ class Flash(dash.Dash):
         if forwarded_allow_ips is None:
             forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", LOOPBACK)
         self.trusted_proxies = TrustedProxies(forwarded_allow_ips)
+        self._request_limits = QuartLimits.check(max_body_bytes, body_timeout, response_timeout)
         backend = options.pop("backend", None)
         if backend not in (None, FlashBackend):
             raise WrongServer(f"Flash has a backend of its own, got backend={backend!r}. Leave backend= out.")
@@ -199,6 +208,7 @@ class Flash(dash.Dash):
             raise WrongServer(f"Flash needs a server that runs on Trio, got {app!r}. Give it a quart_trio.QuartTrio.")
         initialize = cast("Any", super()).init_app
         initialize(app, **kwargs)
+        self._request_limits.apply(self.server)
         routes = Routes(self.stream_host.channels, lambda: self.server.nursery)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(self.server, prefix)

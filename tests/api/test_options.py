@@ -6,6 +6,7 @@ from typing import Any
 
 import dash
 import pytest
+from quart_trio import QuartTrio
 
 from flash import Flash, FlashError, InvalidOption
 
@@ -88,3 +89,32 @@ def test_trusted_proxies_are_addresses(value: Any) -> None:
 )
 def test_a_proxy_is_trusted_by_its_address_or_network(value: Any, address: str, trusted: bool) -> None:
     assert (address in Flash(__name__, forwarded_allow_ips=value).trusted_proxies) is trusted
+
+
+QUART = {"max_body_bytes": "MAX_CONTENT_LENGTH", "body_timeout": "BODY_TIMEOUT", "response_timeout": "RESPONSE_TIMEOUT"}
+
+
+@pytest.mark.parametrize("option", QUART)
+@pytest.mark.parametrize("value", [0, -1, "1", True, float("nan")])
+def test_limits_of_requests_are_positive_or_none(option: str, value: Any) -> None:
+    with pytest.raises(InvalidOption, match=f"{option}= of Flash"):
+        Flash(__name__, **{option: value})
+
+
+def test_requests_have_no_limit_as_in_dash() -> None:
+    assert [Flash(__name__).server.config[key] for key in QUART.values()] == [None] * 3
+
+
+@pytest.mark.parametrize(("option", "key"), QUART.items())
+def test_limits_of_requests_can_be_set(option: str, key: str) -> None:
+    assert Flash(__name__, **{option: 7}).server.config[key] == 7
+    assert Flash(__name__, **{option: 7}, server=QuartTrio(__name__)).server.config[key] == 7
+
+
+@pytest.mark.parametrize("key", QUART.values())
+def test_a_server_of_ones_own_keeps_the_limits_that_were_set_there(key: str) -> None:
+    server = QuartTrio(__name__)
+    server.config[key] = 1_234
+    app = Flash(__name__, server=False)
+    app.init_app(server)
+    assert {name: server.config[name] for name in QUART.values()} == dict.fromkeys(QUART.values()) | {key: 1_234}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import h2.config
@@ -229,3 +229,54 @@ async def test_answers_of_every_size_arrive(serve: Serve, size: int) -> None:
     page = await (await serve(make_app(write))).page()
     for clicks in range(3):
         assert await page.call("go", value=clicks) == {"out": {"children": "x" * size}}
+
+
+async def length(text: Any) -> int:
+    return len(text)
+
+
+@pytest.mark.parametrize("parts", [whole, chunks])
+async def test_a_body_may_be_as_large_as_with_dash(serve: Serve, parts: Parts) -> None:
+    page = await (await serve(make_app(length))).page()
+    socket = await connect(page)
+    async with socket.stream:
+        # More than Quart's own 16 MB.
+        await socket.send(parts(json.dumps(page.request("go", value="x" * 17_000_000)).encode()))
+        status, body = await socket.answer()
+        assert (status, json.loads(body)["response"]) == (200, {"out": {"children": 17_000_000}})
+
+
+async def test_a_body_that_takes_longer_than_the_app_asks_for_is_refused(serve: Serve) -> None:
+    app = Flash(__name__, body_timeout=0.05)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+    app.callback(Output("out", "children"), Input("go", "n_clicks"))(never)
+    page = await (await serve(app)).page()
+    socket = await connect(page)
+    async with socket.stream:
+        first, *_ = halves(json.dumps(page.request("go", value=1)).encode())
+        await socket.send([first])
+        assert (await socket.answer())[0] == 408
+
+
+async def test_a_response_that_takes_longer_than_the_app_asks_for_is_cut(serve: Serve) -> None:
+    app = Flash(__name__, response_timeout=0.05)
+    app.layout = []
+    over = trio.Event()
+
+    @app.server.route("/rows")
+    async def rows() -> Any:
+        async def endless() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"row\n"
+                    await trio.sleep(0.01)
+            finally:
+                over.set()
+
+        return endless()
+
+    page = await (await serve(app)).page()
+    async with await trio.open_tcp_stream("127.0.0.1", page.port) as stream:
+        await stream.send_all(b"GET /rows HTTP/1.1\r\nHost: x\r\n\r\n")
+        with trio.fail_after(5):
+            await over.wait()
