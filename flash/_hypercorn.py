@@ -15,10 +15,18 @@ from typing import Any, cast
 
 import trio
 from hypercorn.config import Config, Sockets
-from hypercorn.events import Closed, RawData
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.protocol.events import Body, Data, StreamClosed
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.protocol.ws_stream import WSStream
+from hypercorn.protocol.ws_stream import (
+    ASGIWebsocketState,
+    FrameTooLargeError,
+    Handshake,
+    WebsocketBuffer,
+    WSStream,
+)
 from hypercorn.trio import tcp_server
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
@@ -241,3 +249,69 @@ def survive_failing_connections() -> None:
 
     run.survives_failing_connections = True  # type: ignore[attr-defined]
     TCPServer.run = run
+
+
+def end_handshakes_that_are_not_waited_for() -> None:
+    """Tell the app when a client has gone on before its websocket was accepted.
+
+    Hypercorn refuses such a handshake and says nothing to the app, which accepts it and waits for messages for ever:
+    the task and the socket are never given back.
+    """
+    original = WSStream.handle
+    if getattr(original, "ends_early_handshakes", False):
+        return
+
+    def handle(self: Any, event: Any) -> Awaitable[None]:
+        if type(event) in (Body, Data) and not self.closed and not self.handshake.accepted:
+            return _refuse_handshake(self)
+        return original(self, event)
+
+    handle.ends_early_handshakes = True  # type: ignore[attr-defined]
+    WSStream.handle = handle  # type: ignore[method-assign]
+
+
+async def _refuse_handshake(stream: Any) -> None:
+    if stream.state is ASGIWebsocketState.HANDSHAKE:
+        await stream._send_error_response(400)
+    await stream.send(StreamClosed(stream_id=stream.stream_id))
+
+
+def bound_websocket_messages() -> None:
+    """Have a websocket's messages take the memory that their bytes on the wire say.
+
+    What a frame of the extension permessage-deflate inflates to is bounded by nothing but zlib, a thousandfold: the
+    extension is not negotiated. And a message that is too large is let go of, with what may still come of it.
+    """
+    if getattr(Handshake.accept, "bounds_messages", False):
+        return
+    accept_as_offered = Handshake.accept
+
+    def accept(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        self.extensions = None
+        return accept_as_offered(self, *arguments, **keywords)
+
+    def extend(self: Any, event: Any) -> None:
+        if self.length + len(event.data) > self.max_length:
+            self.value, self.length = None, self.max_length + 1
+            raise FrameTooLargeError
+        extend_as_it_is(self, event)
+
+    extend_as_it_is = cast("Any", WebsocketBuffer).extend
+    accept.bounds_messages = True  # type: ignore[attr-defined]
+    Handshake.accept = accept
+    WebsocketBuffer.extend = extend
+
+
+def close_idle_http2() -> None:
+    """Let a connection that has begun to speak HTTP/2 without TLS, and asks for nothing, be idle like any other."""
+    original = H2Protocol.initiate
+    if getattr(original, "is_idle_at_first", False):
+        return
+
+    async def initiate(self: Any, *arguments: Any, **keywords: Any) -> None:
+        await original(self, *arguments, **keywords)
+        if self.idle:
+            await self.send(Updated(idle=True))
+
+    initiate.is_idle_at_first = True  # type: ignore[attr-defined]
+    H2Protocol.initiate = initiate

@@ -71,6 +71,9 @@ _hypercorn.survive_cut_requests()
 _hypercorn.send_at_once()
 _hypercorn.keep_idle_tasks()
 _hypercorn.survive_failing_connections()
+_hypercorn.end_handshakes_that_are_not_waited_for()
+_hypercorn.bound_websocket_messages()
+_hypercorn.close_idle_http2()
 
 
 class FlashServer(quart_trio.QuartTrio):

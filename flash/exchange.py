@@ -26,6 +26,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 
 from . import _hypercorn
+from .body_progress import BodyProgress
 from .suspension import when_suspended
 
 Send = Callable[[Any], Awaitable[None]]
@@ -45,6 +46,7 @@ class Exchange:
 
     Attributes:
         gone: the client is.
+        begun: the response is being sent.
         said: set when the response is over; None before its end is being sent.
         rest: what sends the response from where Quart ends.
         outlived_by: a request that something goes on with when this is over, but not with its body.
@@ -54,6 +56,7 @@ class Exchange:
 
     def __init__(self, send: Send) -> None:
         self.gone = False
+        self.begun = False
         self.said: trio.Event | None = None
         self.rest: Rest | None = None
         self.outlived_by: Request | None = None
@@ -62,6 +65,7 @@ class Exchange:
         self._send = send
 
     def __call__(self, message: Any) -> Awaitable[None]:
+        self.begun = True
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             return self._end(message) if self.rest is None else _nowhere(message)
         return self._send(message)
@@ -102,6 +106,13 @@ async def _nowhere(message: Any) -> None:
 _READ = TrioBody(None, None)
 """The body of a request that is over."""
 _READ.set_complete()
+
+_TOO_SLOW = b"The body of the request has not come along."
+_TOO_SLOW_HEADERS = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"content-length", b"%d" % len(_TOO_SLOW)),
+    (b"connection", b"close"),
+]
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("flash_exchange", default=None)
 """The request at hand."""
@@ -219,9 +230,17 @@ class FlashConnection(TrioASGIHTTPConnection):
     async def _answer(self, receive: Any, exchange: Exchange) -> None:
         """What Quart-Trio does with a request, in two tasks less: every request pays for each."""
         request = self._create_request_from_scope(exchange)
+        progress: BodyProgress | None = None
         async with trio.open_nursery() as nursery:
             if exchange.body is None:
-                nursery.start_soon(self.handle_messages, nursery, request, receive)
+
+                def give_up() -> bool:
+                    if not exchange.begun:
+                        nursery.cancel_scope.cancel()
+                    return not exchange.begun
+
+                progress = BodyProgress(receive, give_up)
+                nursery.start_soon(self.handle_messages, nursery, request, progress)
                 await self.handle_request(nursery, request, exchange)
             else:
                 request.body.set_result(exchange.body)
@@ -233,6 +252,9 @@ class FlashConnection(TrioASGIHTTPConnection):
                         nursery.start_soon(_cancel_when_gone, nursery.cancel_scope, receive)
 
                 await when_suspended(self.handle_request(nursery, request, exchange), watch)
+        if progress is not None and progress.given_up and not exchange.begun:
+            await exchange({"type": "http.response.start", "status": 408, "headers": _TOO_SLOW_HEADERS})
+            await exchange({"type": "http.response.body", "body": _TOO_SLOW, "more_body": False})
 
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: Any) -> None:
         response = await self.app.handle_request(request)

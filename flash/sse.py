@@ -301,6 +301,8 @@ class Routes:
         return channel
 
     async def _body(self) -> dict[str, Any]:
+        # Before anything is waited for.
+        self._browser()
         if (request.content_length or 0) > BODY_LIMIT:
             raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
         data = body_at_hand(request)

@@ -173,7 +173,7 @@ class Connection:
                 self._life.cancel()
                 return
             try:
-                message = messages.decode(data)
+                message = await messages.decode(data)
             except Malformed as error:
                 self._goodbye = (MALFORMED, str(error))
                 return

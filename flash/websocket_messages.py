@@ -27,7 +27,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from .client_json import read_json
 from .encoding import to_json
+from .errors import RequestRefused
 
 HEARTBEAT_ACK = '{"type": "heartbeat_ack"}'
 
@@ -58,14 +60,16 @@ class Heartbeat:
     """The page wants to know whether the server is there."""
 
 
-def decode(data: str | bytes) -> dict[str, Any]:
+async def decode(data: str | bytes) -> dict[str, Any]:
     """The JSON object in a frame.
 
     Raises:
-        Malformed: there is none.
+        Malformed: there is none, or one that would take too much memory.
     """
     try:
-        message = json.loads(data)
+        message = await read_json(data)
+    except RequestRefused as refusal:
+        raise Malformed(str(refusal)) from None
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):

@@ -167,3 +167,16 @@ async def test_trio_still_lets_a_thread_forget_a_cancellation() -> None:
             await trio.testing.wait_all_tasks_blocked()
         cancelled.set()
     assert log == ["cancelled", "forgotten"]
+
+
+def test_hypercorn_still_has_what_flash_bounds_in_its_websockets_and_http2() -> None:
+    handshake = _hypercorn.Handshake([(b"sec-websocket-extensions", b"permessage-deflate")], "1.1")
+    assert handshake.extensions == ["permessage-deflate"]
+    _, headers, _ = handshake.accept(None, [])
+    assert not [value for name, value in headers if name == b"sec-websocket-extensions"]
+    buffer = _hypercorn.WebsocketBuffer(10)
+    assert (buffer.value, buffer.length, buffer.max_length) == (None, 0, 10)
+    assert inspect.iscoroutinefunction(_hypercorn.H2Protocol.initiate)
+    assert isinstance(inspect.getattr_static(_hypercorn.H2Protocol, "idle"), property)
+    assert inspect.iscoroutinefunction(inspect.getattr_static(_hypercorn.WSStream, "_send_error_response"))
+    assert _hypercorn.ASGIWebsocketState.HANDSHAKE

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flash import Flash, Input, Output, html, request_body
+from flash import Flash, Input, Output, client_json, html
 from tests.http.pages import Page
 from tests.http.servers import Serve
 
@@ -58,7 +58,7 @@ async def test_a_packed_body_that_is_malformed_is_refused(serve: Serve, data: by
 
 
 async def test_what_unpacks_to_too_much_is_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_body, "MAX_UNPACKED", 10_000)
+    monkeypatch.setattr(client_json, "MAX_UNPACKED", 10_000)
     page = await (await serve(make_app())).page()
     answer = await post(page, gzip.compress(b" " * 10_001))
     assert answer.status_code == 413

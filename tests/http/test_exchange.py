@@ -128,7 +128,7 @@ async def test_a_page_cannot_say_more_than_the_app_allows_either(serve: Serve) -
     socket = await connect(page)
     async with socket.stream:
         body = b'{"page": "%b"}' % (b"x" * 100)
-        head = HEAD.replace("_dash-update-component", "_flash/close")
+        head = HEAD.replace("_dash-update-component", "_flash/close") + f"Cookie: flash_browser={page.cookie}\r\n"
         await socket.stream.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         assert (await socket.answer())[0] == 413
 

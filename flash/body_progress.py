@@ -1,0 +1,68 @@
+"""The body of a request has to come along: what brings nothing for long is given up.
+
+An upload may take hours over a slow line, so its time is not what is bounded. But in each `WINDOW` it has to bring
+`MINIMUM` bytes, which the slowest line does; a body that was announced and never comes, or comes byte by byte for ever,
+would hold its connection, its task and what was read of it for as long as it likes.
+
+Nothing here concerns a request whose body has come with it, as that of most has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+WINDOW = 60.0
+"""Seconds."""
+
+MINIMUM = 1_000
+"""Bytes that a body brings in that time."""
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class BodyProgress:
+    """Receives the messages of one request, and gives up on a body that does not come along.
+
+    Attributes:
+        given_up: it has.
+    """
+
+    def __init__(self, receive: Receive, give_up: Callable[[], bool]) -> None:
+        """
+        Args:
+            receive: gives the next message.
+            give_up: ends the request; says whether it has, which it has not if that is being answered already.
+        """
+        self.given_up = False
+        self._receive = receive
+        self._give_up = give_up
+        self._came = 0
+        self._until = trio.current_time() + WINDOW
+        self._over = False
+
+    async def __call__(self) -> Any:
+        while not self._over:
+            with trio.CancelScope(deadline=self._until) as scope:
+                message = await self._receive()
+                self._note(message)
+                return message
+            if scope.cancelled_caught:
+                self._look()
+        return await self._receive()
+
+    def _note(self, message: Any) -> None:
+        self._came += len(message.get("body", b""))
+        self._over = message["type"] != "http.request" or not message.get("more_body", False)
+        if not self._over and trio.current_time() >= self._until:
+            self._look()
+
+    def _look(self) -> None:
+        """A window is over."""
+        if self._came < MINIMUM:
+            self.given_up = self._give_up()
+            self._over = True
+        self._came = 0
+        self._until = trio.current_time() + WINDOW
