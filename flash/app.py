@@ -187,6 +187,7 @@ class Flash(dash.Dash):
             start_timeout,
             self._describe_failure,
             options.get("on_error"),
+            lambda: _dash.shows_dev_tools(self),
         )
         self._event_callbacks = EventCallbacks()
         self._is_setting_up = False

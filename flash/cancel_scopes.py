@@ -8,7 +8,6 @@ values are what JSON can express.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,8 +16,6 @@ from typing import cast
 import trio
 
 from .errors import FlashError
-
-_log = logging.getLogger("flash.streams")
 
 Predicate = Callable[[object], object]
 
@@ -86,25 +83,30 @@ class Condition:
         label: the property, such as `"tabs.value"`.
         predicate: says whether a value meets the condition; None for a bare Input, which any change ends.
         counts: whether the property is a counter (`n_clicks` and its like), whose value at the start says nothing.
+        desired: the value that it is to have, as written; None if a function decides.
     """
 
     label: str
     predicate: Predicate | None
     counts: bool
+    desired: str | None = None
 
     @property
     def checked_at_start(self) -> bool:
         """Counters and bare Inputs are exempt: a click count of 1 must not block the next run."""
         return self.predicate is not None and not self.counts
 
-    def is_met(self, value: object) -> bool:
-        """Whether a stream may go on now that the property has become `value`."""
+    def is_met(self, value: object, on_failure: Callable[[BaseException], object]) -> bool:
+        """Whether a stream may go on now that the property has become `value`.
+
+        A predicate that raises is taken as not met, whatever it raises; `on_failure` is told.
+        """
         if self.predicate is None:
             return False
         try:
             return bool(self.predicate(value))
-        except Exception:
-            _log.exception("The predicate of the condition on %s raised; taken as not met.", self.label)
+        except BaseException as error:
+            on_failure(error)
             return False
 
 
@@ -117,14 +119,17 @@ class StreamScope:
         cancel_scope: the scope that the stream's task enters.
         reason: why the stream was cancelled; None while it was not.
         on_cancel: called once, when the first reason arrives.
+        condition: for `cancelled`, the property whose condition is not met any more.
+        failure: what the predicate raised that the stream was cancelled for; None if none did.
     """
 
     def __init__(self, conditions: Sequence[Condition] = (), on_cancel: Callable[[], None] | None = None) -> None:
         self.cancel_scope = trio.CancelScope(shield=True)
         self.reason: EndReason | None = None
         self.on_cancel = on_cancel
+        self.failure: BaseException | None = None
         self._conditions = conditions
-        self._condition: str | None = None
+        self.condition: str | None = None
         self._value: object = None
         self._closed = False
 
@@ -132,7 +137,7 @@ class StreamScope:
         """Cancel the stream; only the first call, and none after `close`, has an effect. Says whether this one had."""
         if self._closed or self.reason is not None:
             return False
-        self.reason, self._condition, self._value = reason, condition, value
+        self.reason, self.condition, self._value = reason, condition, value
         self.cancel_scope.cancel(reason=str(reason))
         if self.on_cancel is not None:
             self.on_cancel()
@@ -151,9 +156,13 @@ class StreamScope:
         if not isinstance(index, int) or not 0 <= index < len(self._conditions):
             raise IndexError(index)
         condition = self._conditions[index]
-        if condition.is_met(value):
+        failures: list[BaseException] = []
+        if condition.is_met(value, failures.append):
             return False
-        return self.cancel(EndReason.CANCELLED, condition.label, value)
+        cancelled = self.cancel(EndReason.CANCELLED, condition.label, value)
+        if cancelled and failures:
+            self.failure = failures[0]
+        return cancelled
 
     def close(self) -> None:
         """The generator is over: a cancellation that comes now is too late."""
@@ -162,7 +171,7 @@ class StreamScope:
     def exception(self) -> StreamCancelled:
         """What `on_error` is told of the cancellation."""
         assert self.reason is not None
-        return StreamCancelled(self.reason, self._condition, self._value)
+        return StreamCancelled(self.reason, self.condition, self._value)
 
 
 class ScopeRegistry:

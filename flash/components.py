@@ -5,6 +5,7 @@ They are drawn by `client/` and need no bundle. Both are appended to every layou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ._dash import Component
@@ -29,15 +30,16 @@ class Stream(Component):
     _base_nodes = ["children"]  # noqa: RUF012
     _namespace = "flash"
     _type = "Stream"
-    _prop_names = ["id", "status", "error", "statuses", "start", "refused"]  # noqa: RUF012
+    _prop_names = ["id", "status", "error", "statuses", "start", "refused", "name", "declared"]  # noqa: RUF012
     _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
     available_properties = _prop_names
     available_wildcard_properties: list[str] = []  # noqa: RUF012
 
     id: str
 
-    def __init__(self, id: str) -> None:
-        super().__init__(id=id, status="idle", error=None, statuses={})
+    def __init__(self, id: str, name: str = "", declared: Sequence[Any] = ()) -> None:
+        """`name` is what messages call the event callback; `declared` is `[option, id, property]` for its options."""
+        super().__init__(id=id, status="idle", error=None, statuses={}, name=name, declared=list(declared))
 
 
 class Page(Component):

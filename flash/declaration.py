@@ -20,7 +20,7 @@ from .encoding import to_json
 from .errors import InvalidEventCallback, InvalidUpdate
 from .functions import name_of, takes_one
 from .outputs import Outputs
-from .props import Pair, check_pairs, encode_pairs
+from .props import Pair, check_pairs, encode_pairs, wire_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +130,13 @@ class Declaration:
             keep=options.keep,
         )
 
+    def named(self) -> list[tuple[str, Any, str]]:
+        """The components and properties that the options name, and which option does, for the page to check."""
+        named = [("cancel", state.component_id, state.component_property) for state in self.cancel_states]
+        for option, pairs in (("reset_props", self.resets), ("running", self.on)):
+            named += [(option, component_id, prop) for component_id, props in pairs for prop in props]
+        return [(option, wire_id(component_id), prop) for option, component_id, prop in named]
+
 
 def _check_dependencies(
     name: str, dependencies: tuple[Any, ...], keywords: Mapping[str, Any]
@@ -159,12 +166,14 @@ def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:
     conditions: list[Condition] = []
     for entry in cast("Sequence[Any]", cancel):
         predicate: Predicate | None = None
+        desired_text: str | None = None
         dependency = entry
         if isinstance(entry, list | tuple):
             pair = cast("Sequence[Any]", entry)
             if len(pair) != 2:
                 raise InvalidEventCallback(f"cancel of {name!r} expected (Input, desired), got {entry!r}. {usage}")
             dependency, desired = pair
+            desired_text = None if callable(desired) else repr(desired)
             predicate = _check_predicate(name, dependency, desired) if callable(desired) else _equals(name, desired)
         if not isinstance(dependency, dash.Input):
             raise InvalidEventCallback(f"cancel of {name!r} expected an Input, got {dependency!r}. {usage}")
@@ -173,7 +182,7 @@ def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:
             dash.State(cast("Any", dependency).component_id, dependency.component_property, allow_optional=True)
         )
         counts = dependency.component_property.startswith("n_")
-        conditions.append(Condition(str(dependency), predicate, counts))
+        conditions.append(Condition(str(dependency), predicate, counts, desired_text))
     return states, conditions
 
 

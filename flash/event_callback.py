@@ -189,7 +189,7 @@ def register_stream(
             "MATCH initially unless it has an Output that matches."
         )
     check_discarded(function, parts.name, stream_props, "write `yield stream_props(...)`")
-    stream = Stream(_component_id(function))
+    stream = Stream(_component_id(function), parts.name, parts.named())
     outputs: Any = []
     own_inputs: list[Any] = []
     if parts.outputs is not None:

@@ -9,6 +9,7 @@ Code that was written for asyncio, or for Flask, fails on Trio and Quart with se
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from typing import cast
 
@@ -60,6 +61,11 @@ def read_failure(error: BaseException, finishes: tuple[type[Exception], ...] = (
     if len(leaves) == 1 or all(isinstance(leaf, finishes) for leaf in leaves):
         return leaves[0]
     return error
+
+
+def sentence_of(error: BaseException) -> str:
+    """The type and the message of an exception, also of one that fails to say it."""
+    return traceback.format_exception_only(error)[0].strip()
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -16,6 +16,7 @@ Nothing here knows of HTTP, Dash or Quart.
 from __future__ import annotations
 
 import contextvars
+import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -34,6 +35,9 @@ from .stream import TASK_NAME, Stream
 from .stream_spec import StreamSpec
 
 _log = logging.getLogger("flash.streams")
+
+_NOTHING: frozenset[tuple[str, str]] = frozenset()
+"""The mistakes that most pages were told of; one for all pages."""
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class Channel:
         self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._count = 0
+        self._reported: frozenset[tuple[str, str]] = _NOTHING
 
     @cached_property
     def finished(self) -> trio.Event:
@@ -194,6 +199,12 @@ class Channel:
         """Tell the page of a start that was refused, unless it does not read what it is told."""
         if self.outbox.unread < self._limits.buffer.bytes:
             self.outbox.put("refused", refusal)
+
+    def report(self, callback: str, kind: str, message: str) -> None:
+        """Show a mistake of the app's code in the page's dev tools, unless one of its kind was."""
+        if (callback, kind) not in self._reported and not self.outbox.over:
+            self._reported = self._reported | {(callback, kind)}
+            self.outbox.put("mistake", json.dumps({"callback": callback, "message": message}).encode())
 
     def has_had(self, stream_id: str) -> bool:
         """Whether a stream of this channel was ever called so."""

@@ -25,13 +25,18 @@ Handler = Callable[[BaseException], object]
 
 
 class ErrorHandling:
-    """One call of one `on_error`."""
+    """One call of one `on_error`.
+
+    Attributes:
+        handled: it returned: what it was told is no news to anybody else.
+    """
 
     def __init__(self, spec: StreamSpec, handler: Handler, limits: Limits, thread: StreamThread | None) -> None:
         self._spec = spec
         self._handler = handler
         self._limits = limits
         self._thread = thread
+        self.handled = False
         self._words: list[bytes] = []
         self._done = trio.Event()
         self._scope = trio.CancelScope(shield=True)
@@ -72,13 +77,15 @@ class ErrorHandling:
                 result = await self._call(error)
                 if result is not None:
                     self.say(result)
+            self.handled = not self._scope.cancelled_caught
         except KeyboardInterrupt:
             raise
         except self._spec.finishes:
-            pass
+            self.handled = True
         except BaseException as caught:
             failure = read_failure(caught, self._spec.finishes)
             if isinstance(failure, self._spec.finishes):
+                self.handled = True
                 return
             _log.error("on_error of the event callback %r raised.", self._spec.callback, exc_info=failure)
         finally:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextvars
 import functools
 import json
-import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -38,13 +37,13 @@ from .encoding import to_json
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE
 from .functions import call, kind_of_generator
+from .mistakes import Mistakes
 from .page_key import proves
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
+from .start_conditions import StartConditions, is_missing
 from .stream import Stream as RunningStream
 from .stream_spec import StreamSpec
 from .tokens import is_token
-
-_log = logging.getLogger("flash.streams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,14 @@ class Host:
         start_timeout: seconds that a start waits for its page's connection.
         describe: what `end` tells the page of a stream's failure, as JSON, given the callback's name.
         on_error: the app's own handler, for failures of streams that have none; None if there is none.
+        shows_mistakes: whether pages have dev tools, in which mistakes that raise nothing are to be shown.
     """
 
     channels: Channels
     start_timeout: float
     describe: Callable[[str, BaseException], bytes]
     on_error: Callable[[BaseException], object] | None = None
+    shows_mistakes: Callable[[], bool] = lambda: False
 
     def handler(self, own: Callable[[BaseException], object] | None) -> Callable[[BaseException], object] | None:
         """The `on_error` of a stream whose callback has `own`."""
@@ -145,6 +146,8 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
     hashed = len(sent.inputs) - len(parts.inputs)
     first_state = len(sent.inputs)
     first_cancel = first_state + len(parts.states)
+    mistakes = Mistakes()
+    conditions = StartConditions(parts, mistakes)
 
     @functools.wraps(function)
     async def start(*values: Any) -> Any:
@@ -159,11 +162,18 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         if (len(request.inputs_list), len(request.states_list)) != (len(sent.inputs), len(sent.states)):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request lacks values.")
         watched = request.states_list[len(parts.states) : -2]
-        for condition, entry, value in zip(parts.conditions, watched, values[first_cancel:-2], strict=True):
-            if condition.checked_at_start and not _is_missing(entry) and not condition.is_met(value):
-                raise dash.exceptions.PreventUpdate
         matched = _matched(parts, request)
         match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
+        shows = host.shows_mistakes()
+        not_met = conditions.ask(watched, values[first_cancel:-2], by_user=bool(request.triggered_inputs))
+        if not_met is not None:
+            channel = await host.channels.wait_for(page, browser, host.start_timeout, proven=proves(secret, page))
+            if channel is not None:
+                refusal = {"callback": stream_id, "match": match, "message": not_met.message, "status": "idle"}
+                channel.refuse(json.dumps(refusal).encode())
+                if shows and not_met.mistake is not None:
+                    channel.report(parts.name, not_met.kind, not_met.mistake)
+            raise dash.exceptions.PreventUpdate
         again = sent.again(BODY.get(), matched) if parts.restart else None
         live = _LiveProps()
         context = contextvars.copy_context()
@@ -171,7 +181,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         # What only the start needs is not to live as long as the stream.
         context.run(BODY.set, {})
         arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
-        last = _last_value(parts)
+        last = _last_value(parts, mistakes)
         args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
         resets = encode_pairs(resolve_match(parts.resets, matched))
         off = encode_pairs(resolve_match(parts.off, matched))
@@ -200,6 +210,8 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             describe=lambda error: host.describe(parts.name, error),
             timeout=parts.timeout,
             context=context,
+            mistakes=mistakes,
+            shows_mistakes=shows,
             finishes=(dash.exceptions.PreventUpdate,),
         )
         channel = await host.channels.wait_for(page, browser, host.start_timeout, proven=proves(secret, page))
@@ -223,26 +235,20 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
     return start
 
 
-def _last_value(parts: Declaration) -> Callable[[object], object]:
+def _last_value(parts: Declaration, mistakes: Mistakes) -> Callable[[object], object]:
     """What becomes of a value that the generator returns, or a decorator in its place: it is yielded if it can be."""
 
     def last(value: object) -> object:
         if parts.outputs is not None or isinstance(value, Update) or is_no_update(value):
             return value
-        _log.warning(
-            "The event callback %r returned a %s, which goes nowhere: it has no Outputs. Yield or return "
-            "stream_props(...), or give it Outputs under @callback.",
-            parts.name,
-            type(value).__name__,
+        mistakes.tell(
+            "returns a value",
+            f"The event callback {parts.name!r} returned a {type(value).__name__}, which goes nowhere: it has no "
+            "Outputs. Yield or return stream_props(...), or give it Outputs under @callback.",
         )
         return None
 
     return last
-
-
-def _is_missing(entry: Any) -> bool:
-    """Whether a State's component is not in the layout: the renderer then sends its description instead."""
-    return isinstance(entry, dict) and "allow_optional" in entry
 
 
 E = TypeVar("E")
@@ -301,7 +307,7 @@ def _matched(parts: Declaration, request: Any) -> dict[str, Any]:
 def _components(parts: Declaration, inputs: Sequence[Any], matched: Mapping[str, Any]) -> list[Any]:
     """The components of the layout that a stream was started from, and those of its Outputs."""
     there = [
-        dependency for dependency, entry in zip(parts.inputs, inputs, strict=False) if entry and not _is_missing(entry)
+        dependency for dependency, entry in zip(parts.inputs, inputs, strict=False) if entry and not is_missing(entry)
     ]
     outputs = () if parts.outputs is None else parts.outputs.flat
     return [wire_id(resolve_id(dependency.component_id, matched)) for dependency in (*there, *outputs)]
@@ -318,7 +324,7 @@ def _describe_conditions(
                 "id": wire_id(resolve_id(state.component_id, matched)),
                 "property": state.component_property,
                 "value": value,
-                "missing": _is_missing(entry),
+                "missing": is_missing(entry),
                 "exempt": not condition.checked_at_start,
             }
         )

@@ -34,8 +34,9 @@ from ._trio import is_cancelled
 from .buffer import Outbox
 from .cancel_scopes import EndReason, StreamScope
 from .cleanup import CURRENT, LAST_GRACE, Deadline, report_cut
+from .ending import describe, encode_end, log_end
 from .errors import BufferOverrun, FlashError
-from .failures import read_failure
+from .failures import read_failure, sentence_of
 from .gauge import Gauge
 from .generators import Steps, steps_of
 from .limits import Limits
@@ -71,6 +72,10 @@ class Host(Protocol):
         """The stream's task is over."""
         ...
 
+    def report(self, callback: str, kind: str, message: str) -> None:
+        """Show a mistake in the page's dev tools, unless one of its kind was."""
+        ...
+
     @property
     def spawn(self) -> Spawn:
         """Runs a function as a task of the channel's nursery, with given contextvars."""
@@ -103,8 +108,6 @@ class Stream:
         self._encode = spec.encode if spec.pieces is None else spec.pieces
         self._steps: Steps | None = None
         self._thread: StreamThread | None = None
-        self._warned = False
-        self._has_dropped = False
         self._spoken = False
         self._finishing = False
         self._ended = False
@@ -194,6 +197,13 @@ class Stream:
                 )
             # Not written directly: how far a loop that never yields gets would be a matter of time, not of its bound.
             self._put(value, direct=False)
+        elif self._ended:
+            self._tell(
+                "set_props after the end",
+                f"set_props was called in {self._name} after its stream had ended ({self.scope.reason or 'over'}), "
+                "and changed nothing: the page was told that it is over. Wait for tasks and threads that a stream "
+                "starts before its generator returns, in a nursery for instance.",
+            )
         elif unwinding:
             self._drop("called set_props")
 
@@ -283,9 +293,7 @@ class Stream:
     def _put(self, value: object, direct: bool = True) -> None:
         pairs = self._encode(value)
         if pairs is None:
-            if not self._warned:
-                self._warned = True
-                _log.warning("%s yielded None: it is ignored. Yield stream_props(...), or nothing.", self._name)
+            self._tell("yields None", f"{self._name} yielded None: it is ignored. Yield stream_props(...), or nothing.")
         elif pairs:
             if not self._spoken:
                 self._spoken = True
@@ -297,19 +305,22 @@ class Stream:
 
     def _drop(self, did: str) -> None:
         """Note that clean-up has said something after the cancellation."""
-        if not self._has_dropped:
-            self._has_dropped = True
-            _log.warning(
-                "%s %s in its clean-up, after it was cancelled: that is dropped. What the page is to be told at the "
-                "end, on_error returns, or reset_props has.",
-                self._name,
-                did,
-            )
+        self._tell(
+            f"{did} in clean-up",
+            f"{self._name} {did} in its clean-up, after it was cancelled: that is dropped. What the page is to be told "
+            "at the end, on_error returns, or reset_props has.",
+        )
 
     def _encode_nothing(self, value: object) -> bytes:
         """Takes the place of the encoder once the stream is cancelled: a shield lets a `yield` come so far."""
         self._drop("yielded")
         return b""
+
+    def _tell(self, kind: str, sentence: str, error: BaseException | None = None) -> None:
+        """Tell of a mistake that raises nothing."""
+        self.spec.mistakes.tell(kind, sentence, error)
+        if self.spec.shows_mistakes:
+            self._host.report(self.spec.callback, kind, sentence)
 
     async def _close(self) -> None:
         """Close the generator, so that nothing of it is left to the garbage collector."""
@@ -374,23 +385,23 @@ class Stream:
             if error is not None:
                 told.__cause__ = error
                 _log.error("The clean-up of %s (%s) raised.", self._name, reason, exc_info=error)
-        self._log_end(reason, error)
-        words = b""
+        words, handled = b"", False
         if told is not None and self.spec.on_error is not None:
             self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits, self._thread)
             # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
             left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
             words = await self._handling.run(told, left, self._host.spawn)
+            handled = self._handling.handled
             self._handling = None
-        parts = [words, b"" if told is None else self.spec.resets, self.spec.off]
-        described = self._describe(told) if reason is EndReason.FAILED and told is not None else b"null"
-        self._host.outbox.flush(self.gauge)
-        self._host.outbox.put(
-            "end",
-            b'{"stream":%b,"reason":"%b","props":[%b],"error":%b}'
-            % (json.dumps(self.id).encode(), reason.encode(), b",".join(filter(None, parts)), described),
-        )
         gauge, cancelled = self.gauge, self._cancelled_at
+        seconds = trio.current_time() - self.started
+        log_end(self.spec.callback, reason, seconds, gauge.sent_updates + gauge.updates, error, handled)
+        if self.scope.failure is not None:
+            self._tell_failed_predicate(self.scope.failure)
+        props = [words, b"" if told is None else self.spec.resets, self.spec.off]
+        described = describe(self.spec, told) if reason is EndReason.FAILED and told is not None else b"null"
+        self._host.outbox.flush(gauge)
+        self._host.outbox.put("end", encode_end(self.id, reason, props, described, handled))
         self._limits.observer.ended(
             self.spec.callback,
             reason,
@@ -409,23 +420,11 @@ class Stream:
             self._told = trio.Event()
             await self._told.wait()
 
-    def _describe(self, error: BaseException) -> bytes:
-        """What the page is told of a failure."""
-        try:
-            return self.spec.describe(error)
-        except Exception:
-            # The exception's own __str__ or __repr__, most likely.
-            _log.exception("The failure of %s could not be described.", self._name)
-            return b'{"message":"The stream failed, and so did the description of its exception.","html":null}'
-
-    def _log_end(self, reason: EndReason, error: BaseException | None) -> None:
-        failed = reason is EndReason.FAILED
-        _log.log(
-            logging.ERROR if failed else logging.INFO,
-            "%s: %s after %.3f s, %d updates",
-            self.spec.callback,
-            reason,
-            trio.current_time() - self.started,
-            self.gauge.sent_updates + self.gauge.updates,
-            exc_info=error if failed else None,
+    def _tell_failed_predicate(self, failure: BaseException) -> None:
+        label = self.scope.condition
+        self._tell(
+            f"predicate {label}",
+            f"The predicate of the condition on {label} raised {sentence_of(failure)}: {self._name} was cancelled, for "
+            "that counts as not met. Let it return True or False for every value, None included.",
+            failure,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from .cancel_scopes import Condition
 from .events import Piece
+from .mistakes import Mistakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,8 @@ class StreamSpec:
         describe: what `end` tells the page of an exception, as JSON.
         timeout: seconds; None for no limit.
         context: the contextvars of the request that started the stream.
+        mistakes: of the event callback.
+        shows_mistakes: whether the page has dev tools to show them in.
         finishes: exceptions by which the generator, or `on_error`, says that it has nothing more to say.
     """
 
@@ -47,4 +50,6 @@ class StreamSpec:
     timeout: float | None = None
     is_plain: bool = False
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    mistakes: Mistakes = field(default_factory=Mistakes)
+    shows_mistakes: bool = False
     finishes: tuple[type[Exception], ...] = ()

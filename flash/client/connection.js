@@ -15,7 +15,7 @@
 
 (function () {
     const page = /** @type {any} */ (window);
-    const {streams, inbox, control} = page.flash;
+    const {streams, inbox, control, reports} = page.flash;
 
     const FIRST_RETRY = 1_000;
     const LAST_RETRY = 30_000;
@@ -184,6 +184,7 @@
         props: streams.update,
         end: streams.end,
         refused: streams.refuse,
+        mistake: reports.mistake,
         ping: answer
     };
 
@@ -277,6 +278,7 @@
         control.begin(names);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(change);
+        reports.begin();
         connect();
         setInterval(watch, WATCH);
         document.addEventListener('visibilitychange', watch);

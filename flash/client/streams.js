@@ -16,13 +16,14 @@
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
  * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
  * @typedef {{message: string, html: string | null}} Failure
- * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null}} Ending
+ * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null,
+ *            handled?: boolean}} Ending
  * @typedef {(stream: string, condition: number | 'layout', value: any) => void} OnChange
  */
 
 (function () {
     const page = /** @type {any} */ (window);
-    const {updates, presence} = page.flash;
+    const {updates, presence, reports} = page.flash;
     const {store, isPattern, resolve, component} = page.flash.renderer;
 
     /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
@@ -128,20 +129,6 @@
     }
 
     /**
-     * The default error UI: the dev tools where there are any, else one line in the console.
-     * @param {string} callback
-     * @param {Failure} failure
-     */
-    function report(callback, failure) {
-        if (store().getState().config.ui) {
-            const error = {message: `Stream failed: ${failure.message}`, html: failure.html ?? failure.message};
-            store().dispatch({type: 'ON_ERROR', payload: {type: 'backEnd', error}});
-        } else {
-            console.error(`Flash: a stream of ${callback} failed.`);
-        }
-    }
-
-    /**
      * `open`: a stream runs.
      * @param {Opening} opening
      * @param {OnChange} onChange
@@ -150,6 +137,7 @@
         running.set(opening.stream, opening);
         waiting.delete(runOf(opening));
         show(opening.callback, opening.match, 'running', null);
+        reports.sent(opening.callback, opening.props);
         updates.put(opening.props, {...opening, conflate: false});
         presence.open(opening.stream, opening.components);
         presence.update(opening.stream, opening.props);
@@ -164,6 +152,7 @@
         const opening = running.get(stream);
         if (opening !== undefined) {
             pause = FIRST_PAUSE;
+            reports.sent(opening.callback, props);
             updates.put(props, opening);
             presence.update(stream, props);
         }
@@ -173,7 +162,7 @@
      * `end`: a stream is over.
      * @param {Ending} ending
      */
-    function end({stream, reason, props, error}) {
+    function end({stream, reason, props, error, handled}) {
         const opening = running.get(stream);
         if (opening === undefined) {
             return;
@@ -183,20 +172,21 @@
         if (reason === 'shutdown' && opening.again) {
             waiting.set(runOf(opening), opening);
         }
+        reports.sent(opening.callback, props);
         updates.put(props, {...opening, conflate: false});
         show(opening.callback, opening.match, reason, error && error.message);
-        if (error) {
-            report(opening.callback, error);
+        if (error && !handled) {
+            reports.failure(opening.callback, error);
         }
     }
 
     /**
      * `refused`: a stream was not started.
-     * @param {{callback: string, match: string | null, message: string}} refusal
+     * @param {{callback: string, match: string | null, message: string, status?: string}} refusal
      */
-    function refuse({callback, match, message}) {
+    function refuse({callback, match, message, status}) {
         const runs = [...running.values()].some(stream => stream.callback === callback && stream.match === match);
-        show(callback, match, runs ? 'running' : 'failed', message);
+        show(callback, match, runs ? 'running' : status ?? 'failed', message);
     }
 
     /**
@@ -281,9 +271,15 @@
         }
     }
 
+    /** The hidden component with the status of an event callback. */
+    const Stream = () => null;
+    // By these Dash tells whether an Input names a property that there is.
+    Stream.propTypes = Object.fromEntries(
+        ['id', 'status', 'error', 'statuses', 'start', 'refused', 'name', 'declared'].map(name => [name, () => null])
+    );
+
     page.flash = Object.assign(page.flash || {}, {
         streams: {open, update, end, refuse, lose, resume, explain, watch, running},
-        /** The hidden component with the status of an event callback. */
-        Stream: () => null
+        Stream
     });
 })();

@@ -31,7 +31,7 @@
 (function () {
     const page = /** @type {any} */ (window);
     const {nameOf, isPattern, resolve, component, isPatch, changesLayout, set, draw, isAwaited} = page.flash.renderer;
-    const {asynchronous} = page.flash;
+    const {asynchronous, reports} = page.flash;
 
     /** Milliseconds for which an update waits for its component, which may have to be loaded first. */
     const COMPONENT = 2_000;
@@ -232,13 +232,16 @@
      */
     function apply({id, props, replaced}) {
         const found = component(id);
+        if (found === undefined) {
+            reports.missing(id, props);
+        }
         if (replaced || found === undefined) {
             return;
         }
         try {
             set(id, asynchronous.prepare(id, found, props));
         } catch (error) {
-            console.error('Flash: an update could not be applied.', id, error);
+            reports.failed(id, props, error);
         }
     }
 

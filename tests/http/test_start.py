@@ -303,6 +303,9 @@ async def test_a_stream_whose_condition_is_not_met_does_not_start(serve: Serve) 
     page = await (await serve(app)).page()
     events = await page.connect()
     assert (await page.start("go", value=1)).status_code == 204
+    refused = await events.expect("refused")
+    assert refused["status"] == "idle"
+    assert refused["message"].endswith("show' was not started: its condition on tabs.value is not met.")
     page.set("tabs", value="dashboard")
     assert (await page.start("go", value=2)).status_code == 204
     await events.expect("open")

@@ -1,0 +1,283 @@
+// @ts-check
+/**
+ * What goes wrong and shows nothing: updates of components that are not there, of properties that they do not have, and
+ * what the server has found of the kind. Each is told once, in the dev tools where there are any, else in the console.
+ *
+ * Dash checks the Inputs and Outputs of callbacks when a page is loaded; what streams update is known when they do, and
+ * what their options name is checked like Outputs. As with Dash, `suppress_callback_exceptions` allows any id, and
+ * those of `validation_layout` may come and go. A component has a while to appear: what a stream adds is drawn first.
+ *
+ * A classic script: Dash serves component files as such.
+ */
+
+/**
+ * @typedef {[string, Id, string]} Named  an option of an event callback, and a component and property that it names
+ * @typedef {{callback: string, option: string, id: Id, property: string}} Use  of a property, by an event callback
+ */
+
+(function () {
+    const page = /** @type {any} */ (window);
+    const {store, nameOf, isPattern, resolve, component} = page.flash.renderer;
+
+    /** Milliseconds that a component has to appear. */
+    const WHILE = 500;
+    /** How many properties are remembered of each event callback. */
+    const MANY = 10_000;
+
+    /** What has been said. @type {Set<string>} */
+    const told = new Set();
+    /** The properties that each event callback has updated, by its id. @type {Map<string, Set<string>>} */
+    const updated = new Map();
+    /** Who updates a component. @type {Map<string, string>} */
+    const senders = new Map();
+    /** The components that were there once. @type {Set<string>} */
+    const seen = new Set();
+    /** Those of them that were updated when they were there no more. @type {Set<string>} */
+    const gone = new Set();
+    /** What is to be looked at when its components have had the time to appear. @type {Use[]} */
+    let pending = [];
+    /** The ids of the validation layout; null before they are asked for. @type {Set<string> | null} */
+    let planned = null;
+    /** Whether parts of the layout come and go, as pages do. */
+    let swaps = false;
+
+    /** Dash's configuration of the page. */
+    function config() {
+        return store().getState().config;
+    }
+
+    /**
+     * What messages call an event callback.
+     * @param {string} callback
+     */
+    function callbackName(callback) {
+        return component(callback)?.props.name ?? callback.replace('_flash-', '');
+    }
+
+    /**
+     * Say something once.
+     * @param {string} message
+     * @param {string} [html]  for the dev tools
+     */
+    function tell(message, html) {
+        if (told.has(message)) {
+            return;
+        }
+        told.add(message);
+        show(message, html);
+    }
+
+    /**
+     * @param {string} message
+     * @param {string} [html]
+     */
+    function show(message, html) {
+        if (config().ui) {
+            const error = {message, html: html ?? message};
+            store().dispatch({type: 'ON_ERROR', payload: {type: 'backEnd', error}});
+        } else {
+            console.warn(`Flash: ${message}`);
+        }
+    }
+
+    /**
+     * A stream has failed, and nobody has handled that.
+     * @param {string} callback
+     * @param {{message: string, html: string | null}} failure
+     */
+    function failure(callback, {message, html}) {
+        if (config().ui) {
+            show(`Stream failed: ${message}`, html ?? message);
+        } else {
+            console.error(`Flash: a stream of ${callback} failed.`);
+        }
+    }
+
+    /**
+     * `mistake`: the server has found one.
+     * @param {{message: string}} found
+     */
+    function mistake({message}) {
+        tell(message);
+    }
+
+    /**
+     * A stream has sent updates. What it has not updated before is looked at.
+     * @param {string} callback
+     * @param {Pair[]} pairs
+     */
+    function sent(callback, pairs) {
+        let known = updated.get(callback);
+        if (known === undefined || known.size > MANY) {
+            updated.set(callback, (known = new Set()));
+        }
+        for (const [id, props] of pairs) {
+            const name = nameOf(id);
+            for (const property in props) {
+                const key = `${name}.${property}`;
+                if (!known.has(key)) {
+                    known.add(key);
+                    senders.set(name, callback);
+                    if (component(id) !== undefined) {
+                        seen.add(name);
+                    }
+                    later({callback, option: '', id, property});
+                }
+            }
+        }
+    }
+
+    /**
+     * An update was for a component that is not there.
+     * @param {Id} id
+     * @param {Record<string, any>} props
+     */
+    function missing(id, props) {
+        const callback = senders.get(nameOf(id));
+        if (callback !== undefined && seen.has(nameOf(id)) && !gone.has(nameOf(id))) {
+            gone.add(nameOf(id));
+            for (const property in props) {
+                later({callback, option: 'removed', id, property});
+            }
+        }
+    }
+
+    /**
+     * An update could not be applied.
+     * @param {Id} id
+     * @param {Record<string, any>} props
+     * @param {any} error
+     */
+    function failed(id, props, error) {
+        const there = component(id)?.props ?? {};
+        const empty = Object.keys(props).filter(
+            name => props[name]?.__dash_patch_update !== undefined && there[name] === undefined
+        );
+        const sender = senders.get(nameOf(id));
+        const who = sender === undefined ? 'An update' : `${callbackName(sender)}`;
+        for (const name of empty) {
+            tell(
+                `${who} sent a Patch of "${nameOf(id)}.${name}", which has no value that could be patched. ` +
+                    'Give it one first, in the layout or by an update.'
+            );
+        }
+        if (empty.length === 0) {
+            console.error('Flash: an update could not be applied.', id, error);
+        }
+    }
+
+    /**
+     * @param {Use} use
+     */
+    function later(use) {
+        if (pending.push(use) === 1) {
+            setTimeout(look, WHILE);
+        }
+    }
+
+    /** Look at what has had its time to appear. */
+    function look() {
+        const uses = pending;
+        pending = [];
+        uses.forEach(check);
+    }
+
+    /**
+     * @param {Use} use
+     */
+    function check({callback, option, id, property}) {
+        const there = resolve(id).filter((/** @type {Id} */ one) => component(one) !== undefined);
+        if (there.length > 0) {
+            seen.add(nameOf(id));
+            there.forEach((/** @type {Id} */ one) => checkProperty(callback, option, one, property));
+            return;
+        }
+        const known = validationIds().has(nameOf(id));
+        const removed = option === 'removed' || seen.has(nameOf(id));
+        if (isPattern(id) || config().suppress_callback_exceptions || (known && (swaps || !removed))) {
+            return;
+        }
+        if (removed) {
+            tell(
+                `${callbackName(callback)} updates "${nameOf(id)}.${property}", but that component was removed from the ` +
+                    'layout while the stream runs. End the stream with it (cancel=), or leave the component there.'
+            );
+        } else {
+            tell(
+                `${uses(callback, option)} "${nameOf(id)}.${property}", but there is no component with the id ` +
+                    `"${nameOf(id)}" in the layout. Correct the id, or, if the component is to come later, set ` +
+                    'validation_layout or suppress_callback_exceptions=True.'
+            );
+        }
+    }
+
+    /**
+     * How a message about a use begins.
+     * @param {string} callback
+     * @param {string} option
+     */
+    function uses(callback, option) {
+        return option === '' || option === 'removed'
+            ? `${callbackName(callback)} updates`
+            : `${option} of ${callbackName(callback)} names`;
+    }
+
+    /**
+     * The same rule by which Dash checks the properties of Inputs and Outputs.
+     * @param {string} callback
+     * @param {string} option
+     * @param {Id} id
+     * @param {string} property
+     */
+    function checkProperty(callback, option, id, property) {
+        const {namespace, type} = component(id);
+        const valid = page[namespace]?.[type]?.propTypes;
+        if (!valid || property in valid) {
+            return;
+        }
+        for (const name in valid) {
+            if (name.endsWith('*') && property.startsWith(name.slice(0, -1))) {
+                return;
+            }
+        }
+        tell(
+            `${uses(callback, option)} "${nameOf(id)}.${property}", but ${type} components have no property ` +
+                `"${property}". They have: ${Object.keys(valid).sort().join(', ')}.`
+        );
+    }
+
+    /** The ids of the validation layout. */
+    function validationIds() {
+        if (planned === null) {
+            planned = new Set();
+            collect(config().validation_layout, planned);
+        }
+        return planned;
+    }
+
+    /**
+     * @param {any} node  components, and whatever holds some
+     * @param {Set<string>} ids
+     */
+    function collect(node, ids) {
+        if (typeof node !== 'object' || node === null) {
+            return;
+        }
+        if (node.props?.id !== undefined && 'namespace' in node) {
+            ids.add(nameOf(node.props.id));
+        }
+        Object.values(node).forEach(value => collect(value, ids));
+    }
+
+    /** The page is there: look at what the options of event callbacks name. */
+    function begin() {
+        const {strs} = store().getState().paths;
+        swaps = [...validationIds()].some(id => !id.startsWith('{') && !(id in strs));
+        for (const callback of Object.keys(strs).filter(id => id.startsWith('_flash-'))) {
+            const named = /** @type {Named[]} */ (component(callback)?.props.declared ?? []);
+            named.forEach(([option, id, property]) => later({callback, option, id, property}));
+        }
+    }
+
+    page.flash = Object.assign(page.flash || {}, {reports: {begin, sent, missing, failed, failure, mistake}});
+})();
