@@ -191,6 +191,7 @@ class Flash(dash.Dash):
         )
         self._event_callbacks = EventCallbacks()
         self._is_setting_up = False
+        self._setup_error: Exception | None = None
         own = server if isinstance(server, quart_trio.QuartTrio) else None
         initialize = cast("Any", super()).__init__
         initialize(
@@ -307,15 +308,25 @@ class Flash(dash.Dash):
         # On the loop it is awaited. In a thread, as MCP's tools are, it is called.
         return execute if trio.lowlevel.in_trio_run() else as_plain(execute)
 
+    def get_layout(self) -> Any:
+        """The layout of a page as its hooks have left it, and the hidden components beside it.
+
+        Dash puts both into an element of its own, and then a rule for `#react-entry-point > *`, or a height of 100 %,
+        does not reach the page. A layout may be a list: the hidden components, which draw nothing, come behind it.
+        """
+        layout = cast("Any", super()).get_layout()
+        hidden = _dash.extra_components(self)
+        if not hidden:
+            return layout
+        return [*(layout if isinstance(layout, list | tuple) else [layout]), *hidden]
+
     def _layout_value(self) -> Any:
-        """The layout with what is appended to it. A layout that is a list stays flat beside that."""
-        if self._is_setting_up and callable(self.layout):
-            # Set-up is done before there is a request, which a layout may ask for its user.
-            return html.Div()
-        layout = cast("Any", super())._layout_value()
-        if _dash.extra_components(self) and isinstance(layout.children[0], list | tuple):
-            layout.children = [*layout.children[0], *layout.children[1:]]
-        return layout
+        """The layout before its hooks, without the hidden components."""
+        layout = self.layout
+        if not callable(layout):
+            return layout
+        # Set-up is done before there is a request, which a layout may ask for its user.
+        return html.Div() if self._is_setting_up else layout()
 
     def _config(self) -> dict[str, Any]:
         """What the page's renderer is told: not to open connections that none of its callbacks uses.
@@ -334,6 +345,16 @@ class Flash(dash.Dash):
         return Response(self.metrics.expose(), content_type=self.metrics.content_type)
 
     def _setup_server(self) -> None:
+        """Make the app ready. What is wrong with it (two components with one id) is told to all who ask for a page."""
+        if self._setup_error is not None:
+            raise self._setup_error.with_traceback(None)
+        try:
+            self._set_up()
+        except Exception as error:
+            self._setup_error = error
+            raise
+
+    def _set_up(self) -> None:
         if not _dash.is_set_up(self):
             streams = [*GLOBAL_EVENT_CALLBACKS.take(), *self._event_callbacks.take()]
             if streams:

@@ -119,7 +119,11 @@ class FlashBackend(_dash.QuartDashServer):
         @self.server.before_serving
         async def prepare() -> None:
             require_trio()
-            await trio.to_thread.run_sync(_dash.setup_server, dash_app)
+            try:
+                await trio.to_thread.run_sync(_dash.setup_server, dash_app)
+            except Exception as error:
+                # As with any Dash app the server goes on, and answers with the cause: set-up fails again for each page.
+                _log.error("The app has a mistake, and none of its pages can be shown.", exc_info=error)
             if dash_app.metrics is not None:
                 self.server.nursery.start_soon(dash_app.metrics.watch_lag)
             if _dash.shows_dev_tools(dash_app):
@@ -138,7 +142,7 @@ class FlashBackend(_dash.QuartDashServer):
 
         async def hook() -> None:
             nonlocal over
-            if over:
+            if over or not self._asks_for_this_app():
                 return
             async with first:
                 if not over:
@@ -148,6 +152,11 @@ class FlashBackend(_dash.QuartDashServer):
 
         self.server.before_request(hook)
         self.server.before_websocket(hook)
+
+    def _asks_for_this_app(self) -> bool:
+        """Whether the request, or websocket, at hand is for this app, and not for others of the same server."""
+        asked = request if has_request_context() else websocket
+        return asked.path.startswith(cast("Any", self.dash_app).config.routes_pathname_prefix)
 
     def add_url_rule(
         self, rule: str, view_func: Callable[..., Any], endpoint: str | None = None, methods: list[str] | None = None

@@ -12,7 +12,19 @@ import pytest
 import trio
 from quart import request
 
-from flash import Flash, Input, Output, Update, dcc, html, page_container, page_registry, register_page, stream_props
+from flash import (
+    Flash,
+    Input,
+    Output,
+    Update,
+    dcc,
+    hooks,
+    html,
+    page_container,
+    page_registry,
+    register_page,
+    stream_props,
+)
 from tests.http.servers import Serve
 
 FOLDER = {
@@ -228,3 +240,52 @@ async def test_callbacks_of_pages_work(serve: Serve) -> None:
     app = Flash(__name__, use_pages=True, pages_folder="")
     page = await (await serve(app)).page()
     assert await page.call("go") == {"out": {"children": 1}}
+
+
+async def test_hooks_of_layouts_are_given_the_users_layout(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Flash(__name__)
+    given: list[Any] = []
+
+    def frame(layout: Any) -> Any:
+        given.append(layout)
+        return html.Div([html.B("banner"), layout])
+
+    monkeypatch.setattr(hooks, "get_hooks", lambda name: [frame] if name == "layout" else [])
+    layout = html.P(id="out")
+    app.layout = layout
+
+    @app.event_callback(Input("out", "n_clicks"))
+    async def change(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": clicks})
+
+    server = await serve(app)
+    answer = (await server.browser().get("/_dash-layout")).json()
+    assert given == [layout]
+    assert [component["type"] for component in answer] == ["Div", "Page", "Stream"]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_a_layout_with_an_id_twice_is_answered_with_its_cause(
+    serve: Serve, caplog: pytest.LogCaptureFixture, debug: bool
+) -> None:
+    app = Flash(__name__)
+    app.layout = html.Div([html.P(id="twice"), html.P(id="twice")])
+    app.enable_dev_tools(debug=debug, dev_tools_hot_reload=False)
+    server = await serve(app)
+    for _ in range(3):
+        for path in ("/", "/_dash-layout", "/some/page"):
+            answer = await server.browser().get(path)
+            assert answer.status_code == 500
+            assert ("Duplicate component id found in the initial layout: `twice`" in answer.text) is debug
+    assert "Duplicate component id found in the initial layout: `twice`" in caplog.text
+
+
+async def test_a_mistake_of_one_app_leaves_the_others_of_its_server_alone(serve: Serve) -> None:
+    good = Flash(__name__, url_base_pathname="/good/")
+    good.layout = html.P("good", id="good")
+    wrong = Flash(__name__, server=False, url_base_pathname="/wrong/")
+    wrong.layout = [html.P(id="twice"), html.P(id="twice")]
+    wrong.init_app(good.server)
+    server = await serve(good)
+    assert (await server.browser().get("/good/_dash-layout")).status_code == 200
+    assert (await server.browser().get("/wrong/_dash-layout")).status_code == 500
