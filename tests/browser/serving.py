@@ -86,12 +86,12 @@ class Server:
         """Call `function` in the server's thread."""
         return trio.from_thread.run_sync(function, trio_token=self._token)
 
-    def expect_streaming(self, *names: str) -> None:
-        """Wait until the event callbacks with these names, and no others, have streams; oldest first."""
+    def expect_streaming(self, *names: str, in_order: bool = True) -> None:
+        """Wait until the event callbacks with these names, and no others, have streams; `in_order`, oldest first."""
         deadline = time.monotonic() + PATIENCE
         while True:
             streaming = [info.callback.rpartition(".")[2] for info in self.run(self.app.streams)]
-            if streaming == list(names):
+            if streaming == list(names) or (not in_order and sorted(streaming) == sorted(names)):
                 return
             assert time.monotonic() < deadline, f"{streaming} stream, not {list(names)}"
             time.sleep(0.01)
