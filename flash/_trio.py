@@ -1,10 +1,13 @@
-"""The one place that touches a name of Trio's that is not its to promise.
+"""The one place that touches names of Trio's that are not its to promise.
 
 `tests/test_private_names.py` fails with the name when an upgrade drops it.
 """
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
 
 import trio
 from trio import _threads
@@ -25,3 +28,69 @@ def forget_cancellation() -> None:
     Trio keeps that a cancellation has reached the thread's task, even when that has come under a shield since.
     """
     _threads.PARENT_TASK_DATA.cancel_register[0] = None
+
+
+def is_cancelled_from_outside(scope: trio.CancelScope) -> bool:
+    """Whether what surrounds an entered scope is cancelled, too."""
+    status = scope._cancel_status
+    return status is not None and status.parent_cancellation_is_visible_to_us
+
+
+def is_over(task: trio.lowlevel.Task) -> bool:
+    """Whether a task has exited."""
+    return cast("Any", task._cancel_status) is None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenScopes:
+    """The cancel scopes and nurseries that a task is in, as they were at one moment.
+
+    Attributes:
+        innermost: stands for the cancel scope that was entered last.
+        nurseries: how many nurseries of the task's were open.
+    """
+
+    innermost: Any
+    nurseries: int
+
+    @classmethod
+    def of(cls, task: trio.lowlevel.Task) -> OpenScopes:
+        return cls(task._cancel_status, len(task._child_nurseries))
+
+    def since(self, task: trio.lowlevel.Task) -> list[trio.CancelScope]:
+        """The scopes that the task has entered since and not left, those of nurseries included, innermost first."""
+        scopes: list[trio.CancelScope] = []
+        status = task._cancel_status
+        while status is not None and status is not self.innermost:
+            scopes.append(status._scope)
+            status = status.parent
+        # A nursery may be open whose scope is not.
+        nurseries = [nursery.cancel_scope for nursery in task._child_nurseries[self.nurseries :]]
+        return scopes + [scope for scope in reversed(nurseries) if scope not in scopes]
+
+
+async def leave_scopes(before: OpenScopes) -> list[BaseException]:
+    """Leave what the current task has entered since `before` and not left: nobody else will.
+
+    The tasks of such nurseries are cancelled and awaited. Returns what they raised.
+    """
+    task = trio.lowlevel.current_task()
+    failures: list[BaseException] = []
+    while len(task._child_nurseries) > before.nurseries:
+        nursery = task._child_nurseries[-1]
+        nursery.cancel_scope.cancel()
+        _leave_up_to(task, nursery.cancel_scope._cancel_status)
+        failure = nursery.cancel_scope._close(await nursery._nested_child_finished(None))
+        if isinstance(failure, BaseExceptionGroup):
+            # They were cancelled by what is being left.
+            failure = cast("BaseExceptionGroup[BaseException]", failure).split(trio.Cancelled)[1]
+        if failure is not None:
+            failures.append(failure)
+    _leave_up_to(task, before.innermost)
+    return failures
+
+
+def _leave_up_to(task: trio.lowlevel.Task, status: Any) -> None:
+    """Leave the scopes within the one that `status` stands for."""
+    while task._cancel_status is not status and status is not None and status.encloses(task._cancel_status):
+        task._cancel_status._scope._close(None)

@@ -9,16 +9,21 @@ Nothing here knows of HTTP, Dash or Quart.
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
 from .cancel_scopes import EndReason
 from .connection import Connection
+from .containment import contain
 from .errors import RequestRefused
 from .limits import Limits, Load, PageLimits, StreamInfo
 from .nursery import Channel
+
+_log = logging.getLogger("flash.streams")
 
 
 @dataclass(slots=True)
@@ -164,11 +169,16 @@ class Channels:
         return len(self._all)
 
     async def _run(self, channel: Channel, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        try:
-            await channel.run(task_status)
-        finally:
+        def over() -> None:
             self._leave(channel)
             channel.finished.set()
+
+        # Whatever comes out of it, the app's nursery holds the other pages, too.
+        await contain(
+            _log,
+            "What was started in the nursery of a page's streams, and is not one of them, has failed.",
+            partial(channel.run, over, task_status),
+        )
 
     def _enter(self, channel: Channel) -> None:
         self._open[channel.page] = channel

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from .cancel_scopes import EndReason
+from .containment import log_failure
 from .stream_spec import StreamSpec
 
 _log = logging.getLogger("flash.streams")
@@ -35,9 +36,9 @@ def describe(spec: StreamSpec, error: BaseException) -> bytes:
     """What the page is told of a failure, as JSON."""
     try:
         return spec.describe(error)
-    except Exception:
+    except BaseException as failure:
         # The exception's own __str__ or __repr__, most likely.
-        _log.exception("The failure of the event callback %r could not be described.", spec.callback)
+        log_failure(_log, failure, "The failure of the event callback %r could not be described.", spec.callback)
         return b'{"message":"The stream failed, and so did the description of its exception.","html":null}'
 
 
@@ -46,12 +47,13 @@ def log_end(
 ) -> None:
     """One line for each end; a failure with its traceback. What `on_error` has handled is no error any more."""
     failed = reason is EndReason.FAILED
-    _log.log(
-        logging.ERROR if failed and not handled else logging.INFO,
+    log_failure(
+        _log,
+        error if failed else None,
         "%s: %s after %.3f s, %d updates",
         callback,
         reason,
         seconds,
         updates,
-        exc_info=error if failed else None,
+        level=logging.ERROR if failed and not handled else logging.INFO,
     )

@@ -31,6 +31,10 @@ class BufferOverrun(FlashError):
     """A stream sent updates with `set_props` without ever coming to a `yield`."""
 
 
+class ForeignCancellation(FlashError):
+    """A stream was cancelled by a scope that was not around it: see the docs on inner generators."""
+
+
 class RequestRefused(FlashError):
     """A request cannot be served; `status` is the HTTP status of the answer, the message its body."""
 

@@ -13,6 +13,10 @@ import traceback
 from collections.abc import Iterator
 from typing import cast
 
+import trio
+
+from .errors import ForeignCancellation
+
 _ASYNCIO = re.compile(
     r"no running event loop|no current event loop|received unrecognized yield message|"
     r"should be used inside a task|'NoneType' object has no attribute 'create_future'"
@@ -65,7 +69,41 @@ def read_failure(error: BaseException, finishes: tuple[type[Exception], ...] = (
 
 def sentence_of(error: BaseException) -> str:
     """The type and the message of an exception, also of one that fails to say it."""
-    return traceback.format_exception_only(error)[0].strip()
+    try:
+        return traceback.format_exception_only(error)[0].strip()
+    except BaseException:
+        return type(error).__name__
+
+
+def read_end(
+    error: BaseException, name: str, finishes: tuple[type[Exception], ...], cancelled: bool
+) -> BaseException | None:
+    """What an exception with which a stream's generator has ended is taken for; None for an end that is no failure.
+
+    Args:
+        error: the exception.
+        name: of the stream, for messages.
+        finishes: exceptions that say that there is nothing more to say.
+        cancelled: whether the stream was.
+    """
+    if isinstance(error, trio.Cancelled) and not cancelled:
+        # Of a scope that was not left where it was entered: there it would have been caught.
+        return ForeignCancellation(
+            f"{name} was cancelled by a nursery or cancel scope that is not around the code that it cancelled: most "
+            "likely it is in an async generator that this iterates, around its yield. Close the generator "
+            "(contextlib.aclosing), or open the nursery outside of it."
+        )
+    failure: BaseException | None = error
+    if isinstance(error, BaseExceptionGroup) and cancelled:
+        failure = without_exit(cast("BaseExceptionGroup[BaseException]", error))
+    if failure is not None:
+        failure = read_failure(failure, finishes)
+    return None if isinstance(failure, finishes) else failure
+
+
+def without_exit(group: BaseExceptionGroup[BaseException]) -> BaseExceptionGroup[BaseException] | None:
+    """What is in a group beside what unwinds a generator, a GeneratorExit or a Cancelled; None if that is all."""
+    return group.split((GeneratorExit, trio.Cancelled))[1]
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

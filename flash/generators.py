@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import trio
 
+from .failures import without_exit
 from .stream_thread import StreamThread
 from .suspension import when_suspended
 
@@ -57,6 +58,11 @@ class AsyncSteps:
         try:
             await self._generator.athrow(GeneratorExit())
         except (GeneratorExit, StopAsyncIteration):
+            return True
+        except BaseExceptionGroup as group:
+            # Out of a nursery around the `yield`.
+            if (failure := without_exit(group)) is not None:
+                raise failure from None
             return True
         return False
 
@@ -108,6 +114,9 @@ class ThreadSteps:
                 return True, step()
             except StopIteration:
                 return False, None
+            except StopAsyncIteration as error:
+                # To whoever steps it this would be its end.
+                raise RuntimeError("generator raised StopAsyncIteration") from error
 
         await trio.lowlevel.checkpoint_if_cancelled()
         yielded, value = await self._thread.run(run)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 
+from .containment import log_failure
+
 _log = logging.getLogger("flash.streams")
 
 
@@ -21,4 +23,4 @@ class Mistakes:
         """Log `sentence`, with the traceback of `error`, if it is the first of its kind for this callback."""
         if kind not in self._told:
             self._told.add(kind)
-            _log.warning("%s", sentence, exc_info=error)
+            log_failure(_log, error, "%s", sentence, level=logging.WARNING)

@@ -10,6 +10,10 @@ take up where it was; a page that is connected but confirms nothing has a time o
 stream with one reason and then waits for them: the nursery is the proof that nothing survives the page. The
 streams' scopes are shielded, so that even the cancellation of the app's nursery reaches them as an end with a reason.
 
+The user's code can reach the nursery: it is the `parent_nursery` of a stream's task. A task that is started there may
+fail, or the nursery may be cancelled: the streams go on. When they are over, such tasks are cancelled, and the channel
+does not wait for one that withstands that.
+
 Nothing here knows of HTTP, Dash or Quart.
 """
 
@@ -21,13 +25,15 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import trio
 
+from ._trio import is_cancelled_from_outside
 from .buffer import Outbox
 from .cancel_scopes import EndReason, ScopeRegistry
 from .connection import Connection
+from .containment import contain
 from .errors import RequestRefused
 from .events import Event
 from .limits import Limits, Load, PageLimits, StreamInfo
@@ -82,10 +88,12 @@ class Channel:
         self._nursery: trio.Nursery | None = None
         self._count = 0
         self._reported: frozenset[tuple[str, str]] = _NOTHING
+        self._tasks = 0
+        self._idle: trio.Event | None = None
 
     @cached_property
     def finished(self) -> trio.Event:
-        """Set when the channel's task is over, and with it every stream. Made when somebody asks, which few do."""
+        """Set when every stream is over, and what belongs to it. Made when somebody asks, which few do."""
         return trio.Event()
 
     @property
@@ -93,19 +101,28 @@ class Channel:
         """Its task runs: streams can be started."""
         return self._nursery is not None
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """The channel's task: until `close`, and until every stream is over."""
+    async def run(
+        self, over: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """The channel's task: until `close`, and until every stream is over, of which it tells by `over()`."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
                 try:
-                    await self._watch()
+                    await self._watch_on(nursery)
                 finally:
                     # If this is cancelled, the server does not stand any more.
                     self.close(EndReason.SHUTDOWN)
+                    with trio.CancelScope(shield=True):
+                        await self._wait_for_own_tasks()
+                    # What is left was started by somebody else.
+                    nursery.cancel_scope.cancel()
+                    self.outbox.close()
+                    over()
         finally:
             self.outbox.close()
+            over()
 
     def attach(self, life: str | None, number: int) -> Connection | None:
         """Take over the outbox for a page that has applied the events of `life` up to `number`.
@@ -231,9 +248,25 @@ class Channel:
     # What streams ask of their host.
 
     def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /) -> None:
-        assert self._nursery is not None
+        nursery = self._nursery
+        assert nursery is not None
+        self._tasks += 1
         # start_soon copies the context that it is called in.
-        context.run(partial(self._nursery.start_soon, function, name=name))
+        context.run(lambda: nursery.start_soon(self._run, function, name, name=name))
+
+    async def _run(self, function: Callable[[], Awaitable[object]], name: str) -> None:
+        """A task of a stream."""
+        try:
+            await contain(_log, f"The task {name!r} failed: the page's other streams go on.", function)
+        finally:
+            self._tasks -= 1
+            if self._idle is not None and not self._tasks:
+                self._idle.set()
+
+    async def _wait_for_own_tasks(self) -> None:
+        if self._tasks:
+            self._idle = trio.Event()
+            await self._idle.wait()
 
     def ended(self, stream: Stream) -> None:
         self.scopes.remove(stream.id)
@@ -248,6 +281,20 @@ class Channel:
     def look(self) -> None:
         """Something has happened that may change when the page's time is up, or when it is to be pinged."""
         self._wake.set()
+
+    async def _watch_on(self, nursery: trio.Nursery) -> None:
+        """Watch, even if the streams' nursery is cancelled: the user's code has done that, to whatever end."""
+        try:
+            await self._watch()
+        except trio.Cancelled:
+            if is_cancelled_from_outside(nursery.cancel_scope):
+                raise
+            _log.error(
+                "The nursery of a page's streams was cancelled, by code that has reached for it (`parent_nursery`), or "
+                "because a task failed that was started there. The streams go on. Start tasks in a nursery of your own."
+            )
+            with trio.CancelScope(shield=True):
+                await self._watch()
 
     async def _watch(self) -> None:
         """Return when the channel is to close: it was closed, or the page's time is up. Meanwhile, see to the pings.

@@ -14,7 +14,9 @@ from inspect import isawaitable, iscoroutinefunction
 import trio
 
 from .cleanup import CURRENT, LAST_GRACE, Deadline
+from .containment import log_failure
 from .failures import read_failure
+from .inner_generators import InnerGenerators
 from .limits import Limits
 from .stream_spec import StreamSpec
 from .stream_thread import Spawn, StreamThread
@@ -74,12 +76,11 @@ class ErrorHandling:
         CURRENT.set(deadline)
         try:
             with self._scope:
-                result = await self._call(error)
+                async with InnerGenerators(f"on_error of the event callback {self._spec.callback!r}"):
+                    result = await self._call(error)
                 if result is not None:
                     self.say(result)
             self.handled = not self._scope.cancelled_caught
-        except KeyboardInterrupt:
-            raise
         except self._spec.finishes:
             self.handled = True
         except BaseException as caught:
@@ -87,7 +88,7 @@ class ErrorHandling:
             if isinstance(failure, self._spec.finishes):
                 self.handled = True
                 return
-            _log.error("on_error of the event callback %r raised.", self._spec.callback, exc_info=failure)
+            log_failure(_log, failure, "on_error of the event callback %r raised.", self._spec.callback)
         finally:
             self._done.set()
 

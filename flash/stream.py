@@ -34,11 +34,13 @@ from ._trio import is_cancelled
 from .buffer import Outbox
 from .cancel_scopes import EndReason, StreamScope
 from .cleanup import CURRENT, LAST_GRACE, Deadline, report_cut
+from .containment import log_failure
 from .ending import describe, encode_end, log_end
 from .errors import BufferOverrun, FlashError
-from .failures import read_failure, sentence_of
+from .failures import read_end, sentence_of
 from .gauge import Gauge
 from .generators import Steps, steps_of
+from .inner_generators import InnerGenerators
 from .limits import Limits
 from .on_error import ErrorHandling
 from .stream_spec import StreamSpec
@@ -108,6 +110,7 @@ class Stream:
         self._encode = spec.encode if spec.pieces is None else spec.pieces
         self._steps: Steps | None = None
         self._thread: StreamThread | None = None
+        self._inner = InnerGenerators(self._name)
         self._spoken = False
         self._finishing = False
         self._ended = False
@@ -137,6 +140,8 @@ class Stream:
         if self.spec.timeout is not None:
             self._after(self.spec.timeout, self._time_out)
 
+    # A Ctrl-C is never raised in here: see `containment`.
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """The stream's task. Nothing that the generator or `on_error` raises leaves it."""
         error: BaseException | None = None
@@ -144,21 +149,17 @@ class Stream:
         try:
             with self.scope.cancel_scope:
                 try:
-                    try:
-                        await self._drive()
-                    finally:
-                        await self._close()
+                    async with self._inner:
+                        try:
+                            await self._drive()
+                        finally:
+                            await self._close()
                 except BaseException as unwound:
                     if self.scope.reason is not None:
                         report_cut(unwound, self._deadline)
                     raise
-        except KeyboardInterrupt as interrupt:
-            error = interrupt
-            raise
         except BaseException as caught:
-            error = read_failure(caught, self.spec.finishes)
-            if isinstance(error, self.spec.finishes):
-                error = None
+            error = read_end(caught, self._name, self.spec.finishes, self.scope.reason is not None)
         finally:
             self.scope.close()
             for timer in self._timers:
@@ -264,6 +265,8 @@ class Stream:
     def _must_pause(self) -> bool:
         """Whether the `yield` is to be more than a hand-over: most are not, and cost no switch of tasks."""
         now = time.perf_counter()
+        if self._inner.left:
+            return True
         if now - self._switched > FAIR_SHARE:
             steps = self._steps
             assert steps is not None
@@ -277,6 +280,8 @@ class Stream:
 
     async def _pause(self) -> None:
         """The checkpoint at the `yield`: raise what is due, let others run, wait for room."""
+        if self._inner.left:
+            await self._inner.close_left()
         await trio.lowlevel.checkpoint()
         self._switched = time.perf_counter()
         if self.gauge.full():
@@ -384,7 +389,7 @@ class Stream:
             told = self.scope.exception()
             if error is not None:
                 told.__cause__ = error
-                _log.error("The clean-up of %s (%s) raised.", self._name, reason, exc_info=error)
+                log_failure(_log, error, "The clean-up of %s (%s) raised.", self._name, reason)
         words, handled = b"", False
         if told is not None and self.spec.on_error is not None:
             self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits, self._thread)

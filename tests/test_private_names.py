@@ -19,7 +19,14 @@ from trio.testing import MockClock
 
 import flash
 from flash import Flash, _dash, _hypercorn
-from flash._trio import forget_cancellation, is_cancelled
+from flash._trio import (
+    OpenScopes,
+    forget_cancellation,
+    is_cancelled,
+    is_cancelled_from_outside,
+    is_over,
+    leave_scopes,
+)
 
 PACKAGE = Path(flash.__file__).parent
 
@@ -180,3 +187,25 @@ def test_hypercorn_still_has_what_flash_bounds_in_its_websockets_and_http2() -> 
     assert isinstance(inspect.getattr_static(_hypercorn.H2Protocol, "idle"), property)
     assert inspect.iscoroutinefunction(inspect.getattr_static(_hypercorn.WSStream, "_send_error_response"))
     assert _hypercorn.ASGIWebsocketState.HANDSHAKE
+
+
+async def test_trio_still_lets_the_scopes_of_a_task_be_left_from_outside_of_their_blocks(
+    autojump_clock: MockClock,
+) -> None:
+    task = trio.lowlevel.current_task()
+    before = OpenScopes.of(task)
+    assert before.since(task) == []
+    scope = trio.CancelScope()
+    scope.__enter__()
+    nursery = await trio.open_nursery().__aenter__()
+    nursery.start_soon(trio.sleep_forever)
+    [child] = nursery.child_tasks
+    assert before.since(task) == [nursery.cancel_scope, scope]
+    assert not is_cancelled_from_outside(nursery.cancel_scope)
+    scope.cancel()
+    assert is_cancelled_from_outside(nursery.cancel_scope)
+    assert await leave_scopes(before) == []
+    assert OpenScopes.of(task) == before
+    assert is_over(child)
+    assert not is_over(task)
+    await trio.lowlevel.checkpoint()

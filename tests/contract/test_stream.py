@@ -984,32 +984,6 @@ async def test_the_callbacks_with_streams_can_be_asked_for_from_any_thread(desk:
     assert names == ["test"]
 
 
-def test_a_keyboard_interrupt_in_a_generator_is_not_a_completion() -> None:
-    ends: list[tuple[str, dict[str, Any]]] = []
-    told: list[BaseException] = []
-
-    async def interrupted() -> AsyncGenerator[int, None]:
-        yield 1
-        raise KeyboardInterrupt
-
-    async def on_error(error: BaseException) -> None:
-        told.append(error)
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            channels = Channels()
-            desk = Desk(channels, await channels.connect(nursery, PAGE, BROWSER))
-            desk.start(interrupted, on_error=on_error)
-            try:
-                await trio.sleep_forever()
-            finally:
-                ends.extend(desk.read())
-
-    with pytest.raises(BaseExceptionGroup):
-        trio.run(main)
-    assert [type(error) for error in told] == [KeyboardInterrupt]
-
-
 async def test_nothing_is_sent_when_room_and_a_cancellation_come_at_once(desk: Desk) -> None:
     async def fast() -> AsyncGenerator[int, None]:
         for number in range(10):

@@ -365,3 +365,23 @@ async def test_a_thread_that_was_killed_ends_its_stream_and_no_other(desk: Desk)
     assert desk.log(stream)[-1][0] == "failed"
     assert log == ["finally"]
     assert desk.channels.limits.threads.held == 0
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, StopAsyncIteration])
+async def test_whatever_plain_code_raises_fails_its_stream_alone(desk: Desk, error: type[BaseException]) -> None:
+    def fails() -> Generator[int, None, None]:
+        yield 1
+        raise error
+
+    def on_error(told: BaseException) -> None:
+        raise error
+
+    async def endless() -> AsyncGenerator[int, None]:
+        yield 1
+        await trio.sleep_forever()
+
+    bystander = desk.start(endless, key="bystander")
+    stream = desk.start(fails, on_error=on_error)
+    await desk.read_to_end()
+    assert desk.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
+    assert bystander.state == "running"
