@@ -2,12 +2,14 @@
 
     python -m benchmarks.browser [--seconds 5] [--runs 3]
 
-Starts Flash, and two pages of it, one after the other: one whose updates come from 20 streams of 100 updates/s, and
-from one of 20 patches/s; and for the reference one that has the same updates, but for the patches, as events of its
-own, and calls `dash_clientside.set_props` for each. In both, a key is pressed five times a second. Measured with
-Chromium's own performance entries: long tasks (over 50 ms), and how long the page takes to answer a key, until it has
-drawn. And how old an update is when it is in the page. Of Flash it is also checked that each patch was applied once,
-that no component has gone back, and that each ends with its last value.
+Starts Flash, and three pages of it, one after the other: one whose updates come from 20 streams of 100 updates/s, and
+from one of 20 patches/s, each of which is to be shown; the same with `conflate=True`, where only the newest counts; and
+for the reference one that has the same updates, but for the patches, as events of its own, and calls
+`dash_clientside.set_props` for each. In all, a key is pressed five times a second. Measured with Chromium's own
+performance entries: long tasks (over 50 ms), and how long the page takes to answer a key, until it has drawn. And how
+old an update is when it is in the page, and how many have been. Of Flash it is also checked that each patch was applied
+once, that no component has gone back, that each ends with its last value, and that each value was shown unless its
+stream conflates.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ from benchmarks.harness import Runs, percentile, say, serve
 from benchmarks.results import Result
 
 NAME = "browser"
-FLASH, SINGLE = "Flash", "set_props for each event"
+FLASH, CONFLATED, SINGLE = "Flash", "Flash, conflate=True", "set_props for each event"
 TASK, LONGEST, INPUT = "p99 of tasks", "longest task", "p99 of a key, to the next frame"
-AGE, FRAMES, APPLIED = "p99 from yield to page", "frames", "updates shown or replaced"
+AGE, FRAMES, SHOWN = "p99 from yield to page", "frames", "updates shown"
 KEYS = 5
 """Pressed in a second."""
 
@@ -39,7 +41,7 @@ SMALL = ["--seconds", "1", "--runs", "1"]
 
 WATCH = """
 components => {
-    const seen = window.seen = {tasks: [], inputs: [], ages: [], frames: 0, back: 0, newest: {}};
+    const seen = window.seen = {tasks: [], inputs: [], ages: [], frames: 0, shown: 0, back: 0, newest: {}};
     new PerformanceObserver(list => seen.tasks.push(...list.getEntries().map(entry => entry.duration)))
         .observe({type: 'longtask'});
     new PerformanceObserver(list => seen.inputs.push(
@@ -50,7 +52,9 @@ components => {
     for (let n = 0; n < components; n++) {
         const shown = document.getElementById(`shown${n}`);
         seen.newest[n] = -1;
-        new MutationObserver(() => {
+        new MutationObserver(changes => {
+            // React makes one for each value that it draws.
+            seen.shown += changes.length;
             const [number, time] = shown.textContent.split(' ').map(Number);
             seen.back += number < seen.newest[n] ? 1 : 0;
             seen.newest[n] = number;
@@ -62,6 +66,7 @@ components => {
 
 BEGIN = {
     FLASH: "seconds => dash_clientside.set_props('go', {n_clicks: seconds})",
+    CONFLATED: "seconds => dash_clientside.set_props('conflate', {n_clicks: seconds})",
     SINGLE: """
         seconds => {
             const source = new EventSource(`/plain?seconds=${seconds}`);
@@ -92,7 +97,10 @@ def measure(options: argparse.Namespace) -> list[Result]:
         result(NAME, FLASH, INPUT, "ms", reference=SINGLE, at_most=100),
         result(NAME, FLASH, AGE, "ms", reference=SINGLE),
         result(NAME, FLASH, FRAMES, "/s", reference=SINGLE),
-        result(NAME, FLASH, APPLIED, "/s", reference=SINGLE),
+        result(NAME, FLASH, SHOWN, "/s", reference=SINGLE, at_least=1_800),
+        result(NAME, CONFLATED, TASK, "ms", reference=FLASH),
+        result(NAME, CONFLATED, AGE, "ms", reference=FLASH),
+        result(NAME, CONFLATED, SHOWN, "/s", reference=FLASH),
     ]
 
 
@@ -110,9 +118,8 @@ def _watch(page: Page, subject: str, seconds: int) -> dict[str, float]:
         page.wait_for_timeout(min(left, 1 / KEYS) * 1000)
     seen: dict[str, Any] = page.evaluate("window.seen")
     took = time.monotonic() - began
-    if subject == FLASH:
-        _check(page, seconds)
-    shown = sum(number + 1 for number in seen["newest"].values())
+    if subject != SINGLE:
+        _check(page, seconds, each=subject == FLASH)
     # An answer of less than 16 ms has no entry.
     answers = [*seen["inputs"], *[16.0] * (keys - len(seen["inputs"]))]
     # Each frame is a task at the least.
@@ -123,12 +130,12 @@ def _watch(page: Page, subject: str, seconds: int) -> dict[str, float]:
         INPUT: percentile(answers, 0.99),
         AGE: percentile(seen["ages"], 0.99),
         FRAMES: seen["frames"] / took,
-        APPLIED: shown / took,
+        SHOWN: seen["shown"] / took,
     }
 
 
-def _check(page: Page, seconds: int) -> None:
-    """Whether all has come, once and in order."""
+def _check(page: Page, seconds: int, each: bool) -> None:
+    """Whether all has come, once and in order, and `each` has been shown."""
     last, patches = seconds * RATE - 1, "".join(f"{number} " for number in range(seconds * PATCH_RATE))
     page.wait_for_function(
         "([last, patches]) => Object.values(window.seen.newest).every(number => number === last)"
@@ -137,6 +144,7 @@ def _check(page: Page, seconds: int) -> None:
     )
     assert page.text_content("#patched") == patches
     assert page.evaluate("window.seen.back") == 0
+    assert not each or page.evaluate("window.seen.shown") == (last + 1) * COMPONENTS
 
 
 if __name__ == "__main__":

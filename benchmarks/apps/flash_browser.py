@@ -1,7 +1,7 @@
 """A page with 20 components that change 100 times a second each, one to which patches add, and one to type in.
 
-The button's number of clicks is the number of seconds. `/plain?seconds=5` has the same updates, but for the patches, as
-bare events, for a page that applies each by itself.
+The number of clicks of a button is the number of seconds; the streams of the second one conflate. `/plain?seconds=5` has
+the same updates, but for the patches, as bare events, for a page that applies each by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from flash import Flash, Input, Patch, Update, dcc, event_callback, html, stream
 
 app = Flash(__name__)
 app.layout = html.Div(
-    [html.Button("Start", id="go"), dcc.Input(id="typed"), html.Div([], id="patched")]
+    [
+        html.Button("Start", id="go"),
+        html.Button("Conflate", id="conflate"),
+        dcc.Input(id="typed"),
+        html.Div([], id="patched"),
+    ]
     + [html.Div(id=f"shown{number}") for number in range(COMPONENTS)]
 )
 
@@ -41,10 +46,12 @@ def shows(component: str) -> Callable[[int], AsyncGenerator[Update, None]]:
 
 for index in range(COMPONENTS):
     event_callback(Input("go", "n_clicks"))(shows(f"shown{index}"))
+    event_callback(Input("conflate", "n_clicks"), conflate=True)(shows(f"shown{index}"))
 
 
-@event_callback(Input("go", "n_clicks"))
-async def patched(seconds: int) -> AsyncGenerator[Update, None]:
+@event_callback(Input("go", "n_clicks"), Input("conflate", "n_clicks"))
+async def patched(all_of_them: int | None, newest: int | None) -> AsyncGenerator[Update, None]:
+    seconds = all_of_them or newest or 0
     at = trio.current_time()
     for number in range(seconds * PATCH_RATE):
         await trio.sleep_until(at)
