@@ -94,6 +94,31 @@ class PlainConnection:
         await self._server.protocol_send(RawData(data))
 
 
+class DirectConnection:
+    """A connection of Hypercorn's trio worker that serves one HTTP/1.1 request at a time."""
+
+    def __init__(self, transport: trio.SocketStream) -> None:
+        self._transport = transport
+
+    @property
+    def fileno(self) -> int:
+        """The socket's; -1 if it is closed."""
+        return self._transport.socket.fileno()
+
+
+def direct_connection(send: object) -> DirectConnection | None:
+    """The connection that an ASGI `send` writes to, with or without TLS; None if it is of another kind, or wrapped."""
+    stream: object = getattr(send, "__self__", None)
+    protocol: Any = getattr(getattr(stream, "send", None), "__self__", None)
+    if not isinstance(stream, HTTPStream) or not isinstance(protocol, H11Protocol):
+        return None
+    server: Any = getattr(protocol.send, "__self__", None)
+    transport: Any = getattr(server, "stream", None)
+    if isinstance(transport, trio.SSLStream):
+        transport = cast("Any", transport).transport_stream
+    return DirectConnection(transport) if isinstance(transport, trio.SocketStream) else None
+
+
 def plain_connection(send: object) -> PlainConnection | None:
     """The connection that an ASGI `send` writes to; None if it is of another kind, or wrapped."""
     stream: object = getattr(send, "__self__", None)

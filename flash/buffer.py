@@ -69,6 +69,11 @@ class Outbox:
         """Bytes that were sent and not acknowledged; at most the window, or half of it and one event."""
         return self._sent.unacknowledged
 
+    @property
+    def may_stay_unacknowledged(self) -> bool:
+        """Whether what was sent is less than what the page is asked to acknowledge before it gets more."""
+        return self._sent.unacknowledged * 2 < self._window
+
     def put(self, name: str, data: bytes) -> None:
         """Append an event; dropped if the outbox is closed."""
         if self.closed:

@@ -16,6 +16,7 @@ from functools import partial
 
 import trio
 
+from . import pauses
 from .cancel_scopes import EndReason
 from .connection import Connection
 from .containment import contain
@@ -144,7 +145,9 @@ class Channels:
                     if not lot and self._awaited.get(page) is lot:
                         del self._awaited[page]
             if scope.cancelled_caught:
-                return None
+                if not pauses.slept_past(deadline):
+                    return None
+                deadline = trio.current_time() + pauses.REPRIEVE
 
     async def shut_down(self) -> None:
         """Open nothing more, end every stream with `shutdown`, and return when all channels are over."""

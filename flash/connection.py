@@ -29,6 +29,18 @@ class Direct(Protocol):
         ...
 
 
+class Peer(Protocol):
+    """What can be known of the page at the other end, besides what it says itself."""
+
+    def has_taken_all(self) -> bool:
+        """Whether everything that was sent has arrived."""
+        ...
+
+    def is_asking(self) -> bool:
+        """Whether its browser waits for the answer to another request."""
+        ...
+
+
 class Connection:
     """One reader of a channel's outbox.
 
@@ -38,6 +50,7 @@ class Connection:
         due: it is to ping the page.
         pinged_at: when it last did, on Trio's clock.
         direct: what writes news to the page while this waits for it; None if nothing can.
+        peer: what is known of the page besides what it says; None if nothing is.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -46,6 +59,7 @@ class Connection:
         self.due = False
         self.pinged_at = trio.current_time()
         self.direct: Direct | None = None
+        self.peer: Peer | None = None
 
     async def receive(self, at_most: int) -> list[Event]:
         """Return the events that wait, up to `at_most` bytes of them; wait for one if there is none.

@@ -1,13 +1,13 @@
 """The control websocket: requests of a page that its browser cannot send as such.
 
-    page ── {id, to, csrf, body} ── ControlSocket ── an HTTP request of the app itself: hooks, routes
-         ◄── {id, status, type, text} ──┘
+    page ── {id, to, headers, body} ── ControlSocket ── an HTTP request of the app itself: hooks, routes
+         ◄── {id, status, type, text} ────┘
 
 A browser has six connections to a host over HTTP/1.1, and slow callbacks may hold them all for minutes. What a page has
 to say then, an acknowledgement, a cancel, its goodbye, would wait in the browser. A websocket is not counted among the
 six. Each of its messages becomes a request to the route that it is for, within this process, with the headers of the
-handshake and Dash's CSRF header: so the app's hooks see it, and it is checked, answered and refused, as if it had come
-by itself. The page may send it both ways: whatever comes second changes nothing.
+handshake, Dash's CSRF header and what proves that it is the page's: so the app's hooks see it, and it is checked,
+answered and refused, as if it had come by itself. The page may send it both ways: what comes second changes nothing.
 
 The handshake passes the app's hooks for websockets, and the check that its page is of this site. A socket that nothing
 comes over is closed, and one that grows old, since its cookies are those of its handshake. Of each there is a bound: of
@@ -20,7 +20,7 @@ import contextvars
 import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -32,11 +32,15 @@ from quart import Quart
 from .browser_cookie import browser_of
 from .errors import RequestRefused
 from .limits import ServerLimits
+from .page_key import PROOF
 from .sse import answer_refusal
 from .websocket import GOING_AWAY, LAST_WORD, MALFORMED
 from .websocket_exchange import WIRE, Wire
 
 _log = logging.getLogger("flash.server")
+
+Ask = Callable[[str, bytes, Mapping[str, str]], Awaitable["Answer"]]
+"""Makes a request of the app, given where to, its body, and its headers."""
 
 TARGETS = {"ack": "_flash/ack", "cancel": "_flash/cancel", "close": "_flash/close", "ticket": "_flash/ticket"}
 """Where the messages go, by what they are."""
@@ -71,13 +75,13 @@ class Message:
     Attributes:
         number: names it in the answer.
         to: what it is: one of TARGETS.
-        csrf: the value of Dash's CSRF header; None if the page has none.
+        headers: of the request that it becomes, beside those of the handshake.
         body: of the request that it becomes.
     """
 
     number: int
     to: str
-    csrf: str | None
+    headers: dict[str, str]
     body: bytes
 
     @classmethod
@@ -90,13 +94,17 @@ class Message:
         if not isinstance(said, dict):
             return None
         fields = cast("dict[str, object]", said)
-        number, to, csrf, body = (fields.get(name) for name in ("id", "to", "csrf", "body"))
+        number, to, headers, body = (fields.get(name) for name in ("id", "to", "headers", "body"))
         if isinstance(number, bool) or not isinstance(number, int) or not isinstance(to, str):
             return None
-        if not isinstance(body, str) or not (csrf is None or (isinstance(csrf, str) and csrf.isprintable())):
+        if not isinstance(body, str) or not isinstance(headers, dict):
+            return None
+        if not all(
+            isinstance(value, str) and value.isprintable() for value in cast("dict[str, object]", headers).values()
+        ):
             return None
         # Half a surrogate pair is no text, and makes no request.
-        return cls(number, to, csrf, body.encode(errors="replace"))
+        return cls(number, to, cast("dict[str, str]", headers), body.encode(errors="replace"))
 
 
 @dataclass(slots=True)
@@ -128,10 +136,10 @@ class ControlSocket:
     Args:
         websocket: its handshake, as Quart has it.
         wire: what its messages come and go by.
-        ask: makes a request of the app, given where to, its body, and the value of the CSRF header.
+        ask: makes a request of the app.
     """
 
-    def __init__(self, websocket: Any, wire: Wire, ask: Callable[[str, bytes, str | None], Awaitable[Answer]]) -> None:
+    def __init__(self, websocket: Any, wire: Wire, ask: Ask) -> None:
         self._websocket = websocket
         self._wire = wire
         self._ask = ask
@@ -187,7 +195,7 @@ class ControlSocket:
             answer = Answer(404, "text/plain", b"There is no such message.")
             if message.to in TARGETS:
                 try:
-                    answer = await self._ask(TARGETS[message.to], message.body, message.csrf)
+                    answer = await self._ask(TARGETS[message.to], message.body, message.headers)
                 except Exception as error:
                     # Of middleware: what fails in Quart is answered there.
                     _log.error("A message of a page failed: %s.", message.to, exc_info=error)
@@ -279,7 +287,7 @@ def register(
         wire.take_over()
         wire.limit(MESSAGE_LIMIT)
         await websocket.accept()
-        ask = partial(_ask, server, websocket.scope, csrf_header())
+        ask = partial(_ask, server, websocket.scope, (PROOF, csrf_header()))
         await sockets.serve(ControlSocket(websocket, wire, ask), browser)
         return None
 
@@ -291,8 +299,13 @@ def register(
     server.add_url_rule(path, endpoint=f"{path} over HTTP", view_func=refuse, methods=["GET", "POST"])
 
 
-async def _ask(server: Quart, handshake: Any, csrf_header: str, target: str, body: bytes, csrf: str | None) -> Answer:
-    """Make a request of the app, as if it had come where the handshake did, to a route beside that of the handshake."""
+async def _ask(
+    server: Quart, handshake: Any, known: Iterable[str], target: str, body: bytes, headers: Mapping[str, str]
+) -> Answer:
+    """Make a request of the app, as if it had come where the handshake did, to a route beside that of the handshake.
+
+    Of the headers only those are passed on that are `known`.
+    """
     answer = Answer()
     message: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -303,7 +316,8 @@ async def _ask(server: Quart, handshake: Any, csrf_header: str, target: str, bod
         return message.pop()
 
     async def run() -> None:
-        scope = _request_scope(handshake, target, len(body), [] if csrf is None else [(csrf_header, csrf)])
+        extra = [(name, headers[name]) for name in known if name in headers]
+        scope = _request_scope(handshake, target, len(body), extra)
         await server.asgi_app(cast("Any", scope), receive, cast("Any", answer.send))
 
     async with trio.open_nursery() as nursery:

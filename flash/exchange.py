@@ -12,7 +12,7 @@ their response is said in one piece; the task that watches for a client that goe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import ContextVar
 from math import inf
 from typing import Any, cast
@@ -34,6 +34,9 @@ Send = Callable[[Any], Awaitable[None]]
 Rest = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
 """Sends the rest of a response, in the pieces that it gives to its argument; cancelled when the client has gone."""
 
+Headers = Iterable[tuple[bytes, bytes]]
+"""The headers of a request, as ASGI has them."""
+
 SMALL = 65_536
 """Bytes of a response that is said in one piece: what a socket buffer takes at once."""
 
@@ -52,9 +55,10 @@ class Exchange:
         outlived_by: a request that something goes on with when this is over, but not with its body.
         body: of the request, if it had come when the request did.
         of_request: what Quart knows that body as.
+        headers: of the request.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, headers: Headers = ()) -> None:
         self.gone = False
         self.begun = False
         self.said: trio.Event | None = None
@@ -62,7 +66,9 @@ class Exchange:
         self.outlived_by: Request | None = None
         self.body: bytes | None = None
         self.of_request: Body | None = None
+        self.headers = headers
         self._send = send
+        _open.add(self)
 
     def __call__(self, message: Any) -> Awaitable[None]:
         self.begun = True
@@ -81,7 +87,9 @@ class Exchange:
         return self._send
 
     def release(self) -> None:
-        """Let go of both sides. Quart's request refers to this, and a stream to the request that started it."""
+        """Let go of both sides: it is over. Quart's request refers to this, and a stream to what has started it."""
+        _open.discard(self)
+        self.headers = ()
         self._send, self.rest, self.said = _nowhere, None, None
         self.body = self.of_request = None
         if self.outlived_by is not None:
@@ -97,6 +105,15 @@ class Exchange:
             await self._send(message)
         finally:
             self.said.set()
+
+
+_open: set[Exchange] = set()
+"""The requests of this process that are not over."""
+
+
+def in_progress() -> Iterator[Headers]:
+    """The headers of the requests that are being answered, by something that has an end."""
+    return (exchange.headers for exchange in _open if exchange.rest is None)
 
 
 async def _nowhere(message: Any) -> None:
@@ -165,7 +182,7 @@ class FlashConnection(TrioASGIHTTPConnection):
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        exchange = Exchange(send)
+        exchange = Exchange(send, self.scope["headers"])
         EXCHANGE.set(exchange)
         # A list: an empty deque takes 600 bytes of every page.
         early: list[Any] = []

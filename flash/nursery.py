@@ -26,9 +26,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 import trio
 
+from . import pauses
 from ._trio import is_cancelled_from_outside
 from .buffer import Outbox
 from .cancel_scopes import EndReason, ScopeRegistry
@@ -44,6 +46,15 @@ _log = logging.getLogger("flash.streams")
 
 _NOTHING: frozenset[tuple[str, str]] = frozenset()
 """The mistakes that most pages were told of; one for all pages."""
+
+DOUBT = 0.1
+"""Seconds until a page that has not taken all that it was sent is looked at again."""
+
+DOUBTS = 10
+"""How often it is looked at before it is given up."""
+
+PATIENCE = 10
+"""How many times its `stall_timeout` a page has that takes what it is sent, and has not been sent much."""
 
 
 @dataclass(slots=True)
@@ -84,6 +95,7 @@ class Channel:
         self._connection: Connection | None = None
         self._lost_at: float | None = None
         self._heard_at = 0.0
+        self._doubts = 0
         self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._count = 0
@@ -301,13 +313,20 @@ class Channel:
 
         One timer for each page, not one for each wait: it looks when the earliest of what it knew of is due.
         """
+        look_at, reprieve = inf, -inf
         while not self.closing:
             now = trio.current_time()
+            if pauses.slept_past(look_at):
+                # What the page has said meanwhile is yet to be read.
+                reprieve = now + pauses.REPRIEVE
             due = self._heard_at + self._page_limits.stall_timeout
             if self._lost_at is not None:
                 due = self._lost_at + self._page_limits.reconnect_grace
             elif self.outbox.unacknowledged == 0:
                 due = now + self._page_limits.stall_timeout
+            due = max(due, reprieve)
+            if due <= now:
+                due = now + self._excuse(now)
             if due <= now:
                 _log.info("The page %s… is gone: %s.", self.page[:8], "stalled" if self._lost_at is None else "lost")
                 return self.close(EndReason.DISCONNECTED)
@@ -318,10 +337,29 @@ class Channel:
                     connection.due = True
                     self.outbox.nudge()
                 due = min(due, max(ping_at, now))
+            look_at = due
             with trio.move_on_at(due):
                 await self._wake.wait()
                 self._wake = trio.Event()
         return None
+
+    def _excuse(self, now: float) -> float:
+        """How long a page is still waited for that has confirmed nothing in its time; 0 if it is to be given up.
+
+        If nothing lies between it and the server, what it was sent has arrived there although it does not say so: its
+        script does not get to run, or its requests do not get through.
+        """
+        peer = None if self._connection is None else self._connection.peer
+        if peer is None:
+            return 0
+        if not peer.has_taken_all():
+            # Something may have been sent just now.
+            self._doubts += 1
+            return DOUBT if self._doubts < DOUBTS else 0
+        self._doubts = 0
+        patience = PATIENCE * self._page_limits.stall_timeout
+        is_still = self.outbox.may_stay_unacknowledged and now < self._heard_at + patience
+        return DOUBTS * DOUBT if peer.is_asking() or is_still else 0
 
     def _launch(self, stream: Stream) -> None:
         self._slots[stream.spec.key] = _Slot(stream)

@@ -3,13 +3,14 @@
     secret ── SHA-256 ── token
 
 Each load of the app is given a secret with its layout, and the token that is the secret's hash. The token names the
-page; it stands in addresses, which reach access logs. The secret only ever travels in the bodies of requests: who has
-it has the layout that it came with. So any process can check it, and none has to remember it.
+page; it stands in addresses, which reach access logs. The secret never does: it comes in the header PROOF of what a
+page posts, and in the State of a start. Who has it has the layout that it came with; any process can check it, and none
+has to remember it.
 
 A channel belongs to the browser that opened it, which is known by its cookie, and to the page that has the secret. A
-request with a body brings the secret, and so is the page's own even if the browser's cookie has changed since: tabs
-that are opened together in a browser without the cookie are each given one, and the last one wins. The link is a GET
-and cannot bring the secret: it needs the cookie that the channel was opened with, or a *ticket*, which the page gets
+request that brings the secret is the page's own even if the browser's cookie has changed since: tabs that are opened
+together in a browser without the cookie are each given one, and the last one wins. The link is an EventSource, which
+cannot bring the secret: it needs the cookie that the channel was opened with, or a *ticket*, which the page gets
 for its secret and which opens one link, once. A cookie alone, whoever planted it, and a token alone, wherever it was
 read, never open what another browser has opened.
 """
@@ -21,6 +22,9 @@ import hashlib
 import hmac
 
 from .tokens import is_token
+
+PROOF = "X-Flash-Proof"
+"""The header by which a page proves that a request is its own."""
 
 
 def token_of(secret: str) -> str:

@@ -42,7 +42,8 @@ from .events import Event
 from .exchange import EndlessBody, body_at_hand
 from .limits import PageLimits
 from .nursery import Channel
-from .page_key import proves
+from .page_key import PROOF, proves
+from .peer import Peer
 from .tokens import is_token
 
 BODY_LIMIT = 256_000
@@ -96,8 +97,11 @@ def parse_event_id(value: str | None) -> tuple[str | None, int]:
 class EventStream:
     """The events of a page on one connection, from `hello` to the end of either."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], limits: PageLimits) -> None:
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], limits: PageLimits, peer: Peer | None = None
+    ) -> None:
         self._connect = connect
+        self._peer = peer
         self._limits = limits
         self._connection: Connection | None = None
         self._writer = DirectWriter.of_request()
@@ -113,6 +117,7 @@ class EventStream:
             return
         reason = EndReason.DISCONNECTED
         try:
+            connection.peer = self._peer
             connection.pinged()
             await send(b"retry: %d\n\n%b" % (RETRY, self._hello(connection)))
             if self._writer is not None:
@@ -216,7 +221,8 @@ class Routes:
         async def connect() -> Connection:
             return await self._channels.connect(self._nursery(), page, browser, life, number)
 
-        stream = EventStream(connect, self._channels.page_limits)
+        peer = Peer.of_request(request, self._browser())
+        stream = EventStream(connect, self._channels.page_limits, peer)
         response = Response(EndlessBody(stream.run), content_type="text/event-stream")
         response.headers.pop("Content-Length", None)
         response.headers.update(HEADERS)
@@ -278,11 +284,11 @@ class Routes:
         return Response(status=204)
 
     async def issue_ticket(self) -> Response:
-        """`{"page", "secret"}`: answered with `{"ticket"}`, for the address of one link."""
+        """`{"page"}`, and the page's secret: answered with `{"ticket"}`, for the address of one link."""
         body = await self._body()
         page = _page(body.get("page"))
         self._browser()
-        if not proves(body.get("secret"), page):
+        if not self._is_proven(page):
             raise RequestRefused(403, "The page's secret is missing, or another page's.")
         ticket = self._channels.issue_ticket(page)
         return Response(json.dumps({"ticket": ticket}), content_type="application/json", headers=HEADERS)
@@ -293,9 +299,12 @@ class Routes:
     def _browser(self) -> str:
         return browser_of(request)
 
+    def _is_proven(self, page: str) -> bool:
+        return proves(request.headers.get(PROOF), page)
+
     def _channel(self, body: dict[str, Any]) -> Channel:
         page, browser = _page(body.get("page")), self._browser()
-        channel = self._channels.find(page, browser, proven=proves(body.get("secret"), page))
+        channel = self._channels.find(page, browser, proven=self._is_proven(page))
         if channel is None:
             raise RequestRefused(404, "This server has no such page.")
         return channel

@@ -74,11 +74,16 @@
         return `${config().requests_pathname_prefix}_flash/${name}`;
     }
 
-    /** What Dash answers CSRF protections with; undefined if the page has no such cookie. */
-    function csrf() {
+    /** What proves that a request is the page's own, and what Dash answers CSRF protections with. */
+    function proofs() {
+        /** @type {Record<string, string>} */
+        const headers = {'X-Flash-Proof': secret};
         const start = `${config().csrf_token_name}=`;
         const cookie = document.cookie.split('; ').find(entry => entry.startsWith(start));
-        return cookie && decodeURIComponent(cookie.slice(start.length));
+        if (cookie !== undefined) {
+            headers[config().csrf_header_name] = decodeURIComponent(cookie.slice(start.length));
+        }
+        return headers;
     }
 
     /**
@@ -88,12 +93,7 @@
      * @param {RequestInit} options
      */
     function send(address, body, options) {
-        /** @type {Record<string, string>} */
-        const headers = {'Content-Type': 'application/json'};
-        const proof = csrf();
-        if (proof !== undefined) {
-            headers[config().csrf_header_name] = proof;
-        }
+        const headers = {'Content-Type': 'application/json', ...proofs()};
         return fetch(address, {method: 'POST', headers, body, credentials: 'same-origin', ...options});
     }
 
@@ -103,7 +103,7 @@
      * @param {object} message
      */
     function post(name, message) {
-        return tell(name, url(name), JSON.stringify({page: token, secret, ...message}));
+        return tell(name, url(name), JSON.stringify({page: token, ...message}));
     }
 
     /**
@@ -181,7 +181,7 @@
     function overSocket(name, body) {
         return new Promise((resolve, reject) => {
             const id = ++count;
-            const message = JSON.stringify({id, to: name, csrf: csrf(), body});
+            const message = JSON.stringify({id, to: name, headers: proofs(), body});
             if (message.length > LONGEST || Date.now() < blockedUntil) {
                 reject(new Error('This message can only go by its request.'));
                 return;
@@ -275,9 +275,9 @@
      */
     function leave(owner) {
         if (owner) {
-            const body = JSON.stringify({page: token, secret});
+            const body = JSON.stringify({page: token});
             if (socket !== null && socket.readyState === WebSocket.OPEN) {
-                socket.send(JSON.stringify({id: ++count, to: 'close', csrf: csrf(), body}));
+                socket.send(JSON.stringify({id: ++count, to: 'close', headers: proofs(), body}));
             }
             send(url('close'), body, {keepalive: true}).catch(() => undefined);
         }

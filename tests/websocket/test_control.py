@@ -38,18 +38,20 @@ class Control:
         self.socket = socket
         self.count = 0
 
-    async def tell(self, to: str, body: Any, *, csrf: str | None = None) -> tuple[int, str]:
+    async def tell(self, to: str, body: Any, **headers: str) -> tuple[int, str]:
         """Send a message; return the status and the text of its answer."""
-        await self.send(to, body, csrf=csrf)
+        await self.send(to, body, **headers)
         with trio.fail_after(PATIENCE):
             answer = json.loads(await self.socket.raw.get_message())
         assert answer["id"] == self.count
         return answer["status"], answer["text"]
 
-    async def send(self, to: str, body: Any, *, csrf: str | None = None) -> None:
+    async def send(self, to: str, body: Any, **headers: str) -> None:
         self.count += 1
         text = body if isinstance(body, str) else json.dumps({"page": self.page.token, **body})
-        await self.socket.say(id=self.count, to=to, csrf=csrf, body=text)
+        await self.socket.say(
+            id=self.count, to=to, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=text
+        )
 
 
 async def open_control(connect: Connect, page: Page) -> Control:
@@ -117,7 +119,7 @@ async def test_what_a_request_would_be_refused_is_refused_with_the_same_status_a
         (controls, "ack", {"event": 1}),
         (controls, "close", {"page": "t" * 32}),
         (controls, "close", {"page": "short"}),
-        (controls, "ticket", {"secret": "s" * 32}),
+        (controls, "ticket", {}),
         (thief, "close", {}),
     ):
         asked = {"page": page.token, **body}
@@ -151,7 +153,7 @@ async def test_hooks_see_each_message_as_the_request_that_it_stands_for(serve: S
     # The cookies are those of the handshake.
     page.client.cookies.set("_csrf_token", "proof", domain="127.0.0.1")
     controls = Control(page, socket)
-    assert await controls.tell("close", {}, csrf="proof") == (400, "CSRF")
+    assert await controls.tell("close", {}, X_CSRFToken="proof") == (400, "CSRF")
     assert seen == [("/_flash/close", False)]
 
 
@@ -166,8 +168,8 @@ async def test_a_message_carries_dashs_csrf_header(serve: Serve, connect: Connec
     page = await (await serve(app)).page()
     controls = await open_control(connect, page)
     assert await controls.tell("close", {}) == (400, "CSRF")
-    assert (await controls.tell("close", {}, csrf="proof"))[0] == 404
-    assert await controls.tell("close", {}, csrf="prööf") == (400, "CSRF")
+    assert (await controls.tell("close", {}, X_CSRFToken="proof"))[0] == 404
+    assert await controls.tell("close", {}, X_CSRFToken="prööf") == (400, "CSRF")
 
 
 @pytest.mark.parametrize("origin", [None, "http://elsewhere.test", "null"])
@@ -231,9 +233,9 @@ async def test_sockets_are_bounded_per_browser_and_per_server(serve: Serve, conn
         ("[" * 100_000, 1007),
         ("[]", 1007),
         ("{}", 1007),
-        ('{"id": true, "to": "ack", "csrf": null, "body": "{}"}', 1007),
-        ('{"id": 1, "to": "ack", "csrf": "a\\r\\nX: y", "body": "{}"}', 1007),
-        ('{"id": 1, "to": "ack", "csrf": null, "body": {}}', 1007),
+        ('{"id": true, "to": "ack", "headers": {}, "body": "{}"}', 1007),
+        ('{"id": 1, "to": "ack", "headers": {"X-CSRFToken": "a\\r\\nX: y"}, "body": "{}"}', 1007),
+        ('{"id": 1, "to": "ack", "headers": {}, "body": {}}', 1007),
         ("x" * 600_000, 1009),
     ],
     ids=range(10),
@@ -254,7 +256,7 @@ async def test_a_message_may_come_in_fragments_but_not_without_end(serve: Serve,
     app = Waiting().app
     page = await (await serve(app)).page()
     socket = await connect(page, path="_flash/control")
-    text = json.dumps({"id": 7, "to": "nothing", "csrf": None, "body": "{}"})
+    text = json.dumps({"id": 7, "to": "nothing", "headers": {}, "body": "{}"})
     for part, last in ((text[:9], False), ("", False), (text[9:], True)):
         await socket.raw._send(TextMessage(data=part, message_finished=last))
     assert json.loads(await socket.raw.get_message())["id"] == 7
@@ -360,6 +362,12 @@ async def test_a_server_that_stops_closes_the_sockets(serve: Serve, connect: Con
     assert_refused(await refusal(page), 503, "stopping")
 
 
+async def prove(page: Page, secret: str, name: str, **message: Any) -> Any:
+    """Post a message with a secret."""
+    headers = {"X-Flash-Proof": secret.encode("latin1")}
+    return await page.client.post(f"/_flash/{name}", json={"page": page.token, **message}, headers=headers)
+
+
 class TestOvertakenCookie:
     """A browser without the cookie was given several by tabs that were opened together: the last one wins."""
 
@@ -389,12 +397,11 @@ class TestOvertakenCookie:
         assert (await page.start("go")).status_code == 204
         opened = await events.expect("open")
         update = await events.next()
-        mine = {"page": page.token, "secret": secret}
-        assert (await page.post("_flash/ack", {**mine, "event": update.id})).status_code == 204
-        cancel = {**mine, "stream": opened["stream"], "condition": 0, "value": 1}
-        assert (await page.post("_flash/cancel", cancel)).status_code == 204
+        assert (await prove(page, secret, "ack", event=update.id)).status_code == 204
+        cancelled = await prove(page, secret, "cancel", stream=opened["stream"], condition=0, value=1)
+        assert cancelled.status_code == 204
         assert (await events.expect("end"))["reason"] == "cancelled"
-        assert (await page.post("_flash/close", mine)).status_code == 204
+        assert (await prove(page, secret, "close")).status_code == 204
         assert log == ["cancelled"]
 
     async def test_a_ticket_opens_one_link_and_the_streams_go_on(self, serve: Serve) -> None:
@@ -410,7 +417,7 @@ class TestOvertakenCookie:
         page.client.cookies.set("flash_browser", "overtaken" * 4, domain="127.0.0.1")
         status = f"_flash/status?page={page.token}"
         assert_refused(await page.get(status), 403, "another browser")
-        issued = await page.post("_flash/ticket", {"page": page.token, "secret": secret})
+        issued = await prove(page, secret, "ticket")
         ticket = issued.json()["ticket"]
         assert issued.headers["cache-control"].startswith("no-cache, no-store")
         link = f"_flash/events?page={page.token}&ticket="
@@ -435,24 +442,21 @@ class TestOvertakenCookie:
         events = await page.connect()
         await page.start("go")
         stream = (await events.expect("open"))["stream"]
-        for secret in (thief._values["_flash"]["secret"], page.token, "", None, 7, "x" * 5_000, ["s"]):
-            stolen = {"page": page.token, "secret": secret}
-            assert_refused(await thief.post("_flash/ticket", stolen), 403)
-            assert_refused(await thief.post("_flash/close", stolen), 403)
-            cancel = {**stolen, "stream": stream, "condition": 0, "value": 1}
-            assert_refused(await thief.post("_flash/cancel", cancel), 403)
+        own, thief.token = thief._values["_flash"]["secret"], page.token
+        for secret in (own, page.token, "", "x" * 5_000, "\xff" * 32):
+            assert_refused(await prove(thief, secret, "ticket"), 403)
+            assert_refused(await prove(thief, secret, "close"), 403)
+            assert_refused(await prove(thief, secret, "cancel", stream=stream, condition=0, value=1), 403)
         assert [info.state for info in app.streams()] == ["running"]
 
     async def test_without_any_cookie_the_secret_does_not_do(self, serve: Serve) -> None:
         app, _ = self.make_app()
         page = await (await serve(app)).page()
-        mine = {"page": page.token, "secret": page._values["_flash"]["secret"]}
         page.client.cookies.clear()
-        assert_refused(await page.post("_flash/ticket", mine), 403, "cookies")
+        assert_refused(await prove(page, page._values["_flash"]["secret"], "ticket"), 403, "cookies")
         assert_refused(await page.start("go"), 403, "cookies")
 
     async def test_a_page_without_a_channel_needs_no_ticket(self, serve: Serve) -> None:
         app, _ = self.make_app()
         page = await (await serve(app)).page()
-        mine = {"page": page.token, "secret": page._values["_flash"]["secret"]}
-        assert (await page.post("_flash/ticket", mine)).json() == {"ticket": None}
+        assert (await prove(page, page._values["_flash"]["secret"], "ticket")).json() == {"ticket": None}
