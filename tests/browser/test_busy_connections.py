@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import quart
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from flash import Flash, Input, Output, StreamCancelled, Update, every, html, stream_props
 
@@ -148,6 +148,22 @@ def test_where_websockets_are_blocked_everything_goes_by_requests(busy: Busy, vi
     errors = console.take()
     assert len(errors) == 1
     assert "_flash/control" in errors[0]
+
+
+def test_a_dialog_that_is_left_open_does_not_end_the_streams_behind_it(visit: Visit) -> None:
+    patient = Busy(ping_interval=0.3, stall_timeout=1)
+    page = visit(patient.app)
+    page.locator("#go").click()
+    expect(page.locator("#out")).to_have_text(COUNT)
+    dialogs: list[Dialog] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog))
+    page.evaluate("() => { setTimeout(() => alert('Lunch?')); }")
+    page.wait_for_timeout(3_000)
+    [dialog] = dialogs
+    assert patient.ended.rest() == []
+    dialog.accept()
+    page.locator("#stop").click()
+    expect(page.locator("#out")).to_have_text("stopped")
 
 
 def test_a_page_that_is_not_busy_opens_no_websocket(busy: Busy, visit: Visit) -> None:

@@ -1,0 +1,183 @@
+"""When a page that says nothing is given up: not before it could have been heard, nor while it is known to be there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import pytest
+import trio
+import trio.testing
+
+from flash.channels import Channels
+from flash.limits import PageLimits
+from flash.nursery import DOUBT, DOUBTS, PATIENCE
+from flash.pauses import REPRIEVE
+
+from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
+
+clock = on_mock_clock
+
+STALL = 60.0
+GRACE = 5.0
+
+
+async def ticking() -> AsyncGenerator[int, None]:
+    count = 0
+    while True:
+        yield count
+        count += 1
+        await trio.sleep(10)
+
+
+@dataclass
+class Peer:
+    """What is known of a page, as the test says."""
+
+    takes: bool = True
+    asks: bool = False
+
+    def has_taken_all(self) -> bool:
+        return self.takes
+
+    def is_asking(self) -> bool:
+        return self.asks
+
+
+def pause(seconds: float) -> None:
+    """Stop the process, as a signal or a suspended machine does: Trio's clock goes on."""
+    mock = trio.lowlevel.current_clock()
+    assert isinstance(mock, trio.testing.MockClock)
+    mock.jump(seconds)
+
+
+async def reads_for(desk: Desk, seconds: float, *, acknowledging: bool) -> bool:
+    """Let a page read for so long; says whether its stream still runs."""
+    until = trio.current_time() + seconds
+    channel = desk.connection.channel
+    while trio.current_time() < until and not channel.closing:
+        await desk.settle()
+        if acknowledging:
+            channel.acknowledge(channel.life, desk.number)
+        await trio.sleep(1)
+    return not channel.closing
+
+
+@pytest.mark.parametrize("seconds", [30.0, 70.0, 100_000.0])
+async def test_a_page_that_has_answered_while_the_process_slept_is_heard(open_desk: OpenDesk, seconds: float) -> None:
+    desk = await open_desk(stall_timeout=STALL)
+    stream = desk.start(ticking)
+    await trio.sleep(1)
+    channel = desk.connection.channel
+    await desk.settle()
+    for _ in range(3):
+        pause(seconds)
+        # It takes a while until what waits in the sockets is read.
+        await trio.sleep(REPRIEVE / 2)
+        assert channel.acknowledge(channel.life, desk.number)
+        await desk.settle()
+    assert stream.state == "running"
+    assert not channel.closing
+
+
+async def test_a_page_is_asked_at_once_after_a_pause(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=STALL, ping_interval=15)
+    desk.start(ticking)
+    await desk.settle()
+    pause(1_000)
+    await trio.testing.wait_all_tasks_blocked()
+    assert desk.connection.due
+
+
+async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=STALL)
+    desk.start(ticking)
+    await desk.settle()
+    pause(1_000)
+    resumed = trio.current_time()
+    await desk.connection.channel.finished.wait()
+    assert trio.current_time() - resumed == REPRIEVE
+
+
+async def test_a_lost_page_may_come_back_after_a_pause(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
+    desk = await open_desk(reconnect_grace=GRACE)
+    stream = desk.start(ticking)
+    await desk.settle()
+    channel = desk.connection.channel
+    desk.connection.detach()
+    await trio.sleep(1)
+    pause(1_000)
+    await trio.sleep(REPRIEVE / 2)
+    desk.connection = await desk.channels.connect(nursery, PAGE, BROWSER, channel.life, desk.number)
+    assert desk.connection.channel is channel
+    assert stream.state == "running"
+    desk.connection.detach()
+    lost = trio.current_time()
+    await channel.finished.wait()
+    assert trio.current_time() - lost == GRACE
+
+
+async def test_a_start_waits_for_a_link_that_came_during_a_pause(nursery: trio.Nursery) -> None:
+    channels = Channels(page_limits=PageLimits(reconnect_grace=0))
+
+    async def start() -> None:
+        assert await channels.wait_for(PAGE, BROWSER, 5) is not None
+
+    async with trio.open_nursery() as starts:
+        starts.start_soon(start)
+        await trio.testing.wait_all_tasks_blocked()
+        pause(60)
+        await trio.sleep(REPRIEVE / 2)
+        await channels.connect(nursery, PAGE, BROWSER)
+    assert await channels.wait_for("another", BROWSER, 5) is None
+    await channels.shut_down()
+
+
+async def test_a_page_that_takes_what_it_is_sent_has_longer(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=STALL)
+    desk.connection.peer = Peer()
+    desk.start(ticking)
+    assert await reads_for(desk, (PATIENCE - 1) * STALL, acknowledging=False)
+    assert not await reads_for(desk, 2 * STALL, acknowledging=False)
+
+
+async def test_a_page_whose_requests_are_being_answered_has_as_long_as_they_take(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=STALL, window=40)
+    desk.connection.peer = peer = Peer(asks=True)
+    desk.start(ticking)
+    assert await reads_for(desk, 3 * PATIENCE * STALL, acknowledging=False)
+    peer.asks = False
+    assert not await reads_for(desk, STALL, acknowledging=False)
+
+
+async def test_a_page_that_acknowledges_nothing_of_much_is_given_up_in_its_time(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=STALL, window=40)
+    desk.connection.peer = Peer()
+    desk.start(ticking)
+    assert not await reads_for(desk, 2 * STALL, acknowledging=False)
+
+
+async def test_a_page_that_takes_nothing_is_given_up_in_its_time(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=STALL)
+    desk.connection.peer = Peer(takes=False, asks=True)
+    desk.start(ticking)
+    await desk.settle()
+    began = trio.current_time()
+    await desk.connection.channel.finished.wait()
+    assert STALL <= trio.current_time() - began <= STALL + DOUBT * DOUBTS + 1
+
+
+async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_desk: OpenDesk) -> None:
+    desk = await open_desk(stall_timeout=STALL)
+    desk.connection.peer = peer = Peer(takes=False)
+    desk.start(ticking)
+    await desk.settle()
+    for _ in range(20):
+        peer.takes = False
+        await trio.sleep(STALL + 3 * DOUBT)
+        peer.takes = True
+        await trio.sleep(DOUBTS * DOUBT)
+        channel = desk.connection.channel
+        assert not channel.closing
+        await desk.settle()
+        assert channel.acknowledge(channel.life, desk.number)
