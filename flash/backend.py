@@ -21,7 +21,7 @@ from quart import has_request_context, redirect, request, websocket
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
-from . import _dash, _hypercorn, serving, websocket_route
+from . import _dash, _hypercorn, _quart, serving, websocket_route
 from .browser_cookie import mark_browser
 from .cleanup import clean_up_of
 from .compression import Compression
@@ -111,6 +111,7 @@ class FlashBackend(_dash.QuartDashServer):
         """Make the app ready before the first request, whatever that is, and end its streams after the last."""
         self.dash_app = dash_app
         _dash.use_encoder(to_json)
+        _quart.run_on_trio()
         self.server.extensions["flash"] = dash_app
         self.server.asgi_http_class = FlashConnection
         self.server.asgi_websocket_class = FlashWebsocketConnection

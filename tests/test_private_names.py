@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import threading
 from math import inf
@@ -18,7 +19,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from trio.testing import MockClock
 
 import flash
-from flash import Flash, _dash, _hypercorn
+from flash import Flash, _dash, _hypercorn, _quart
 from flash._trio import (
     OpenScopes,
     forget_cancellation,
@@ -91,6 +92,16 @@ def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_b
     assert "self.buffer = WebsocketBuffer(" in inspect.getsource(_hypercorn.WSStream)
 
 
+def test_quart_still_asks_asyncio_for_threads_and_opens_files_where_flash_steps_in() -> None:
+    import asyncio
+
+    assert _quart._utils.asyncio.sleep is asyncio.sleep  # type: ignore[reportPrivateUsage]
+    assert "asyncio.get_running_loop()" in inspect.getsource(_quart._utils.run_sync)  # type: ignore[reportPrivateUsage]
+    assert "asyncio.get_running_loop()" in inspect.getsource(_quart._utils.run_sync_iterable)  # type: ignore[reportPrivateUsage]
+    for name in _quart.OPENERS:
+        assert callable(importlib.import_module(name).async_open)
+
+
 def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
     assert Config().graceful_timeout > 0
 
@@ -98,7 +109,7 @@ def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
 def test_only_one_module_touches_names_of_dash_that_are_private() -> None:
     offenders: list[str] = []
     for path in PACKAGE.glob("*.py"):
-        if path.name in ("_dash.py", "_hypercorn.py"):
+        if path.name in ("_dash.py", "_hypercorn.py", "_quart.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dash."):

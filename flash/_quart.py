@@ -1,0 +1,78 @@
+"""The one place that touches names of Quart that are not its to promise.
+
+Quart runs blocking code in threads by asyncio's loop, and opens files with aiofiles. Quart-Trio replaces both in its
+own classes, but not in what apps import from Quart: a `quart.Response` of a plain generator or a list,
+`quart.utils.run_sync`, the `save` of an uploaded file, `open_resource` of a blueprint. Here these find Trio when Trio
+runs them, and what they found before when it does not. `tests/test_private_names.py` fails with the name when an upgrade
+drops one.
+"""
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from importlib import import_module
+from typing import Any
+
+import trio
+
+OPENERS = ("quart.app", "quart.blueprints", "quart.datastructures", "quart.wrappers.response")
+"""The modules that open files as `async_open`."""
+
+_utils: Any = import_module("quart.utils")
+
+
+class _Threads:
+    """What `quart.utils` takes for the running loop."""
+
+    def run_in_executor(self, _: object, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        return trio.to_thread.run_sync(function, *arguments)
+
+
+class _Asyncio:
+    """What `quart.utils` takes for the module asyncio."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    def get_running_loop(self) -> Any:
+        return _Threads() if trio.lowlevel.in_trio_run() else asyncio.get_running_loop()
+
+
+class _Opening:
+    """A file about to be opened, to be awaited or entered, as aiofiles has it."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        self._arguments, self._keywords = arguments, keywords
+        self._file: Any = None
+
+    async def _open(self) -> Any:
+        return await trio.open_file(*self._arguments, **self._keywords)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Any:
+        self._file = await self._open()
+        return self._file
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._file.aclose()
+
+
+def run_on_trio() -> None:
+    """Let what apps import from Quart work on Trio."""
+    if isinstance(_utils.asyncio, _Asyncio):
+        return
+    _utils.asyncio = _Asyncio()
+    for name in OPENERS:
+        module: Any = import_module(name)
+        module.async_open = _opening_as(module.async_open)
+
+
+def _opening_as(original: Callable[..., Any]) -> Callable[..., Any]:
+    def async_open(*arguments: Any, **keywords: Any) -> Any:
+        return (_Opening if trio.lowlevel.in_trio_run() else original)(*arguments, **keywords)
+
+    return async_open
