@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 from inspect import iscoroutine, iscoroutinefunction
 from pathlib import Path
@@ -42,14 +42,17 @@ __all__ = [
     "Wildcard",
     "add_route",
     "app_context",
+    "before_set_up",
     "callback",
     "calling_pages_plainly",
     "context_value",
+    "explain_set_props",
     "extra_components",
     "flatten_grouping",
     "function_of",
     "handle_grouped_callback_args",
     "inputs_to_dict",
+    "is_flash",
     "is_no_update",
     "is_set_up",
     "let_stand_for_component",
@@ -196,6 +199,54 @@ def tell_bare_callbacks_apart() -> None:
 
     create_callback_id.tells_bare_callbacks_apart = True  # type: ignore[attr-defined]
     module.create_callback_id = create_callback_id
+
+
+def explain_set_props() -> None:
+    """Have `set_props` outside of callbacks say what to do instead."""
+    context: Any = dash.callback_context
+    original: Callable[..., None] = context.set_props
+    if getattr(original, "explains", False):
+        return
+
+    def set_props(component_id: Any, props: Any) -> None:
+        try:
+            original(component_id, props)
+        except (LookupError, exceptions.MissingCallbackContextException):
+            raise exceptions.MissingCallbackContextException(
+                f"set_props({component_id!r}, ...) was called where no callback runs, in a thread or a task of the "
+                "app's own: there is no page to send it to. A thread that a callback starts has the callback's context "
+                "if it is started by trio.to_thread.run_sync, or runs contextvars.copy_context().run. What an app "
+                "finds out by itself, an event callback of each page yields: see docs/mistakes.md."
+            ) from None
+
+    def get_from_context(name: str, default: Any) -> Any:
+        # A thread of the app's own knows of no context at all.
+        try:
+            return get(name, default)
+        except LookupError:
+            return default
+
+    get: Callable[[str, Any], Any] = _callback_context._get_from_context
+    _callback_context._get_from_context = get_from_context
+    set_props.explains = True  # type: ignore[attr-defined]
+    context.set_props = set_props
+
+
+def is_flash(app: dash.Dash) -> bool:
+    """Whether an app is Flash's: it has set itself up to stream."""
+    return hasattr(app, "stream_host")
+
+
+def before_set_up(check: Callable[[dash.Dash], None]) -> None:
+    """Call `check` with each app, of Flash's or not, before it takes its callbacks."""
+    original = dash.Dash._setup_server
+
+    @wraps(original)
+    def _setup_server(app: dash.Dash) -> None:
+        check(app)
+        original(app)
+
+    dash.Dash._setup_server = _setup_server  # type: ignore[method-assign]
 
 
 def read_failures_of_callbacks() -> None:

@@ -14,7 +14,7 @@ from dash import html
 from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash, control, websocket_route
-from .backend import CALLBACK_THREADS, FlashBackend, require_trio
+from .backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
 from .channels import Channels
 from .components import Page
 from .declaration import Options
@@ -226,7 +226,7 @@ class Flash(dash.Dash):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The app is an ASGI app itself: `hypercorn -k trio module:app`."""
-        require_trio()
+        await require_trio_to_serve(scope, send)
         await self.server(scope, receive, send)
 
     def event_callback(

@@ -7,6 +7,7 @@ instead of in the first request, and `run` serves with Hypercorn's trio worker.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
@@ -30,6 +31,8 @@ from .errors import RequestRefused, WrongServer
 from .event_callback import name_of
 from .exchange import FlashConnection
 from .forwarded import Forwarded
+from .late_props import LateProps
+from .mistakes import Mistakes
 from .reloading import can_reload, reload_on_changes
 from .request_body import read_body
 from .run_options import read_run_options
@@ -76,11 +79,25 @@ _hypercorn.bound_websocket_messages()
 _hypercorn.close_idle_http2()
 
 
+async def require_trio_to_serve(scope: Any, send: Any) -> None:
+    """Raise WrongServer unless Trio runs the caller, and tell the browser why it gets no page."""
+    try:
+        require_trio()
+    except WrongServer as error:
+        if scope["type"] == "http":
+            # Whatever becomes of the answer, the server's log is to have the reason.
+            with contextlib.suppress(Exception):
+                headers = [(b"content-type", b"text/plain; charset=utf-8")]
+                await send({"type": "http.response.start", "status": 500, "headers": headers})
+                await send({"type": "http.response.body", "body": str(error).encode(), "more_body": False})
+        raise
+
+
 class FlashServer(quart_trio.QuartTrio):
     """The ASGI app that `app.server` is: a QuartTrio that says so when it is served by something else."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        require_trio()
+        await require_trio_to_serve(scope, send)
         await super().__call__(scope, receive, send)
 
 
@@ -97,6 +114,7 @@ class FlashBackend(_dash.QuartDashServer):
         self._stop_request = serving.StopRequest()
         self._ws_shutdown_event = _dash.ShutdownEvent(self._stop_request.make, lambda: not self._stop_request.pending)
         self.request_adapter = websocket_route.RequestAdapter
+        self._mistakes = Mistakes()
         self._threads = trio.CapacityLimiter(CALLBACK_THREADS)
         self._view_threads = trio.CapacityLimiter(VIEW_THREADS)
 
@@ -230,6 +248,8 @@ class FlashBackend(_dash.QuartDashServer):
                     data = await trio.to_thread.run_sync(execute, limiter=self._threads)
             except RequestRefused as refusal:
                 return answer_refusal(refusal)
+            finally:
+                context.updated_props = LateProps(body["output"], self._mistakes)
             return context.dash_response.set_response(data=data)
 
         # What CSRF protections exempt, or do not, goes by this name.

@@ -30,16 +30,24 @@ class Stream(Component):
     _base_nodes = ["children"]  # noqa: RUF012
     _namespace = "flash"
     _type = "Stream"
-    _prop_names = ["id", "status", "error", "statuses", "start", "refused", "name", "declared"]  # noqa: RUF012
+    _prop_names = ["id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes"]  # noqa: RUF012
     _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
     available_properties = _prop_names
     available_wildcard_properties: list[str] = []  # noqa: RUF012
 
     id: str
 
-    def __init__(self, id: str, name: str = "", declared: Sequence[Any] = ()) -> None:
-        """`name` is what messages call the event callback; `declared` is `[option, id, property]` for its options."""
-        super().__init__(id=id, status="idle", error=None, statuses={}, name=name, declared=list(declared))
+    def __init__(self, id: str, name: str = "", declared: Sequence[Any] = (), mistakes: Sequence[str] = ()) -> None:
+        """What is to be shown of an event callback.
+
+        Args:
+            id: of the component.
+            name: what messages call the event callback.
+            declared: `[option, id, property]` for what its options name.
+            mistakes: what the dev tools are to say of them.
+        """
+        checks = {"name": name, "declared": list(declared), "mistakes": list(mistakes)}
+        super().__init__(id=id, status="idle", error=None, statuses={}, **checks)
 
 
 class Page(Component):

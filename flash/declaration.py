@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from .errors import InvalidEventCallback, InvalidUpdate
 from .functions import name_of, takes_one
 from .outputs import Outputs
 from .props import Pair, check_pairs, encode_pairs, wire_id
+
+_log = logging.getLogger("flash.streams")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +132,20 @@ class Declaration:
             conflate=options.conflate,
             keep=options.keep,
         )
+
+    def doubts(self) -> list[str]:
+        """What can be declared, and hardly is what was meant: told in the log, too."""
+        doubts: list[str] = []
+        for state, condition in zip(self.cancel_states, self.conditions, strict=True):
+            if condition.counts and condition.desired is not None and condition.desired not in ("0", "None"):
+                doubts.append(
+                    f"cancel of {self.name!r} lets the stream go on while {condition.label} is {condition.desired}, "
+                    "which a counter is after some clicks: the click that makes it so does not end the stream. If "
+                    f"any click is to, write the bare Input({state.component_id!r}, {state.component_property!r})."
+                )
+        for doubt in doubts:
+            _log.warning("%s", doubt)
+        return doubts
 
     def named(self) -> list[tuple[str, Any, str]]:
         """The components and properties that the options name, and which option does, for the page to check."""

@@ -18,11 +18,11 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import dash
 
-from ._dash import callback, let_stand_for_component
+from ._dash import before_set_up, callback, is_flash, let_stand_for_component
 from .components import PAGE_ID, Stream
 from .declaration import Declaration, Options
 from .discarded import check_discarded
@@ -66,6 +66,10 @@ class EventCallbacks:
     def add(self, stream: Stream) -> None:
         self._streams.append(stream)
 
+    def names(self) -> list[str]:
+        """What messages call them."""
+        return [cast("Any", stream).name for stream in self._streams]
+
     def take(self) -> list[Stream]:
         """Their hidden components; each is handed out once."""
         taken, self._streams = self._streams, []
@@ -73,6 +77,19 @@ class EventCallbacks:
 
 
 GLOBAL_EVENT_CALLBACKS = EventCallbacks()
+
+
+def _refuse_elsewhere(app: dash.Dash) -> None:
+    """Refuse to let an app that is not Flash's take over callbacks that start streams: nothing would come of them."""
+    names = GLOBAL_EVENT_CALLBACKS.names()
+    if names and not is_flash(app):
+        raise InvalidEventCallback(
+            f"The app is a dash.Dash, and {', '.join(map(repr, names))} needs app = Flash(...): event callbacks and "
+            "generators under @callback stream, which Dash's servers cannot. Write `from flash import Flash`."
+        )
+
+
+before_set_up(_refuse_elsewhere)
 
 
 def event_callback(
@@ -189,7 +206,7 @@ def register_stream(
             "MATCH initially unless it has an Output that matches."
         )
     check_discarded(function, parts.name, stream_props, "write `yield stream_props(...)`")
-    stream = Stream(_component_id(function), parts.name, parts.named())
+    stream = Stream(_component_id(function), parts.name, parts.named(), parts.doubts())
     outputs: Any = []
     own_inputs: list[Any] = []
     if parts.outputs is not None:

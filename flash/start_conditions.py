@@ -85,8 +85,9 @@ class StartConditions:
             return NotMet(message, None, "")
         remedy = "let the function return the opposite"
         if condition.desired is not None:
-            component_id, _, prop = label.rpartition(".")
-            remedy = f'write (Input("{component_id}", "{prop}"), lambda value: value != {condition.desired})'
+            state = self._parts.cancel_states[index]
+            where = f"Input({state.component_id!r}, {state.component_property!r})"
+            remedy = f"write ({where}, lambda value: value != {condition.desired})"
         mistake = (
             f"{message} It is {said}, not {wanted}, and has never been that when a stream was to be started. A "
             f"condition of cancel= says when the stream may go on; if this one is to say when it ends, {remedy}."

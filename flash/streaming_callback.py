@@ -32,6 +32,7 @@ from .threads import on_own_loop
 
 _dash.tell_bare_callbacks_apart()
 _dash.read_failures_of_callbacks()
+_dash.explain_set_props()
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])

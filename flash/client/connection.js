@@ -278,7 +278,7 @@
         control.begin(names);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(change);
-        reports.begin();
+        reports.begin(streams.refuseByName);
         connect();
         setInterval(watch, WATCH);
         document.addEventListener('visibilitychange', watch);

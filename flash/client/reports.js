@@ -269,12 +269,41 @@
         Object.values(node).forEach(value => collect(value, ids));
     }
 
-    /** The page is there: look at what the options of event callbacks name. */
-    function begin() {
+    /**
+     * Notice the starts that the server has refused: what Dash knows of it is an error among others.
+     * @param {(name: string, message: string) => void} onRefusal
+     */
+    function watchRefusals(onRefusal) {
+        let before = store().getState().error.backEnd;
+        store().subscribe(() => {
+            const errors = store().getState().error.backEnd;
+            if (errors !== before) {
+                const news = errors.slice(0, errors.length - before.length);
+                before = errors;
+                for (const {error} of news) {
+                    const refusal = /^'([^']+)' was not started: /.exec(error.html ?? '');
+                    if (refusal !== null && !told.has(error.message)) {
+                        // When the store is done with the error.
+                        setTimeout(onRefusal, 0, refusal[1], error.html);
+                    }
+                }
+            }
+        });
+    }
+
+    /**
+     * The page is there: look at what the options of event callbacks name.
+     * @param {(name: string, message: string) => void} onRefusal  called when the server has refused a start
+     */
+    function begin(onRefusal) {
+        watchRefusals(onRefusal);
         const {strs} = store().getState().paths;
         swaps = [...validationIds()].some(id => !id.startsWith('{') && !(id in strs));
         for (const callback of Object.keys(strs).filter(id => id.startsWith('_flash-'))) {
             const named = /** @type {Named[]} */ (component(callback)?.props.declared ?? []);
+            if (config().ui) {
+                /** @type {string[]} */ (component(callback)?.props.mistakes ?? []).forEach(text => tell(text));
+            }
             named.forEach(([option, id, property]) => later({callback, option, id, property}));
         }
     }

@@ -181,6 +181,21 @@
     }
 
     /**
+     * A start was refused, and the page is not told by its connection: the answer to the request says so.
+     * @param {string} name  what messages call the event callback
+     * @param {string} message
+     */
+    function refuseByName(name, message) {
+        const ids = Object.keys(store().getState().paths.strs).filter(id => id.startsWith('_flash-'));
+        for (const callback of ids) {
+            if (component(callback)?.props.name === name) {
+                refuse({callback, match: null, message});
+            }
+        }
+        updates.flush();
+    }
+
+    /**
      * `refused`: a stream was not started.
      * @param {{callback: string, match: string | null, message: string, status?: string}} refusal
      */
@@ -275,11 +290,11 @@
     const Stream = () => null;
     // By these Dash tells whether an Input names a property that there is.
     Stream.propTypes = Object.fromEntries(
-        ['id', 'status', 'error', 'statuses', 'start', 'refused', 'name', 'declared'].map(name => [name, () => null])
+        ['id', 'status', 'error', 'statuses', 'start', 'refused', 'name', 'declared', 'mistakes'].map(name => [name, () => null])
     );
 
     page.flash = Object.assign(page.flash || {}, {
-        streams: {open, update, end, refuse, lose, resume, explain, watch, running},
+        streams: {open, update, end, refuse, refuseByName, lose, resume, explain, watch, running},
         Stream
     });
 })();

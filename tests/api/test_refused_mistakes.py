@@ -6,12 +6,15 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import dash
 import pytest
 import trio
 import trio.lowlevel
+from dash._callback import GLOBAL_CALLBACK_LIST, GLOBAL_CALLBACK_MAP
 
 import flash
-from flash import Flash, Input, InvalidEventCallback, Output, State, Update, clientside_callback, stream_props
+from flash import Flash, Input, InvalidEventCallback, Output, State, Update, clientside_callback, html, stream_props
+from flash.event_callback import GLOBAL_EVENT_CALLBACKS
 
 GO = Input("go", "n_clicks")
 OUT = Output("out", "children")
@@ -182,3 +185,30 @@ def test_an_event_callback_stands_for_its_stream_in_dependencies() -> None:
     assert clientside_callback is not None
     app._setup_server()
     assert any(example.stream.id in str(entry["inputs"]) for entry in app.callback_map.values())
+
+
+def test_an_app_of_dashs_does_not_take_over_an_event_callback() -> None:
+    app = dash.Dash(__name__)
+    app.layout = html.Button(id="go")
+
+    @flash.event_callback(GO)
+    async def astray(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": clicks})
+
+    try:
+        with pytest.raises(InvalidEventCallback, match=r"astray.*app = Flash"):
+            app._setup_server()
+    finally:
+        GLOBAL_EVENT_CALLBACKS.take()
+        GLOBAL_CALLBACK_LIST.clear()
+        GLOBAL_CALLBACK_MAP.clear()
+
+
+def test_a_counter_that_is_to_have_been_clicked_is_doubted(caplog: pytest.LogCaptureFixture) -> None:
+    app = Flash(__name__)
+    declared = app.event_callback(GO, cancel=[(Input("stop", "n_clicks"), 1)])(counts)
+    assert "the bare Input('stop', 'n_clicks')" in caplog.text
+    assert len(declared.stream.mistakes) == 1
+    caplog.clear()
+    app.event_callback(GO, cancel=[(Input("stop", "n_clicks"), 0), (Input("tabs", "value"), 1)])(counts)
+    assert caplog.text == ""

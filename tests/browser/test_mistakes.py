@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_what_a_stream_says_too_late_or_wrongly_is_told(visit: Visit, console: C
         page,
         ["set_props"],
         ["raises", "KeyError: 'one'"],
-        ["inverted", "'one', not 'two'", '(Input("tabs", "value"), lambda value: value != \'two\')'],
+        ["inverted", "'one', not 'two'", "(Input('tabs', 'value'), lambda value: value != 'two')"],
     )
     # Dash has its console say what its dev tools show.
     assert len(console.take()) == 3
@@ -169,6 +170,38 @@ def test_an_error_that_on_error_has_handled_is_no_news(visit: Visit, console: Co
     expect(page.locator("#out")).to_have_text("sorry")
     expect(page.locator("#status")).to_have_text("failed ValueError: sorry")
     assert told(page) == []
+
+
+def test_a_start_that_the_server_refuses_without_a_connection_shows_in_the_status(
+    visit: Visit, console: Console
+) -> None:
+    app = make_app()
+
+    @app.event_callback(Input("go", CLICKS))
+    async def elsewhere(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": "started"})
+
+    @app.callback(Output("status", "children"), Input(elsewhere, "status"), Input(elsewhere, "error"))
+    def show(status: str, error: str | None) -> str:
+        return f"{status}: {error}"
+
+    page = visit(app)
+    expect(page.locator("#status")).to_have_text("idle: None")
+    name = "test_a_start_that_the_server_refuses_without_a_connection_shows_in_the_status.elsewhere"
+    sentence = f"'{name}' was not started: its page had no connection to this server process."
+
+    def refuse(route: Any) -> None:
+        body = route.request.post_data_json
+        if "_flash" in str(body.get("state")):
+            route.fulfill(status=503, body=sentence)
+        else:
+            route.continue_()
+
+    page.route(re.compile("_dash-update-component"), refuse)
+    page.click("#go")
+    expect(page.locator("#status")).to_have_text(f"failed: {sentence}")
+    # The browser's line on the answer, and Dash's on the error.
+    assert len(console.take()) == 2
 
 
 def test_a_component_that_is_removed_under_its_stream_is_named(visit: Visit, console: Console) -> None:

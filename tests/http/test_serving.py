@@ -170,7 +170,7 @@ def test_an_app_served_by_hypercorns_asyncio_worker_says_what_it_needs(caplog: p
     config = Listening()
     config.bind = ["127.0.0.1:0"]
 
-    async def run() -> int:
+    async def run() -> tuple[int, str]:
         stop = asyncio.Event()
         serving = asyncio.create_task(hypercorn.asyncio.serve(Waiting().app, config, shutdown_trigger=stop.wait))
         async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False, verify=False, timeout=None) as client:
@@ -178,9 +178,11 @@ def test_an_app_served_by_hypercorns_asyncio_worker_says_what_it_needs(caplog: p
             response = await client.get(f"http://127.0.0.1:{ports[0]}/")
         stop.set()
         await serving
-        return response.status_code
+        return response.status_code, response.text
 
-    assert asyncio.run(run()) == 500
+    status, text = asyncio.run(run())
+    assert status == 500
+    assert "This server runs on asyncio" in text
     assert "This server runs on asyncio" in caplog.text
     assert "hypercorn -k trio" in caplog.text
 
