@@ -29,7 +29,7 @@ from .compression import Compression
 from .encoding import to_json
 from .errors import RequestRefused, WrongServer
 from .event_callback import name_of
-from .exchange import FlashConnection
+from .exchange import EXCHANGE, FlashConnection
 from .forwarded import Forwarded
 from .late_props import LateProps
 from .mistakes import Mistakes
@@ -242,7 +242,9 @@ class FlashBackend(_dash.QuartDashServer):
             try:
                 if is_async:
                     name = name_of(_dash.function_of(dash_app, body["output"]))
-                    with clean_up_of(name, dash_app.websockets.limits.cleanup_timeout):
+                    with clean_up_of(name, dash_app.websockets.limits.cleanup_timeout) as deadline:
+                        if (exchange := EXCHANGE.get()) is not None:
+                            exchange.deadline = deadline
                         data = await execute()
                 else:
                     data = await trio.to_thread.run_sync(execute, limiter=self._threads)

@@ -27,7 +27,9 @@ from quart_trio.wrappers.request import TrioBody
 
 from . import _hypercorn
 from .body_progress import BodyProgress
+from .cleanup import Deadline
 from .suspension import when_suspended
+from .unattended import Attendance
 
 Send = Callable[[Any], Awaitable[None]]
 
@@ -40,6 +42,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 SMALL = 65_536
 """Bytes of a response that is said in one piece: what a socket buffer takes at once."""
 
+CALLBACKS = "/_dash-update-component"
+"""What the path of a callback request ends with."""
+
 LAST_WORD = 1.0
 """Seconds that the end of a response has before a disconnect cuts it: a page that has gone does not take it."""
 
@@ -49,7 +54,9 @@ class Exchange:
 
     Attributes:
         gone: the client is.
+        attendance: whether the request goes on then.
         begun: the response is being sent.
+        deadline: of what the callback cleans up; None if there is no async callback.
         said: set when the response is over; None before its end is being sent.
         rest: what sends the response from where Quart ends.
         outlived_by: a request that something goes on with when this is over, but not with its body.
@@ -58,9 +65,11 @@ class Exchange:
         headers: of the request.
     """
 
-    def __init__(self, send: Send, headers: Headers = ()) -> None:
+    def __init__(self, send: Send, attendance: Attendance, headers: Headers = ()) -> None:
         self.gone = False
         self.begun = False
+        self.attendance = attendance
+        self.deadline: Deadline | None = None
         self.said: trio.Event | None = None
         self.rest: Rest | None = None
         self.outlived_by: Request | None = None
@@ -72,6 +81,8 @@ class Exchange:
 
     def __call__(self, message: Any) -> Awaitable[None]:
         self.begun = True
+        if self.gone and self.said is None:
+            return _nowhere(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             return self._end(message) if self.rest is None else _nowhere(message)
         return self._send(message)
@@ -90,7 +101,7 @@ class Exchange:
         """Let go of both sides: it is over. Quart's request refers to this, and a stream to what has started it."""
         _open.discard(self)
         self.headers = ()
-        self._send, self.rest, self.said = _nowhere, None, None
+        self._send, self.rest, self.said, self.deadline = _nowhere, None, None, None
         self.body = self.of_request = None
         if self.outlived_by is not None:
             self.outlived_by.body = _READ
@@ -112,8 +123,8 @@ _open: set[Exchange] = set()
 
 
 def in_progress() -> Iterator[Headers]:
-    """The headers of the requests that are being answered, by something that has an end."""
-    return (exchange.headers for exchange in _open if exchange.rest is None)
+    """The headers of the requests that are being answered, to somebody who is there, by something that has an end."""
+    return (exchange.headers for exchange in _open if exchange.rest is None and not exchange.gone)
 
 
 async def _nowhere(message: Any) -> None:
@@ -133,6 +144,13 @@ _TOO_SLOW_HEADERS = [
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("flash_exchange", default=None)
 """The request at hand."""
+
+
+def cancel_with_client() -> None:
+    """Have the request at hand cancelled when its client goes, or at once if it has gone."""
+    exchange = EXCHANGE.get()
+    if exchange is not None:
+        exchange.attendance.release()
 
 
 def body_at_hand(incoming: Request) -> bytes | None:
@@ -182,7 +200,8 @@ class FlashConnection(TrioASGIHTTPConnection):
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        exchange = Exchange(send, self.scope["headers"])
+        attendance = Attendance(self.scope["method"] == "POST" and self.scope["path"].endswith(CALLBACKS))
+        exchange = Exchange(send, attendance, self.scope["headers"])
         EXCHANGE.set(exchange)
         # A list: an empty deque takes 600 bytes of every page.
         early: list[Any] = []
@@ -194,10 +213,17 @@ class FlashConnection(TrioASGIHTTPConnection):
                 if exchange.said is not None:
                     with trio.move_on_after(LAST_WORD):
                         await exchange.said.wait()
+                else:
+                    await attendance.hold()
+                if exchange.deadline is not None:
+                    exchange.deadline.begin()
+            elif not message.get("more_body", False):
+                attendance.is_complete = True
             return message
 
         try:
             exchange.body = await self._body_at_hand(receive, early)
+            attendance.is_complete = exchange.body is not None
             await self._answer(receive_in_time, exchange)
             # Of a client that has gone already, nobody would tell a second time.
             if exchange.rest is not None and not exchange.gone:

@@ -35,7 +35,7 @@ from .channels import Channels
 from .declaration import Declaration, match_keys
 from .encoding import to_json
 from .errors import FlashError, InvalidUpdate, RequestRefused
-from .exchange import EXCHANGE
+from .exchange import EXCHANGE, cancel_with_client
 from .functions import call, kind_of_generator
 from .mistakes import Mistakes
 from .page_key import proves
@@ -154,6 +154,8 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         host = HOST.get(None)
         if host is None:
             raise FlashError(f"{parts.name!r} is an event callback: it needs app = Flash(...), not Dash(...).")
+        # For a page that has gone there is nothing to start.
+        cancel_with_client()
         secret, page = values[-2:]
         browser = browser_of(quart.request if quart.has_request_context() else quart.websocket)
         if not is_token(page):

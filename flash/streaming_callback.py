@@ -10,7 +10,9 @@ Over a function that returns its result, `callback` is Dash's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from inspect import iscoroutinefunction
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 import dash
@@ -26,6 +28,7 @@ from .event_callback import (
     EventCallbacks,
     register_stream,
 )
+from .exchange import cancel_with_client
 from .functions import is_generator_function, kind_of_generator, name_of
 from .props import stream_props
 from .threads import on_own_loop
@@ -66,7 +69,8 @@ def callback(*arguments: Any, **options: Any) -> CallbackDecorator:
         arguments: Outputs, Inputs and States, in every form that `dash.callback` takes.
         options: those of `dash.callback`; over a generator `cancel`, `on_error`, `reset_props`, `running`, `timeout`,
             `restart`, `conflate` and `keep` are those of `event_callback`, and what `on_error` returns goes into the
-            Outputs as well.
+            Outputs as well. Over an `async def` that returns its result, `on_disconnect="cancel"` has it cancelled when
+            its page is closed or reloaded; by default (`"finish"`) it comes to its end, as a plain function does.
 
     Raises:
         InvalidEventCallback: an option is malformed, or is not for a function of this kind.
@@ -79,10 +83,15 @@ def declare_callback(
 ) -> CallbackDecorator:
     """The decorator behind `callback`: registers with `register`, Dash's own, and notes streams in `declared`."""
 
+    options = dict(options)
+    on_disconnect = options.pop("on_disconnect", None)
+
     def decorate(function: Any) -> Any:
-        if _is_streaming(function, options):
-            return _streaming(function, register, declared, arguments, options)
         name = name_of(function)
+        is_streaming = _is_streaming(function, options)
+        _check_on_disconnect(on_disconnect, function, name, is_streaming, options)
+        if is_streaming:
+            return _streaming(function, register, declared, arguments, options)
         for option in _GENERATORS_ONLY:
             if option in options:
                 raise InvalidEventCallback(
@@ -104,9 +113,51 @@ def declare_callback(
         if options.get("background"):
             register(*arguments, **options)(on_own_loop(function))
             return function
-        return register(*arguments, **options)(function)
+        register(*arguments, **options)(_with_its_client(function) if on_disconnect == "cancel" else function)
+        return function
 
     return cast("CallbackDecorator", decorate)
+
+
+def _check_on_disconnect(
+    value: object, function: object, name: str, is_streaming: bool, options: Mapping[str, Any]
+) -> None:
+    """Raise InvalidEventCallback unless `on_disconnect=` can be what it is for this function."""
+    if value is None:
+        return
+    if value not in ("finish", "cancel"):
+        raise InvalidEventCallback(f"on_disconnect= of {name!r} is to be 'finish' or 'cancel', got {value!r}.")
+    if is_streaming:
+        raise InvalidEventCallback(
+            f"on_disconnect= of {name!r} is for callbacks that return their result: it yields, and a stream ends with "
+            "its page, reconnect_grace= of Flash(...) later."
+        )
+    if options.get("background"):
+        raise InvalidEventCallback(
+            f"on_disconnect= of {name!r} would do nothing: a background callback runs apart from its request. To end "
+            "it there is cancel=."
+        )
+    if value == "cancel" and not iscoroutinefunction(function):
+        raise InvalidEventCallback(
+            f"on_disconnect='cancel' of {name!r} is for `async def`: a plain function runs in a thread, which nobody "
+            "can stop. Make it async, or leave on_disconnect= out."
+        )
+    if value == "finish" and options.get("websocket"):
+        raise InvalidEventCallback(
+            f"on_disconnect='finish' of {name!r} is not for callbacks over a websocket, which end with it. Leave "
+            "websocket=True out."
+        )
+
+
+def _with_its_client(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An async function that is cancelled when the client of its request has gone."""
+
+    @functools.wraps(function)
+    async def run(*arguments: Any, **keywords: Any) -> Any:
+        cancel_with_client()
+        return await function(*arguments, **keywords)
+
+    return run
 
 
 def _is_streaming(function: Any, options: Mapping[str, Any]) -> bool:

@@ -154,27 +154,6 @@ async def test_a_hook_may_put_another_body_in_the_place_of_a_requests(serve: Ser
         assert json.loads((await socket.answer())[1])["response"] == {"out": {"children": 42}}
 
 
-@EVERY_WAY
-async def test_a_callback_that_waits_is_cancelled_when_its_client_goes(serve: Serve, parts: Parts) -> None:
-    entered, left = trio.Event(), trio.Event()
-
-    async def wait(clicks: int) -> None:
-        entered.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            left.set()
-
-    page = await (await serve(make_app(wait))).page()
-    socket = await connect(page)
-    with trio.fail_after(5):
-        async with socket.stream:
-            await socket.send(parts(json.dumps(page.request("go", value=1)).encode()))
-            await entered.wait()
-            assert not left.is_set()
-        await left.wait()
-
-
 async def test_a_request_has_a_second_task_only_when_it_waits(serve: Serve) -> None:
     tasks: list[int] = []
 
