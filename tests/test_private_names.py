@@ -220,3 +220,41 @@ async def test_trio_still_lets_the_scopes_of_a_task_be_left_from_outside_of_thei
     assert is_over(child)
     assert not is_over(task)
     await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [
+        (
+            "dash-renderer/build/dash_renderer.min.js",
+            [
+                "dash_stores",
+                "dash_component_api",
+                "__dashprivate_childrenProps",
+                "Callbacks.AddExecuted",
+                "ON_PROP_CHANGE",
+                "ON_ERROR",
+                "executionResult",
+                "changedPropIds",
+                "clientside_function",
+                "requested",
+                "prioritized",
+                "blocked",
+                "executing",
+                "watched",
+                "__dash_patch_update",
+            ],
+        ),
+        ("dcc/async-graph.js", ["_queue", "extendData", "prependData", "dash-graph--pending"]),
+    ],
+)
+def test_dashs_scripts_still_have_what_the_page_uses_of_them(script: str, names: list[str]) -> None:
+    text = (Path(dash.__file__).parent / script).read_text()
+    assert [name for name in names if name not in text] == []
+
+
+def test_reacts_scripts_still_have_what_the_page_uses_of_them() -> None:
+    for script in (Path(dash.__file__).parent / "deps").glob("react-dom@*.min.js"):
+        text = script.read_text()
+        assert "flushSync" in text, script
+        assert "__reactFiber$" in text or "__reactInternalInstance$" in text, script

@@ -1,7 +1,7 @@
 """A page with 20 components that change 100 times a second each, one to which patches add, and one to type in.
 
-The number of clicks of a button is the number of seconds; the streams of the second one conflate. `/plain?seconds=5` has
-the same updates, but for the patches, as bare events, for a page that applies each by itself.
+The number of clicks of a button is the number of seconds; the streams of the second one conflate. `/plain?seconds=5`
+has the same updates, but for the patches, as bare events, for a page that applies each by itself.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@
     const awaited = new WeakSet();
     /** Other components that have been given something to add, until the next frame. @type {Set<string>} */
     const adding = new Set();
+    /** The last `rowTransaction` of each grid, as JSON, and how many alike have followed it. @type {Map<string, [string, number]>} */
+    const transactions = new Map();
     /** Called when something has been taken in. @type {() => void} */
     let changed = () => undefined;
 
@@ -70,7 +72,7 @@
         isBusy: (name, found) => Boolean(found.props.rowTransaction),
         prepare: (name, found, props) => {
             if (Object.keys(props).every(prop => prop === 'rowTransaction')) {
-                return props;
+                return tellApart(name, props);
             }
             apiOf(name)?.flushAsyncTransactions();
             // One that has not been taken in after all, by a grid that is not shown, is not to come behind this.
@@ -88,14 +90,24 @@
                 adding.delete(name);
                 changed();
             };
-            if (document.hidden) {
-                setTimeout(forget, LATE);
-            } else {
-                requestAnimationFrame(forget);
-            }
+            requestAnimationFrame(forget);
+            setTimeout(forget, LATE);
             return props;
         }
     };
+
+    /**
+     * A grid passes over a `rowTransaction` that is the same as the last: such a one is given a number.
+     * @param {string} name
+     * @param {Props} props
+     */
+    function tellApart(name, props) {
+        const text = JSON.stringify(props);
+        const [last, alike] = transactions.get(name) ?? ['', 0];
+        const number = text === last ? alike + 1 : 0;
+        transactions.set(name, [text, number]);
+        return number > 0 && props.rowTransaction ? {rowTransaction: {...props.rowTransaction, number}} : props;
+    }
 
     /**
      * Whether props add to what a component shows.
@@ -128,7 +140,7 @@
      * @returns {{_queue: Promise<any>, props: {extendData: any[], prependData: any[]}} | null}
      */
     function drawingOf(element) {
-        const key = Object.keys(element).find(name => name.startsWith('__reactFiber$'));
+        const key = Object.keys(element).find(name => /^__react(Fiber|InternalInstance)\$/.test(name));
         let fiber = key && element[key];
         for (let i = 0; fiber && i < NEAR; i++) {
             if (fiber.stateNode?._queue instanceof Promise) {

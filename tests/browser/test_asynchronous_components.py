@@ -179,6 +179,30 @@ def test_all_that_is_added_is_added_once_and_in_order_however_slowly_it_is_drawn
     assert rows(page) == ["first", "2", "3", "4", "5", "6", "7"]
 
 
+def test_rows_that_are_the_same_as_the_last_are_added_as_well(visit: Visit) -> None:
+    app = Flash(__name__)
+    app.layout = html.Div(
+        [
+            html.Button("Start", id="start"),
+            dag.AgGrid(id="grid", columnDefs=[{"field": "id"}], rowData=[{"id": "first"}]),
+            html.P(id="end"),
+        ]
+    )
+
+    @app.event_callback(Input("start", "n_clicks"))
+    async def add(n_clicks: int):
+        for _ in range(4):
+            yield stream_props("grid", {"rowTransaction": {"add": [{"id": "same"}]}})
+        yield stream_props("end", {"children": "end"})
+
+    page = visit(app)
+    page.wait_for_selector("#grid .ag-row")
+    page.click("#start")
+    expect(page.locator("#end")).to_have_text("end")
+    settled(page)
+    assert rows(page) == ["first", *["same"] * 4]
+
+
 def test_components_that_are_not_shown_yet_or_any_more_hold_nothing_up_for_long(visit: Visit) -> None:
     app, go_on = Flash(__name__), Gate()
     app.layout = html.Div(
