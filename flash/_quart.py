@@ -3,10 +3,11 @@
 Quart runs blocking code in threads by asyncio's loop, and opens files with aiofiles. Quart-Trio replaces both in its
 own classes, but not in what apps import from Quart: a `quart.Response` of a plain generator or a list,
 `quart.utils.run_sync`, the `save` of an uploaded file, `open_resource` of a blueprint. Here these find Trio when Trio
-runs them, and what they found before when it does not. `tests/test_private_names.py` fails with the name when an upgrade
-drops one.
+runs them, and what they found before when it does not. And a range may be the end of a file.
+
+`tests/test_private_names.py` fails with the name when an upgrade drops one.
 """
-# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -16,6 +17,9 @@ from importlib import import_module
 from typing import Any
 
 import trio
+from quart.wrappers.response import DataBody, FileBody, IOBody
+from quart_trio.wrappers.response import TrioFileBody
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 OPENERS = ("quart.app", "quart.blueprints", "quart.datastructures", "quart.wrappers.response")
 """The modules that open files as `async_open`."""
@@ -66,6 +70,8 @@ def run_on_trio() -> None:
     if isinstance(_utils.asyncio, _Asyncio):
         return
     _utils.asyncio = _Asyncio()
+    for body in (DataBody, FileBody, IOBody, TrioFileBody):
+        _serve_every_range(body)
     for name in OPENERS:
         module: Any = import_module(name)
         module.async_open = _opening_as(module.async_open)
@@ -76,3 +82,18 @@ def _opening_as(original: Callable[..., Any]) -> Callable[..., Any]:
         return (_Opening if trio.lowlevel.in_trio_run() else original)(*arguments, **keywords)
 
     return async_open
+
+
+def _serve_every_range(body: Any) -> None:
+    """Let a class of bodies serve `bytes=-500`, the last 500, and ranges that end beyond the end."""
+    original = body.make_conditional
+
+    async def make_conditional(self: Any, begin: int, end: int | None, *more: Any) -> int:
+        size = len(self.data) if isinstance(self, DataBody) else self.size
+        if begin < 0:
+            begin, end = max(size + begin, 0), size
+        elif begin >= size:
+            raise RequestedRangeNotSatisfiable(size)
+        return await original(self, begin, size if end is None else min(end, size), *more)
+
+    body.make_conditional = make_conditional

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, cast
 
+import dash
 import quart_trio
 import sniffio
 import trio
@@ -53,6 +54,8 @@ CALLBACK_THREADS = 40
 
 VIEW_THREADS = 40
 """The same for what Dash answers itself: layouts, hooks' routes, MCP. Callbacks that block do not hold these up."""
+
+HTML = "text/html; charset=utf-8"
 
 _USE_TRIO = (
     "Flash runs on Trio: serve it with `app.run()` or with Hypercorn's trio worker, "
@@ -121,6 +124,8 @@ class FlashBackend(_dash.QuartDashServer):
     @staticmethod
     def create_app(name: str = "__main__", config: dict[str, Any] | None = None) -> FlashServer:
         app = FlashServer(name)
+        # Assets are asked for anew each time, and answered with 304 while they are the same: as under Flask.
+        app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
         for key, value in (config or {}).items():
             app.config[key] = value
         return app
@@ -194,7 +199,7 @@ class FlashBackend(_dash.QuartDashServer):
                 return error.get_response()
             asked = request if has_request_context() else websocket
             _log.error("%s %s failed.", asked.method, asked.path, exc_info=error)
-            return Response(traceback_page(error, "Flash", prune=prune_errors), status=500, content_type="text/html")
+            return Response(traceback_page(error, "Flash", prune=prune_errors), status=500, content_type=HTML)
 
     def add_redirect_rule(self, app: Any, fullname: str, path: str) -> None:
         """Send on who asks for a page's former path. `path` has its prefix, which Dash's own backends add again."""
@@ -210,16 +215,33 @@ class FlashBackend(_dash.QuartDashServer):
     def setup_index(self, dash_app: Any) -> None:
         async def index(*args: Any, **kwargs: Any) -> Response:
             page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
-            return self.mark(Response(page, content_type="text/html"))
+            return self.mark(Response(page, content_type=HTML))
 
         _dash.add_route(dash_app, "", index)
 
     def setup_catchall(self, dash_app: Any) -> None:
         async def catchall(path: str, *args: Any, **kwargs: Any) -> Response:
             page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
-            return self.mark(Response(page, content_type="text/html"))
+            return self.mark(Response(page, content_type=HTML))
 
         _dash.add_route(dash_app, "<path:path>", catchall)
+
+    def setup_component_suites(self, dash_app: Any) -> None:
+        """Like Dash's own, with the headers that it sends on Flask: a charset, and an ETag where no name changes."""
+
+        async def suite(package_name: str, fingerprinted_path: str) -> Response:
+            try:
+                response = self.serve_component_suites(dash_app, package_name, fingerprinted_path)
+            except (dash.exceptions.DependencyException, OSError):
+                return Response("There is no such script.", status=404, content_type="text/plain")
+            if response.mimetype.startswith("text/"):
+                response.content_type = f"{response.mimetype}; charset=utf-8"
+            if response.cache_control.max_age is None:
+                await response.add_etag()
+                await response.make_conditional(request)
+            return response
+
+        _dash.add_route(dash_app, "_dash-component-suites/<string:package_name>/<path:fingerprinted_path>", suite)
 
     def mark(self, response: Response) -> Response:
         """Let the browser be told apart from others by the requests of its pages."""

@@ -48,6 +48,8 @@ def test_the_boundary_still_finds(name: str) -> None:
         "create_app",
         "setup_index",
         "setup_catchall",
+        "setup_component_suites",
+        "serve_component_suites",
         "serve_callback",
         "serve_websocket_callback",
         "register_callback_api_routes",

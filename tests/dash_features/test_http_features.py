@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from quart import Response, abort, request, session
+from quart import Response, abort, request, send_file, session
 
 from flash import (
     ClientsideFunction,
@@ -266,3 +267,59 @@ def test_a_log_handler_is_added_unless_it_is_declined(monkeypatch: pytest.Monkey
     assert logger.handlers == []
     Flash(__name__)
     assert len(logger.handlers) == 1
+
+
+async def test_pages_and_scripts_say_their_charset(serve: Serve) -> None:
+    app = Flash(__name__)
+    app.layout = html.Div()
+    browser = (await serve(app)).browser()
+    for path in ("/", "/some/page"):
+        assert (await browser.get(path)).headers["content-type"] == "text/html; charset=utf-8"
+    script = await browser.get("/_dash-component-suites/flash/client/streams.js")
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    again = await browser.get(str(script.url), headers={"If-None-Match": script.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert (await browser.get("/_dash-component-suites/none/client/streams.js")).status_code == 404
+    assert (await browser.get("/_dash-component-suites/flash/client/none.js")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said", "content"),
+    [
+        ("bytes=-5", 206, "bytes 95-99/100", "56789"),
+        ("bytes=-500", 206, "bytes 0-99/100", "0123456789" * 10),
+        ("bytes=90-", 206, "bytes 90-99/100", "0123456789"),
+        ("bytes=98-200", 206, "bytes 98-99/100", "89"),
+        ("bytes=0-0", 206, "bytes 0-0/100", "0"),
+        ("bytes=100-", 416, "bytes */100", None),
+    ],
+)
+async def test_an_asset_is_served_in_parts(
+    serve: Serve, tmp_path: Path, asked: str, status: int, said: str, content: str | None
+) -> None:
+    (tmp_path / "a.txt").write_text("0123456789" * 10)
+    app = Flash(__name__, assets_folder=str(tmp_path))
+    app.layout = html.Div()
+
+    @app.server.route("/memory")
+    async def from_memory() -> Response:
+        return await send_file(io.BytesIO(b"0123456789" * 10), mimetype="text/plain", conditional=True)
+
+    browser = (await serve(app)).browser()
+    for path in ("/assets/a.txt", "/memory"):
+        answer = await browser.get(path, headers={"Range": asked})
+        assert (answer.status_code, answer.headers["content-range"]) == (status, said)
+        assert content is None or answer.text == content
+
+
+async def test_an_asset_that_has_changed_is_not_taken_from_a_cache(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    app = Flash(__name__, assets_folder=str(tmp_path))
+    app.layout = html.Div()
+    browser = (await serve(app)).browser()
+    first = await browser.get("/assets/a.txt")
+    assert first.headers["cache-control"] == "public, max-age=0"
+    known = {"If-None-Match": first.headers["etag"]}
+    assert (await browser.get("/assets/a.txt", headers=known)).status_code == 304
+    (tmp_path / "a.txt").write_text("newer")
+    assert (await browser.get("/assets/a.txt", headers=known)).text == "newer"
