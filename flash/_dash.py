@@ -46,6 +46,7 @@ __all__ = [
     "callback",
     "calling_pages_plainly",
     "context_value",
+    "disagrees_with_callback",
     "explain_set_props",
     "extra_components",
     "flatten_grouping",
@@ -426,6 +427,39 @@ def prepare_callback(app: dash.Dash, body: Any, websocket: object = None) -> tup
         # What starts a background job, or asks for its result, waits for nothing but blocks: for a store, or a broker.
         return context, partial(run_without_waiting, execute), False
     return context, execute, True
+
+
+def disagrees_with_callback(app: dash.Dash, body: Any) -> bool:
+    """Whether a callback request is not of the form that its callback declares, so that no page of the app sends it."""
+    try:
+        entry = app.callback_map[body["output"]]
+        for name in ("inputs", "state"):
+            sent = body.get(name, [])
+            if not isinstance(sent, list) or len(sent) != len(entry[name]):
+                return True
+            for one in sent:
+                for part in one if isinstance(one, list) else [one]:
+                    if not isinstance(part["id"], str | dict) or not isinstance(part["property"], str):
+                        return True
+        if not all(isinstance(changed, str) for changed in body.get("changedPropIds", [])):
+            return True
+        if not entry["no_output"]:
+            declared, outputs = entry["output"], body["outputs"]
+            _validate.validate_output_spec(declared, outputs, dash.Output)
+            single = not isinstance(declared, list | tuple)
+            for output, one in zip([declared] if single else declared, [outputs] if single else outputs, strict=True):
+                if isinstance(one, list) != _is_of_many(output.component_id):
+                    return True
+    except Exception:
+        # It is not even of a form that can be compared.
+        return True
+    return False
+
+
+def _is_of_many(component_id: Any) -> bool:
+    return isinstance(component_id, dict) and any(
+        value in (dash.ALL, dash.ALLSMALLER) for value in component_id.values()
+    )
 
 
 def make_pages_plain(as_plain: Callable[[Any], Any]) -> None:

@@ -32,7 +32,9 @@ from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import wrap_app
 
-_log = logging.getLogger("flash.server")
+from .client_log import ClientWarnings
+
+_warnings = ClientWarnings(logging.getLogger("flash.server"))
 
 READ_SIZE = 65_536
 """Bytes that are read at a time: as many as Hypercorn reads."""
@@ -264,11 +266,11 @@ def survive_failing_connections() -> None:
         try:
             await original(self)
         except Exception as error:
-            _log.error("A connection failed, and was closed.", exc_info=error)
+            _warnings.warn(f"connection {type(error).__name__}", "A connection failed, and was closed", error=error)
         except BaseExceptionGroup as group:
             failures, others = group.split(Exception)
             if failures is not None:
-                _log.error("A connection failed, and was closed.", exc_info=failures)
+                _warnings.warn("connections", "A connection failed, and was closed", error=failures.exceptions[0])
             if others is not None:
                 raise others from None
 

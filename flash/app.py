@@ -70,6 +70,8 @@ class Flash(dash.Dash):
         streams_per_server: streams that the process may hold; a start beyond that is answered with 503.
         metrics: whether to serve Prometheus metrics at `_flash/metrics` (needs `prometheus-client`).
         window: bytes that may be sent to a page and not be acknowledged; kept to be sent again.
+        values_per_page: bytes of memory, about, that the Inputs and States of a page's streams may take; a start beyond
+            that is answered with 413.
         start_timeout: seconds that the start of a stream waits for its page's connection.
         cross_site_frames: whether the app is to work in frames of other sites' pages, which takes HTTPS: its cookie is
             then `SameSite=None; Secure; Partitioned`.
@@ -101,6 +103,7 @@ class Flash(dash.Dash):
         reconnect_grace: float = 5.0,
         stall_timeout: float | None = None,
         window: int = 1_000_000,
+        values_per_page: int = 100_000_000,
         pages_per_browser: int = 100,
         pages_per_server: int = 10_000,
         streams_per_server: int = 50_000,
@@ -119,6 +122,7 @@ class Flash(dash.Dash):
             "streams_per_page": streams_per_page,
             "stream_threads": stream_threads,
             "window": window,
+            "values_per_page": values_per_page,
             "pages_per_browser": pages_per_browser,
             "pages_per_server": pages_per_server,
             "streams_per_server": streams_per_server,
@@ -181,7 +185,7 @@ class Flash(dash.Dash):
             threads=StreamThreads(stream_threads),
             observer=self.metrics or Observer(),
         )
-        page_limits = PageLimits(streams_per_page, window, reconnect_grace, patience, ping_interval)
+        page_limits = PageLimits(streams_per_page, window, reconnect_grace, patience, ping_interval, values_per_page)
         self.stream_host = Host(
             Channels(limits, page_limits, Load(server_limits)),
             start_timeout,

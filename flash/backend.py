@@ -26,6 +26,7 @@ from werkzeug.exceptions import HTTPException
 from . import _dash, _hypercorn, _quart, serving, websocket_route
 from .browser_cookie import mark_browser
 from .cleanup import clean_up_of
+from .client_log import ClientWarnings, escape_what_clients_send
 from .compression import Compression
 from .encoding import to_json
 from .errors import RequestRefused, WrongServer
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .app import Flash
 
 _log = logging.getLogger("flash.server")
+_warnings = ClientWarnings(_log)
 
 CALLBACK_THREADS = 40
 """How many plain callbacks run at a time: the number that Trio's own default limiter has."""
@@ -80,6 +82,15 @@ _hypercorn.survive_failing_connections()
 _hypercorn.end_handshakes_that_are_not_waited_for()
 _hypercorn.bound_websocket_messages()
 _hypercorn.close_idle_http2()
+escape_what_clients_send()
+
+
+def _answer_malformed(app: Flash, body: Mapping[str, Any], error: Exception) -> Response:
+    """The answer to a callback request that no page of the app sends; raises what is not the request's fault."""
+    if not _dash.disagrees_with_callback(app, body):
+        raise error
+    _warnings.warn("malformed", "A callback request was refused, which no page of the app sends", error=error)
+    return answer_refusal(RequestRefused(400, "The request is malformed, or its callback is not known."))
 
 
 async def require_trio_to_serve(scope: Any, send: Any) -> None:
@@ -258,9 +269,8 @@ class FlashBackend(_dash.QuartDashServer):
             BODY.set(body)
             try:
                 context, execute, is_async = _dash.prepare_callback(dash_app, body)
-            except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-                _log.warning("A callback request was refused: %s", error, exc_info=error)
-                return answer_refusal(RequestRefused(400, "The request is malformed, or its callback is not known."))
+            except Exception as error:
+                return _answer_malformed(dash_app, body, error)
             try:
                 if is_async:
                     name = name_of(_dash.function_of(dash_app, body["output"]))
@@ -272,6 +282,8 @@ class FlashBackend(_dash.QuartDashServer):
                     data = await trio.to_thread.run_sync(execute, limiter=self._threads)
             except RequestRefused as refusal:
                 return answer_refusal(refusal)
+            except Exception as error:
+                return _answer_malformed(dash_app, body, error)
             finally:
                 context.updated_props = LateProps(body["output"], self._mistakes)
             return context.dash_response.set_response(data=data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from contextvars import ContextVar
 
 import trio
 
@@ -24,6 +25,12 @@ MAX_OBJECTS = 6 * MAX_UNPACKED
 
 LARGE = 256_000
 """Bytes beyond which a document is read in a thread: some milliseconds' work."""
+
+SMALL = 4_000
+"""Bytes up to which a document takes no memory to speak of."""
+
+DOCUMENT_SIZE: ContextVar[int] = ContextVar("flash_document_size", default=0)
+"""Bytes of memory that the document takes that was read last, about; 0 if it is small."""
 
 _READERS = trio.CapacityLimiter(2)
 """How many large documents are read at a time."""
@@ -42,8 +49,11 @@ async def read_json(data: bytes | str) -> object:
         RequestRefused: it would take too much memory.
     """
     if len(data) <= LARGE:
+        DOCUMENT_SIZE.set(0 if len(data) <= SMALL else len(data) + cost_of(data))
         return json.loads(data)
-    return await trio.to_thread.run_sync(_read, data, limiter=_READERS)
+    document, size = await trio.to_thread.run_sync(_read, data, limiter=_READERS)
+    DOCUMENT_SIZE.set(size)
+    return document
 
 
 async def read_gzipped_json(packed: bytes) -> object:
@@ -53,10 +63,12 @@ async def read_gzipped_json(packed: bytes) -> object:
         ValueError: it is none.
         RequestRefused: it unpacks to too much, or would take too much memory.
     """
-    return await trio.to_thread.run_sync(_unpack, packed, limiter=_READERS)
+    document, size = await trio.to_thread.run_sync(_unpack, packed, limiter=_READERS)
+    DOCUMENT_SIZE.set(size)
+    return document
 
 
-def _unpack(packed: bytes) -> object:
+def _unpack(packed: bytes) -> tuple[object, int]:
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         unpacked = unpacker.decompress(packed, MAX_UNPACKED + 1)
@@ -69,12 +81,13 @@ def _unpack(packed: bytes) -> object:
     return _read(unpacked)
 
 
-def _read(data: bytes | str) -> object:
-    if cost_of(data) > MAX_OBJECTS:
+def _read(data: bytes | str) -> tuple[object, int]:
+    cost = cost_of(data)
+    if cost > MAX_OBJECTS:
         raise RequestRefused(
             413, "The request has too many values to be read: see DASH_MAX_PAYLOAD_SIZE_MB, by which the bound grows."
         )
-    return json.loads(data)
+    return json.loads(data), len(data) + cost
 
 
 def cost_of(data: bytes | str) -> int:

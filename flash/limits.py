@@ -57,6 +57,7 @@ class PageLimits:
         reconnect_grace: seconds for which it may be without a connection; 0 ends its streams at once.
         stall_timeout: seconds for which it may leave what was sent to it unacknowledged.
         ping_interval: seconds after which its connection is to ask whether it is there.
+        values: bytes of memory that the values with which its streams were started may take, about.
     """
 
     streams: int = 100
@@ -64,6 +65,7 @@ class PageLimits:
     reconnect_grace: float = 5.0
     stall_timeout: float = 60.0
     ping_interval: float = 15.0
+    values: int = 100_000_000
 
 
 @dataclass(slots=True)

@@ -211,6 +211,12 @@ class Channel:
             self._limits.threads.check(spec.callback, superseding=slot is not None)
         if self.outbox.unread >= self._limits.buffer.bytes:
             raise RequestRefused(429, f"{spec.callback!r} was not started: the page does not read what it is sent.")
+        if spec.values_size and spec.values_size + self._values_size() > self._page_limits.values:
+            raise RequestRefused(
+                413,
+                f"{spec.callback!r} was not started: its Inputs and States are too large, beside what the page's "
+                "streams have already. Send less, or raise values_per_page= of Flash(...).",
+            )
         self._count += 1
         stream = Stream(f"{self.life}-{self._count}", spec, self, self._limits)
         if slot is None:
@@ -219,6 +225,11 @@ class Channel:
             slot.waiting = stream
             slot.current.scope.cancel(EndReason.SUPERSEDED)
         return stream
+
+    def _values_size(self) -> int:
+        """Bytes of memory that the values take with which the page's streams were started."""
+        waiting = [slot.waiting for slot in self._slots.values() if slot.waiting is not None]
+        return sum(stream.spec.values_size for stream in (*self._streams.values(), *waiting))
 
     def callbacks(self) -> list[str]:
         """The names of the event callbacks that have streams; may be asked from any thread."""

@@ -42,6 +42,7 @@ from .events import Event
 from .exchange import EndlessBody, body_at_hand
 from .limits import PageLimits
 from .nursery import Channel
+from .origins import refuse_other_sites
 from .page_key import PROOF, proves
 from .peer import Peer
 from .tokens import is_token
@@ -350,8 +351,7 @@ def _answering_refusals(view: Callable[[], Awaitable[Response]], method: str) ->
         try:
             if request.method != method:
                 raise RequestRefused(405, f"{request.method} is not allowed here: use {method}.")
-            if request.headers.get("Sec-Fetch-Site") == "cross-site":
-                raise RequestRefused(403, "Requests from other sites are refused.")
+            refuse_other_sites(request)
             return await view()
         except RequestRefused as refusal:
             return answer_refusal(refusal)

@@ -32,12 +32,14 @@ from ._dash import (
 from .browser_cookie import browser_of
 from .cancel_scopes import StreamCancelled
 from .channels import Channels
+from .client_json import DOCUMENT_SIZE
 from .declaration import Declaration, match_keys
 from .encoding import to_json
 from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE, cancel_with_client
 from .functions import call, kind_of_generator
 from .mistakes import Mistakes
+from .origins import refuse_other_sites
 from .page_key import proves
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .start_conditions import StartConditions, is_missing
@@ -157,6 +159,9 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         # For a page that has gone there is nothing to start.
         cancel_with_client()
         secret, page = values[-2:]
+        if quart.has_request_context():
+            # The handshake of a websocket was checked by its origin, and others than this may be allowed.
+            refuse_other_sites(quart.request)
         browser = browser_of(quart.request if quart.has_request_context() else quart.websocket)
         if not is_token(page):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request does not name its page.")
@@ -211,6 +216,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             on_error=host.handler(parts.on_error),
             describe=lambda error: host.describe(parts.name, error),
             timeout=parts.timeout,
+            values_size=DOCUMENT_SIZE.get(),
             context=context,
             mistakes=mistakes,
             shows_mistakes=shows,

@@ -30,6 +30,7 @@ class StreamSpec:
         on_error: the user's handler, sync or async; None if there is none.
         describe: what `end` tells the page of an exception, as JSON.
         timeout: seconds; None for no limit.
+        values_size: bytes of memory that the values of its Inputs and States take, about; 0 if they are few.
         context: the contextvars of the request that started the stream.
         mistakes: of the event callback.
         shows_mistakes: whether the page has dev tools to show them in.
@@ -48,6 +49,7 @@ class StreamSpec:
     on_error: Callable[[BaseException], object] | None = None
     describe: Callable[[BaseException], bytes] = field(default=lambda error: b'"failed"')
     timeout: float | None = None
+    values_size: int = 0
     is_plain: bool = False
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     mistakes: Mistakes = field(default_factory=Mistakes)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ import trio
 from . import websocket_messages as messages
 from ._dash import PreventUpdate, WebsocketDisconnected
 from .cleanup import Deadline, clean_up_of
+from .client_log import ClientWarnings
 from .errors import RequestRefused
 from .suspension import when_suspended
 from .websocket_callback import Link, WebsocketCallback
@@ -34,6 +35,7 @@ from .websocket_execution import paced, run_in_thread
 from .websocket_messages import CallbackRequest, Heartbeat, Malformed, PropsResponse
 
 _log = logging.getLogger("flash.server")
+_warnings = ClientWarnings(_log)
 
 MALFORMED = 1007
 REJECTED = 4001
@@ -74,12 +76,14 @@ class Prepared:
         function: the name of the user's function.
         execute: runs it; returns its result as JSON.
         is_async: whether `execute` is to be awaited.
+        is_sound: whether the request is of the form that the callback declares: asked when it has failed.
     """
 
     name: str
     function: str
     execute: Callable[[], Any]
     is_async: bool
+    is_sound: Callable[[], bool] = field(default=lambda: True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,7 @@ class Connection:
     async def _call(self, asked: CallbackRequest) -> str:
         """Run a callback; return the answer to its request."""
         name, limits = "?", self._settings.limits
+        callback: Prepared | None = None
         try:
             callback = self._settings.prepare(asked.payload, WebsocketCallback(self._link, asked.renderer))
             name = callback.name
@@ -237,6 +242,9 @@ class Connection:
         except RequestRefused as refusal:
             return messages.callback_error(asked, str(refusal))
         except Exception as error:
+            if callback is not None and not callback.is_sound():
+                _warnings.warn("malformed", "A callback request was refused, which no page sends", error=error)
+                return messages.callback_error(asked, "The request is malformed.")
             _log.error("The callback %r failed.", name, exc_info=error)
             return messages.callback_error(asked, self._settings.describe(error))
         except BaseExceptionGroup as group:

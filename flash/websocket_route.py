@@ -16,6 +16,7 @@ import quart
 from quart import Quart
 
 from . import _dash
+from .client_log import ClientWarnings
 from .errors import RequestRefused
 from .event_callback import name_of
 from .sse import answer_refusal
@@ -28,7 +29,7 @@ from .websocket_exchange import WIRE
 if TYPE_CHECKING:
     from .app import Flash
 
-_log = logging.getLogger("flash.server")
+_warnings = ClientWarnings(logging.getLogger("flash.server"))
 
 GENERIC_ERROR = "The callback failed on the server."
 """What a page without dev tools is told of a failure: nothing that the exception says."""
@@ -81,10 +82,15 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
         BODY.set(body)
         try:
             execute, is_async = _dash.prepare_websocket_callback(app, body, interface)
-        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-            _log.warning("A callback request was refused: %s", error, exc_info=error)
+        except Exception as error:
+            if not isinstance(error, KeyError) and not _dash.disagrees_with_callback(app, body):
+                raise
+            _warnings.warn("malformed", "A callback request was refused, which no page of the app sends", error=error)
             raise RequestRefused(400, "The request is malformed, or there is no such websocket callback.") from error
-        return Prepared(str(body["output"]), name_of(_dash.function_of(app, body["output"])), execute, is_async)
+        function = name_of(_dash.function_of(app, body["output"]))
+        return Prepared(
+            str(body["output"]), function, execute, is_async, lambda: not _dash.disagrees_with_callback(app, body)
+        )
 
     settings = Settings(
         prepare,

@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 
 from flash import Flash, FlashError, InvalidOption
 
-COUNTS = ["stream_buffer_bytes", "stream_buffer_updates", "streams_per_page", "stream_threads"]
+COUNTS = ["stream_buffer_bytes", "stream_buffer_updates", "streams_per_page", "stream_threads", "values_per_page"]
 SECONDS = ["cleanup_timeout", "ping_interval", "start_timeout"]
 
 

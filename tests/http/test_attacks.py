@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 import trio
 
-from flash import Flash, Input, Output, State, body_progress, client_json, dcc, html
+from flash import MATCH, Flash, Input, Output, State, Update, body_progress, client_json, dcc, html, stream_props
 from tests.http.pages import Page
 from tests.http.servers import Serve
+from tests.http.waiting import eventually
+
+JSON = {"Content-Type": "application/json"}
 
 
 def make_app(**options: Any) -> Flash:
@@ -158,3 +162,77 @@ async def test_a_connection_that_says_http2_and_asks_for_nothing_is_closed_as_id
     server = await serve(make_app(), keep_alive_timeout=0.3)
     preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
     await answer_to(server.port, preface)
+
+
+# What a stream keeps
+
+
+async def test_the_values_of_a_pages_streams_are_bounded_together(serve: Serve) -> None:
+    app = Flash(__name__, values_per_page=3_000_000)
+    app.layout = [*[html.Button(id={"go": number}) for number in range(4)], html.Div(id="out"), dcc.Store(id="data")]
+
+    @app.event_callback(Input({"go": MATCH}, "n_clicks"), State("data", "data"))
+    async def keep(clicks: int, data: Any) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": len(data)})
+        await trio.sleep_forever()
+
+    page = await (await serve(app)).page()
+    await page.connect()
+    statuses: list[int] = []
+    for number, size in enumerate((10_000, 10_000, 10_000, 10)):
+        page.set("data", data=[[]] * size)
+        statuses.append((await page.start({"go": number})).status_code)
+    # Each of the large ones takes over a megabyte. What is small goes on.
+    assert statuses == [204, 204, 413, 204]
+    assert len(app.streams()) == 3
+    await page.leave()
+    await eventually(lambda: not app.streams())
+
+
+async def test_a_start_from_another_site_is_refused(serve: Serve) -> None:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def count(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": clicks})
+
+    page = await (await serve(app)).page()
+    await page.connect()
+    for site, status in (
+        ("cross-site", 403),
+        ("Cross-Site", 403),
+        ("same-origin", 204),
+        ("same-site", 204),
+        ("none", 204),
+    ):
+        answer = await page.client.post(
+            "/_dash-update-component", json=page.request("go"), headers={"Sec-Fetch-Site": site}
+        )
+        assert answer.status_code == status, site
+
+
+# Malformed callback requests
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("outputs", value) for value in (None, {}, [], "a@b", {"id": "out"}, {"id": "x", "property": "y"}, 7)],
+        *[("outputs", [{"id": "out", "property": "children"}])],
+        *[("inputs", value) for value in (None, {}, [], "x", [None], [7], [{"id": "go"}], [{"property": "n"}], [[]])],
+        *[("state", value) for value in (None, {}, [], "x", [None], [[7]], [{"id": None, "property": None}])],
+        *[("output", value) for value in (None, {}, [], 7, "", "..", "nothing.here", "..a.b...c.d..", "\ud800", "\0")],
+        *[("changedPropIds", value) for value in (None, 7, {"a": 1}, [None], [7], [[]], [{}])],
+    ],
+)
+async def test_a_callback_request_that_no_page_sends_is_no_failure_of_the_server(
+    serve: Serve, caplog: pytest.LogCaptureFixture, name: str, value: Any
+) -> None:
+    page = await (await serve(make_app())).page()
+    for request in ({**page.request("go"), name: value}, {k: v for k, v in page.request("go").items() if k != name}):
+        answer = await page.client.post("/_dash-update-component", content=json.dumps(request), headers=JSON)
+        assert answer.status_code in (200, 400), (request, answer.text)
+    assert "Traceback" not in caplog.text
+    # The server goes on.
+    assert await page.call("go")

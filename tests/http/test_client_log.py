@@ -1,0 +1,110 @@
+"""What a client can write into the log, and how much of it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+import pytest
+import trio
+
+from flash import Flash, Input, Output, html
+from flash.client_log import ClientWarnings, EscapeControlCharacters, escape
+from tests.http.servers import Serve
+
+FORGED = "x\n2026-01-01 00:00:00,000 ERROR flash.server: forged\r\x1b[2J\u2028\x85"
+
+
+def make_app() -> Flash:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+
+    @app.callback(Output("out", "children"), Input("go", "n_clicks"))
+    def count(clicks: int) -> int:
+        return clicks
+
+    return app
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What a handler writes, line by line."""
+    formatter = logging.Formatter("LINE %(name)s: %(message)s")
+    return [line for record in caplog.records for line in formatter.format(record).splitlines()]
+
+
+@pytest.mark.parametrize("field", ["output", "inputs", "outputs", "changedPropIds"])
+async def test_a_callback_request_writes_no_lines_of_its_own(
+    serve: Serve, caplog: pytest.LogCaptureFixture, field: str
+) -> None:
+    page = await (await serve(make_app())).page()
+    caplog.clear()
+    answer = await page.post(
+        "_dash-update-component", {**page.request("go"), field: [{"id": FORGED, "property": FORGED}]}
+    )
+    # What an Input is called concerns nobody.
+    assert answer.status_code == (200 if field == "inputs" else 400)
+    answer = await page.post("_dash-update-component", {**page.request("go"), "output": FORGED})
+    assert answer.status_code == 400
+    assert all(line.startswith("LINE ") for line in lines(caplog))
+    assert "\x1b" not in caplog.text
+
+
+async def test_a_request_that_is_repeated_does_not_fill_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    page = await (await serve(make_app())).page()
+    caplog.clear()
+    for _ in range(50):
+        await page.post("_dash-update-component", {"output": secrets.token_hex()})
+        await page.post("_dash-update-component", {**page.request("go"), "outputs": secrets.token_hex()})
+        with trio.move_on_after(1):
+            async with await trio.open_tcp_stream("127.0.0.1", page.port) as stream:
+                await stream.send_all(b"GET /%ff HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\xff\xff")
+                await stream.receive_some()
+    assert len(lines(caplog)) < 10, lines(caplog)
+
+
+def test_warnings_of_a_kind_are_counted_while_they_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    warnings = ClientWarnings(logging.getLogger("flash.server"), lambda: now)
+    for _ in range(10):
+        warnings.warn("one", "It happened to %s", "somebody", error=ValueError("why"))
+    warnings.warn("other", "Something else")
+    now = 61.0
+    warnings.warn("one", "It happened to %s", "somebody")
+    assert [record.getMessage() for record in caplog.records] == [
+        "It happened to somebody (ValueError: why).",
+        "Something else.",
+        "It happened to somebody; 9 more since the last such line.",
+    ]
+
+
+def test_tracebacks_and_values_cannot_be_taken_for_lines(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("flash.server")
+    assert any(isinstance(entry, EscapeControlCharacters) for entry in log.filters)
+    try:
+        raise ValueError(FORGED)
+    except ValueError as error:
+        log.error("Of %r and %s.", FORGED, FORGED, exc_info=error)
+    first, *rest = lines(caplog)
+    assert first.startswith("LINE ")
+    assert "forged" in first
+    assert all(line.startswith("  ") for line in rest)
+    assert any("Traceback" in line for line in rest)
+    assert "\x1b" not in "".join(lines(caplog))
+
+
+def test_an_access_log_escapes_what_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("hypercorn.access")
+    log.addHandler(caplog.handler)
+    try:
+        log.warning('%(h)s "%(f)s"', {"h": "127.0.0.1", "f": FORGED})
+    finally:
+        log.removeHandler(caplog.handler)
+    record = caplog.records[0]
+    assert "\n" not in record.getMessage()
+    assert "127.0.0.1" in record.getMessage()
+
+
+def test_what_is_escaped_is_not_endless() -> None:
+    assert len(escape("x" * 1_000_000)) < 1_100
+    assert escape("grün\n") == "grün\\n"
+    assert escape("\ud800") == "\\ud800"
