@@ -242,8 +242,15 @@
         }
         tell(
             `${uses(callback, option)} "${nameOf(id)}.${property}", but ${type} components have no property ` +
-                `"${property}". They have: ${Object.keys(valid).sort().join(', ')}.`
+                `"${property}". They have: ${properties(valid)}.`
         );
+    }
+
+    /**
+     * @param {object} valid
+     */
+    function properties(valid) {
+        return Object.keys(valid).filter(name => name !== 'setProps').sort().join(', ');
     }
 
     /** The ids of the validation layout. */

@@ -1,0 +1,142 @@
+"""What a stream says of mistakes that raise nothing, and of failures that `on_error` has handled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+import trio
+
+from flash.cancel_scopes import Condition
+from flash.mistakes import Mistakes
+from flash.stream import Stream
+
+from .desk import Desk, on_mock_clock
+
+clock = on_mock_clock
+
+
+async def fails() -> AsyncGenerator[int, None]:
+    yield 1
+    raise KeyError("k")
+
+
+async def endless() -> AsyncGenerator[int, None]:
+    yield 1
+    await trio.sleep_forever()
+
+
+def end_of(desk: Desk, stream: Stream) -> dict[str, Any]:
+    (end,) = [data for name, data in desk.seen if name == "end" and data["stream"] == stream.id]
+    return end
+
+
+def described(error: BaseException) -> bytes:
+    return b'{"message":"%b","html":null}' % type(error).__name__.encode()
+
+
+def mistakes(desk: Desk) -> list[str]:
+    return [data["message"] for name, data in desk.seen if name == "mistake"]
+
+
+async def test_a_failure_that_on_error_has_handled_says_so_and_is_no_error_in_the_log(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async def on_error(error: BaseException) -> str:
+        return "sorry"
+
+    stream = desk.start(fails, on_error=on_error, describe=described)
+    await desk.read_to_end()
+    end = end_of(desk, stream)
+    assert (end["reason"], end["error"]["message"], end["handled"]) == ("failed", "KeyError", True)
+    (record,) = [record for record in caplog.records if record.getMessage().startswith("test: failed")]
+    assert record.levelno == logging.INFO
+    assert record.exc_info is not None
+
+
+async def test_one_that_on_error_has_made_worse_is_an_error(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    async def on_error(error: BaseException) -> str:
+        raise RuntimeError("worse")
+
+    stream = desk.start(fails, on_error=on_error, describe=described)
+    await desk.read_to_end()
+    assert "handled" not in end_of(desk, stream)
+    (record,) = [record for record in caplog.records if record.getMessage().startswith("test: failed")]
+    assert record.levelno == logging.ERROR
+
+
+async def test_one_that_nobody_handles_is_an_error(desk: Desk) -> None:
+    stream = desk.start(fails, describe=described)
+    await desk.read_to_end()
+    assert "handled" not in end_of(desk, stream)
+
+
+async def test_what_an_on_error_does_that_is_cut_is_not_handling(desk: Desk) -> None:
+    async def on_error(error: BaseException) -> None:
+        await trio.sleep_forever()
+
+    stream = desk.start(fails, on_error=on_error, describe=described)
+    await desk.read_to_end()
+    assert "handled" not in end_of(desk, stream)
+
+
+class Interrupting(BaseException):
+    """What no code expects of a predicate."""
+
+
+@pytest.mark.parametrize("error", [TypeError("unexpected"), Interrupting("unexpected")])
+async def test_a_predicate_that_raises_cancels_and_is_told_once_in_the_log_and_in_the_page(
+    desk: Desk, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    def fussy(value: object) -> bool:
+        raise error
+
+    shared = Mistakes()
+    for key in ("one", "two"):
+        condition = Condition("x.value", fussy, counts=False)
+        stream = desk.start(endless, key, conditions=[condition], mistakes=shared, shows_mistakes=True)
+        await desk.settle()
+        stream.scope.change(0, "b")
+        await desk.settle()
+        assert end_of(desk, stream)["reason"] == "cancelled"
+    assert caplog.text.count("The predicate of the condition on x.value raised") == 1
+    (told,) = mistakes(desk)
+    assert "unexpected" in told
+    assert "'test'" in told
+
+
+async def test_a_page_without_dev_tools_is_told_of_no_mistake(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    async def says_nothing() -> AsyncGenerator[None, None]:
+        yield None
+        yield None
+
+    desk.start(says_nothing)
+    await desk.read_to_end()
+    assert mistakes(desk) == []
+    assert caplog.text.count("yielded None") == 1
+
+
+async def test_a_page_with_them_is_told_each_once(desk: Desk) -> None:
+    async def says_nothing() -> AsyncGenerator[None, None]:
+        yield None
+        yield None
+
+    for key in ("one", "two"):
+        desk.start(says_nothing, key, shows_mistakes=True)
+        await desk.settle()
+    assert len(mistakes(desk)) == 1
+
+
+async def test_what_is_pushed_after_the_end_is_told_and_not_sent(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    async def brief() -> AsyncGenerator[int, None]:
+        yield 1
+
+    stream = desk.start(brief)
+    await desk.read_to_end()
+    stream.push(2)
+    stream.push(3)
+    assert desk.read() == []
+    assert caplog.text.count("after its stream had ended") == 1
