@@ -14,14 +14,14 @@ import math
 
 import trio
 
-from .errors import InvalidOption
+from .errors import FlashError, InvalidOption
 
 SLOT = 0.005
 """Seconds by which a tick may be late, so that one waking does for all that are due by then."""
 
 
 def every(seconds: float, *, first: float | None = None) -> Ticks:
-    """Ticks at an interval, for `async for`.
+    """Ticks at an interval, for `async for`, and in a plain generator for `for`.
 
         async for _ in every(0.5):
             yield stream_props("clock", {"children": f"{datetime.now():%X}"})
@@ -29,8 +29,9 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
     The ticks do not drift. Those that are missed, because the page or the generator is slow, are left out: one comes at
     once, and the next when it is due. On a server that is not busy a tick is at most 5 ms late.
 
-    Each tick is a checkpoint, and its value is its number: the first is 0, and those that are left out count. Only for
-    code that runs on Trio: a plain generator has `time.sleep`, and one under `on_asyncio` has `asyncio.sleep`.
+    Each tick is a checkpoint, and its value is its number: the first is 0, and those that are left out count. In a plain
+    generator `for` blocks its thread until the next tick, and is left at once when the stream is cancelled: what
+    `time.sleep` does not do. Under `on_asyncio` there is `asyncio.sleep`.
 
     Args:
         seconds: from one tick to the next; 0.005 at least.
@@ -38,6 +39,7 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
 
     Raises:
         InvalidOption: the interval is not such a number.
+        FlashError: when it is iterated: on the event loop with `for`, or where there is no Trio.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not SLOT <= seconds < math.inf:  # type: ignore[reportUnnecessaryIsInstance]
         raise InvalidOption(f"every(seconds) takes a number of seconds that is at least {SLOT:g}, got {seconds!r}.")
@@ -54,6 +56,23 @@ class Ticks:
 
     def __aiter__(self) -> Ticks:
         return self
+
+    def __iter__(self) -> Ticks:
+        if trio.lowlevel.in_trio_run():
+            raise FlashError(
+                "`for ... in every(...)` would block the event loop, and with it every page: in an `async def` write "
+                "`async for ... in every(...)`."
+            )
+        return self
+
+    def __next__(self) -> int:
+        try:
+            return trio.from_thread.run(self.__anext__)
+        except RuntimeError as error:
+            raise FlashError(
+                "every(...) was asked for a tick in a thread that Trio does not know. It is for event callbacks and "
+                "other code on Trio; elsewhere use `time.sleep`, and under `on_asyncio` `asyncio.sleep`."
+            ) from error
 
     async def __anext__(self) -> int:
         now = trio.current_time()

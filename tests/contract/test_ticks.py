@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from flash import InvalidOption, every
+from flash import EndReason, FlashError, InvalidOption, every
 from flash.ticks import SLOT, _ticker  # type: ignore[reportPrivateUsage]
+
+from .desk import Desk
 
 
 def milliseconds() -> int:
@@ -126,3 +129,44 @@ async def test_of_ticks_that_nobody_waits_for_any_more_little_is_kept(autojump_c
 def test_an_interval_that_is_none_is_refused(seconds: Any) -> None:
     with pytest.raises(InvalidOption, match="every"):
         every(seconds)
+
+
+async def test_a_plain_generator_has_them_too_and_is_left_at_once_when_it_is_cancelled(desk: Desk) -> None:
+    log: list[object] = []
+
+    def counts() -> Generator[object, None, None]:
+        try:
+            for number in every(0.01):
+                yield number
+                if number >= 3:
+                    break
+            yield "now it waits"
+            for _ in every(3600, first=trio.from_thread.run_sync(trio.current_time) + 3600):
+                yield "too late"
+        finally:
+            log.append("finally")
+
+    stream = desk.start(counts, on_error=lambda error: log.append(type(error).__name__))
+    with trio.fail_after(15):
+        while "now it waits" not in desk.log(stream):
+            await trio.sleep(0.01)
+            desk.read()
+    began = trio.current_time()
+    stream.scope.cancel(EndReason.CANCELLED)
+    await desk.read_to_end()
+    assert trio.current_time() - began < 5
+    assert log == ["finally", "StreamCancelled"]
+    assert desk.log(stream)[:3] == ["open", 0, 1]
+    assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    assert not stream.stuck
+
+
+async def test_on_the_event_loop_for_is_refused_with_the_way_out() -> None:
+    with pytest.raises(FlashError, match=r"async for \.\.\. in every"):
+        for _ in every(1):
+            pass
+
+
+def test_where_there_is_no_trio_they_say_so() -> None:
+    with pytest.raises(FlashError, match="time.sleep"):
+        next(iter(every(1)))
