@@ -239,7 +239,7 @@ class Flash(dash.Dash):
         cancel: Any = None,
         on_error: Callable[[Any], Any] | None = None,
         reset_props: Any = None,
-        prevent_initial_call: bool = True,
+        prevent_initial_call: bool | None = None,
         running: Any = None,
         timeout: float | None = None,
         restart: bool = False,

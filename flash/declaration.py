@@ -166,8 +166,6 @@ def _check_dependencies(
     for dependency in [*inputs, *states]:
         if not isinstance(dependency, dash.Input | dash.State):
             raise InvalidEventCallback(f"{name!r} was given {dependency!r} where an Input or State was expected.")
-    if not inputs:
-        raise InvalidEventCallback(f"{name!r} has no Input: nothing would ever start it.")
     flat = flatten_grouping(grouping)
     return (Outputs(name, grouping, flat) if flat else None), inputs, states, indices
 

@@ -8,7 +8,8 @@ the decorator runs.
 Dash names a callback by its Outputs, and one without Outputs by a hash of its Inputs alone, so that two on the
 same Inputs would collide: an event callback has an additional Input that is never there. It has an Output, on its
 hidden `Stream` component, only if it is to be called initially. With an Output it would be called whenever one of its
-Inputs appears, as if it had been clicked, `prevent_initial_call` or not.
+Inputs appears, as if it had been clicked, `prevent_initial_call` or not. One without any Input has its own hidden
+component as Input, and so starts when the page is loaded.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def event_callback(
     cancel: Sequence[Any] | None = None,
     on_error: Callable[[Any], Any] | None = None,
     reset_props: Any = None,
-    prevent_initial_call: bool = True,
+    prevent_initial_call: bool | None = None,
     running: Any = None,
     timeout: float | None = None,
     restart: bool = False,
@@ -118,7 +119,8 @@ def event_callback(
             `stream_props(...)` or None, is the last update of the stream.
         reset_props: `(component_id, props)` pairs, applied after `on_error`'s update; by the page itself if it
             loses its server.
-        prevent_initial_call: whether not to start when the page is loaded.
+        prevent_initial_call: whether not to start when the page is loaded; by default True for a callback that has
+            Inputs. One without any starts then, and only then.
         running: `(Output, value while it runs, value afterwards)` tuples.
         timeout: seconds after which the stream ends with `timed_out`; None for no limit.
         restart: whether the page starts the stream again, with the Inputs as they are then, when it ended because the
@@ -158,7 +160,7 @@ def declare(
     declared: EventCallbacks,
     dependencies: tuple[Any, ...],
     keywords: Mapping[str, Any],
-    prevent_initial_call: bool,
+    prevent_initial_call: bool | None,
     options: Options,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
     """The decorator behind `event_callback`: registers with `register`, a Dash `callback`, and notes in `declared`."""
@@ -186,7 +188,8 @@ def declare(
                 f"{name!r} was given {parts.outputs.flat[0]!r}: an event callback has no Outputs, its updates say "
                 "where they go. For values that go into Outputs, use @callback."
             )
-        return register_stream(function, parts, register, declared, prevent_initial_call)
+        unasked = bool(parts.inputs) if prevent_initial_call is None else prevent_initial_call
+        return register_stream(function, parts, register, declared, unasked)
 
     return decorate
 
@@ -206,6 +209,11 @@ def register_stream(
             "MATCH initially unless it has an Output that matches."
         )
     check_discarded(function, parts.name, stream_props, "write `yield stream_props(...)`")
+    if not parts.inputs and prevent_initial_call:
+        raise InvalidEventCallback(
+            f"{parts.name!r} has no Input and prevent_initial_call=True: nothing would ever start it. Give it an Input, "
+            "or let it start when the page is loaded."
+        )
     stream = Stream(_component_id(function), parts.name, parts.named(), parts.doubts())
     outputs: Any = []
     own_inputs: list[Any] = []
@@ -215,6 +223,10 @@ def register_stream(
         own_inputs = [dash.Input(f"{stream.id}-never", "there", allow_optional=True)]
     else:
         outputs = dash.Output(stream, "start")
+    if not parts.inputs:
+        # What is always there and never changes: Dash calls it when the page is loaded, and only then.
+        own_inputs = [dash.Input(stream, "id")]
+        prevent_initial_call = False
     page = [dash.State(PAGE_ID, "secret"), dash.State(PAGE_ID, "token")]
     sent = Sent([*parts.inputs, *own_inputs], [*parts.states, *parts.cancel_states, *page])
     register(

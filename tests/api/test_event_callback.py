@@ -165,7 +165,10 @@ def test_an_event_callback_is_not_decorated_twice() -> None:
 
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
-    "no Input": (lambda: declare(State("a", "value")), "no Input"),
+    "no Input, and no start either": (
+        lambda: declare(State("a", "value"), prevent_initial_call=True),
+        "no Input and prevent_initial_call=True",
+    ),
     "an Output": (lambda: declare(Output("out", "children"), GO), "Outputs"),
     "an Output in a list": (lambda: declare([Output("out", "children")], [GO]), "Outputs"),
     "not a dependency": (lambda: declare("go", GO), "'go'"),

@@ -1,0 +1,78 @@
+"""An event callback without any Input starts when the page is loaded, once, and is like any other from then on."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from playwright.sync_api import Page, expect
+
+from flash import EndReason, Flash, Input, Output, State, StreamCancelled, ctx, dcc, html, stream_props
+
+from .conftest import Visit
+from .serving import Journal
+
+
+@pytest.mark.parametrize("options", [{}, {"prevent_initial_callbacks": True}], ids=["", "prevent_initial_callbacks"])
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "plain"])
+def test_it_starts_once_with_its_states_and_shows_its_status(
+    visit: Visit, options: dict[str, bool], is_async: bool
+) -> None:
+    app = Flash(__name__, **options)
+    app.layout = [
+        dcc.Input(id="name", value="Ada"),
+        html.Button("Change", id="change"),
+        html.P(id="out"),
+        html.P(id="status"),
+    ]
+    started = Journal[str]()
+
+    def first(name: str):
+        started.note(name)
+        yield stream_props("out", {"children": f"Hello, {name}: {ctx.triggered_id}"})
+
+    async def first_async(name: str):
+        started.note(name)
+        yield stream_props("out", {"children": f"Hello, {name}: {ctx.triggered_id}"})
+
+    greet = app.event_callback(State("name", "value"))(first_async if is_async else first)
+
+    @app.callback(Output("status", "children"), Input(greet.stream, "status"), prevent_initial_call=False)
+    def show(status: str) -> str:
+        return status
+
+    @app.callback(Output("name", "value"), Input("change", "n_clicks"), prevent_initial_call=True)
+    def change(clicks: int) -> str:
+        return "Grace"
+
+    page = visit(app)
+    expect(page.locator("#out")).to_have_text("Hello, Ada: None")
+    expect(page.locator("#status")).to_have_text("completed")
+    page.click("#change")
+    expect(page.locator("#name")).to_have_value("Grace")
+    page.reload()
+    expect(page.locator("#out")).to_have_text("Hello, Ada: None")
+    expect(page.locator("#status")).to_have_text("completed")
+    assert [started.next(), *started.rest()] == ["Ada", "Ada"]
+
+
+def test_it_needs_nothing_and_ends_with_its_page_or_its_condition(visit: Visit) -> None:
+    app = Flash(__name__)
+    app.layout = html.Div([html.Button("Stop", id="stop"), html.P(id="out"), html.P(id="values")])
+    told = Journal[StreamCancelled]()
+
+    @app.event_callback(cancel=[Input("stop", "n_clicks")], on_error=told.note)
+    async def wait():
+        yield stream_props("out", {"children": "waits"})
+        await trio.sleep_forever()
+
+    @app.callback(Output("values", "children"))
+    async def values():
+        yield "of a streaming callback"
+
+    page: Page = visit(app)
+    expect(page.locator("#out")).to_have_text("waits")
+    expect(page.locator("#values")).to_have_text("of a streaming callback")
+    page.reload()
+    expect(page.locator("#out")).to_have_text("waits")
+    page.click("#stop")
+    assert {told.next().reason, told.next().reason} == {EndReason.DISCONNECTED, EndReason.CANCELLED}
