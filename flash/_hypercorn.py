@@ -31,6 +31,7 @@ from hypercorn.trio import tcp_server
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import wrap_app
+from wsproto.events import Ping
 
 from .client_log import ClientWarnings
 
@@ -289,8 +290,10 @@ def end_handshakes_that_are_not_waited_for() -> None:
         return
 
     def handle(self: Any, event: Any) -> Awaitable[None]:
-        if type(event) in (Body, Data) and not self.closed and not self.handshake.accepted:
-            return _refuse_handshake(self)
+        if type(event) in (Body, Data):
+            self.heard = True
+            if not self.closed and not self.handshake.accepted:
+                return _refuse_handshake(self)
         return original(self, event)
 
     handle.ends_early_handshakes = True  # type: ignore[attr-defined]
@@ -301,6 +304,35 @@ async def _refuse_handshake(stream: Any) -> None:
     if stream.state is ASGIWebsocketState.HANDSHAKE:
         await stream._send_error_response(400)
     await stream.send(StreamClosed(stream_id=stream.stream_id))
+
+
+class WebsocketPeer:
+    """The client of a websocket, as far as its connection knows: a browser answers a ping, whatever its page is at."""
+
+    def __init__(self, stream: WSStream) -> None:
+        self._stream: Any = stream
+
+    def was_heard(self) -> bool:
+        """Whether anything has come from it since this was asked last."""
+        heard: bool = getattr(self._stream, "heard", False)
+        self._stream.heard = False
+        return heard
+
+    @property
+    def is_being_written_to(self) -> bool:
+        """Whether something is on its way to it, which a ping would have to wait for."""
+        server: object = getattr(getattr(getattr(self._stream.send, "__self__", None), "send", None), "__self__", None)
+        return isinstance(server, TCPServer) and server.send_lock.locked()
+
+    async def ping(self) -> None:
+        """Have it answer."""
+        await self._stream._send_wsproto_event(Ping())
+
+
+def websocket_peer(send: object) -> WebsocketPeer | None:
+    """The client of the websocket that an ASGI `send` writes to; None if it is wrapped, or of another server."""
+    stream: object = getattr(send, "__self__", None)
+    return WebsocketPeer(stream) if isinstance(stream, WSStream) else None
 
 
 def bound_websocket_messages() -> None:

@@ -175,6 +175,8 @@ class Flash(dash.Dash):
                 cleanup_timeout=cleanup_timeout,
                 threads=trio.CapacityLimiter(workers),
                 sockets=pages_per_server,
+                per_browser=pages_per_browser,
+                ping_interval=ping_interval,
             )
         )
         self.controls = control.ControlSockets(server_limits)

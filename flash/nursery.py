@@ -159,7 +159,9 @@ class Channel:
             return
         self._connection = None
         self.outbox.hand_over = None
-        if reason is not EndReason.DISCONNECTED or self._page_limits.reconnect_grace == 0:
+        # A page that never had anything here has nothing to come back for: it would hold a place that others need.
+        is_empty = self._count == 0 and self.outbox.unacknowledged == 0 and self.outbox.unread == 0
+        if reason is not EndReason.DISCONNECTED or self._page_limits.reconnect_grace == 0 or is_empty:
             self.close(reason)
         else:
             self._lost_at = trio.current_time()

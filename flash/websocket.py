@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -60,6 +61,15 @@ class Websocket(Protocol):
     async def close(self, code: int, reason: str = "") -> None: ...
 
 
+class Peer(Protocol):
+    """The client of a websocket."""
+
+    @property
+    def is_being_written_to(self) -> bool: ...
+    def was_heard(self) -> bool: ...
+    async def ping(self) -> None: ...
+
+
 class Wire(Protocol):
     """What the messages come and go by."""
 
@@ -96,6 +106,8 @@ class WebsocketLimits:
         cleanup_timeout: seconds that a thread has to return when its socket has closed, and a task under `cleanup()`.
         threads: limits the plain callbacks that run at a time.
         sockets: how many there may be.
+        per_browser: how many of them may be of one browser.
+        ping_interval: seconds after which a client is asked whether it is there.
     """
 
     buffer: int
@@ -103,6 +115,8 @@ class WebsocketLimits:
     cleanup_timeout: float
     threads: trio.CapacityLimiter
     sockets: int
+    per_browser: int = 100
+    ping_interval: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +141,15 @@ class Settings:
 class Connection:
     """One websocket that was accepted, and the callbacks that run for it."""
 
-    def __init__(self, websocket: Websocket, wire: Wire, settings: Settings) -> None:
+    def __init__(self, websocket: Websocket, wire: Wire, settings: Settings, peer: Peer | None = None) -> None:
         self._websocket = websocket
+        self._peer = peer
         self._wire = wire
         self._settings = settings
         self._link = Link(settings.limits.buffer, settings.batch_delay)
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope()
+        self._watching = trio.CancelScope()
         self._goodbye: tuple[int, str] | None = None
         self._deadlines: set[Deadline] = set()
 
@@ -152,6 +168,8 @@ class Connection:
         with self._life:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
+                if self._peer is not None:
+                    nursery.start_soon(self._watch, self._peer)
                 async with trio.open_nursery() as callbacks:
                     try:
                         with self._reading:
@@ -163,11 +181,30 @@ class Connection:
                         for deadline in self._deadlines:
                             deadline.begin()
                         callbacks.cancel_scope.cancel()
+                self._watching.cancel()
 
     def stop(self) -> None:
         """Close the socket, because the server stops."""
         self._goodbye = (GOING_AWAY, "The server stops.")
         self._reading.cancel()
+
+    async def _watch(self, peer: Peer) -> None:
+        """Close the socket when nothing is heard of its client, which answers pings if it is there.
+
+        What is counted is pings, not seconds: while this process is paused nothing is heard of anybody.
+        """
+        limits, unanswered = self._settings.limits, 0
+        with self._watching:
+            while unanswered * limits.ping_interval < limits.stall_timeout:
+                await trio.sleep(limits.ping_interval)
+                if peer.was_heard():
+                    unanswered = 0
+                elif not peer.is_being_written_to:
+                    # What cannot be written has a deadline of its own.
+                    unanswered += 1
+                if not peer.is_being_written_to:
+                    await peer.ping()
+            self._life.cancel()
 
     async def _read(self, callbacks: trio.Nursery) -> None:
         while self._goodbye is None:
@@ -286,6 +323,7 @@ class Connections:
         self.limits = limits
         self.closing = False
         self._open: dict[Connection, trio.Event] = {}
+        self._of_browser: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -293,19 +331,25 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._open))
 
-    def check(self) -> None:
-        """Raise RequestRefused if another connection would be one too many."""
+    def check(self, browser: str) -> None:
+        """Raise RequestRefused if another connection of `browser` would be one too many."""
         if self.closing:
             raise RequestRefused(503, "The server stops.")
         if len(self) >= self.limits.sockets:
             raise RequestRefused(503, "The server holds as many websockets as it may. Try again later.")
+        if self._of_browser[browser] >= self.limits.per_browser:
+            raise RequestRefused(429, f"This browser has {self._of_browser[browser]} websockets open already.")
 
-    async def serve(self, connection: Connection) -> None:
-        """Run a connection."""
+    async def serve(self, connection: Connection, browser: str) -> None:
+        """Run a connection of `browser`."""
         over = self._open[connection] = trio.Event()
+        self._of_browser[browser] += 1
         try:
             await connection.run()
         finally:
+            self._of_browser[browser] -= 1
+            if not self._of_browser[browser]:
+                del self._of_browser[browser]
             del self._open[connection]
             over.set()
 

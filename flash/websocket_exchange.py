@@ -30,10 +30,12 @@ class Wire:
 
     Attributes:
         pump: the scope of Quart's task for them.
+        peer: the client, if the server can tell of it.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self.pump = trio.CancelScope()
+        self.peer = _hypercorn.websocket_peer(send)
         self._receive = receive
         self._send = send
 

@@ -198,7 +198,8 @@ def test_hypercorn_still_has_what_flash_bounds_in_its_websockets_and_http2() -> 
     assert (buffer.value, buffer.length, buffer.max_length) == (None, 0, 10)
     assert inspect.iscoroutinefunction(_hypercorn.H2Protocol.initiate)
     assert isinstance(inspect.getattr_static(_hypercorn.H2Protocol, "idle"), property)
-    assert inspect.iscoroutinefunction(inspect.getattr_static(_hypercorn.WSStream, "_send_error_response"))
+    for name in ("_send_error_response", "_send_wsproto_event"):
+        assert inspect.iscoroutinefunction(inspect.getattr_static(_hypercorn.WSStream, name))
     assert _hypercorn.ASGIWebsocketState.HANDSHAKE
 
 

@@ -236,3 +236,14 @@ async def test_a_callback_request_that_no_page_sends_is_no_failure_of_the_server
     assert "Traceback" not in caplog.text
     # The server goes on.
     assert await page.call("go")
+
+
+async def test_a_page_that_never_had_anything_gives_its_place_back_when_its_connection_goes(serve: Serve) -> None:
+    app = make_app(reconnect_grace=60)
+    server = await serve(app)
+    page = await server.page()
+    page.token = "t" * 32
+    events = await page.connect()
+    await eventually(lambda: len(app.channels) == 1)
+    await events.close()
+    await eventually(lambda: len(app.channels) == 0)

@@ -129,3 +129,39 @@ async def test_a_message_that_would_take_too_much_memory_closes_its_socket(
     socket = await connect(page)
     await socket.raw.send_message(json.dumps({"type": "heartbeat", "more": [[]] * 100_000}))
     assert (await socket.closed())[0] == 1007
+
+
+async def test_a_socket_whose_client_answers_no_ping_is_closed(serve: Serve, connect: Connect) -> None:
+    server = await serve(make_app(ping_interval=0.1, stall_timeout=0.5))
+    page = await server.page()
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as silent:
+        await silent.send_all(handshake(server))
+        await head_of(silent)
+        await closes(silent)
+    # A client that does, as browsers do by themselves, may be as silent as it likes.
+    socket = await connect(page)
+    await trio.sleep(1)
+    assert (await socket.call(page.request("go")))["status"] == "ok"
+    assert len(server.app.websockets) == 1
+
+
+async def test_a_browser_cannot_take_every_place(serve: Serve, connect: Connect) -> None:
+    server = await serve(make_app(pages_per_browser=2))
+    page, other = await server.page(), await server.page()
+    await connect(page)
+    await connect(page)
+    for _ in range(2):
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as refused:
+            await refused.send_all(handshake(server, f"Cookie: flash_browser={page.cookie}"))
+            assert b" 429 " in await head_of(refused)
+    assert (await (await connect(other)).call(other.request("go")))["status"] == "ok"
+    # Without a cookie it is the address that counts.
+    streams = [await trio.open_tcp_stream("127.0.0.1", server.port) for _ in range(3)]
+    heads: list[bytes] = []
+    for stream in streams:
+        await stream.send_all(handshake(server))
+        heads.append(await head_of(stream))
+    assert [head.split()[1] for head in heads] == [b"101", b"101", b"429"]
+    for stream in streams:
+        await stream.aclose()
+    await eventually(lambda: len(server.app.websockets) == 3)
