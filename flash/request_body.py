@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from quart import Request
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from .client_json import read_gzipped_json, read_json
 from .errors import RequestRefused
@@ -24,7 +25,7 @@ async def read_body(incoming: Request) -> dict[str, Any]:
     try:
         data = body_at_hand(incoming)
         if data is None:
-            data = cast("bytes", await incoming.get_data(as_text=False))
+            data = await _come(incoming)
         if "gzip" in incoming.headers.get("Content-Encoding", ""):
             body = await read_gzipped_json(data)
         else:
@@ -35,3 +36,18 @@ async def read_body(incoming: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RequestRefused(400, "A callback request is a JSON object.")
     return cast("dict[str, Any]", body)
+
+
+async def _come(incoming: Request) -> bytes:
+    """Wait for the body, within the limits of the app."""
+    try:
+        return cast("bytes", await incoming.get_data(as_text=False))
+    except RequestEntityTooLarge:
+        limit = f"{incoming.max_content_length:,} bytes" if incoming.max_content_length else "this server takes"
+        raise RequestRefused(
+            413, f"The request is larger than {limit}: send less, or raise max_body_bytes= of Flash(...)."
+        ) from None
+    except RequestTimeout:
+        raise RequestRefused(
+            408, "The request did not come in within body_timeout= of Flash(...): try again, or raise it."
+        ) from None
