@@ -30,14 +30,21 @@ class Stream(Component):
     _base_nodes = ["children"]  # noqa: RUF012
     _namespace = "flash"
     _type = "Stream"
-    _prop_names = ["id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes"]  # noqa: RUF012
+    _prop_names = ["id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes", "output"]  # noqa: RUF012
     _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
     available_properties = _prop_names
     available_wildcard_properties: list[str] = []  # noqa: RUF012
 
     id: str
 
-    def __init__(self, id: str, name: str = "", declared: Sequence[Any] = (), mistakes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        id: str,
+        name: str = "",
+        declared: Sequence[Any] = (),
+        mistakes: Sequence[str] = (),
+        output: str | None = None,
+    ) -> None:
         """What is to be shown of an event callback.
 
         Args:
@@ -45,8 +52,9 @@ class Stream(Component):
             name: what messages call the event callback.
             declared: `[option, id, property]` for what its options name.
             mistakes: what the dev tools are to say of them.
+            output: the first of its Outputs, by which Dash knows a streaming callback; None if it has none.
         """
-        checks = {"name": name, "declared": list(declared), "mistakes": list(mistakes)}
+        checks = {"name": name, "declared": list(declared), "mistakes": list(mistakes), "output": output}
         super().__init__(id=id, status="idle", error=None, statuses={}, **checks)
 
 

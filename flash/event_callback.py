@@ -214,7 +214,8 @@ def register_stream(
             f"{parts.name!r} has no Input and prevent_initial_call=True: nothing would ever start it. Give it an Input, "
             "or let it start when the page is loaded."
         )
-    stream = Stream(_component_id(function), parts.name, parts.named(), parts.doubts())
+    first = None if parts.outputs is None else str(parts.outputs.flat[0])
+    stream = Stream(_component_id(function), parts.name, parts.named(), parts.doubts(), first)
     outputs: Any = []
     own_inputs: list[Any] = []
     if parts.outputs is not None:

@@ -278,7 +278,7 @@
         control.begin(names);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(change);
-        reports.begin(streams.refuseByName);
+        reports.begin(streams.refuseStart);
         connect();
         setInterval(watch, WATCH);
         document.addEventListener('visibilitychange', watch);

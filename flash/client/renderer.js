@@ -3,7 +3,7 @@
  * Dash's renderer, as the other scripts see it: the layout, setting props, what is drawn, and which callbacks are due.
  *
  * The one place that knows what Dash does not document: its store, and what is in there (`paths`, `layout`, `graphs`,
- * `callbacks`, `config`), and which actions it takes. `dash_clientside.set_props`, `dash_component_api` and React's
+ * `callbacks`, `config`, `hooks`), and which actions it takes. `dash_clientside.set_props`, `dash_component_api` and React's
  * `flushSync` are public.
  *
  * Props that bring components, or take some away, are set as Dash sets what a callback returns: as the result of a
@@ -227,6 +227,21 @@
         return [requested, prioritized, blocked, executing, watched].every(({length}) => length === 0);
     }
 
+    /**
+     * Have a function called with each callback whose request is over, and with its result, before Dash reads that.
+     * @param {(callback: any, result: any) => void} listener
+     */
+    function onResolved(listener) {
+        const hooks = store().getState().hooks;
+        const first = hooks.callback_resolved;
+        hooks.callback_resolved = (/** @type {any} */ callback, /** @type {any} */ result) => {
+            if (first) {
+                first(callback, result);
+            }
+            listener(callback, result);
+        };
+    }
+
     const renderer = {
         store,
         config,
@@ -239,7 +254,8 @@
         set,
         draw,
         isAwaited,
-        isIdle
+        isIdle,
+        onResolved
     };
     page.flash = Object.assign(page.flash || {}, {renderer});
 })();

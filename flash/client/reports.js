@@ -17,12 +17,14 @@
 
 (function () {
     const page = /** @type {any} */ (window);
-    const {store, nameOf, isPattern, resolve, component} = page.flash.renderer;
+    const {store, nameOf, isPattern, resolve, component, onResolved} = page.flash.renderer;
 
     /** Milliseconds that a component has to appear. */
     const WHILE = 500;
     /** How many properties are remembered of each event callback. */
     const MANY = 10_000;
+    /** Characters of an answer that are shown as the error of a stream. */
+    const LONG = 1000;
 
     /** What has been said. @type {Set<string>} */
     const told = new Set();
@@ -277,30 +279,63 @@
     }
 
     /**
-     * Notice the starts that the server has refused: what Dash knows of it is an error among others.
-     * @param {(name: string, message: string) => void} onRefusal
+     * The event callback that a callback of Dash's starts.
+     * @param {any} callback
+     * @returns {string | undefined}  its id
+     */
+    function startedBy(callback) {
+        const never = callback.inputs.find((/** @type {any} */ {id, property}) => property === 'there' && isOwn(id));
+        const start = callback.outputs?.find((/** @type {any} */ {id, property}) => property === 'start' && isOwn(id));
+        if (never || start) {
+            return start ? start.id : never.id.replace(/-never$/, '');
+        }
+        if (!callback.state.some((/** @type {any} */ {id}) => id === '_flash')) {
+            return undefined;
+        }
+        // A streaming callback, which Dash knows by its Outputs: `a.b`, or `..a.b...c.d..`, with a hash for a duplicate.
+        const [output] = callback.output.replaceAll('\\.', '.').replace(/^\.\./, '').split(/\.\.\.|\.\.$|@/);
+        return Object.keys(store().getState().paths.strs).find(
+            id => isOwn(id) && component(id)?.props.output === output
+        );
+    }
+
+    /** @param {Id} id */
+    function isOwn(id) {
+        return typeof id === 'string' && id.startsWith('_flash-');
+    }
+
+    /**
+     * What the server has said to a request that it has refused.
+     * @param {any} error
+     */
+    async function sentenceOf(error) {
+        if (typeof error?.clone !== 'function') {
+            return error?.message ?? String(error);
+        }
+        const text = (await error.clone().text()).trim();
+        // Other answers are pages, of the server or of a proxy, and for the dev tools.
+        if (text && !text.startsWith('<')) {
+            return text.slice(0, LONG);
+        }
+        return `The server has not started it, and answered ${error.status}.`;
+    }
+
+    /**
+     * Notice the starts that the server has refused, or has not answered.
+     * @param {(callback: string, message: string) => void} onRefusal
      */
     function watchRefusals(onRefusal) {
-        let before = store().getState().error.backEnd;
-        store().subscribe(() => {
-            const errors = store().getState().error.backEnd;
-            if (errors !== before) {
-                const news = errors.slice(0, errors.length - before.length);
-                before = errors;
-                for (const {error} of news) {
-                    const refusal = /^'([^']+)' was not started: /.exec(error.html ?? '');
-                    if (refusal !== null && !told.has(error.message)) {
-                        // When the store is done with the error.
-                        setTimeout(onRefusal, 0, refusal[1], error.html);
-                    }
-                }
+        onResolved((/** @type {any} */ callback, /** @type {any} */ result) => {
+            const started = result.error === undefined ? undefined : startedBy(callback);
+            if (started !== undefined) {
+                sentenceOf(result.error).then(message => onRefusal(started, message));
             }
         });
     }
 
     /**
      * The page is there: look at what the options of event callbacks name.
-     * @param {(name: string, message: string) => void} onRefusal  called when the server has refused a start
+     * @param {(callback: string, message: string) => void} onRefusal  called when the server has refused a start
      */
     function begin(onRefusal) {
         watchRefusals(onRefusal);

@@ -181,17 +181,12 @@
     }
 
     /**
-     * A start was refused, and the page is not told by its connection: the answer to the request says so.
-     * @param {string} name  what messages call the event callback
+     * A start was refused, or not answered: the answer to the request says so, whatever the connection does.
+     * @param {string} callback
      * @param {string} message
      */
-    function refuseByName(name, message) {
-        const ids = Object.keys(store().getState().paths.strs).filter(id => id.startsWith('_flash-'));
-        for (const callback of ids) {
-            if (component(callback)?.props.name === name) {
-                refuse({callback, match: null, message});
-            }
-        }
+    function refuseStart(callback, message) {
+        refuse({callback, match: null, message});
         updates.flush();
     }
 
@@ -290,11 +285,22 @@
     const Stream = () => null;
     // By these Dash tells whether an Input names a property that there is.
     Stream.propTypes = Object.fromEntries(
-        ['id', 'status', 'error', 'statuses', 'start', 'refused', 'name', 'declared', 'mistakes'].map(name => [name, () => null])
+        [
+            'id',
+            'status',
+            'error',
+            'statuses',
+            'start',
+            'refused',
+            'name',
+            'declared',
+            'mistakes',
+            'output'
+        ].map(name => [name, () => null])
     );
 
     page.flash = Object.assign(page.flash || {}, {
-        streams: {open, update, end, refuse, refuseByName, lose, resume, explain, watch, running},
+        streams: {open, update, end, refuse, refuseStart, lose, resume, explain, watch, running},
         Stream
     });
 })();

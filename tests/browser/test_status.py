@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import trio
 from playwright.sync_api import BrowserContext, Page, expect
+from quart import request
 
-from flash import MATCH, Flash, Input, Output, ctx, html, stream_props
+from flash import MATCH, Flash, Input, Output, State, ctx, dcc, html, stream_props
 from flash.event_callback import EventCallback
 
 from .conftest import Console, Visit
@@ -311,3 +315,71 @@ def test_a_page_that_is_one_too_many_shows_why_as_the_error_of_its_streams(visit
     first.close()
     expect(second.locator("#error")).to_have_text("none")
     console.take()
+
+
+@pytest.mark.parametrize("kind", ["event", "initial", "streaming", "streaming, two outputs"])
+def test_a_start_that_never_gets_to_its_callback_shows_why(visit: Visit, console: Console, kind: str) -> None:
+    app = Flash(__name__, max_body_bytes=20_000)
+    app.layout = buttons(
+        dcc.Store(id="large", data="x" * 30_000),
+        dcc.Store(id="small"),
+        html.Div(id="first"),
+        html.Div(id="second"),
+        html.Div(id="status"),
+        html.Div(id="other"),
+    )
+
+    async def numbers(n_clicks: int, data: str):
+        yield 1
+
+    outputs = {"streaming": ["first"], "streaming, two outputs": ["first", "second"]}.get(kind)
+    inputs = [Input("start", "n_clicks"), State("large", "data")]
+    if outputs is None:
+        work: Any = app.event_callback(*inputs, prevent_initial_call=kind == "event")(numbers)
+    else:
+        work = app.callback(*[Output(out, "children") for out in outputs], *inputs, prevent_initial_call=True)(numbers)
+
+    @app.event_callback(Input("start", "n_clicks"))
+    async def other(n_clicks: int):
+        yield stream_props("other", {"children": "runs"})
+        await trio.sleep_forever()
+
+    @app.callback(Output("status", "children"), Input(work.stream, "status"), Input(work.stream, "error"))
+    def show(status: str, error: str | None) -> str:
+        return f"{status}: {error}"
+
+    page = visit(app)
+    page.click("#start")
+    expect(page.locator("#status")).to_have_text(
+        "failed: The request is larger than 20,000 bytes: send less, or raise max_body_bytes= of Flash(...)."
+    )
+    expect(page.locator("#other")).to_have_text("runs")
+    lines = console.take()
+    assert any("413" in line for line in lines)
+    assert any("max_body_bytes" in line or "Callback error" in line for line in lines)
+
+
+def test_a_start_that_a_hook_refuses_shows_the_answer(visit: Visit, console: Console) -> None:
+    app = Flash(__name__)
+    app.layout = buttons(html.Div(id="status"))
+    answers = ["Log in first.", "<html><title>Forbidden</title></html>"]
+
+    @app.server.before_request
+    async def refuse() -> tuple[str, int] | None:
+        started = request.method == "POST" and b'"start"' in await request.get_data(as_text=False)
+        return (answers.pop(0), 403) if started else None
+
+    @app.event_callback(Input("start", "n_clicks"))
+    async def work(n_clicks: int):
+        yield stream_props([])
+
+    @app.callback(Output("status", "children"), Input(work.stream, "status"), Input(work.stream, "error"))
+    def show(status: str, error: str | None) -> str:
+        return f"{status}: {error}"
+
+    page = visit(app)
+    page.click("#start")
+    expect(page.locator("#status")).to_have_text("failed: Log in first.")
+    page.click("#start")
+    expect(page.locator("#status")).to_have_text("failed: The server has not started it, and answered 403.")
+    assert any("403" in line for line in console.take())
