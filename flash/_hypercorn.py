@@ -30,7 +30,7 @@ from hypercorn.protocol.ws_stream import (
 from hypercorn.trio import tcp_server
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.utils import wrap_app
+from hypercorn.utils import LifespanFailureError, wrap_app
 from wsproto.events import Ping
 
 from .client_log import ClientWarnings
@@ -47,6 +47,11 @@ FAIR_SENDS = 16
 async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:
     """Serve an ASGI app on sockets that listen, with Hypercorn's trio worker, until `stop` returns."""
     await worker_serve(wrap_app(app, config.wsgi_max_body_size, "asgi"), config, sockets=sockets, shutdown_trigger=stop)
+
+
+def lifespan_failure(message: str) -> Exception:
+    """What ends a server of Hypercorn's when the lifespan of its app raises it; other exceptions do not."""
+    return LifespanFailureError("operation", message)
 
 
 def survive_cut_requests() -> None:

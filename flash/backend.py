@@ -34,6 +34,7 @@ from .event_callback import name_of
 from .exchange import EXCHANGE, FlashConnection
 from .forwarded import Forwarded
 from .late_props import LateProps
+from .lifespan import APPS, FlashLifespan
 from .mistakes import Mistakes
 from .reloading import can_reload, reload_on_changes
 from .request_body import read_body
@@ -147,6 +148,9 @@ class FlashBackend(_dash.QuartDashServer):
         _dash.use_encoder(to_json)
         _quart.run_on_trio()
         self.server.extensions["flash"] = dash_app
+        # There may be several, each at a prefix of its own.
+        self.server.extensions.setdefault(APPS, []).append(dash_app)
+        self.server.asgi_lifespan_class = cast("Any", FlashLifespan)
         self.server.asgi_http_class = FlashConnection
         self.server.asgi_websocket_class = FlashWebsocketConnection
         self.server.asgi_app = Forwarded(self.server.asgi_app, dash_app.trusted_proxies)

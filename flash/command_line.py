@@ -14,7 +14,7 @@ from hypercorn.config import Config
 
 from .app import Flash
 from .errors import FlashError
-from .serving import GRACE, run
+from .serving import GRACE, WATCHED, run
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -145,6 +145,7 @@ def _config(options: argparse.Namespace) -> Config:
 def _run_again_on_changes(arguments: list[str], options: argparse.Namespace) -> None:
     import watchfiles
 
+    os.environ[WATCHED] = "true"
     command = [sys.executable, "-m", "flash", *[argument for argument in arguments if argument != "--reload"]]
     watchfiles.run_process(
         ".",

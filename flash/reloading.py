@@ -20,6 +20,8 @@ from pathlib import Path
 
 import watchfiles
 
+from .serving import WATCHED
+
 _log = logging.getLogger("flash.server")
 
 _SERVING = "WERKZEUG_RUN_MAIN"
@@ -48,7 +50,7 @@ def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str
         patience: seconds that a process has to stop.
     """
     extra = {os.path.abspath(path) for path in extra_files}
-    os.environ[_SERVING] = "true"
+    os.environ[_SERVING] = os.environ[WATCHED] = "true"
     watchfiles.run_process(
         *_folders(extra),
         target=shlex.join([sys.executable, *sys.orig_argv[1:]]),

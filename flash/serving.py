@@ -19,20 +19,18 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Generator
+from queue import SimpleQueue
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import trio
 from hypercorn.config import Config
 
 from . import _hypercorn
+from .lifespan import Run, StreamingApp, begin_run
 from .threads import let_go_of_killed_workers
-
-if TYPE_CHECKING:
-    from .channels import Channels
-    from .control import ControlSockets
-    from .websocket import Connections
 
 _log = logging.getLogger("flash.server")
 
@@ -48,6 +46,12 @@ MAX_USER_TIMEOUT = 2**31 - 1
 YOUNG_OBJECTS = 5_000
 """New objects after which Python looks for garbage among them: those of a hundred updates that are under way."""
 
+WATCHED = "FLASH_WATCHED"
+"""Set in the environment of a server that a watchman starts again when its code changes."""
+
+ONE_PRESS = 1.0
+"""Seconds in which such a server takes a second signal for the first: a Ctrl-C reaches both, and is passed on."""
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -55,14 +59,9 @@ _handlers_of_forks: dict[int, Any] = {}
 """While there is a server: what a fork, such as a background callback's process, is to do at those signals."""
 
 
-class Served(Protocol):
-    """What is served: a Flash app."""
+class Served(StreamingApp, Protocol):
+    """What is served: a Flash app. There may be others on its server."""
 
-    websockets: Connections
-    controls: ControlSockets
-
-    @property
-    def channels(self) -> Channels: ...
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
 
 
@@ -101,55 +100,138 @@ def run(app: Served, config: Config, request: StopRequest | None = None) -> None
     """Serve until SIGINT or SIGTERM; in another thread than the main one, until `request` is made.
 
     Stops within `config.graceful_timeout` seconds. If a clean-up is stuck then, the process exits with status 1.
+
+    Raises:
+        SystemExit: the server has not started, because the app's code exited, or could not go on; with that status or
+            message, or 1.
     """
     if threading.current_thread() is not threading.main_thread():
         let_go_of_killed_workers()
-    trio.run(_serve, app, config, StopRequest() if request is None else request)
+    outcome = Run()
+    try:
+        trio.run(_serve, app, config, StopRequest() if request is None else request, outcome)
+    except BaseException:
+        if isinstance(outcome.failure, SystemExit):
+            raise SystemExit(outcome.failure.code or 1) from None
+        raise
+    if outcome.failure is not None:
+        raise SystemExit(1)
 
 
-async def _serve(app: Served, config: Config, request: StopRequest) -> None:
+async def _serve(app: Served, config: Config, request: StopRequest, outcome: Run) -> None:
     sockets = config.create_sockets()
     patience = int(min(app.channels.page_limits.stall_timeout * 1_000, MAX_USER_TIMEOUT))
     for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
         give_up_on_silent_peers(listening, patience)
         listening.listen(config.backlog)
+    serving = Serving(config, outcome)
     if threading.current_thread() is not threading.main_thread():
         with request.heard() as asked:
-
-            async def stop_as_asked() -> None:
-                await asked.wait()
-                await _end_streams(app, config)
-
-            return await _hypercorn.serve(app, config, sockets, stop_as_asked)
+            serving.asked = asked
+            await serving.run(app, sockets)
+        return
     _handlers_of_forks.update((number, signal.getsignal(number)) for number in STOP_SIGNALS)
-    with trio.open_signal_receiver(*STOP_SIGNALS) as signals, contextlib.ExitStack() as over:
-        over.callback(_handlers_of_forks.clear)
-        over.enter_context(collect_less())
-
-        async def stop_on_signal() -> None:
-            async for _ in signals:
-                break
-            for number in STOP_SIGNALS:
-                signal.signal(number, _stop_at_once)
-            # Not a moment longer than the server: who called `app.run` may have more to do.
-            over.callback(_end_process_after(config.graceful_timeout, app))
-            await _end_streams(app, config)
-
-        await _hypercorn.serve(app, config, sockets, stop_on_signal)
-    return None
+    try:
+        with collect_less(), hear_signals(serving):
+            await serving.run(app, sockets)
+    finally:
+        _handlers_of_forks.clear()
 
 
-async def _end_streams(app: Served, config: Config) -> None:
-    """End the streams, and leave to Hypercorn what is left of the grace."""
-    grace = config.graceful_timeout
-    deadline = trio.current_time() + grace
-    _log.info("Stopping: %d streams to end, within %g s.", app.channels.load.streams, grace)
-    with trio.move_on_at(deadline):
+class Serving:
+    """A server, from before its start to its end.
+
+    Attributes:
+        asked: set when it is to stop.
+        started: it serves.
+    """
+
+    def __init__(self, config: Config, outcome: Run) -> None:
+        self.asked = trio.Event()
+        self.started = False
+        self.config = config
+        self._run = outcome
+        begin_run(outcome)
+        outcome.stop = lambda: self.asked.set()
+
+    async def run(self, app: Served, sockets: Any) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(app.websockets.shut_down)
-            nursery.start_soon(app.controls.shut_down)
-            nursery.start_soon(app.channels.shut_down)
-    config.graceful_timeout = max(0.0, deadline - trio.current_time())
+            nursery.start_soon(self._give_up_start, nursery.cancel_scope)
+            await _hypercorn.serve(app, self.config, sockets, self._stop)
+            nursery.cancel_scope.cancel()
+
+    def stuck(self) -> list[str]:
+        """What keeps the server from stopping in order, as far as the app's code does. May be asked from any thread."""
+        return self._run.callbacks() if self.started else ["before_serving"]
+
+    async def _give_up_start(self, scope: trio.CancelScope) -> None:
+        """Hypercorn listens when the app has started, which may take long."""
+        await self.asked.wait()
+        if not self.started:
+            _log.info("Stopping before the app has started.")
+            scope.cancel()
+
+    async def _stop(self) -> None:
+        """End the streams, and leave to Hypercorn what is left of the grace."""
+        self.started = True
+        await self.asked.wait()
+        grace = self.config.graceful_timeout
+        deadline = trio.current_time() + grace
+        _log.info("Stopping: %d streams to end, within %g s.", self._run.streams, grace)
+        with trio.move_on_at(deadline):
+            await self._run.end_streams()
+        self.config.graceful_timeout = max(0.0, deadline - trio.current_time())
+
+
+@contextlib.contextmanager
+def hear_signals(serving: Serving) -> Generator[None]:
+    """Let the server stop at the first signal, within its grace, and at once at the second.
+
+    Handlers of Python's are called between any two of its instructions: also while the app's code holds the event loop.
+    Then it is a thread that ends the process when the grace is over, for the loop may never go on.
+    """
+    token = trio.lowlevel.current_trio_token()
+    heard_at: float | None = None
+    # Not a lock, which the code that a signal interrupts may hold.
+    seconds: SimpleQueue[float | None] = SimpleQueue()
+    called_off = threading.Event()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal heard_at
+        now = time.monotonic()
+        if heard_at is None:
+            heard_at = now
+            seconds.put(serving.config.graceful_timeout)
+            token.run_sync_soon(serving.asked.set)
+        elif WATCHED not in os.environ or now - heard_at > ONE_PRESS:
+            _exit(128 + number)
+
+    def end_process() -> None:
+        # This thread knows nothing of Trio, and must get to the end whatever the others are at.
+        grace = seconds.get()
+        if grace is None or called_off.wait(grace):
+            return
+        status = 1
+        try:
+            stuck = serving.stuck()
+            status = 1 if stuck else 0
+            if stuck:
+                _log.error("Stopped with %s still running, which does not end: see cleanup_timeout.", ", ".join(stuck))
+        finally:
+            _exit(status)
+
+    thread = threading.Thread(target=end_process, name="Flash's grace", daemon=True)
+    thread.start()
+    before = {number: signal.signal(number, hear) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        # Not a moment longer than the server: who called `app.run` may have more to do.
+        called_off.set()
+        seconds.put(None)
+        thread.join(1)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -189,36 +271,6 @@ def _leave_the_server_behind() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_the_server_behind)
-
-
-def _stop_at_once(number: int, frame: FrameType | None) -> None:
-    _exit(128 + number)
-
-
-def _end_process_after(seconds: float, app: Served) -> Callable[[], None]:
-    """End the process after so many seconds, unless what this returns is called by then."""
-
-    def end() -> None:
-        # This thread knows nothing of Trio, and must get to the end whatever the others are at.
-        status = 1
-        try:
-            stuck = app.channels.callbacks()
-            status = 1 if stuck else 0
-            if stuck:
-                _log.error("Stopped with clean-up still running in %s: see cleanup_timeout.", ", ".join(stuck))
-        finally:
-            _exit(status)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-    def stand_down() -> None:
-        timer.cancel()
-        # Nothing of the server is to be there when it has stopped; a thread that is told to end takes a moment.
-        timer.join(1)
-
-    return stand_down
 
 
 def _exit(status: int) -> None:

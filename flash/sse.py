@@ -230,15 +230,17 @@ class Routes:
         return response
 
     async def health(self) -> Response:
-        """200 while the server takes pages in, 503 while it stops; for load balancers."""
+        """200 while the server takes pages in, 503 while it stops or cannot run streams; for load balancers."""
         channels = self._channels
-        state = {
-            "status": "stopping" if channels.closing else "ok",
-            "pages": len(channels),
-            "streams": channels.load.streams,
-        }
-        status = 503 if channels.closing else 200
-        return Response(json.dumps(state), status=status, content_type="application/json", headers=HEADERS)
+        status = "stopping" if channels.closing else "ok"
+        try:
+            self._nursery()
+        except AttributeError:
+            # Nobody has begun the app's ASGI lifespan.
+            status = "not started"
+        state = {"status": status, "pages": len(channels), "streams": channels.load.streams}
+        code = 200 if status == "ok" else 503
+        return Response(json.dumps(state), status=code, content_type="application/json", headers=HEADERS)
 
     async def status(self) -> Response:
         """200 with `{"message": null}` if a connection would be accepted, else the refusal."""

@@ -45,6 +45,7 @@ async def test_a_failure_that_on_error_has_handled_says_so_and_is_no_error_in_th
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
+
     async def on_error(error: BaseException) -> str:
         return "sorry"
 

@@ -397,10 +397,12 @@ class Site:
         tls: how its certificate is checked; None without TLS.
         dependencies: Dash's list of the app's callbacks.
         sockets: those that were opened and are closed by `close`.
+        prefix: of the app's routes, without the slash at its end.
     """
 
     port: int
     tls: ssl.SSLContext | None = None
+    prefix: str = ""
     dependencies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     sockets: set[trio.SocketStream] = field(default_factory=set[trio.SocketStream])
 
@@ -458,7 +460,7 @@ class Site:
     async def page(self, browser: str | None = None) -> Page:
         """A page of the app, in a browser of its own unless one is named."""
         if not self.dependencies:
-            self.dependencies = (await self.get("/_dash-dependencies")).json()
+            self.dependencies = (await self.get(f"{self.prefix}/_dash-dependencies")).json()
         return Page(self, browser or secrets.token_urlsafe(24))
 
     async def close(self) -> None:
@@ -483,7 +485,7 @@ class Page:
         self.browser = browser
         self.token = secrets.token_urlsafe(24)
         self.headers = [("Cookie", f"flash_browser={browser}"), ("Content-Type", "application/json")]
-        self.target = f"/_flash/events?page={self.token}"
+        self.target = f"{site.prefix}/_flash/events?page={self.token}"
 
     async def connect(
         self,
@@ -522,7 +524,7 @@ class Page:
 
         async def acknowledge(event: str) -> None:
             body = json.dumps({"page": self.token, "event": event}).encode()
-            await (await connection.request("POST", "/_flash/ack", self.headers, body)).answer()
+            await (await connection.request("POST", f"{self.site.prefix}/_flash/ack", self.headers, body)).answer()
 
         return Events(status, reply.read, acknowledge if acknowledging else None), reply
 
@@ -534,7 +536,7 @@ class Page:
     async def post(self, name: str, body: Mapping[str, Any]) -> Answer:
         """POST to one of Flash's routes."""
         data = json.dumps({"page": self.token, **body}).encode()
-        return await self.site.request("POST", f"/_flash/{name}", headers=self.headers, body=data)
+        return await self.site.request("POST", f"{self.site.prefix}/_flash/{name}", headers=self.headers, body=data)
 
     async def acknowledge(self, event: str) -> Answer:
         return await self.post("ack", {"event": event})
@@ -544,12 +546,14 @@ class Page:
 
     async def status(self) -> Answer:
         """Why a connection of the page would be refused."""
-        return await self.site.get(f"/_flash/status?page={self.token}", headers=self.headers)
+        return await self.site.get(f"{self.site.prefix}/_flash/status?page={self.token}", headers=self.headers)
 
     async def start(self, component: str = "go", value: Any = 1) -> Answer:
         """The request with which Dash calls the callback whose Input is the component's `n_clicks`."""
         body = json.dumps(self.body(component, value)).encode()
-        return await self.site.request("POST", "/_dash-update-component", headers=self.headers, body=body)
+        return await self.site.request(
+            "POST", f"{self.site.prefix}/_dash-update-component", headers=self.headers, body=body
+        )
 
     async def begin(self, component: str = "go", value: Any = 1) -> None:
         """Start an event callback; fail if the server does not."""
