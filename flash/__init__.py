@@ -88,6 +88,7 @@ _js_dist = [
     {"relative_package_path": "client/inbox.js", "namespace": "flash"},
     {"relative_package_path": "client/control.js", "namespace": "flash"},
     {"relative_package_path": "client/connection.js", "namespace": "flash"},
+    {"relative_package_path": "client/starts.js", "namespace": "flash"},
 ]
 _css_dist: list[dict[str, str]] = []
 

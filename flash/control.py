@@ -32,7 +32,7 @@ from quart import Quart
 from .browser_cookie import browser_of
 from .errors import RequestRefused
 from .limits import ServerLimits
-from .page_key import PROOF
+from .page_key import PROOF, START
 from .sse import answer_refusal
 from .websocket import GOING_AWAY, LAST_WORD, MALFORMED
 from .websocket_exchange import WIRE, Wire
@@ -42,7 +42,13 @@ _log = logging.getLogger("flash.server")
 Ask = Callable[[str, bytes, Mapping[str, str]], Awaitable["Answer"]]
 """Makes a request of the app, given where to, its body, and its headers."""
 
-TARGETS = {"ack": "_flash/ack", "cancel": "_flash/cancel", "close": "_flash/close", "ticket": "_flash/ticket"}
+TARGETS = {
+    "ack": "_flash/ack",
+    "cancel": "_flash/cancel",
+    "close": "_flash/close",
+    "ticket": "_flash/ticket",
+    "start": "_dash-update-component",
+}
 """Where the messages go, by what they are."""
 
 MESSAGE_LIMIT = 512_000
@@ -287,7 +293,7 @@ def register(
         wire.take_over()
         wire.limit(MESSAGE_LIMIT)
         await websocket.accept()
-        ask = partial(_ask, server, websocket.scope, (PROOF, csrf_header()))
+        ask = partial(_ask, server, websocket.scope, (PROOF, START, csrf_header()))
         await sockets.serve(ControlSocket(websocket, wire, ask), browser)
         return None
 

@@ -47,6 +47,9 @@ _log = logging.getLogger("flash.streams")
 _NOTHING: frozenset[tuple[str, str]] = frozenset()
 """The mistakes that most pages were told of; one for all pages."""
 
+STARTS = 64
+"""How many starts of a page are remembered by their names, and characters of a name."""
+
 DOUBT = 0.1
 """Seconds until a page that has not taken all that it was sent is looked at again."""
 
@@ -96,6 +99,7 @@ class Channel:
         self._lost_at: float | None = None
         self._heard_at = 0.0
         self._doubts = 0
+        self._taken: tuple[str, ...] = ()
         self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._count = 0
@@ -232,6 +236,14 @@ class Channel:
         """Bytes of memory that the values take with which the page's streams were started."""
         waiting = [slot.waiting for slot in self._slots.values() if slot.waiting is not None]
         return sum(stream.spec.values_size for stream in (*self._streams.values(), *waiting))
+
+    def takes(self, start: str) -> bool:
+        """Whether a start of this name has not been taken yet; it has been now. Of many, the last are remembered."""
+        start = start[:STARTS]
+        if start in self._taken:
+            return False
+        self._taken = (*self._taken[1 - STARTS :], start)
+        return True
 
     def callbacks(self) -> list[str]:
         """The names of the event callbacks that have streams; may be asked from any thread."""

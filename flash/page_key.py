@@ -26,6 +26,9 @@ from .tokens import is_token
 PROOF = "X-Flash-Proof"
 """The header by which a page proves that a request is its own."""
 
+START = "X-Flash-Start"
+"""The header that names a start, which may come twice: as a request, and over the control websocket."""
+
 
 def token_of(secret: str) -> str:
     """The token of the page that has this secret."""

@@ -39,8 +39,9 @@ from .errors import FlashError, InvalidUpdate, RequestRefused
 from .exchange import EXCHANGE, cancel_with_client
 from .functions import call, kind_of_generator
 from .mistakes import Mistakes
+from .nursery import Channel
 from .origins import refuse_other_sites
-from .page_key import proves
+from .page_key import START, proves
 from .props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
 from .start_conditions import StartConditions, is_missing
 from .stream import Stream as RunningStream
@@ -230,6 +231,8 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
                 f"{host.start_timeout:g} s. If there are several processes, all requests of a page must reach the "
                 "same one (sticky sessions).",
             )
+        if not _is_first(channel):
+            raise dash.exceptions.PreventUpdate
         try:
             live.stream = channel.start(spec)
         except RequestRefused as refusal:
@@ -241,6 +244,12 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         raise dash.exceptions.PreventUpdate
 
     return start
+
+
+def _is_first(channel: Channel) -> bool:
+    """Whether the start at hand has not come before, by the other way that the page has sent it."""
+    name = quart.request.headers.get(START) if quart.has_request_context() else None
+    return name is None or channel.takes(name)
 
 
 def _last_value(parts: Declaration, mistakes: Mistakes) -> Callable[[object], object]:

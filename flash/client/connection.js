@@ -15,7 +15,7 @@
 
 (function () {
     const page = /** @type {any} */ (window);
-    const {streams, inbox, control, reports} = page.flash;
+    const {renderer, streams, inbox, control, reports} = page.flash;
 
     const FIRST_RETRY = 1_000;
     const LAST_RETRY = 30_000;
@@ -52,6 +52,7 @@
     let losing;
     /** The last refusal that was shown, so that it is shown once. */
     let shown = '';
+    let hasBegun = false;
     let replaced = false;
     /** The connection has said hello. */
     let greeted = false;
@@ -275,6 +276,10 @@
      * @param {{token: string, secret: string}} names
      */
     function begin(names) {
+        if (hasBegun) {
+            return;
+        }
+        hasBegun = true;
         control.begin(names);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(change);
@@ -298,6 +303,14 @@
         });
     }
 
+    /** Begin before the page is drawn, which comes after its first callbacks have been called. */
+    function beginEarly() {
+        const names = hasBegun ? undefined : renderer.component('_flash')?.props;
+        if (names?.token) {
+            begin(names);
+        }
+    }
+
     /**
      * The hidden component that brings the page its token and its secret.
      * @param {{token: string, secret: string}} props
@@ -307,5 +320,5 @@
         return null;
     }
 
-    Object.assign(page.flash, {Page});
+    Object.assign(page.flash, {Page, connection: {beginEarly}});
 })();

@@ -74,6 +74,11 @@
         return `${config().requests_pathname_prefix}_flash/${name}`;
     }
 
+    /** The name of the header by which Dash answers CSRF protections. */
+    function csrfHeader() {
+        return config().csrf_header_name;
+    }
+
     /** What proves that a request is the page's own, and what Dash answers CSRF protections with. */
     function proofs() {
         /** @type {Record<string, string>} */
@@ -81,7 +86,7 @@
         const start = `${config().csrf_token_name}=`;
         const cookie = document.cookie.split('; ').find(entry => entry.startsWith(start));
         if (cookie !== undefined) {
-            headers[config().csrf_header_name] = decodeURIComponent(cookie.slice(start.length));
+            headers[csrfHeader()] = decodeURIComponent(cookie.slice(start.length));
         }
         return headers;
     }
@@ -103,7 +108,25 @@
      * @param {object} message
      */
     function post(name, message) {
-        return tell(name, url(name), JSON.stringify({page: token, ...message}));
+        const body = JSON.stringify({page: token, ...message});
+        return tell(name, body, {}, controller => byRequest(url(name), body, controller), answer => answer);
+    }
+
+    /**
+     * Send the request by which Dash's renderer starts a stream. Its id lets the server take it once, if it comes twice.
+     * @param {(options: RequestInit) => Promise<Response>} send  sends it, with these options besides its own
+     * @param {string} body
+     * @returns {Promise<Response>}
+     */
+    function begun(send, body) {
+        const id = {'X-Flash-Start': crypto.getRandomValues(new Uint32Array(4)).join('-')};
+        return tell(
+            'start',
+            body,
+            id,
+            ({signal}) => send({signal, headers: id}),
+            ({status, text, type}) => new Response(text || null, {status, headers: {'Content-Type': type}})
+        );
     }
 
     /**
@@ -120,12 +143,15 @@
 
     /**
      * Send a message by a request, and if that is not answered within a moment over the websocket, too.
+     * @template T
      * @param {string} name
-     * @param {string} address
      * @param {string} body
-     * @returns {Promise<Answer>}
+     * @param {Record<string, string>} headers  besides those that every message has
+     * @param {(controller: AbortController) => Promise<T>} ask  makes the request
+     * @param {(answer: Answer) => T} read  makes of an answer over the websocket what `ask` gives
+     * @returns {Promise<T>}
      */
-    function tell(name, address, body) {
+    function tell(name, body, headers, ask, read) {
         return new Promise((resolve, reject) => {
             const controller = new AbortController();
             const began = performance.now();
@@ -139,13 +165,13 @@
             };
             const late = setTimeout(() => {
                 ways += 1;
-                overSocket(name, body).then(answer => {
-                    resolve(answer);
+                overSocket(name, body, headers).then(answer => {
+                    resolve(read(answer));
                     // It need not leave any more.
                     controller.abort();
                 }, fail);
             }, Math.max(MOMENT, 2 * (fastest < Infinity ? fastest : 0)));
-            byRequest(address, body, controller)
+            ask(controller)
                 .then(answer => {
                     fastest = Math.min(fastest, performance.now() - began);
                     resolve(answer);
@@ -176,12 +202,13 @@
      * Send a message over the websocket.
      * @param {string} name
      * @param {string} body
+     * @param {Record<string, string>} headers
      * @returns {Promise<Answer>}
      */
-    function overSocket(name, body) {
+    function overSocket(name, body, headers) {
         return new Promise((resolve, reject) => {
             const id = ++count;
-            const message = JSON.stringify({id, to: name, headers: proofs(), body});
+            const message = JSON.stringify({id, to: name, headers: {...proofs(), ...headers}, body});
             if (message.length > LONGEST || Date.now() < blockedUntil) {
                 reject(new Error('This message can only go by its request.'));
                 return;
@@ -316,5 +343,5 @@
         return `${url('events')}?${new URLSearchParams(asked)}`;
     }
 
-    Object.assign(page.flash, {control: {begin, post, start, leave, explain, link}});
+    Object.assign(page.flash, {control: {begin, csrfHeader, post, start, begun, leave, explain, link}});
 })();

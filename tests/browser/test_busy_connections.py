@@ -93,6 +93,51 @@ def test_stop_reaches_the_generator_at_once_whatever_callbacks_hold(busy: Busy, 
     expect(page.locator("#slow-4")).to_have_text("done")
 
 
+def test_a_stream_starts_at_once_whatever_callbacks_hold(busy: Busy, visit: Visit) -> None:
+    page = visit(busy.app)
+    busy.hold_all(page)
+    page.locator("#stop").click()
+    busy.ended.next()
+    expect(page.locator("#out")).to_have_text("stopped")
+    page.locator("#go").click()
+    page.locator("#go").click()
+    expect(page.locator("#out")).to_have_text(COUNT)
+    busy.done.set()
+    expect(page.locator("#slow-4")).to_have_text("done")
+    # What the browser has sent when it could is not taken a second time: the second click has superseded the first.
+    expect(page.locator("#out")).to_have_text(re.compile(r"^\d\d$"))
+    busy.ended.next()
+    assert busy.ended.rest() == []
+    page.locator("#stop").click()
+    expect(page.locator("#out")).to_have_text("stopped")
+
+
+def test_a_page_that_is_loaded_with_many_slow_callbacks_has_its_stream_at_once(visit: Visit) -> None:
+    app = Flash(__name__)
+    done = threading.Event()
+    app.layout = [html.P("-", id="out"), *[html.P("-", id=f"slow-{number}") for number in range(8)]]
+
+    @app.event_callback(Input("out", "id"), prevent_initial_call=False)
+    async def run(_: str) -> AsyncIterator[Update]:
+        async for count in every(0.1):
+            yield stream_props("out", {"children": f"{count}"})
+
+    for number in range(8):
+
+        @app.callback(Output(f"slow-{number}", "children"), Input("out", "id"))
+        def hold(_: str) -> str:
+            done.wait(60)
+            return "done"
+
+    try:
+        page = visit(app)
+        expect(page.locator("#out")).to_have_text(COUNT)
+        assert page.locator("#slow-0").inner_text() == "-"
+    finally:
+        done.set()
+    expect(page.locator("#slow-7")).to_have_text("done")
+
+
 def test_acknowledgements_get_through_whatever_callbacks_hold(busy: Busy, visit: Visit) -> None:
     page = visit(busy.app)
     busy.hold_all(page)

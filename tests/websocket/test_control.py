@@ -136,6 +136,51 @@ async def test_what_a_request_would_be_refused_is_refused_with_the_same_status_a
     assert (await controls.tell("../_dash-layout", {}))[0] == 404
 
 
+async def test_a_start_that_comes_both_ways_is_taken_once(serve: Serve, connect: Connect) -> None:
+    waiting = Waiting()
+    page = await (await serve(waiting.app)).page()
+    events = await page.connect()
+    controls = await open_control(connect, page)
+    body = page.request("go")
+    path, names = "/_dash-update-component", ("one", "x" * 5_000)
+    for name in names:
+        assert await controls.tell("start", json.dumps(body), X_Flash_Start=name) == (204, "")
+        started = await page.client.post(path, json=body, headers={"X-Flash-Start": name})
+        assert started.status_code == 204
+    # One run superseded the other.
+    seen = [await events.next() for _ in range(5)]
+    assert [event.name for event in seen if event.name != "props"] == ["open", "end", "open"]
+    assert waiting.log.count("started") == 2
+    [channel] = waiting.app.channels._all
+    for number in range(100):
+        assert channel.takes(f"{number}")
+    assert not channel.takes("99")
+    assert len(channel._taken) == 64
+
+
+async def test_of_the_headers_of_a_message_only_those_are_passed_on_that_the_page_needs(
+    serve: Serve, connect: Connect
+) -> None:
+    app = Waiting().app
+    seen: list[Any] = []
+
+    @app.server.before_request
+    async def look() -> None:
+        if quart.request.method == "POST":
+            seen.append(quart.request.headers)
+
+    page = await (await serve(app)).page()
+    controls = await open_control(connect, page)
+    forged = {"X_Remote_User": "root", "Cookie": "flash_browser=" + "f" * 32, "Host": "evil", "X_Flash_Proof": "mine"}
+    await controls.tell("close", {}, **forged)
+    [headers] = seen
+    assert "X-Remote-User" not in headers
+    assert headers["Host"] == f"127.0.0.1:{page.port}"
+    assert headers["Cookie"] == f"flash_browser={page.cookie}"
+    assert headers["X-Flash-Proof"] == "mine"
+    assert not {"Upgrade", "Sec-Websocket-Key"} & {*headers.keys()}
+
+
 async def test_hooks_see_each_message_as_the_request_that_it_stands_for(serve: Serve, connect: Connect) -> None:
     app = Waiting().app
     seen: list[Any] = []
