@@ -4,7 +4,7 @@
          ◄── {id, status, type, text} ────┘
 
 A browser has six connections to a host over HTTP/1.1, and slow callbacks may hold them all for minutes. What a page has
-to say then, an acknowledgement, a cancel, its goodbye, would wait in the browser. A websocket is not counted among the
+to say then, a start, an acknowledgement, a cancel, would wait in the browser. A websocket is not counted among the
 six. Each of its messages becomes a request to the route that it is for, within this process, with the headers of the
 handshake, Dash's CSRF header and what proves that it is the page's: so the app's hooks see it, and it is checked,
 answered and refused, as if it had come by itself. The page may send it both ways: what comes second changes nothing.
