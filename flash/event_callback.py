@@ -211,8 +211,8 @@ def register_stream(
     check_discarded(function, parts.name, stream_props, "write `yield stream_props(...)`")
     if not parts.inputs and prevent_initial_call:
         raise InvalidEventCallback(
-            f"{parts.name!r} has no Input and prevent_initial_call=True: nothing would ever start it. Give it an Input, "
-            "or let it start when the page is loaded."
+            f"{parts.name!r} has no Input and prevent_initial_call=True: nothing would ever start it. Give it an "
+            "Input, or let it start when the page is loaded."
         )
     first = None if parts.outputs is None else str(parts.outputs.flat[0])
     stream = Stream(_component_id(function), parts.name, parts.named(), parts.doubts(), first)

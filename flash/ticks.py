@@ -29,8 +29,8 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
     The ticks do not drift. Those that are missed, because the page or the generator is slow, are left out: one comes at
     once, and the next when it is due. On a server that is not busy a tick is at most 5 ms late.
 
-    Each tick is a checkpoint, and its value is its number: the first is 0, and those that are left out count. In a plain
-    generator `for` blocks its thread until the next tick, and is left at once when the stream is cancelled: what
+    Each tick is a checkpoint, and its value is its number: the first is 0, and those that are left out count. In a
+    plain generator `for` blocks its thread until the next tick, and is left at once when the stream is cancelled: what
     `time.sleep` does not do. Under `on_asyncio` there is `asyncio.sleep`.
 
     Args:

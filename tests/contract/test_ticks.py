@@ -168,5 +168,5 @@ async def test_on_the_event_loop_for_is_refused_with_the_way_out() -> None:
 
 
 def test_where_there_is_no_trio_they_say_so() -> None:
-    with pytest.raises(FlashError, match="time.sleep"):
+    with pytest.raises(FlashError, match=r"time\.sleep"):
         next(iter(every(1)))
