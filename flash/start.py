@@ -183,6 +183,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
                     channel.report(parts.name, not_met.kind, not_met.mistake)
             raise dash.exceptions.PreventUpdate
         again = sent.again(BODY.get(), matched) if parts.restart else None
+        output = None if parts.outputs is None else BODY.get()["output"]
         live = _LiveProps()
         context = contextvars.copy_context()
         context.run(context_value.set, _stream_context(request, parts, hashed, live))
@@ -200,9 +201,10 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             generator=lambda: call(function, args, kwargs, last),
             encode=_encoder(parts, request.outputs_list, encode_pairs, b""),
             pieces=_encoder(parts, request.outputs_list, encode_pieces, []) if parts.conflate else None,
-            opening=b'"callback":%b,"match":%b,"again":%b,"conflate":%b,"components":%b,"conditions":%b,"props":[%b],"reset":[%b]'
+            opening=b'"callback":%b,"output":%b,"match":%b,"again":%b,"conflate":%b,"components":%b,"conditions":%b,"props":[%b],"reset":[%b]'
             % (
                 json.dumps(stream_id).encode(),
+                json.dumps(output).encode(),
                 json.dumps(match).encode(),
                 json.dumps(again).encode(),
                 json.dumps(parts.conflate).encode(),

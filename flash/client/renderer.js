@@ -149,10 +149,11 @@
      * Set props of a component that is in the layout.
      * @param {Id} id
      * @param {Props} props
+     * @param {string | null} output  the Outputs of the callback whose result this is, which it is not to call again
      */
-    function set(id, props) {
+    function set(id, props, output = null) {
         if (!changesLayout(id, props)) {
-            page.dash_clientside.set_props(id, props);
+            output === null ? page.dash_clientside.set_props(id, props) : setWithoutCalling(output, id, props);
             return;
         }
         const whole = Object.values(props).some(isPatch) ? patched(id, props) : props;
@@ -165,6 +166,35 @@
             executionResult: {data: {[nameOf(id)]: whole}, payload: null}
         };
         store().dispatch({type: 'Callbacks.AddExecuted', payload: [executed]});
+    }
+
+    /**
+     * Set props, and leave one callback out of those that are called for it: a property may be both Input and Output
+     * of a callback, and its own result does not call it.
+     * @param {string} output  the Outputs of that callback
+     * @param {Id} id
+     * @param {Props} props
+     */
+    function setWithoutCalling(output, id, props) {
+        const stores = page.dash_stores;
+        const {getState, dispatch: pass} = store();
+        /** @type {(action: any) => any} */
+        const dispatch = action => {
+            if (typeof action === 'function') {
+                return action(dispatch, getState);
+            }
+            if (action.type === 'Callbacks.AddRequested') {
+                const payload = action.payload.filter((/** @type {any} */ due) => due.callback.output !== output);
+                return payload.length > 0 ? pass({...action, payload}) : action;
+            }
+            return pass(action);
+        };
+        page.dash_stores = [{dispatch, getState}];
+        try {
+            page.dash_clientside.set_props(id, props);
+        } finally {
+            page.dash_stores = stores;
+        }
     }
 
     /**

@@ -11,7 +11,7 @@
 
 /**
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
- * @typedef {{stream: string, callback: string, match: string | null, conflate: boolean, components: Id[] | null,
+ * @typedef {{stream: string, callback: string, output: string | null, match: string | null, conflate: boolean, components: Id[] | null,
  *            conditions: Condition[], props: Pair[], reset: Pair[], again: Start | null}} Opening
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
  * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start

@@ -25,7 +25,8 @@
  * @property {string | null} stream  the id of the stream that it is of; null if it is the page's own
  * @property {boolean} conflates
  * @property {string | null} callback  what it is of, for messages
- * @typedef {{id: Id, props: Props, conflates: boolean, replaced: boolean}} Entry  what a batch sets
+ * @property {string | null} output  the Outputs of the callback that it is of: it does not call that again
+ * @typedef {{id: Id, props: Props, conflates: boolean, replaced: boolean, output: string | null}} Entry  what a batch sets
  */
 
 (function () {
@@ -55,12 +56,13 @@
     /**
      * Take in updates, to be applied by `run` and `commit`.
      * @param {Pair[]} pairs
-     * @param {{stream: string, callback: string, conflate: boolean} | null} [of]  the stream that has sent them
+     * @param {{stream: string, callback: string, output: string | null, conflate: boolean} | null} [of]  the stream that has sent them
      */
     function put(pairs, of = null) {
         if (pairs.length > 0) {
             const stream = of && of.stream;
-            queue.push({pairs: [...pairs], stream, callback: of && of.callback, conflates: of !== null && of.conflate});
+            const {callback, output, conflate} = of ?? {callback: null, output: null, conflate: false};
+            queue.push({pairs: [...pairs], stream, callback, output, conflates: conflate});
         }
     }
 
@@ -105,7 +107,7 @@
      * @param {Props} props
      * @param {Update} update
      */
-    function take(id, props, {conflates, callback}) {
+    function take(id, props, {conflates, callback, output}) {
         const found = component(id);
         updates.inspect(id, props, found, callback);
         if (found === undefined) {
@@ -118,7 +120,7 @@
         if (mustWait(id, props, conflates)) {
             return false;
         }
-        const entry = {id, props, conflates, replaced: false};
+        const entry = {id, props, conflates, replaced: false, output};
         batch.push(entry);
         const entries = touched.get(nameOf(id));
         entries === undefined ? touched.set(nameOf(id), [entry]) : entries.push(entry);
@@ -230,7 +232,7 @@
     /**
      * @param {Entry} entry
      */
-    function apply({id, props, replaced}) {
+    function apply({id, props, replaced, output}) {
         const found = component(id);
         if (found === undefined) {
             reports.missing(id, props);
@@ -239,7 +241,7 @@
             return;
         }
         try {
-            set(id, asynchronous.prepare(id, found, props));
+            set(id, asynchronous.prepare(id, found, props), output);
         } catch (error) {
             reports.failed(id, props, error);
         }
