@@ -78,7 +78,9 @@
      */
     function component(id) {
         const path = pathOf(id);
-        return path === undefined ? undefined : page.dash_component_api.getLayout(path);
+        const found = path === undefined ? undefined : page.dash_component_api.getLayout(path);
+        // Dash may keep the path of a component that has gone, where there is another now, or a letter of a text.
+        return found?.props !== undefined && nameOf(found.props.id ?? '') === nameOf(id) ? found : undefined;
     }
 
     /**

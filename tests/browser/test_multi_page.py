@@ -9,7 +9,7 @@ import pytest
 import trio
 from playwright.sync_api import expect
 
-from flash import EndReason, Flash, Input, Output, StreamCancelled, dcc, html, stream_props
+from flash import EndReason, Flash, Input, Output, StreamCancelled, dcc, every, html, stream_props
 
 from .conftest import Visit
 from .serving import Gate, Journal
@@ -120,3 +120,28 @@ def test_a_stream_does_not_start_because_its_button_appears(visit: Visit) -> Non
     page.click("#start")
     expect(page.locator("#shown")).to_have_text("run 1")
     assert [runs.next(), *runs.rest()] == [1]
+
+
+def test_a_page_of_mere_text_in_the_place_of_what_a_stream_updates_does_not_stop_it(visit: Visit) -> None:
+    app = Flash(__name__)
+    app.layout = html.Div(
+        [html.Button("Start", id="start"), html.Button("Leave", id="leave"), html.Div(id="content"), html.P(id="count")]
+    )
+
+    @app.callback(Output("content", "children"), Input("leave", "n_clicks"))
+    def show(n_clicks: int | None) -> object:
+        return html.H3("Home") if n_clicks else html.Div([html.H3("Live"), html.P(id="value"), html.P(id="more")])
+
+    @app.event_callback(Input("start", "n_clicks"), keep=True, cancel=[Input("more", "title")])
+    async def work(n_clicks: int | None):
+        async for number in every(0.02):
+            yield stream_props([("value", {"children": number}), ("more", {"children": "x"})])
+            yield stream_props("count", {"children": number})
+
+    page = visit(app)
+    page.click("#start")
+    expect(page.locator("#value")).not_to_be_empty()
+    page.click("#leave")
+    expect(page.locator("#value")).to_have_count(0)
+    seen = int(page.inner_text("#count"))
+    page.wait_for_function(f"() => Number(document.querySelector('#count').innerText) > {seen + 20}")
