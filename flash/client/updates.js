@@ -24,7 +24,6 @@
  * @property {Pair[]} pairs  what is left of it
  * @property {string | null} stream  the id of the stream that it is of; null if it is the page's own
  * @property {boolean} conflates
- * @property {string | null} callback  what it is of, for messages
  * @property {string | null} output  the Outputs of the callback that it is of: it does not call that again
  * @typedef {{id: Id, props: Props, conflates: boolean, replaced: boolean, output: string | null}} Entry  what a batch sets
  */
@@ -56,13 +55,13 @@
     /**
      * Take in updates, to be applied by `run` and `commit`.
      * @param {Pair[]} pairs
-     * @param {{stream: string, callback: string, output: string | null, conflate: boolean} | null} [of]  the stream that has sent them
+     * @param {{stream: string, output: string | null, conflate: boolean} | null} [of]  the stream that has sent them
      */
     function put(pairs, of = null) {
         if (pairs.length > 0) {
             const stream = of && of.stream;
-            const {callback, output, conflate} = of ?? {callback: null, output: null, conflate: false};
-            queue.push({pairs: [...pairs], stream, callback, output, conflates: conflate});
+            const {output, conflate} = of ?? {output: null, conflate: false};
+            queue.push({pairs: [...pairs], stream, output, conflates: conflate});
         }
     }
 
@@ -85,7 +84,9 @@
             while (update.pairs.length > 0) {
                 const [id, props] = update.pairs[0];
                 if (isPattern(id)) {
-                    update.pairs.splice(0, 1, .../** @type {Pair[]} */ (resolve(id).map((/** @type {Id} */ one) => [one, props])));
+                    /** @type {Pair[]} */
+                    const each = resolve(id).map((/** @type {Id} */ one) => [one, props]);
+                    update.pairs.splice(0, 1, ...each);
                 } else if (take(id, props, update)) {
                     update.pairs.shift();
                 } else {
@@ -107,9 +108,8 @@
      * @param {Props} props
      * @param {Update} update
      */
-    function take(id, props, {conflates, callback, output}) {
+    function take(id, props, {conflates, output}) {
         const found = component(id);
-        updates.inspect(id, props, found, callback);
         if (found === undefined) {
             return true;
         }
@@ -274,12 +274,7 @@
         /** Whether the first update has to wait: `run` is to be called again when something has changed. */
         isWaiting: () => waiting !== null && queue.length > 0,
         /** Has `run` called before long. */
-        wake: () => undefined,
-        /**
-         * Called with each update before it is applied; `found` is undefined if its component is not in the layout.
-         * @type {(id: Id, props: Props, found: Component | undefined, callback: string | null) => void}
-         */
-        inspect: () => undefined
+        wake: () => undefined
     };
     Object.assign(page.flash, {updates});
 })();

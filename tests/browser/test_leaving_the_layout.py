@@ -90,6 +90,33 @@ def test_leaving_a_page_ends_what_belongs_to_it_and_nothing_else(serving: Serve,
     assert told.rest() == []
 
 
+def test_a_stream_without_inputs_is_left_alone_until_it_has_updated_something(serving: Serve, context: Any) -> None:
+    ended, go_on = Journal[str | None](), Gate()
+    app = Flash(__name__, use_pages=True, pages_folder="", suppress_callback_exceptions=True)
+    dash.register_page("home", path="/", layout=html.H3("Home", id="home"))
+    dash.register_page("live", path="/live", layout=html.P("-", id="value"))
+    app.layout = html.Div([dcc.Link("Home", href="/"), dcc.Link("Live", href="/live"), dash.page_container])
+
+    @app.event_callback(on_error=lambda error: ended.note(error.condition))
+    async def feed():
+        await go_on.wait()
+        async for number in every(0.05):
+            yield stream_props("value", {"children": number})
+
+    server = serving(app)
+    page = context.new_page()
+    page.goto(f"{server.url}/live")
+    server.expect_streaming("feed")
+    page.get_by_text("Home", exact=True).click()
+    expect(page.locator("#home")).to_be_visible()
+    page.get_by_text("Live", exact=True).click()
+    go_on.open()
+    expect(page.locator("#value")).not_to_have_text("-")
+    assert ended.rest() == []
+    page.get_by_text("Home", exact=True).click()
+    assert ended.next() == "layout"
+
+
 def test_a_start_button_that_is_taken_away_does_not_end_what_it_began(visit: Visit) -> None:
     ended = Journal[StreamCancelled]()
     go_on = Gate()
