@@ -195,11 +195,14 @@ def _frames(error: BaseException) -> Iterator[TracebackType]:
 
 
 def _is_forceful_close(error: BaseException) -> bool:
-    """Whether what was cut is an `aclose` of Trio's kind, which when it is cancelled closes all the same, at once."""
+    """Whether what was cut is an `aclose` of Trio's kind, which when it is cancelled closes all the same, at once.
+
+    That is what `AsyncResource` promises, Trio's and AnyIO's.
+    """
     for traceback in _frames(error):
         frame = traceback.tb_frame
         closes = frame.f_code.co_name in ("aclose", "__aexit__")
-        if closes and isinstance(frame.f_locals.get("self"), trio.abc.AsyncResource):
+        if closes and any(kind.__name__ == "AsyncResource" for kind in type(frame.f_locals.get("self")).__mro__):
             return True
     return False
 

@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 
+import anyio
+import anyio.abc
 import pytest
 import trio
 import trio.testing
@@ -349,6 +351,15 @@ async def silent_with_streams() -> AsyncGenerator[int, None]:
         await one.aclose()
 
 
+async def silent_with_anyio() -> AsyncGenerator[int, None]:
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener, await anyio.connect_tcp("127.0.0.1", port) as stream, anyio.create_task_group() as tasks:
+        tasks.start_soon(trio.sleep_forever)
+        yield 1
+        await stream.receive()
+
+
 async def silent_with_a_shield() -> AsyncGenerator[int, None]:
     try:
         yield 1
@@ -376,6 +387,7 @@ async def silent_with_a_handler() -> AsyncGenerator[int, None]:
         silent_with_a_nursery,
         silent_with_channels,
         silent_with_streams,
+        silent_with_anyio,
         silent_with_a_shield,
         silent_with_a_handler,
     ],
