@@ -26,7 +26,7 @@ from .event_callback import (
     declare,
 )
 from .forwarded import LOOPBACK, TrustedProxies
-from .functions import is_generator_function, name_of
+from .functions import is_generator_function, name_of, takes_one
 from .gauge import Bounds
 from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .observer import Observer
@@ -156,6 +156,9 @@ class Flash(dash.Dash):
             forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", LOOPBACK)
         self.trusted_proxies = TrustedProxies(forwarded_allow_ips)
         self._request_limits = QuartLimits.check(max_body_bytes, body_timeout, response_timeout)
+        on_error: Any = options.get("on_error")
+        if on_error is not None and not (callable(on_error) and takes_one(on_error)):
+            raise InvalidOption(f"on_error= of Flash(...) is to be a function of one exception, got {on_error!r}.")
         backend = options.pop("backend", None)
         if backend not in (None, FlashBackend):
             raise WrongServer(f"Flash has a backend of its own, got backend={backend!r}. Leave backend= out.")

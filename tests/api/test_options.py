@@ -118,3 +118,10 @@ def test_a_server_of_ones_own_keeps_the_limits_that_were_set_there(key: str) -> 
     app = Flash(__name__, server=False)
     app.init_app(server)
     assert {name: server.config[name] for name in QUART.values()} == dict.fromkeys(QUART.values()) | {key: 1_234}
+
+
+@pytest.mark.parametrize("handler", [lambda: None, lambda error, more: None, "handler"])
+def test_a_handler_of_errors_takes_one_exception(handler: Any) -> None:
+    with pytest.raises(InvalidOption, match="function of one exception"):
+        Flash(__name__, on_error=handler)
+    Flash(__name__, on_error=lambda error: None)
