@@ -15,9 +15,8 @@ from typing import Any, cast
 
 import trio
 from hypercorn.config import Config, Sockets
-from hypercorn.events import Closed, RawData, Updated
+from hypercorn.events import Closed, RawData
 from hypercorn.protocol.events import Body, Data, StreamClosed
-from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import (
@@ -364,18 +363,3 @@ def bound_websocket_messages() -> None:
     accept.bounds_messages = True  # type: ignore[attr-defined]
     Handshake.accept = accept
     WebsocketBuffer.extend = extend
-
-
-def close_idle_http2() -> None:
-    """Let a connection that has begun to speak HTTP/2 without TLS, and asks for nothing, be idle like any other."""
-    original = H2Protocol.initiate
-    if getattr(original, "is_idle_at_first", False):
-        return
-
-    async def initiate(self: Any, *arguments: Any, **keywords: Any) -> None:
-        await original(self, *arguments, **keywords)
-        if self.idle:
-            await self.send(Updated(idle=True))
-
-    initiate.is_idle_at_first = True  # type: ignore[attr-defined]
-    H2Protocol.initiate = initiate

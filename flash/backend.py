@@ -23,7 +23,7 @@ from quart import has_request_context, redirect, request, websocket
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
-from . import _dash, _hypercorn, _quart, serving, websocket_route
+from . import _dash, _hypercorn, _hypercorn_http2, _quart, serving, websocket_route
 from .browser_cookie import mark_browser
 from .cleanup import clean_up_of
 from .client_log import ClientWarnings, escape_what_clients_send
@@ -82,7 +82,8 @@ _hypercorn.keep_idle_tasks()
 _hypercorn.survive_failing_connections()
 _hypercorn.end_handshakes_that_are_not_waited_for()
 _hypercorn.bound_websocket_messages()
-_hypercorn.close_idle_http2()
+_hypercorn_http2.close_idle_http2()
+_hypercorn_http2.give_up_on_shut_windows()
 escape_what_clients_send()
 
 

@@ -15,11 +15,12 @@ import trio
 import trio.testing
 from hypercorn.config import Config
 from hypercorn.protocol.ws_stream import WebsocketBuffer
+from hypercorn.trio.worker_context import EventWrapper
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from trio.testing import MockClock
 
 import flash
-from flash import Flash, _dash, _hypercorn, _quart
+from flash import Flash, _dash, _hypercorn, _hypercorn_http2, _quart
 from flash._trio import (
     OpenScopes,
     forget_cancellation,
@@ -196,8 +197,8 @@ def test_hypercorn_still_has_what_flash_bounds_in_its_websockets_and_http2() -> 
     assert not [value for name, value in headers if name == b"sec-websocket-extensions"]
     buffer = _hypercorn.WebsocketBuffer(10)
     assert (buffer.value, buffer.length, buffer.max_length) == (None, 0, 10)
-    assert inspect.iscoroutinefunction(_hypercorn.H2Protocol.initiate)
-    assert isinstance(inspect.getattr_static(_hypercorn.H2Protocol, "idle"), property)
+    assert inspect.iscoroutinefunction(_hypercorn_http2.H2Protocol.initiate)
+    assert isinstance(inspect.getattr_static(_hypercorn_http2.H2Protocol, "idle"), property)
     for name in ("_send_error_response", "_send_wsproto_event"):
         assert inspect.iscoroutinefunction(inspect.getattr_static(_hypercorn.WSStream, name))
     assert _hypercorn.ASGIWebsocketState.HANDSHAKE
@@ -262,3 +263,16 @@ def test_reacts_scripts_still_have_what_the_page_uses_of_them() -> None:
         text = script.read_text()
         assert "flushSync" in text, script
         assert "__reactFiber$" in text or "__reactInternalInstance$" in text, script
+
+
+async def test_hypercorn_still_has_buffers_as_flash_bounds_them() -> None:
+    assert _hypercorn_http2.BUFFER_HIGH_WATER == 32_768
+    buffer = _hypercorn_http2.StreamBuffer(EventWrapper)
+    await buffer.push(b"x")
+    assert bytes(buffer.buffer) == b"x"
+    assert await buffer.pop(0) == b""
+    assert (buffer._complete, buffer._is_empty.is_set()) == (False, False)
+    assert await buffer.pop(10) == b"x"
+    assert buffer._is_empty.is_set()
+    for name in ("stream_send", "_flush"):
+        assert inspect.iscoroutinefunction(inspect.getattr_static(_hypercorn_http2.H2Protocol, name))

@@ -11,9 +11,9 @@ import pytest
 import trio
 from playwright.sync_api import Browser, Page as Tab, expect, sync_playwright
 
-from flash import Flash, Input, Update, html, stream_props
+from flash import Flash, Input, Update, _hypercorn_http2, html, stream_props
 from tests.faults.conftest import Certificate, Serve
-from tests.faults.sockets import PATIENCE, Events, Http2, Page, Process, flash_run, python
+from tests.faults.sockets import PATIENCE, Events, Http2, Page, Process, eventually, flash_run, python
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -279,3 +279,41 @@ async def test_a_connection_that_the_server_closes_after_so_many_requests_loses_
     assert all(numbers == list(range(len(numbers))) for numbers in got.values())
     assert ends == ["completed"] * STREAMS
     nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_takes_nothing_of_its_responses_is_given_up(
+    serve: Serve, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Flash(__name__)
+    app.layout = html.Div()
+    requests = 0
+
+    @app.server.route("/large")
+    async def large() -> bytes:
+        nonlocal requests
+        requests += 1
+        return b"x" * 5_000_000
+
+    site = await serve(app, tls=certificate)
+    async with trio.open_nursery() as nursery:
+        connection = await site.http2(nursery)
+        # A client that reads has it whole, in pieces.
+        answer = await (await connection.request("GET", "/large", window=2**24)).answer()
+        assert answer.body == b"x" * 5_000_000
+        monkeypatch.setattr(_hypercorn_http2, "SHUT_WINDOW_TIMEOUT", 0.3)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        before = trio.lowlevel.current_statistics().tasks_living
+        buffered = [0]
+        extend = _hypercorn_http2.StreamBuffer.push
+
+        async def push(self: _hypercorn_http2.StreamBuffer, data: bytes) -> None:
+            buffered[0] = max(buffered[0], len(self.buffer) + len(data))
+            await extend(self, data)
+
+        monkeypatch.setattr(_hypercorn_http2.StreamBuffer, "push", push)
+        for _ in range(10):
+            await connection.request("GET", "/large", window=0)
+        await eventually(lambda: requests == 11)
+        await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= before)
+        assert 0 < buffered[0] < 200_000
+        nursery.cancel_scope.cancel()
