@@ -236,6 +236,8 @@ async def test_trio_still_lets_the_scopes_of_a_task_be_left_from_outside_of_thei
                 "dash_component_api",
                 "__dashprivate_childrenProps",
                 "Callbacks.AddExecuted",
+                "inputMap",
+                "inputPatterns",
                 "Callbacks.AddRequested",
                 "ON_PROP_CHANGE",
                 "ON_ERROR",

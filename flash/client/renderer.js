@@ -22,7 +22,7 @@
 (function () {
     const page = /** @type {any} */ (window);
 
-    /** Stands for the callback whose result brings components. */
+    /** Stands for the callback whose result brings components, where it is that of none. */
     const CALLBACK = {output: '', outputs: [], inputs: [], state: [], clientside_function: null};
 
     /** The store of Dash's renderer. */
@@ -160,7 +160,8 @@
         }
         const whole = Object.values(props).some(isPatch) ? patched(id, props) : props;
         const executed = {
-            callback: CALLBACK,
+            // Dash does not call a callback again for what has come of it.
+            callback: (output !== null && callbackOf(output)) || CALLBACK,
             changedPropIds: {},
             getInputs: () => [],
             getOutputs: () => [],
@@ -197,6 +198,16 @@
         } finally {
             page.dash_stores = stores;
         }
+    }
+
+    /**
+     * The callback with these Outputs, as Dash knows it by its Inputs.
+     * @param {string} output
+     */
+    function callbackOf(output) {
+        const {inputMap, inputPatterns} = store().getState().graphs;
+        const known = [inputMap, inputPatterns].flatMap(Object.values).flatMap(Object.values).flat();
+        return known.flatMap(entry => entry.callbacks ?? entry).find(callback => callback.output === output);
     }
 
     /**

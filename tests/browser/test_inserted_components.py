@@ -6,6 +6,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 import pytest
+import trio
 from playwright.sync_api import expect
 
 from flash import ALL, MATCH, Flash, Input, Output, Patch, dcc, html, set_props, stream_props
@@ -80,6 +81,31 @@ def test_callbacks_are_called_for_components_that_a_stream_brings_and_takes_away
         expect(page.locator("#all")).to_have_text("none")
     else:
         assert len(console.take()) == 1
+
+
+def test_a_streaming_callback_that_brings_components_into_its_own_input_runs_once(visit: Visit) -> None:
+    app, go_on = Flash(__name__, suppress_callback_exceptions=True), Gate()
+    app.layout = html.Div([html.Button("Start", id="start"), html.Div("empty", id="box"), html.P(id="runs")])
+    app.callback(Output("out", "children"), Input("in", "value"))(lambda value: f"[{value}]")
+    runs: list[int] = []
+
+    @app.callback(
+        Output("box", "children"), Input("start", "n_clicks"), Input("box", "children"), prevent_initial_call=True
+    )
+    async def bring(n_clicks: int, children: object):
+        runs.append(n_clicks)
+        for value in ("one", "two"):
+            yield [dcc.Input(id="in", value=value), html.P(id="out")]
+            await trio.sleep(0.2)
+        await go_on.wait()
+        yield "end"
+
+    page = visit(app)
+    page.click("#start")
+    expect(page.locator("#out")).to_have_text("[two]")
+    go_on.open()
+    expect(page.locator("#box")).to_have_text("end")
+    assert runs == [1]
 
 
 def test_a_component_may_come_in_any_property_that_holds_some_and_remembers_what_was_typed(visit: Visit) -> None:
