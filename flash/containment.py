@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import trio
 
@@ -29,6 +30,13 @@ async def contain(log: logging.Logger, message: str, function: Callable[[], Awai
             raise cancelled from None
     except BaseException as failure:
         log_failure(log, failure, message)
+
+
+def contains_cancellation(error: BaseException) -> bool:
+    """Whether an exception is a cancellation, or has one in it, that is to reach the scope that it belongs to."""
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
 
 
 def log_failure(

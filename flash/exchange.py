@@ -12,6 +12,7 @@ their response is said in one piece; the task that watches for a client that goe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import ContextVar
 from math import inf
@@ -28,8 +29,12 @@ from quart_trio.wrappers.request import TrioBody
 from . import _hypercorn
 from .body_progress import BodyProgress
 from .cleanup import Deadline
+from .containment import contains_cancellation, log_failure
+from .inner_generators import InnerGenerators
 from .suspension import when_suspended
 from .unattended import Attendance
+
+_log = logging.getLogger("flash.server")
 
 Send = Callable[[Any], Awaitable[None]]
 
@@ -299,8 +304,23 @@ class FlashConnection(TrioASGIHTTPConnection):
             await exchange({"type": "http.response.start", "status": 408, "headers": _TOO_SLOW_HEADERS})
             await exchange({"type": "http.response.body", "body": _TOO_SLOW, "more_body": False})
 
+    # A Ctrl-C is never raised in here: see `containment`.
+    @trio.lowlevel.enable_ki_protection
+    async def _respond(self, request: Request) -> Any:
+        """The app's response. Whatever its code raises, or leaves open, is this request's affair."""
+        what = f"the request {request.method} {request.path}"
+        response: Any = None
+        try:
+            async with InnerGenerators(what):
+                response = await self.app.handle_request(request)
+        except BaseException as error:
+            if contains_cancellation(error) or (response is None and isinstance(error, Exception)):
+                raise
+            log_failure(_log, error, "%s failed.", what[:1].upper() + what[1:])
+        return self.app.response_class("Internal Server Error", 500) if response is None else response
+
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: Any) -> None:
-        response = await self.app.handle_request(request)
+        response = await self._respond(request)
         body = response.response
         if isinstance(body, DataBody) and body.end - body.begin <= SMALL:
             headers = encode_headers(response.headers)

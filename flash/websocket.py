@@ -29,7 +29,9 @@ from . import websocket_messages as messages
 from ._dash import PreventUpdate, WebsocketDisconnected
 from .cleanup import Deadline, clean_up_of
 from .client_log import ClientWarnings
+from .containment import contains_cancellation, log_failure
 from .errors import RequestRefused
+from .inner_generators import InnerGenerators
 from .suspension import when_suspended
 from .websocket_callback import Link, WebsocketCallback
 from .websocket_execution import paced, run_in_thread
@@ -256,6 +258,8 @@ class Connection:
             with contextlib.suppress(WebsocketDisconnected):
                 await self._link.send(answer)
 
+    # A Ctrl-C is never raised in here: see `containment`.
+    @trio.lowlevel.enable_ki_protection
     async def _call(self, asked: CallbackRequest) -> str:
         """Run a callback; return the answer to its request."""
         name, limits = "?", self._settings.limits
@@ -268,7 +272,8 @@ class Connection:
                     self._deadlines.add(deadline)
                     try:
                         coroutine: Coroutine[Any, Any, str] = callback.execute()
-                        data = await paced(coroutine, self._link.outbox.gauge)
+                        async with InnerGenerators(f"the callback {name!r}"):
+                            data = await paced(coroutine, self._link.outbox.gauge)
                     finally:
                         self._deadlines.remove(deadline)
             else:
@@ -284,14 +289,21 @@ class Connection:
                 return messages.callback_error(asked, "The request is malformed.")
             _log.error("The callback %r failed.", name, exc_info=error)
             return messages.callback_error(asked, self._settings.describe(error))
-        except BaseExceptionGroup as group:
-            # A nursery of the callback's that was cancelled, and of which a task failed at that.
-            cancelled, failures = group.split(trio.Cancelled)
-            if cancelled is None or (failures is not None and not isinstance(failures, Exception)):
-                raise
-            if failures is not None:
-                _log.error("The callback %r failed when it was cancelled.", name, exc_info=cast("Any", failures))
-            raise cancelled from None
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            cancelled = None
+            if isinstance(error, BaseExceptionGroup):
+                # A nursery of the callback's that was cancelled, and of which a task failed at that.
+                group = cast("BaseExceptionGroup[BaseException]", error)
+                cancelled, failures = group.split(trio.Cancelled)
+                if failures is not None:
+                    log_failure(_log, failures, "The callback %r failed.", name)
+            else:
+                log_failure(_log, error, "The callback %r failed.", name)
+            if cancelled is not None:
+                raise cancelled from None
+            return messages.callback_error(asked, self._settings.describe(cast("BaseException", error)))
 
     async def _send(self) -> None:
         """The task that writes what the outbox has."""
@@ -374,7 +386,9 @@ async def ask_hooks(hooks: Sequence[Hook], *arguments: Any, default: str) -> tup
     for hook in hooks:
         try:
             result = await hook(*arguments)
-        except Exception as error:
+        except BaseException as error:
+            if contains_cancellation(error):
+                raise
             _log.error("A websocket hook failed, and what it was asked about is refused.", exc_info=error)
             return REJECTED, "Authentication error"
         if result is False:
