@@ -71,3 +71,20 @@ async def test_a_process_with_open_websockets_stops_at_once(tmp_path: Path, numb
             await sockets.close()
         await client.aclose()
         await eventually(lambda: sorted(process.log) == ["disconnected", "finally"])
+
+
+async def test_an_open_control_websocket_does_not_hold_the_stop(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--graceful-timeout", "60", source=APP) as (process, site):
+        client = new_client(site.port)
+        page = Page(client, site.port)
+        await page.load()
+        async with trio.open_nursery() as nursery:
+            sockets = Sockets(nursery)
+            socket = await sockets.connect(page, path="_flash/control")
+            began = time.monotonic()
+            process.send(signal.SIGTERM)
+            assert await socket.closed() == (1001, "The server stops.")
+            assert await process.status() == 0
+            assert time.monotonic() - began < 8
+            await sockets.close()
+        await client.aclose()
