@@ -317,7 +317,7 @@ class FlashConnection(TrioASGIHTTPConnection):
             if contains_cancellation(error) or (response is None and isinstance(error, Exception)):
                 raise
             log_failure(_log, error, "%s failed.", what[:1].upper() + what[1:])
-        return self.app.response_class("Internal Server Error", 500) if response is None else response
+        return cast("Any", self.app).response_class("Internal Server Error", 500) if response is None else response
 
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: Any) -> None:
         response = await self._respond(request)

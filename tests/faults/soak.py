@@ -295,10 +295,11 @@ class Visitor:
             self._load.done["cut, and back"] += 1
             cut_at = trio.current_time()
             await self._disconnect()
-            life = self._life
+            # A page without streams has nothing that would wait for it.
+            life = self._life if self._running else None
             await trio.sleep(self._random.uniform(0, GRACE / 4))
             await self._connect(nursery)
-            if trio.current_time() - cut_at < GRACE and self._life != life:
+            if life is not None and trio.current_time() - cut_at < GRACE and self._life != life:
                 self._complain("the page was back within the grace, and had lost its streams")
 
         async def come_back_late() -> None:
