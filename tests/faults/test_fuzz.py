@@ -268,7 +268,8 @@ def mutate(body: Any, data: st.DataObject) -> Any:
 @given(data=st.data())
 def test_starts_leave_nothing_and_the_server_goes_on(target: Target, data: st.DataObject) -> None:
     body = mutate(target.start, data)
-    target.post("_dash-update-component", json.dumps(body).encode())
+    # 503: it names a page that has no connection.
+    assert target.post("_dash-update-component", json.dumps(body).encode()) in {200, 204, 503, *REFUSED}
     # A start as it should be still runs.
     assert target.post("_dash-update-component", json.dumps(target.start).encode()) == 204
 
