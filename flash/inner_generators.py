@@ -151,7 +151,8 @@ class InnerGenerators:
             ]
             chosen = next((each for each in (*left, *suspended) if holds(each, scopes[0])), left[0] if left else None)
         self.left = [pair for pair in self.left if pair[0] is not chosen]
-        self.known.pop(id(chosen), None)
+        if (known := self.known.pop(id(chosen), None)) is not None:
+            _Hooks.forget(id(chosen), known)
         return chosen
 
     async def _close(self, generator: AsyncGenerator, failures: list[BaseException]) -> None:
