@@ -132,6 +132,7 @@ class StreamScope:
         self.condition: str | None = None
         self._value: object = None
         self._closed = False
+        self._newest: dict[int, int] = {}
 
     def cancel(self, reason: EndReason, condition: str | None = None, value: object = None) -> bool:
         """Cancel the stream; only the first call, and none after `close`, has an effect. Says whether this one had."""
@@ -143,10 +144,15 @@ class StreamScope:
             self.on_cancel()
         return True
 
-    def change(self, index: int | str, value: object) -> bool:
+    def change(self, index: int | str, value: object, number: int | None = None) -> bool:
         """Note that the property of condition number `index` has become `value`; cancel the stream if that breaks it.
 
-        In place of a number, `LAYOUT` says that the page has none of the stream's components any more.
+        Args:
+            index: which condition; in place of a number, `LAYOUT` says that the page has none of the stream's
+                components any more.
+            value: of the property.
+            number: the higher, the later the change was made. A change that is no later than one that is known is
+                ignored: it has come before, or was overtaken. One without a number always counts.
 
         Raises:
             IndexError: there is no such condition.
@@ -155,6 +161,10 @@ class StreamScope:
             return self.cancel(EndReason.CANCELLED, LAYOUT)
         if not isinstance(index, int) or not 0 <= index < len(self._conditions):
             raise IndexError(index)
+        if number is not None:
+            if number <= self._newest.get(index, -1):
+                return False
+            self._newest[index] = number
         condition = self._conditions[index]
         failures: list[BaseException] = []
         if condition.is_met(value, failures.append):

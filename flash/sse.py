@@ -258,9 +258,10 @@ class Routes:
         return Response(status=204)
 
     async def cancel(self) -> Response:
-        """`{"page", "stream", "condition", "value"}`: the property of that condition of the stream has changed.
+        """`{"page", "stream", "condition", "value", "change"}`: the property of that condition has changed.
 
-        The condition is a number, or "layout": the stream has none of its components in the layout any more.
+        The condition is a number, or "layout": the stream has none of its components in the layout any more. `change`
+        numbers the changes of a page, in the order in which it made them: a message may come twice, or be overtaken.
         """
         body = await self._body()
         channel = self._channel(body)
@@ -268,12 +269,15 @@ class Routes:
         numbered = index == LAYOUT or (isinstance(index, int) and not isinstance(index, bool))
         if not isinstance(stream, str) or not numbered or "value" not in body:
             raise RequestRefused(400, 'A cancel request needs a "stream", the number of a "condition", and a "value".')
+        number = body.get("change")
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
+            raise RequestRefused(400, 'The "change" of a cancel request is a number.')
         scope = channel.scopes.get(stream)
         if scope is None and not channel.has_had(stream):
             raise RequestRefused(404, "This page has had no such stream.")
         if scope is not None:
             try:
-                scope.change(cast("int | str", index), body["value"])
+                scope.change(cast("int | str", index), body["value"], number)
             except IndexError:
                 raise RequestRefused(400, "The stream has no such condition.") from None
             # The generator first: the answer can wait.

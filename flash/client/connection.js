@@ -58,25 +58,38 @@
     let greeted = false;
     /** The page has said goodbye. */
     let left = false;
-    /** Changes that could not be sent, by stream and condition. @type {Map<string, () => void>} */
+    /** How many changes of cancel Inputs there were. */
+    let changes = 0;
+    /** Those that could not be sent, by stream and condition. @type {Map<string, {number: number, again: () => void}>} */
     const unsent = new Map();
 
     /**
      * A cancel Input has changed while a stream that depends on it runs.
-     * A change that cannot be sent is sent again when the server is back.
      * @param {string} stream
      * @param {number | 'layout'} condition
      * @param {any} value
      */
     function change(stream, condition, value) {
+        report(stream, condition, value, ++changes);
+    }
+
+    /**
+     * Tell the server of a change. One that cannot be sent is sent again when the server is back, unless there is a
+     * newer one then. By its number the server knows what it has been told before, and what was overtaken on the way.
+     * @param {string} stream
+     * @param {number | 'layout'} condition
+     * @param {any} value
+     * @param {number} number
+     */
+    function report(stream, condition, value, number) {
         const key = `${stream} ${condition}`;
         unsent.delete(key);
         const again = () => {
-            if (streams.running.has(stream) && !unsent.has(key)) {
-                unsent.set(key, () => change(stream, condition, value));
+            if (streams.running.has(stream) && number > (unsent.get(key)?.number ?? 0)) {
+                unsent.set(key, {number, again: () => report(stream, condition, value, number)});
             }
         };
-        control.post('cancel', {stream, condition, value}).then((/** @type {Answer} */ response) => {
+        control.post('cancel', {stream, condition, value, change: number}).then((/** @type {Answer} */ response) => {
             if (response.status === 403 || response.status === 404) {
                 restart();
             } else if (response.status === 429 || response.status >= 500) {
@@ -140,7 +153,7 @@
     /** The server wants to know how far the page has come; a good time for what it could not be told, too. */
     function answer() {
         acknowledge();
-        [...unsent.values()].forEach(again => again());
+        [...unsent.values()].forEach(({again}) => again());
     }
 
     /**
@@ -162,7 +175,7 @@
             endLife();
             life = hello.life;
         }
-        [...unsent.values()].forEach(again => again());
+        [...unsent.values()].forEach(({again}) => again());
         streams.resume(control.start);
     }
 

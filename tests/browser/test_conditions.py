@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import quart
 import trio
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from flash import ALL, EndReason, Flash, Input, StreamCancelled, dcc, html, stream_props
 
@@ -71,6 +71,29 @@ def test_a_predicate_decides_over_each_value(visit: Visit) -> None:
     expect(weather).to_have_text("idle again")
     error = told.next()
     assert (error.reason, error.condition, error.value) == (EndReason.CANCELLED, "city.value", "Rio")
+
+
+def test_a_change_that_arrives_twice_is_asked_about_once(visit: Visit) -> None:
+    asked, told = Journal[object](), Journal[StreamCancelled]()
+
+    def is_long_enough(value: str) -> bool:
+        asked.note(value)
+        return len(value) > 3
+
+    def send_twice(route: Route) -> None:
+        route.fetch()
+        route.continue_()
+
+    page = visit(conditional_app((Input("city", "value"), is_long_enough), told))
+    page.route("**/_flash/cancel", send_twice)
+    page.click("#start")
+    expect(page.locator("#weather")).to_have_text("run 1")
+    for city in ("Rome", "Riga", "Rio"):
+        with page.expect_response("**/_flash/cancel"):
+            page.fill("#city", city)
+    assert told.next().value == "Rio"
+    assert [asked.next() for _ in range(4)] == ["Oslo", "Rome", "Riga", "Rio"]
+    assert asked.rest() == []
 
 
 def test_one_condition_of_several_is_enough_to_end_a_stream(visit: Visit) -> None:

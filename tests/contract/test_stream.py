@@ -620,6 +620,28 @@ async def test_a_change_that_meets_the_condition_changes_nothing(desk: Desk) -> 
     assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
 
 
+async def test_a_change_that_comes_twice_or_was_overtaken_is_ignored(desk: Desk) -> None:
+    asked: list[object] = []
+
+    def is_short(value: object) -> bool:
+        asked.append(value)
+        return len(str(value)) < 4
+
+    conditions = [Condition("a.value", is_short, counts=False), is_met("b.value", "b")]
+    stream = desk.start(endless, conditions=conditions)
+    await desk.settle()
+    stream.scope.change(0, "new", 7)
+    stream.scope.change(0, "new", 7)
+    assert not stream.scope.change(0, "older", 6)
+    # Each condition counts for itself.
+    stream.scope.change(1, "b", 5)
+    stream.scope.change(0, "two", 8)
+    assert asked == ["new", "two"]
+    assert stream.state == "running"
+    # One that has no number is the newest.
+    assert stream.scope.change(0, "longer")
+
+
 async def test_a_predicate_that_raises_counts_as_not_met(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     def fussy(value: object) -> bool:
         raise TypeError("unexpected")

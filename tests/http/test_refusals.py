@@ -221,6 +221,8 @@ async def test_a_cancel_request_with_a_malformed_field_is_refused(running: Runni
     conditions: list[Any] = [None, "0", 0.0, True, False, {}, 1, -1, 10**30]
     for changes in (*({"stream": value} for value in streams), *({"condition": value} for value in conditions)):
         assert_refused(await running.page.post("_flash/cancel", running.cancel(**changes)), 400, "condition")
+    for number in ("1", 1.5, True, -1, [1]):
+        assert_refused(await running.page.post("_flash/cancel", running.cancel(change=number)), 400, "change")
 
 
 @pytest.mark.parametrize("field", ["stream", "condition", "value"])
