@@ -46,7 +46,8 @@ class OpenScopes:
     """The cancel scopes and nurseries that a task is in, as they were at one moment.
 
     Attributes:
-        innermost: stands for the cancel scope that was entered last.
+        innermost: stands for the cancel scope that was entered last; None if the task was in none of its own. What is
+            around a task is no part of it: `nursery.start` moves it to another nursery.
         nurseries: how many nurseries of the task's were open.
     """
 
@@ -55,13 +56,14 @@ class OpenScopes:
 
     @classmethod
     def of(cls, task: trio.lowlevel.Task) -> OpenScopes:
-        return cls(task._cancel_status, len(task._child_nurseries))
+        status = task._cancel_status
+        return cls(None if status is _around(task) else status, len(task._child_nurseries))
 
     def since(self, task: trio.lowlevel.Task) -> list[trio.CancelScope]:
         """The scopes that the task has entered since and not left, those of nurseries included, innermost first."""
         scopes: list[trio.CancelScope] = []
-        status = task._cancel_status
-        while status is not None and status is not self.innermost:
+        status, outermost = task._cancel_status, self.innermost or _around(task)
+        while status is not None and status is not outermost:
             scopes.append(status._scope)
             status = status.parent
         # A nursery may be open whose scope is not.
@@ -86,8 +88,13 @@ async def leave_scopes(before: OpenScopes) -> list[BaseException]:
             failure = cast("BaseExceptionGroup[BaseException]", failure).split(trio.Cancelled)[1]
         if failure is not None:
             failures.append(failure)
-    _leave_up_to(task, before.innermost)
+    _leave_up_to(task, before.innermost or _around(task))
     return failures
+
+
+def _around(task: trio.lowlevel.Task) -> Any:
+    """Stands for the scope of the nursery that a task is in; None for the first one of all."""
+    return None if task.parent_nursery is None else task.parent_nursery.cancel_scope._cancel_status
 
 
 def _leave_up_to(task: trio.lowlevel.Task, status: Any) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from flash.cancel_scopes import Condition, EndReason
 from flash.errors import ForeignCancellation
+from flash.lifespan import BackgroundTasks
 
 from .desk import BROWSER, Desk, on_mock_clock
 
@@ -590,3 +592,37 @@ async def test_a_generator_that_is_left_by_a_task_of_the_users_waits_for_the_end
 
     assert (await end_of(desk, callback))[0] == "failed"
     neighbours.check()
+
+
+async def test_a_background_task_that_is_started_and_waited_for_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """`nursery.start` moves it from one nursery to another while it runs: nothing of that is its own doing."""
+    done: list[str] = []
+
+    async def plainly(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await trio.lowlevel.checkpoint()
+        done.append("plainly")
+
+    async def in_its_nursery(*, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.lowlevel.checkpoint)
+            task_status.started()
+        done.append("in its nursery")
+
+    async def iterating(*, task_status: trio.TaskStatus[None]) -> None:
+        async for _ in in_nursery():
+            task_status.started()
+            break
+        await trio.lowlevel.checkpoint()
+        done.append("iterating")
+
+    async with trio.open_nursery() as nursery:
+        tasks = BackgroundTasks(nursery)
+        await tasks.start(plainly)
+        await tasks.start(in_its_nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        assert caplog.messages == []
+        await tasks.start(iterating)
+    assert done == ["plainly", "in its nursery", "iterating"]
+    [warning] = caplog.messages
+    assert "'in_nursery'" in warning
