@@ -8,6 +8,7 @@ Code that was written for asyncio, or for Flask, fails on Trio and Quart with se
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
 from collections.abc import Iterator
@@ -118,5 +119,8 @@ def _annotate(error: BaseException) -> None:
     """Add the note that goes with an exception, once."""
     for kind, pattern, note in _NOTES:
         # Of exactly that type: the message of a class of the user's may take any code to tell.
-        if type(error) is kind and pattern.search(str(error)) and note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
+        if type(error) is kind and pattern.search(sentence_of(error)):
+            # What the user's code has put into `__notes__` may be of any kind.
+            with contextlib.suppress(BaseException):
+                if note not in getattr(error, "__notes__", ()):
+                    error.add_note(note)

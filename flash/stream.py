@@ -159,6 +159,8 @@ class Stream:
                         report_cut(unwound, self._deadline)
                     raise
         except BaseException as caught:
+            # Whatever becomes of the reading, this has failed.
+            error = caught
             error = read_end(caught, self._name, self.spec.finishes, self.scope.reason is not None)
         finally:
             self.scope.close()

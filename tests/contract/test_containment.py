@@ -509,6 +509,19 @@ class Unspeakable(Exception):
         raise SystemExit("__cause__")
 
 
+class Indivisible(BaseExceptionGroup[BaseException]):
+    """A group that cannot be taken apart, as one whose subclass has arguments of its own may be."""
+
+    def derive(self, excs: Any) -> Any:
+        raise SystemExit("derive")
+
+
+def misnoted() -> BaseException:
+    error = RuntimeError("no running event loop")
+    error.__notes__ = 5  # type: ignore[assignment]
+    return error
+
+
 RAISED: list[Callable[[], BaseException]] = [
     lambda: ValueError("as usual"),
     lambda: SystemExit(3),
@@ -520,8 +533,11 @@ RAISED: list[Callable[[], BaseException]] = [
     lambda: trio.TrioInternalError("said the user"),
     lambda: BaseExceptionGroup("several", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()]),
     lambda: ExceptionGroup("several", [ValueError(), ExceptionGroup("more", [Unspeakable()])]),
+    lambda: RuntimeError(Unspeakable()),
+    misnoted,
+    lambda: Indivisible("indivisible", [ValueError(), SystemExit(3)]),
 ]
-RAISED_NAMES = [type(make()).__name__ for make in RAISED]
+RAISED_NAMES = [f"{type(make()).__name__} {number}" for number, make in enumerate(RAISED)]
 
 
 @pytest.mark.parametrize("make", RAISED, ids=RAISED_NAMES)
