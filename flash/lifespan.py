@@ -37,7 +37,13 @@ LAST_WORD = 1.0
 
 
 class Closing(Protocol):
-    """What is shut down: it takes nothing in any more, and waits until what it has is over."""
+    """What is shut down: it takes nothing in any more, and waits until what it has is over.
+
+    Attributes:
+        closing: it takes nothing in.
+    """
+
+    closing: bool
 
     async def shut_down(self) -> None: ...
 
@@ -179,8 +185,8 @@ class FlashLifespan:
     async def __call__(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         run = current_run()
         run.apps += self._apps
-        for app in self._apps:
-            app.channels.closing = False
+        # It may have been served before.
+        self._set_closing(False)
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -191,11 +197,15 @@ class FlashLifespan:
                 raise
             failure = error
         finally:
+            self._set_closing(True)
             for app in self._apps:
-                app.channels.closing = True
                 run.apps.remove(app)
         if not self._stopping:
             await self._fail(run, failure, receive, send)
+
+    def _set_closing(self, closing: bool) -> None:
+        for app in self._apps:
+            app.channels.closing = app.websockets.closing = app.controls.closing = closing
 
     async def _live(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         while not self._stopping:

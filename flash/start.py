@@ -1,7 +1,7 @@
 """The request that starts a stream: from what Dash's renderer sends to a stream in the page's channel.
 
 The callback that Dash knows is `starter(...)`'s: it is given the values of the user's Inputs and States, of the cancel
-Inputs behind them, and the page's secret and token. It checks the conditions, waits for the page's channel, has the
+Inputs behind them, and the page's secret and token. It waits for the page's channel, checks the conditions, has the
 stream started there, and returns nothing: its response does not wait for the stream.
 """
 
@@ -173,14 +173,23 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         matched = _matched(parts, request)
         match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
         shows = host.shows_mistakes()
+        channel = await host.channels.wait_for(page, browser, host.start_timeout, proven=proves(secret, page))
+        if channel is None:
+            raise RequestRefused(
+                503,
+                f"{parts.name!r} was not started: its page had no connection to this server process within "
+                f"{host.start_timeout:g} s. If there are several processes, all requests of a page must reach the "
+                "same one (sticky sessions).",
+            )
+        # Before the user's predicates: what comes both ways is asked about once.
+        if not _is_first(channel):
+            raise dash.exceptions.PreventUpdate
         not_met = conditions.ask(watched, values[first_cancel:-2], by_user=bool(request.triggered_inputs))
         if not_met is not None:
-            channel = await host.channels.wait_for(page, browser, host.start_timeout, proven=proves(secret, page))
-            if channel is not None:
-                refusal = {"callback": stream_id, "match": match, "message": not_met.message, "status": "idle"}
-                channel.refuse(json.dumps(refusal).encode())
-                if shows and not_met.mistake is not None:
-                    channel.report(parts.name, not_met.kind, not_met.mistake)
+            refusal = {"callback": stream_id, "match": match, "message": not_met.message, "status": "idle"}
+            channel.refuse(json.dumps(refusal).encode())
+            if shows and not_met.mistake is not None:
+                channel.report(parts.name, not_met.kind, not_met.mistake)
             raise dash.exceptions.PreventUpdate
         again = sent.again(BODY.get(), matched) if parts.restart else None
         output = None if parts.outputs is None else BODY.get()["output"]
@@ -225,16 +234,6 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             shows_mistakes=shows,
             finishes=(dash.exceptions.PreventUpdate,),
         )
-        channel = await host.channels.wait_for(page, browser, host.start_timeout, proven=proves(secret, page))
-        if channel is None:
-            raise RequestRefused(
-                503,
-                f"{parts.name!r} was not started: its page had no connection to this server process within "
-                f"{host.start_timeout:g} s. If there are several processes, all requests of a page must reach the "
-                "same one (sticky sessions).",
-            )
-        if not _is_first(channel):
-            raise dash.exceptions.PreventUpdate
         try:
             live.stream = channel.start(spec)
         except RequestRefused as refusal:

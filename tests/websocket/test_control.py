@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import trio
 from trio_websocket import ConnectionClosed
 from wsproto.events import TextMessage
 
-from flash import Flash, Input, StreamCancelled, control, hooks, html, stream_props
+from flash import Flash, Input, StreamCancelled, Update, control, dcc, hooks, html, stream_props
 from tests.http.apps import Waiting
 from tests.http.pages import Page
 from tests.http.refusals import assert_refused
@@ -156,6 +156,35 @@ async def test_a_start_that_comes_both_ways_is_taken_once(serve: Serve, connect:
         assert channel.takes(f"{number}")
     assert not channel.takes("99")
     assert len(channel._taken) == 64
+
+
+async def test_a_start_that_comes_both_ways_is_asked_about_once(serve: Serve, connect: Connect) -> None:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), dcc.Store(id="mode", data=1)]
+    asked: list[object] = []
+
+    @app.event_callback(Input("go", "n_clicks"), cancel=[(Input("mode", "data"), asked.append)])
+    async def never(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("go", {"children": clicks})
+
+    page = await (await serve(app)).page()
+    events = await page.connect()
+    controls = await open_control(connect, page)
+    body = page.request("go")
+    assert await controls.tell("start", json.dumps(body), X_Flash_Start="one") == (204, "")
+    headers = {"X-Flash-Start": "one"}
+    assert (await page.client.post("/_dash-update-component", json=body, headers=headers)).status_code == 204
+    assert (await events.expect("refused"))["status"] == "idle"
+    assert asked == [1]
+
+
+async def test_an_app_that_is_served_again_takes_websockets_again(serve: Serve, connect: Connect) -> None:
+    app = Waiting().app
+    await (await serve(app)).stop()
+    page = await (await serve(app)).page()
+    controls = await open_control(connect, page)
+    assert (await controls.tell("close", {}))[0] == 404
+    assert not app.websockets.closing
 
 
 async def test_of_the_headers_of_a_message_only_those_are_passed_on_that_the_page_needs(
