@@ -87,11 +87,14 @@
         prepare: (name, found, props) => {
             adding.add(name);
             const forget = () => {
+                // Only one of the two: the other would be for what it is given next.
+                cancelAnimationFrame(frame);
+                clearTimeout(late);
                 adding.delete(name);
                 changed();
             };
-            requestAnimationFrame(forget);
-            setTimeout(forget, LATE);
+            const frame = requestAnimationFrame(forget);
+            const late = setTimeout(forget, LATE);
             return props;
         }
     };
