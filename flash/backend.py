@@ -23,7 +23,7 @@ from quart import has_request_context, redirect, request, websocket
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
-from . import _dash, _hypercorn, _hypercorn_http2, _quart, serving, websocket_route
+from . import _dash, _dash_patches, _hypercorn, _hypercorn_http2, _quart, serving, websocket_route
 from .browser_cookie import mark_browser
 from .cleanup import clean_up_of
 from .client_log import ClientWarnings, escape_what_clients_send
@@ -146,7 +146,7 @@ class FlashBackend(_dash.QuartDashServer):
     def setup_backend(self, dash_app: Any) -> None:
         """Make the app ready before the first request, whatever that is, and end its streams after the last."""
         self.dash_app = dash_app
-        _dash.use_encoder(to_json)
+        _dash_patches.use_encoder(to_json)
         _quart.run_on_trio()
         self.server.extensions["flash"] = dash_app
         # There may be several, each at a prefix of its own.

@@ -23,7 +23,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import dash
 
-from ._dash import before_set_up, callback, is_flash, let_stand_for_component
+from ._dash import callback, is_flash
+from ._dash_patches import before_set_up, let_stand_for_component
 from .components import PAGE_ID, Stream
 from .declaration import Declaration, Options
 from .discarded import check_discarded

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 import dash
 
-from . import _dash
+from . import _dash, _dash_patches
 from ._dash import handle_grouped_callback_args
 from .declaration import Declaration, Options, check_on_error
 from .discarded import check_discarded
@@ -33,9 +33,9 @@ from .functions import is_generator_function, kind_of_generator, name_of
 from .props import stream_props
 from .threads import on_own_loop
 
-_dash.tell_bare_callbacks_apart()
-_dash.read_failures_of_callbacks()
-_dash.explain_set_props()
+_dash_patches.tell_bare_callbacks_apart()
+_dash_patches.read_failures_of_callbacks()
+_dash_patches.explain_set_props()
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])

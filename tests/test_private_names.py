@@ -20,7 +20,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from trio.testing import MockClock
 
 import flash
-from flash import Flash, _dash, _hypercorn, _hypercorn_http2, _quart
+from flash import Flash, _dash, _dash_patches, _hypercorn, _hypercorn_http2, _quart
 from flash._trio import (
     OpenScopes,
     forget_cancellation,
@@ -29,6 +29,7 @@ from flash._trio import (
     is_over,
     leave_scopes,
 )
+from flash.encoding import to_json
 
 PACKAGE = Path(flash.__file__).parent
 
@@ -60,6 +61,29 @@ def test_the_boundary_still_finds(name: str) -> None:
 def test_dashs_quart_backend_still_has_what_flash_replaces(method: str) -> None:
     base = inspect.getattr_static(_dash.QuartDashServer, method)
     assert base is not None
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (_dash_patches._callback, "create_callback_id"),  # type: ignore[reportPrivateUsage]
+        (_dash_patches._callback, "_invoke_callback"),  # type: ignore[reportPrivateUsage]
+        (_dash_patches._callback, "_async_invoke_callback"),  # type: ignore[reportPrivateUsage]
+        (_dash_patches._callback_context, "_get_from_context"),  # type: ignore[reportPrivateUsage]
+        (dash.callback_context, "set_props"),
+        (dash.Dash, "_setup_server"),
+        (_dash.Component, "_set_random_id"),
+        (_dash.Component, "register"),
+    ],
+)
+def test_dash_still_has_what_flash_replaces_in_it(owner: object, name: str) -> None:
+    assert callable(getattr(owner, name))
+
+
+def test_dashs_modules_still_call_their_encoder_by_one_name() -> None:
+    flash.Flash(__name__)
+    for name in ("dash._callback", "dash.dash", "dash._utils"):
+        assert vars(importlib.import_module(name))["to_json"] is to_json, name
 
 
 def test_quart_trio_still_serves_a_request_in_the_parts_that_flash_puts_together() -> None:
@@ -112,7 +136,7 @@ def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
 def test_only_one_module_touches_names_of_dash_that_are_private() -> None:
     offenders: list[str] = []
     for path in PACKAGE.glob("*.py"):
-        if path.name in ("_dash.py", "_hypercorn.py", "_quart.py"):
+        if path.name in ("_dash.py", "_dash_patches.py", "_hypercorn.py", "_quart.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dash."):

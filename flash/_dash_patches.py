@@ -1,0 +1,151 @@
+"""What Flash changes in Dash, for all apps of the process, Flash's or not.
+
+Dash has no hook for any of it, and asks for these functions by their names in its modules, so they are replaced there:
+the first five when `flash` is imported, because callbacks may be declared before there is an app; the encoder when the
+first app is made. `docs/differences.md` lists them. Of the names that this touches, `tests/test_private_names.py` says
+which one an upgrade has dropped.
+"""
+# Dash is typed in part only, and most of this is private on purpose.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from functools import wraps
+from inspect import iscoroutine
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import dash
+from dash import _callback, _callback_context, _utils, exceptions
+
+from ._dash import Component, PreventUpdate
+from .failures import read_failure
+from .threads import run_async
+
+_to_json = _utils.to_json
+
+_PACKAGES = (Path(dash.__file__).parent, Path(__file__).parent)
+
+
+def tell_bare_callbacks_apart() -> None:
+    """Have callbacks without Output and Input named by the user's line, as Dash does, not by the line of Flash's.
+
+    Dash names them by the first frame outside its own package: with Flash, the same one for all.
+    """
+    module: Any = _callback
+    original: Callable[..., str] = module.create_callback_id
+    if getattr(original, "tells_bare_callbacks_apart", False):
+        return
+
+    def create_callback_id(output: Any, inputs: Any, no_output: bool = False) -> str:
+        if inputs or not no_output:
+            return original(output, inputs, no_output)
+        frame = sys._getframe(1)
+        while frame.f_back is not None and any(map(Path(frame.f_code.co_filename).is_relative_to, _PACKAGES)):
+            frame = frame.f_back
+        return hashlib.sha256(f"{frame.f_code.co_filename}:{frame.f_lineno}".encode()).hexdigest()
+
+    create_callback_id.tells_bare_callbacks_apart = True  # type: ignore[attr-defined]
+    module.create_callback_id = create_callback_id
+
+
+def explain_set_props() -> None:
+    """Have `set_props` outside of callbacks say what to do instead."""
+    context: Any = dash.callback_context
+    original: Callable[..., None] = context.set_props
+    if getattr(original, "explains", False):
+        return
+
+    def set_props(component_id: Any, props: Any) -> None:
+        try:
+            original(component_id, props)
+        except (LookupError, exceptions.MissingCallbackContextException):
+            raise exceptions.MissingCallbackContextException(
+                f"set_props({component_id!r}, ...) was called where no callback runs, in a thread or a task of the "
+                "app's own: there is no page to send it to. A thread that a callback starts has the callback's context "
+                "if it is started by trio.to_thread.run_sync, or runs contextvars.copy_context().run. What an app "
+                "finds out by itself, an event callback of each page yields: see docs/mistakes.md."
+            ) from None
+
+    def get_from_context(name: str, default: Any) -> Any:
+        # A thread of the app's own knows of no context at all.
+        try:
+            return get(name, default)
+        except LookupError:
+            return default
+
+    get: Callable[[str, Any], Any] = _callback_context._get_from_context
+    _callback_context._get_from_context = get_from_context
+    set_props.explains = True  # type: ignore[attr-defined]
+    context.set_props = set_props
+
+
+def before_set_up(check: Callable[[dash.Dash], None]) -> None:
+    """Call `check` with each app, of Flash's or not, before it takes its callbacks."""
+    original = dash.Dash._setup_server
+
+    @wraps(original)
+    def _setup_server(app: dash.Dash) -> None:
+        check(app)
+        original(app)
+
+    dash.Dash._setup_server = _setup_server  # type: ignore[method-assign]
+
+
+def read_failures_of_callbacks() -> None:
+    """Have what callbacks raise read as `failures` does, before Dash asks what it is and tells error handlers.
+
+    And have a plain function that returns a coroutine waited for, as one under a decorator that is not async does.
+    """
+    module: Any = _callback
+    plain: Callable[..., Any] = module._invoke_callback
+    awaited: Callable[..., Any] = module._async_invoke_callback
+    if getattr(plain, "reads_failures", False):
+        return
+
+    def invoke(func: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            result = plain(func, *args, **kwargs)
+            return run_async(_wait_for, result) if iscoroutine(result) else result
+        except Exception as error:
+            raise_read(error)
+
+    async def invoke_async(func: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await awaited(func, *args, **kwargs)
+        except Exception as error:
+            raise_read(error)
+
+    def raise_read(error: Exception) -> NoReturn:
+        failure = read_failure(error, (PreventUpdate,))
+        if failure is error:
+            raise error
+        raise failure
+
+    invoke.reads_failures = True  # type: ignore[attr-defined]
+    module._invoke_callback = invoke
+    module._async_invoke_callback = invoke_async
+
+
+async def _wait_for(coroutine: Any) -> Any:
+    return await coroutine
+
+
+def let_stand_for_component(kind: type[Any], id_of: Callable[[Any], str]) -> None:
+    """Let instances of `kind` name a component in an Input, State or Output, as components do.
+
+    Dash asks whether what it is given is a component, and for its id by this name.
+    """
+    kind._set_random_id = id_of
+    cast("Any", Component).register(kind)
+
+
+def use_encoder(to_json: Callable[[Any], str]) -> None:
+    """Have Dash write its JSON with `to_json`: layouts, and the results of callbacks."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "dash" and vars(module).get("to_json") is _to_json:
+            vars(module)["to_json"] = to_json
