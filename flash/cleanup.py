@@ -179,12 +179,24 @@ def _cut(error: BaseException) -> BaseException | None:
             isinstance(current, trio.Cancelled)
             and current.__cause__ is None
             and handled is not None
-            and any(isinstance(each, trio.Cancelled | GeneratorExit) for each in _leaves(handled))
+            and any(_was_handled(each, current) for each in _leaves(handled))
             and not _is_forceful_close(current)
         ):
             found = current
         current = handled
     return found
+
+
+def _was_handled(error: BaseException, cut: BaseException) -> bool:
+    """Whether `error` is a cancellation, and the code that handled it is the code that was cut.
+
+    A `Cancelled` is made where somebody cancels: if that is done while an exception is handled, in another task, then
+    that one is its context. What is handled in a function has passed through its frame, as what is raised below has.
+    """
+    if not isinstance(error, trio.Cancelled | GeneratorExit):
+        return False
+    handlers = {id(traceback.tb_frame) for traceback in _frames(error)}
+    return any(id(traceback.tb_frame) in handlers for traceback in _frames(cut))
 
 
 def _frames(error: BaseException) -> Iterator[TracebackType]:

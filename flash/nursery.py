@@ -322,16 +322,18 @@ class Channel:
     async def _watch_on(self, nursery: trio.Nursery) -> None:
         """Watch, even if the streams' nursery is cancelled: the user's code has done that, to whatever end."""
         try:
-            await self._watch()
+            return await self._watch()
         except trio.Cancelled:
             if is_cancelled_from_outside(nursery.cancel_scope):
                 raise
-            _log.error(
-                "The nursery of a page's streams was cancelled, by code that has reached for it (`parent_nursery`), or "
-                "because a task failed that was started there. The streams go on. Start tasks in a nursery of your own."
-            )
-            with trio.CancelScope(shield=True):
-                await self._watch()
+        # Not while that is being handled: whatever is cancelled from there would have it for its context.
+        _log.error(
+            "The nursery of a page's streams was cancelled, by code that has reached for it (`parent_nursery`), or "
+            "because a task failed that was started there. The streams go on. Start tasks in a nursery of your own."
+        )
+        with trio.CancelScope(shield=True):
+            await self._watch()
+        return None
 
     async def _watch(self) -> None:
         """Return when the channel is to close: it was closed, or the page's time is up. Meanwhile, see to the pings.

@@ -467,3 +467,29 @@ async def test_what_is_yielded_under_a_shield_after_the_cancellation_is_dropped_
     [warning] = warnings(caplog)
     assert "dropped" in warning
     assert "on_error" in warning
+
+
+async def test_a_stream_that_is_cancelled_while_somebody_handles_a_cancellation_was_not_cut_by_that(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def waits() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            with flash.cleanup():
+                await trio.lowlevel.checkpoint()
+
+    stream = desk.start(waits)
+    await desk.settle()
+    with trio.CancelScope() as other:
+        other.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            # Made here, the stream's own Cancelled has this one for its context.
+            stream.scope.cancel(EndReason.CANCELLED)
+            raise
+    await desk.read_to_end()
+    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    assert warnings(caplog) == []
