@@ -26,7 +26,7 @@ from .event_callback import (
     declare,
 )
 from .forwarded import LOOPBACK, TrustedProxies
-from .functions import is_generator_function, name_of, takes_one
+from .functions import is_generator_function, name_of, takes
 from .gauge import Bounds
 from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .observer import Observer
@@ -157,7 +157,7 @@ class Flash(dash.Dash):
         self.trusted_proxies = TrustedProxies(forwarded_allow_ips)
         self._request_limits = QuartLimits.check(max_body_bytes, body_timeout, response_timeout)
         on_error: Any = options.get("on_error")
-        if on_error is not None and not (callable(on_error) and takes_one(on_error)):
+        if on_error is not None and not (callable(on_error) and takes(on_error, None)):
             raise InvalidOption(f"on_error= of Flash(...) is to be a function of one exception, got {on_error!r}.")
         backend = options.pop("backend", None)
         if backend not in (None, FlashBackend):

@@ -8,6 +8,7 @@ values are what JSON can express.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -104,7 +105,11 @@ class Condition:
         if self.predicate is None:
             return False
         try:
-            return bool(self.predicate(value))
+            answer = self.predicate(value)
+            if inspect.iscoroutine(answer):
+                answer.close()
+                raise TypeError("an async predicate cannot be asked in passing: make it a plain function")
+            return bool(answer)
         except BaseException as error:
             on_failure(error)
             return False

@@ -15,13 +15,14 @@ from typing import Any, cast
 
 import dash
 
-from ._dash import DashDependency, flatten_grouping, handle_grouped_callback_args
+from ._dash import DashDependency, flatten_grouping, handle_grouped_callback_args, validate_and_group_input_args
 from .cancel_scopes import Condition, Predicate, json_equal
+from .discarded import check_discarded
 from .encoding import to_json
 from .errors import InvalidEventCallback, InvalidUpdate
-from .functions import name_of, takes_one
+from .functions import is_generator_function, name_of, parameters_of, takes
 from .outputs import Outputs
-from .props import Pair, check_pairs, encode_pairs, wire_id
+from .props import Pair, check_pairs, encode_pairs, stream_props, wire_id
 
 _log = logging.getLogger("flash.streams")
 
@@ -207,18 +208,40 @@ def check_on_error(name: str, on_error: object) -> None:
         return
     if not callable(on_error):
         raise InvalidEventCallback(f"on_error of {name!r} is to be a function of one exception, got {on_error!r}.")
-    if not takes_one(on_error):
+    if not takes(on_error, None):
         raise InvalidEventCallback(
             f"on_error of {name!r} is called with one argument, the exception, which {name_of(on_error)!r} does not "
-            f"take: it has the parameters {inspect.signature(on_error)}. Write `def on_error(error): ...`."
+            f"take: it has the parameters {parameters_of(on_error)}. Write `def on_error(error): ...`."
+        )
+    if is_generator_function(on_error):
+        raise InvalidEventCallback(
+            f"on_error of {name!r} yields: it is to return its update, once. Write `return stream_props(...)`; more "
+            "than one component may be in it, as a list of (id, props) pairs."
+        )
+    check_discarded(on_error, f"on_error of {name!r}", stream_props, "write `return stream_props(...)`")
+
+
+def check_arguments(name: str, function: Callable[..., Any], parts: Declaration) -> None:
+    """Refuse a function that cannot be called with the values of the Inputs and States."""
+    if not callable(function):
+        raise InvalidEventCallback(
+            f"{name!r} is a {type(function).__name__} object, which cannot be called: decorate a function, or a "
+            "method of an object (`event_callback(...)(thing.method)`)."
+        )
+    args, keywords = validate_and_group_input_args([None] * (len(parts.inputs) + len(parts.states)), parts.grouping)
+    if not takes(function, *args, **keywords):
+        given = ", ".join([f"{key}=" for key in keywords] or map(str, [*parts.inputs, *parts.states])) or "nothing"
+        raise InvalidEventCallback(
+            f"{name!r} is called with the values of its Inputs and States ({given}), which it does not take: it has "
+            f"the parameters {parameters_of(function)}. Those in cancel= are not passed to it."
         )
 
 
 def _check_predicate(name: str, dependency: object, predicate: Any) -> Predicate:
-    if not takes_one(predicate):
+    if not takes(predicate, None):
         raise InvalidEventCallback(
             f"cancel of {name!r} has a predicate for {dependency} that does not take one argument, the value: it has "
-            f"the parameters {inspect.signature(predicate)}. Write `lambda value: ...`."
+            f"the parameters {parameters_of(predicate)}. Write `lambda value: ...`."
         )
     if inspect.iscoroutinefunction(predicate):
         raise InvalidEventCallback(
@@ -230,12 +253,10 @@ def _check_predicate(name: str, dependency: object, predicate: Any) -> Predicate
 
 def _check_resets(name: str, resets: Any) -> tuple[Pair, ...]:
     """The pairs of `reset_props`."""
+    usage = 'Write reset_props=[("out", {"children": ""})].'
     if isinstance(resets, Mapping):
-        raise InvalidEventCallback(
-            f"reset_props of {name!r} is to be a list of (id, props) pairs, got a dict. Write "
-            'reset_props=[("out", {"children": ""})].'
-        )
-    return check_pairs(resets or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH))
+        raise InvalidEventCallback(f"reset_props of {name!r} is to be a list of (id, props) pairs, got a dict. {usage}")
+    return check_pairs(resets or (), f"reset_props of {name!r}", (dash.ALL, dash.MATCH), usage)
 
 
 def _equals(name: str, desired: Any) -> Predicate:

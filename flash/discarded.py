@@ -15,7 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from .errors import InvalidEventCallback
-from .functions import innermost
+from .functions import innermost, is_generator_function
 
 _OTHERWISE = ("CALL", "BINARY", "COMPARE", "CONTAINS", "LOAD_SUPER")
 """Instructions after which what is called is not what the dotted name means, but something that came of it."""
@@ -35,17 +35,18 @@ class Discarded(NamedTuple):
     line: int
 
 
-def check_discarded(function: object, name: str, update_maker: Callable[..., Any], instead: str) -> None:
+def check_discarded(function: object, what: str, update_maker: Callable[..., Any], instead: str) -> None:
     """Refuse a function that throws away what it calls for the result.
 
     Args:
         function: the function, or what decorates it.
-        name: for messages.
+        what: begins the messages, such as "'show'".
         update_maker: `stream_props`.
         instead: what to write instead of `stream_props(...)`.
 
     Raises:
-        InvalidEventCallback: it calls `stream_props(...)`, or an async function, and does nothing with the result.
+        InvalidEventCallback: it calls `stream_props(...)`, an async function or a generator function, and does nothing
+            with the result.
     """
     user = innermost(function)
     user = getattr(user, "__func__", user)
@@ -55,13 +56,24 @@ def check_discarded(function: object, name: str, update_maker: Callable[..., Any
         where = f"line {call.line} of {user.__code__.co_filename}"
         if call.function is update_maker:
             raise InvalidEventCallback(
-                f"{name!r} makes an update with {call.callee}(...) and does nothing with it ({where}): {instead}."
+                f"{what} makes an update with {call.callee}(...) and does nothing with it ({where}): {instead}."
             )
         if inspect.iscoroutinefunction(call.function):
             raise InvalidEventCallback(
-                f"{name!r} calls {call.callee}(...), an async function, and does nothing with it ({where}), so that "
+                f"{what} calls {call.callee}(...), an async function, and does nothing with it ({where}), so that "
                 f"it never runs: write `await {call.callee}(...)`."
             )
+        if _makes_generator(call.function):
+            raise InvalidEventCallback(
+                f"{what} calls {call.callee}(...), which makes a generator, and does nothing with it ({where}), so "
+                "that nothing of it runs: iterate it, with `async for` or `for`. What starts a stream is a change of "
+                "an Input of its callback, not a call."
+            )
+
+
+def _makes_generator(function: object) -> bool:
+    """Whether it is a generator function, or an object that stands in for one, as an event callback does."""
+    return is_generator_function(function if inspect.isroutine(function) else getattr(function, "__wrapped__", None))
 
 
 def _discarded(code: CodeType, names: Mapping[str, object]) -> Iterator[Discarded]:

@@ -26,7 +26,7 @@ import dash
 from ._dash import callback, is_flash
 from ._dash_patches import before_set_up, let_stand_for_component
 from .components import PAGE_ID, Stream
-from .declaration import Declaration, Options
+from .declaration import Declaration, Options, check_arguments
 from .discarded import check_discarded
 from .errors import InvalidEventCallback
 from .functions import kind_of_generator, name_of
@@ -209,7 +209,8 @@ def register_stream(
             f"{parts.name!r} has MATCH in its Inputs and prevent_initial_call=False: Dash cannot call a callback with "
             "MATCH initially unless it has an Output that matches."
         )
-    check_discarded(function, parts.name, stream_props, "write `yield stream_props(...)`")
+    check_arguments(parts.name, function, parts)
+    check_discarded(function, repr(parts.name), stream_props, "write `yield stream_props(...)`")
     if not parts.inputs and prevent_initial_call:
         raise InvalidEventCallback(
             f"{parts.name!r} has no Input and prevent_initial_call=True: nothing would ever start it. Give it an "

@@ -29,6 +29,14 @@ _ASYNC_FOR = re.compile(r"'async_generator' object is not iterable")
 
 _FOR = re.compile(r"'async for' requires an object with __aiter__ method, got generator")
 
+_NOT_AWAITED = re.compile(r"'coroutine'|\bcoroutine object\b|\bgot coroutine\b")
+
+_AWAITED_GENERATOR = re.compile(r"object (async_generator|generator) can't be used in 'await' expression")
+
+_AWAITED_RESULT = re.compile(r"object (?!async_generator|generator)\w+ can't be used in 'await' expression")
+
+_STREAM_PROPS = re.compile(r"^stream_props\(\) (got|takes)")
+
 _ASYNCIO_NOTE = (
     "Flash runs on Trio, and this is asyncio's. Use Trio's counterpart (trio.sleep, a nursery for asyncio.gather and "
     "asyncio.create_task, trio.to_thread.run_sync, trio.move_on_after), or decorate the function with @on_asyncio, "
@@ -40,6 +48,8 @@ _FLASK_NOTE = (
     "this request. Write `from quart import request, session` instead: see docs/migrating.md."
 )
 
+_NOT_AWAITED_NOTE = "An async function was called without `await`: write `await` in front of the call."
+
 _NOTES = (
     (RuntimeError, _ASYNCIO, _ASYNCIO_NOTE),
     (TypeError, _ASYNCIO, _ASYNCIO_NOTE),
@@ -47,6 +57,11 @@ _NOTES = (
     (RuntimeError, _FLASK, _FLASK_NOTE),
     (TypeError, _ASYNC_FOR, "It is an async generator: write `async for`, in an `async def`."),
     (TypeError, _FOR, "It is a plain generator: write `for`."),
+    (TypeError, _NOT_AWAITED, _NOT_AWAITED_NOTE),
+    (AttributeError, _NOT_AWAITED, _NOT_AWAITED_NOTE),
+    (TypeError, _AWAITED_GENERATOR, "It is a generator: iterate it, with `async for` or `for`."),
+    (TypeError, _AWAITED_RESULT, "What was called is no async function: leave `await` out."),
+    (TypeError, _STREAM_PROPS, 'Write stream_props("id", {"prop": value}).'),
 )
 
 

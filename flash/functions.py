@@ -48,15 +48,23 @@ def name_of(function: object) -> str:
     return name.replace("<locals>.", "")
 
 
-def takes_one(function: Callable[..., Any]) -> bool:
-    """Whether `function` can be called with one positional argument. What cannot be told may be."""
+def takes(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> bool:
+    """Whether `function` can be called with such arguments. What cannot be told may be.
+
+    What it decorates does not matter: a decorator may add arguments of its own, or take some away.
+    """
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function, follow_wrapped=False).bind(*arguments, **keywords)
     except TypeError:
         return False
     except ValueError:
         pass
     return True
+
+
+def parameters_of(function: Callable[..., Any]) -> str:
+    """The parameters that `takes` goes by, for messages."""
+    return str(inspect.signature(function, follow_wrapped=False))
 
 
 def call(function: Callable[..., Any], args: Any, kwargs: Any, last: Last) -> object:

@@ -31,6 +31,7 @@ class ErrorHandling:
 
     Attributes:
         handled: it returned: what it was told is no news to anybody else.
+        failure: what it raised, if it did.
     """
 
     def __init__(self, spec: StreamSpec, handler: Handler, limits: Limits, thread: StreamThread | None) -> None:
@@ -39,6 +40,7 @@ class ErrorHandling:
         self._limits = limits
         self._thread = thread
         self.handled = False
+        self.failure: BaseException | None = None
         self._words: list[bytes] = []
         self._done = trio.Event()
         self._scope = trio.CancelScope(shield=True)
@@ -88,6 +90,7 @@ class ErrorHandling:
             if isinstance(failure, self._spec.finishes):
                 self.handled = True
                 return
+            self.failure = failure
             log_failure(_log, failure, "on_error of the event callback %r raised.", self._spec.callback)
         finally:
             self._done.set()

@@ -6,6 +6,7 @@ an object for a pattern-matching id, in which `["ALL"]` stands for a wildcard th
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast, overload
@@ -119,20 +120,22 @@ def stream_props(component_id: Any = None, props: Any = None, *, batch: Any = No
     return Update((_check_pair(component_id, props, "stream_props"),))
 
 
-def check_pairs(pairs: object, what: str, wildcards: tuple[Wildcard, ...] = (dash.ALL,)) -> tuple[Pair, ...]:
-    """`pairs` as a tuple of ids and props; `what` names the argument in messages.
+def check_pairs(
+    pairs: object, what: str, wildcards: tuple[Wildcard, ...] = (dash.ALL,), usage: str = _USAGE
+) -> tuple[Pair, ...]:
+    """`pairs` as a tuple of ids and props; `what` names the argument in messages, `usage` says how it is written.
 
     Raises:
         InvalidUpdate: it is not an iterable of pairs, or one of them is not an id with props.
     """
     if isinstance(pairs, str | Mapping | Component) or not isinstance(pairs, Iterable):
-        raise InvalidUpdate(f"{what} expected a list of (id, props) pairs, got {pairs!r}. {_USAGE}")
+        raise InvalidUpdate(f"{what} expected a list of (id, props) pairs, got {pairs!r}. {usage}")
     checked: list[Pair] = []
     for pair in cast("Iterable[object]", pairs):
         if isinstance(pair, str) or not isinstance(pair, Sequence) or len(cast("Sequence[object]", pair)) != 2:
-            raise InvalidUpdate(f"{what} expected (id, props) pairs, got {pair!r}. {_USAGE}")
+            raise InvalidUpdate(f"{what} expected (id, props) pairs, got {pair!r}. {usage}")
         component_id, props = cast("Sequence[object]", pair)
-        checked.append(_check_pair(component_id, props, what, wildcards))
+        checked.append(_check_pair(component_id, props, what, wildcards, usage))
     return tuple(checked)
 
 
@@ -199,10 +202,16 @@ def resolve_id(component_id: str | dict[str, Any], matched: Mapping[str, Any]) -
     return {name: matched.get(name, value) if value is dash.MATCH else value for name, value in component_id.items()}
 
 
-def _check_pair(component_id: object, props: object, what: str, wildcards: tuple[Wildcard, ...] = (dash.ALL,)) -> Pair:
-    checked = check_id(component_id, what, wildcards)
+def _check_pair(
+    component_id: object,
+    props: object,
+    what: str,
+    wildcards: tuple[Wildcard, ...] = (dash.ALL,),
+    usage: str = _USAGE,
+) -> Pair:
+    checked = check_id(component_id, what, wildcards, usage)
     if not isinstance(props, Mapping):
-        raise InvalidUpdate(f"{what} expected the props of {checked!r} as a dict, got {props!r}. {_USAGE}")
+        raise InvalidUpdate(f"{what} expected the props of {checked!r} as a dict, got {props!r}. {usage}")
     names = cast("Mapping[object, object]", props)
     for name in names:
         if not isinstance(name, str) or not name:
@@ -210,7 +219,7 @@ def _check_pair(component_id: object, props: object, what: str, wildcards: tuple
     return checked, dict(cast("Props", props))
 
 
-def check_id(component_id: object, what: str, wildcards: tuple[Wildcard, ...]) -> str | dict[str, Any]:
+def check_id(component_id: object, what: str, wildcards: tuple[Wildcard, ...], usage: str) -> str | dict[str, Any]:
     """An id as a string or a dict; a component gives its own, and gets one if it has none.
 
     Raises:
@@ -233,7 +242,9 @@ def check_id(component_id: object, what: str, wildcards: tuple[Wildcard, ...]) -
             elif not isinstance(name, str) or not isinstance(value, str | int | float | bool):
                 raise InvalidUpdate(f"{what} expected strings, numbers and booleans in the id {component_id!r}.")
         return dict(cast("Mapping[str, Any]", component_id))
-    raise InvalidUpdate(f"{what} expected a component id (a string, a dict or a component), got {component_id!r}.")
+    raise InvalidUpdate(
+        f"{what} expected a component id (a string, a dict or a component), got {component_id!r}. {usage}"
+    )
 
 
 def wire_id(component_id: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -255,5 +266,6 @@ def _culprit(pairs: list[tuple[Any, dict[str, Any]]]) -> str:
             try:
                 to_json(value)
             except Exception:
-                return f"property {name!r} of {component_id!r} is a {type(value).__name__}"
+                hint = "; an `await` is missing in front of it" if inspect.iscoroutine(value) else ""
+                return f"property {name!r} of {component_id!r} is a {type(value).__name__}{hint}"
     return "its ids"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -294,9 +295,10 @@ def _encoder(
         elif parts.outputs is not None:
             pairs = parts.outputs.pairs(value, resolved)
         else:
+            hint = " An `await` is missing in front of it." if inspect.iscoroutine(value) else ""
             raise InvalidUpdate(
                 f"The event callback {parts.name!r} gave a {type(value).__name__} ({value!r}): "
-                "an event callback yields, and its on_error returns, stream_props(...)."
+                f"an event callback yields, and its on_error returns, stream_props(...).{hint}"
             )
         try:
             return encode(pairs)

@@ -399,6 +399,9 @@ class Stream:
             left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
             words = await self._handling.run(told, left, self._host.spawn)
             handled = self._handling.handled
+            if self._handling.failure is not None and self.spec.shows_mistakes:
+                said = f"on_error of {self._name} raised {sentence_of(self._handling.failure)}."
+                self._host.report(self.spec.callback, "on_error", said)
             self._handling = None
         gauge, cancelled = self.gauge, self._cancelled_at
         seconds = trio.current_time() - self.started

@@ -106,7 +106,7 @@ def declare_callback(
         check_on_error(name, options.get("on_error"))
         check_discarded(
             function,
-            name,
+            repr(name),
             stream_props,
             "a callback that returns its result has no updates. Make it yield them, or call set_props(id, props)",
         )
@@ -175,6 +175,12 @@ def _streaming(
     options: Mapping[str, Any],
 ) -> EventCallback[..., Any]:
     name = name_of(function)
+    decorated: object = function
+    if isinstance(decorated, EventCallback) and cast("Any", decorated).stream.output is None:
+        raise InvalidEventCallback(
+            f"{name!r} is an event callback already, which yields its updates: @callback above it would start a second "
+            "stream each time. Leave one of the two decorators out."
+        )
     for option, described in _RESULTS_ONLY.items():
         if options.get(option):
             raise InvalidEventCallback(

@@ -191,7 +191,8 @@
         const there = resolve(id).filter((/** @type {Id} */ one) => component(one) !== undefined);
         if (there.length > 0) {
             seen.add(nameOf(id));
-            there.forEach((/** @type {Id} */ one) => checkProperty(callback, option, one, property));
+            // One of many that are alike stands for all of them.
+            there.some((/** @type {Id} */ one) => checkProperty(callback, option, one, property));
             return;
         }
         const known = validationIds().has(nameOf(id));
@@ -230,22 +231,24 @@
      * @param {string} option
      * @param {Id} id
      * @param {string} property
+     * @returns {boolean}  whether there was something to tell
      */
     function checkProperty(callback, option, id, property) {
         const {namespace, type} = component(id);
         const valid = page[namespace]?.[type]?.propTypes;
         if (!valid || property in valid) {
-            return;
+            return false;
         }
         for (const name in valid) {
             if (name.endsWith('*') && property.startsWith(name.slice(0, -1))) {
-                return;
+                return false;
             }
         }
         tell(
             `${uses(callback, option)} "${nameOf(id)}.${property}", but ${type} components have no property ` +
                 `"${property}". They have: ${properties(valid)}.`
         );
+        return true;
     }
 
     /**

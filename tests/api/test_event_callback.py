@@ -32,7 +32,7 @@ GO_MATCH = Input({"go": MATCH}, "n_clicks")
 def declare(*dependencies: Any, function: Any = None, **options: Any) -> Any:
     """Declare an event callback called `example` on an app of its own."""
 
-    async def example(*values: Any) -> AsyncIterator[Update]:
+    async def example(*values: Any, **named: Any) -> AsyncIterator[Update]:
         yield stream_props("out", {"children": 1})
 
     if not dependencies and "inputs" not in options:

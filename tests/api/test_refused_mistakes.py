@@ -212,3 +212,139 @@ def test_a_counter_that_is_to_have_been_clicked_is_doubted(caplog: pytest.LogCap
     caplog.clear()
     app.event_callback(GO, cancel=[(Input("stop", "n_clicks"), 0), (Input("tabs", "value"), 1)])(counts)
     assert caplog.text == ""
+
+
+async def yields_its_update(error: BaseException) -> AsyncIterator[Update]:
+    yield stream_props("out", {"children": "failed"})
+
+
+def yields_it_plainly(error: BaseException) -> Iterator[Update]:
+    yield stream_props("out", {"children": "failed"})
+
+
+def throws_it_away(error: BaseException) -> None:
+    stream_props("out", {"children": "failed"})
+
+
+@pytest.mark.parametrize("handler", [yields_its_update, yields_it_plainly, throws_it_away])
+def test_an_on_error_whose_update_goes_nowhere_is_refused(handler: Any) -> None:
+    for message in (
+        refused(lambda app: app.event_callback(GO, on_error=handler)(counts)),
+        refused(lambda app: app.callback(OUT, GO, on_error=handler)(counts)),
+    ):
+        assert "on_error of 'counts'" in message
+        assert "`return stream_props(...)`" in message
+
+
+def given_more(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that adds an argument."""
+
+    @functools.wraps(function)
+    def call(value: Any) -> Any:
+        return function(value, "more")
+
+    return call
+
+
+def test_an_on_error_and_a_predicate_that_their_decorators_call_with_more_are_fine() -> None:
+    @given_more
+    def on_error(error: BaseException, more: str) -> None: ...
+
+    @given_more
+    def is_open(value: object, more: str) -> bool:
+        return True
+
+    Flash(__name__, on_error=on_error).event_callback(
+        GO, on_error=on_error, cancel=[(Input("tabs", "value"), is_open)]
+    )(counts)
+
+
+class Thing:
+    async def counts(self, clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": clicks})
+
+
+async def takes_two(clicks: int, value: str) -> AsyncIterator[Update]:
+    yield stream_props("out", {"children": value})
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "function"),
+    [
+        ([GO, State("in", "value")], counts),
+        ([GO], takes_two),
+        ([GO], Thing.counts),
+        ([GO], Thing.__dict__["counts"].__get__(None, Thing)),
+    ],
+)
+def test_a_function_that_does_not_take_its_values_is_refused(dependencies: Any, function: Any) -> None:
+    for message in (
+        refused(lambda app: app.event_callback(*dependencies, cancel=[Input("stop", "n_clicks")])(function)),
+        refused(lambda app: app.callback(OUT, *dependencies)(function)),
+    ):
+        assert function.__name__ in message
+        assert "go.n_clicks" in message
+        assert "parameters (" in message
+
+
+def test_so_are_names_that_it_does_not_take() -> None:
+    message = refused(lambda app: app.event_callback(inputs={"clicked": GO})(counts))
+    assert "(clicked=)" in message
+
+
+def test_a_method_of_no_object_is_refused() -> None:
+    assert "thing.method" in refused(lambda app: app.event_callback(GO)(classmethod(counts)))
+
+
+def test_a_function_that_takes_its_values_in_whatever_way_is_fine() -> None:
+    app = Flash(__name__)
+
+    @given_more
+    async def with_more(clicks: int, more: str) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": more})
+
+    async def of_any(*values: Any) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": values})
+
+    async def with_default(clicks: int, more: int = 1) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": clicks})
+
+    async def by_name(*, clicked: int, **others: Any) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": clicked})
+
+    async def alone() -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": "loaded"})
+
+    for function in (with_more, of_any, with_default, Thing().counts, functools.partial(takes_two, value="x")):
+        app.event_callback(GO)(function)
+    app.event_callback(inputs={"clicked": GO}, state={"other": State("in", "value")})(by_name)
+    app.event_callback([GO, State("in", "value")])(takes_two)
+    app.event_callback(inputs=[(GO, Input("in", "value"))])(counts)
+    app.event_callback()(alone)
+
+
+def test_a_callback_above_an_event_callback_is_refused() -> None:
+    message = refused(lambda app: app.callback(OUT, GO)(app.event_callback(GO)(counts)))
+    assert "'counts' is an event callback already" in message
+
+
+def test_an_event_callback_or_a_generator_that_is_called_and_not_iterated_is_refused() -> None:
+    def starts(app: Flash) -> object:
+        streams = app.event_callback(GO)(counts)
+
+        @app.callback(OUT, Input("other", "n_clicks"))
+        def start(clicks: int) -> str:
+            streams(clicks)
+            return "started"
+
+        return start
+
+    message = refused(starts)
+    assert "calls streams(...), which makes a generator" in message
+    assert "a change of an Input" in message
+
+    async def lists(clicks: int) -> AsyncIterator[Update]:
+        counts(clicks)
+        yield stream_props("out", {"children": clicks})
+
+    assert "calls counts(...)" in refused(lambda app: app.event_callback(GO)(lists))

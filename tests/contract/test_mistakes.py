@@ -141,3 +141,28 @@ async def test_what_is_pushed_after_the_end_is_told_and_not_sent(desk: Desk, cap
     stream.push(3)
     assert desk.read() == []
     assert caplog.text.count("after its stream had ended") == 1
+
+
+async def test_what_an_on_error_raises_is_told_in_the_page_that_has_dev_tools(desk: Desk) -> None:
+    async def on_error(error: BaseException) -> str:
+        raise RuntimeError("worse")
+
+    desk.start(fails, on_error=on_error, describe=described, shows_mistakes=True)
+    await desk.read_to_end()
+    [message] = mistakes(desk)
+    assert "on_error of the event callback 'test' raised RuntimeError: worse" in message
+
+
+async def test_an_async_predicate_that_nobody_knew_to_be_one_counts_as_one_that_raises(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def is_open(value: object) -> bool:
+        return True
+
+    condition = Condition("tabs.value", is_open, counts=False)  # type: ignore[arg-type] - that is the mistake
+    stream = desk.start(endless, conditions=[condition])
+    await desk.settle()
+    stream.scope.change(0, "two")
+    await desk.settle()
+    assert end_of(desk, stream)["reason"] == "cancelled"
+    assert "make it a plain function" in caplog.text

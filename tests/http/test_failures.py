@@ -13,7 +13,7 @@ import trio
 import trio.lowlevel
 from flash.exceptions import PreventUpdate
 
-from flash import Flash, Input, Output, html
+from flash import Flash, Input, Output, html, stream_props
 from tests.http.servers import Serve
 
 GO = Input("go", "n_clicks")
@@ -153,7 +153,51 @@ async def asks_the_session_of_flask(clicks: int) -> Any:
     return flask.session["user"]
 
 
+async def load() -> dict[str, int]:
+    return {"rows": 1}
+
+
+async def reads_what_it_has_not_awaited(clicks: int) -> Any:
+    loading: Any = load()
+    try:
+        return loading["rows"]
+    finally:
+        loading.close()
+
+
+async def asks_it_for_an_attribute(clicks: int) -> Any:
+    loading: Any = load()
+    try:
+        return loading.rows
+    finally:
+        loading.close()
+
+
+async def awaits_a_generator(clicks: int) -> Any:
+    generator: Any = sleeps_twice()
+    return await generator
+
+
+async def awaits_a_result(clicks: int) -> Any:
+    result: Any = print
+    return await result("")
+
+
+async def sleeps_twice() -> AsyncIterator[int]:
+    yield 1
+
+
+def gives_props_by_name(clicks: int) -> Any:
+    make: Any = stream_props
+    return make("out", children=clicks)
+
+
 CALLS = [
+    (reads_what_it_has_not_awaited, "write `await` in front"),
+    (asks_it_for_an_attribute, "write `await` in front"),
+    (awaits_a_generator, "iterate it"),
+    (awaits_a_result, "leave `await` out"),
+    (gives_props_by_name, 'stream_props("id", {"prop": value})'),
     (sleeps, "trio.sleep"),
     (sleeps_for_no_time, "trio.sleep"),
     (gathers, "@on_asyncio"),
