@@ -111,6 +111,10 @@
     function sent(callback, pairs) {
         let known = updated.get(callback);
         if (known === undefined || known.size > MANY) {
+            if (known !== undefined) {
+                // An app that makes ids for ever is not to fill the page with what was said of them.
+                [senders, seen, gone].forEach(remembered => remembered.clear());
+            }
             updated.set(callback, (known = new Set()));
         }
         for (const [id, props] of pairs) {
