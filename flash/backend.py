@@ -28,6 +28,7 @@ from .browser_cookie import mark_browser
 from .cleanup import clean_up_of
 from .client_log import ClientWarnings, escape_what_clients_send
 from .compression import Compression
+from .containment import log_failure, split_cancellation
 from .encoding import to_json
 from .errors import RequestRefused, WrongServer
 from .event_callback import name_of
@@ -289,6 +290,14 @@ class FlashBackend(_dash.QuartDashServer):
                 return answer_refusal(refusal)
             except Exception as error:
                 return _answer_malformed(dash_app, body, error)
+            except BaseExceptionGroup as group:
+                # Of a nursery that was cancelled and has failed at that, Quart would pass on the cancellation alone.
+                cancelled, failure = split_cancellation(group)
+                if cancelled is None:
+                    raise
+                if failure is not None:
+                    log_failure(_log, failure, "The callback %r failed when it was cancelled.", body["output"])
+                raise cancelled from None
             finally:
                 context.updated_props = LateProps(body["output"], self._mistakes)
             return context.dash_response.set_response(data=data)

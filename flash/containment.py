@@ -20,23 +20,22 @@ async def contain(log: logging.Logger, message: str, function: Callable[[], Awai
     """Await `function()`, and log what it raises, with `message`. Only a cancellation passes."""
     try:
         await function()
-    except trio.Cancelled:
-        raise
-    except BaseExceptionGroup as group:
-        cancelled, failure = group.split(trio.Cancelled)
+    except BaseException as error:
+        cancelled, failure = split_cancellation(error)
         if failure is not None:
             log_failure(log, failure, message)
         if cancelled is not None:
             raise cancelled from None
-    except BaseException as failure:
-        log_failure(log, failure, message)
 
 
-def contains_cancellation(error: BaseException) -> bool:
-    """Whether an exception is a cancellation, or has one in it, that is to reach the scope that it belongs to."""
+def split_cancellation(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """The cancellation in an exception, which is to reach the scope that it belongs to, and what else has failed.
+
+    Out of a nursery that is cancelled both may come in one group.
+    """
     if isinstance(error, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", error).subgroup(trio.Cancelled) is not None
-    return isinstance(error, trio.Cancelled)
+        return cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)
+    return (error, None) if isinstance(error, trio.Cancelled) else (None, error)
 
 
 def log_failure(

@@ -29,7 +29,7 @@ from quart_trio.wrappers.request import TrioBody
 from . import _hypercorn
 from .body_progress import BodyProgress
 from .cleanup import Deadline
-from .containment import contains_cancellation, log_failure
+from .containment import log_failure, split_cancellation
 from .inner_generators import InnerGenerators
 from .suspension import when_suspended
 from .unattended import Attendance
@@ -314,9 +314,13 @@ class FlashConnection(TrioASGIHTTPConnection):
             async with InnerGenerators(what):
                 response = await self.app.handle_request(request)
         except BaseException as error:
-            if contains_cancellation(error) or (response is None and isinstance(error, Exception)):
+            cancelled, failure = split_cancellation(error)
+            if cancelled is None and response is None and isinstance(error, Exception):
                 raise
-            log_failure(_log, error, "%s failed.", what[:1].upper() + what[1:])
+            if failure is not None:
+                log_failure(_log, failure, "%s failed.", what[:1].upper() + what[1:])
+            if cancelled is not None:
+                raise cancelled from None
         return cast("Any", self.app).response_class("Internal Server Error", 500) if response is None else response
 
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: Any) -> None:

@@ -23,7 +23,7 @@ import trio
 from ._hypercorn import lifespan_failure
 from ._trio import is_cancelled
 from .channels import Channels
-from .containment import contain, log_failure
+from .containment import contain, log_failure, split_cancellation
 from .failures import sentence_of
 from .inner_generators import InnerGenerators
 
@@ -292,6 +292,4 @@ class FlashLifespan:
 
 def _is_cancellation(error: BaseException) -> bool:
     """Whether an exception is the server's way to end the lifespan: nothing else that has failed."""
-    if isinstance(error, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)[1] is None
-    return isinstance(error, trio.Cancelled)
+    return split_cancellation(error)[1] is None

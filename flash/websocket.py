@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import trio
@@ -29,7 +29,7 @@ from . import websocket_messages as messages
 from ._dash import PreventUpdate, WebsocketDisconnected
 from .cleanup import Deadline, clean_up_of
 from .client_log import ClientWarnings
-from .containment import contains_cancellation, log_failure
+from .containment import log_failure, split_cancellation
 from .errors import RequestRefused
 from .inner_generators import InnerGenerators
 from .suspension import when_suspended
@@ -289,21 +289,13 @@ class Connection:
                 return messages.callback_error(asked, "The request is malformed.")
             _log.error("The callback %r failed.", name, exc_info=error)
             return messages.callback_error(asked, self._settings.describe(error))
-        except trio.Cancelled:
-            raise
         except BaseException as error:
-            cancelled = None
-            if isinstance(error, BaseExceptionGroup):
-                # A nursery of the callback's that was cancelled, and of which a task failed at that.
-                group = cast("BaseExceptionGroup[BaseException]", error)
-                cancelled, failures = group.split(trio.Cancelled)
-                if failures is not None:
-                    log_failure(_log, failures, "The callback %r failed.", name)
-            else:
-                log_failure(_log, error, "The callback %r failed.", name)
+            cancelled, failure = split_cancellation(error)
+            if failure is not None:
+                log_failure(_log, failure, "The callback %r failed.", name)
             if cancelled is not None:
                 raise cancelled from None
-            return messages.callback_error(asked, self._settings.describe(cast("BaseException", error)))
+            return messages.callback_error(asked, self._settings.describe(error))
 
     async def _send(self) -> None:
         """The task that writes what the outbox has."""
@@ -387,7 +379,7 @@ async def ask_hooks(hooks: Sequence[Hook], *arguments: Any, default: str) -> tup
         try:
             result = await hook(*arguments)
         except BaseException as error:
-            if contains_cancellation(error):
+            if split_cancellation(error)[0] is not None:
                 raise
             _log.error("A websocket hook failed, and what it was asked about is refused.", exc_info=error)
             return REJECTED, "Authentication error"

@@ -90,6 +90,50 @@ async def test_a_callback_that_leaves_a_nursery_open_is_answered(
 
 
 @pytest.mark.parametrize("error", RAISED)
+async def test_a_callback_that_fails_because_it_is_cancelled_ends_nothing(
+    serve: Serve, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    app = make_app()
+    began, over = trio.Event(), trio.Event()
+
+    @app.callback(
+        Output("answer", "children"),
+        Input("ask", "n_clicks"),
+        prevent_initial_call=True,
+        on_disconnect="cancel",
+    )
+    async def asks(clicks: int) -> str:
+        async def fail_at_the_end() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                over.set()
+                raise error
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_at_the_end)
+            nursery.start_soon(trio.sleep_forever)
+            began.set()
+        raise AssertionError
+
+    server = await serve(app)
+    page, other = await server.page(), await server.page()
+    events = await page.connect()
+    await page.start("go")
+    await events.expect("open")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other.start, "ask")
+        await began.wait()
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(5):
+        await over.wait()
+    for _ in range(3):
+        await events.expect("props")
+    assert (await page.get("_flash/health")).status_code == 200
+    assert error.__name__ in caplog.text
+
+
+@pytest.mark.parametrize("error", RAISED)
 async def test_a_websocket_callback_that_exits_is_answered_and_ends_nothing(
     serve: Serve, connect: Connect, error: type[BaseException]
 ) -> None:
