@@ -30,6 +30,7 @@ from .functions import is_generator_function, name_of, takes
 from .gauge import Bounds
 from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .observer import Observer
+from .open_sockets import OpenSockets
 from .quart_limits import QuartLimits
 from .sse import Routes
 from .start import Host
@@ -182,7 +183,7 @@ class Flash(dash.Dash):
                 ping_interval=ping_interval,
             )
         )
-        self.controls = control.ControlSockets(server_limits)
+        self.controls = OpenSockets[control.ControlSocket](pages_per_server, pages_per_browser)
         self.metrics = Metrics(self.streams, lambda: len(self.websockets)) if metrics else None
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),

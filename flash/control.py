@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,7 @@ from quart import Quart
 
 from .browser_cookie import browser_of
 from .errors import RequestRefused
-from .limits import ServerLimits
+from .open_sockets import OpenSockets
 from .page_key import PROOF, START
 from .sse import answer_refusal
 from .websocket import GOING_AWAY, LAST_WORD, MALFORMED
@@ -211,59 +210,10 @@ class ControlSocket:
             self._room.release_on_behalf_of(place)
 
 
-class ControlSockets:
-    """The control websockets of an app.
-
-    Attributes:
-        limits: how many pages there may be: there may be a socket for each.
-        closing: the server stops, and accepts no more.
-    """
-
-    def __init__(self, limits: ServerLimits) -> None:
-        self.limits = limits
-        self.closing = False
-        self._open: dict[ControlSocket, trio.Event] = {}
-        self._of_browser: Counter[str] = Counter()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def check(self, browser: str) -> None:
-        """Raise RequestRefused if another socket of `browser` would be one too many."""
-        if self.closing:
-            raise RequestRefused(503, "The server is stopping.")
-        if len(self) >= self.limits.pages:
-            raise RequestRefused(503, "The server holds as many websockets as it may. Try again later.")
-        if self._of_browser[browser] >= self.limits.pages_per_browser:
-            raise RequestRefused(429, "This browser has as many websockets as it may.")
-
-    async def serve(self, socket: ControlSocket, browser: str) -> None:
-        """Run a socket."""
-        over = self._open[socket] = trio.Event()
-        self._of_browser[browser] += 1
-        try:
-            await socket.run()
-        finally:
-            del self._open[socket]
-            self._of_browser[browser] -= 1
-            # A Counter keeps what has come down to nothing.
-            self._of_browser += Counter()
-            over.set()
-
-    async def shut_down(self) -> None:
-        """Accept no more, close every socket, and return when they are closed."""
-        self.closing = True
-        over = list(self._open.values())
-        for socket in list(self._open):
-            socket.stop()
-        for event in over:
-            await event.wait()
-
-
 def register(
     server: Quart,
     prefix: str,
-    sockets: ControlSockets,
+    sockets: OpenSockets[ControlSocket],
     check_handshake: Callable[[], Awaitable[None]],
     csrf_header: Callable[[], str],
 ) -> None:

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
@@ -32,6 +31,7 @@ from .client_log import ClientWarnings
 from .containment import log_failure, split_cancellation
 from .errors import RequestRefused
 from .inner_generators import InnerGenerators
+from .open_sockets import OpenSockets
 from .suspension import when_suspended
 from .websocket_callback import Link, WebsocketCallback
 from .websocket_execution import paced, run_in_thread
@@ -315,56 +315,16 @@ class Connection:
         self._life.deadline = trio.current_time() + self._settings.limits.stall_timeout
 
 
-class Connections:
+class Connections(OpenSockets[Connection]):
     """The connections of an app.
 
     Attributes:
         limits: what bounds them.
-        closing: the server stops, and accepts no more.
     """
 
     def __init__(self, limits: WebsocketLimits) -> None:
+        super().__init__(limits.sockets, limits.per_browser)
         self.limits = limits
-        self.closing = False
-        self._open: dict[Connection, trio.Event] = {}
-        self._of_browser: Counter[str] = Counter()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def __iter__(self) -> Iterator[Connection]:
-        return iter(list(self._open))
-
-    def check(self, browser: str) -> None:
-        """Raise RequestRefused if another connection of `browser` would be one too many."""
-        if self.closing:
-            raise RequestRefused(503, "The server stops.")
-        if len(self) >= self.limits.sockets:
-            raise RequestRefused(503, "The server holds as many websockets as it may. Try again later.")
-        if self._of_browser[browser] >= self.limits.per_browser:
-            raise RequestRefused(429, f"This browser has {self._of_browser[browser]} websockets open already.")
-
-    async def serve(self, connection: Connection, browser: str) -> None:
-        """Run a connection of `browser`."""
-        over = self._open[connection] = trio.Event()
-        self._of_browser[browser] += 1
-        try:
-            await connection.run()
-        finally:
-            self._of_browser[browser] -= 1
-            if not self._of_browser[browser]:
-                del self._of_browser[browser]
-            del self._open[connection]
-            over.set()
-
-    async def shut_down(self) -> None:
-        """Accept no more, close every socket, and return when all callbacks are over."""
-        self.closing = True
-        over = list(self._open.values())
-        for connection in self:
-            connection.stop()
-        for event in over:
-            await event.wait()
 
 
 async def ask_hooks(hooks: Sequence[Hook], *arguments: Any, default: str) -> tuple[int, str] | None:
