@@ -4,13 +4,17 @@ An upload may take hours over a slow line, so its time is not what is bounded. B
 `MINIMUM` bytes, which the slowest line does; a body that was announced and never comes, or comes byte by byte for ever,
 would hold its connection, its task and what was read of it for as long as it likes.
 
+And of the bodies that a browser has announced and not sent, there may be `PER_BROWSER` at a time: a browser has six
+connections, and a hundred requests on one of HTTP/2.
+
 Nothing here concerns a request whose body has come with it, as that of most has.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 
@@ -19,6 +23,9 @@ WINDOW = 60.0
 
 MINIMUM = 1_000
 """Bytes that a body brings in that time."""
+
+PER_BROWSER = 100
+"""How many bodies of one browser are waited for at a time; of requests without its cookie, those of one address."""
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -30,15 +37,17 @@ class BodyProgress:
         given_up: it has.
     """
 
-    def __init__(self, receive: Receive, give_up: Callable[[], bool]) -> None:
+    def __init__(self, receive: Receive, give_up: Callable[[], bool], came: Callable[[], None]) -> None:
         """
         Args:
             receive: gives the next message.
             give_up: ends the request; says whether it has, which it has not if that is being answered already.
+            came: called when the body has come, or is given up.
         """
         self.given_up = False
         self._receive = receive
         self._give_up = give_up
+        self._on_over = came
         self._came = 0
         self._until = trio.current_time() + WINDOW
         self._over = False
@@ -55,8 +64,10 @@ class BodyProgress:
 
     def _note(self, message: Any) -> None:
         self._came += len(message.get("body", b""))
-        self._over = message["type"] != "http.request" or not message.get("more_body", False)
-        if not self._over and trio.current_time() >= self._until:
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._over = True
+            self._on_over()
+        elif trio.current_time() >= self._until:
             self._look()
 
     def _look(self) -> None:
@@ -64,5 +75,30 @@ class BodyProgress:
         if self._came < MINIMUM:
             self.given_up = self._give_up()
             self._over = True
+            self._on_over()
         self._came = 0
         self._until = trio.current_time() + WINDOW
+
+
+class AwaitedBody:
+    """A place among the bodies of one sender that are waited for."""
+
+    _counts: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, sender: str) -> None:
+        """`sender`: what tells it from others."""
+        self._sender: str | None = sender
+        self._counts[sender] += 1
+
+    @property
+    def is_too_many(self) -> bool:
+        """Whether the sender has more than it may."""
+        return self._sender is not None and self._counts[self._sender] > PER_BROWSER
+
+    def leave(self) -> None:
+        """Give the place back; only the first call has an effect."""
+        if self._sender is not None:
+            self._counts[self._sender] -= 1
+            if not self._counts[self._sender]:
+                del self._counts[self._sender]
+            self._sender = None

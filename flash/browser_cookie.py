@@ -48,6 +48,14 @@ def browser_of(incoming: Request | Websocket) -> str:
     return browser
 
 
+def browser_or_address(incoming: Request | Websocket) -> str:
+    """What tells the browser of a request from others: its cookie, or where it comes from if it has none."""
+    try:
+        return browser_of(incoming)
+    except RequestRefused:
+        return f"at {incoming.remote_addr}"
+
+
 def mark_browser(incoming: Request, response: Response, path: str, cross_site_frames: bool = False) -> Response:
     """Give the browser its secret with `response`, unless it has one.
 

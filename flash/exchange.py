@@ -27,7 +27,8 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 
 from . import _hypercorn
-from .body_progress import BodyProgress
+from .body_progress import PER_BROWSER, AwaitedBody, BodyProgress
+from .browser_cookie import browser_or_address
 from .cleanup import Deadline
 from .containment import log_failure, split_cancellation
 from .inner_generators import InnerGenerators
@@ -141,11 +142,7 @@ _READ = TrioBody(None, None)
 _READ.set_complete()
 
 _TOO_SLOW = b"The body of the request has not come along."
-_TOO_SLOW_HEADERS = [
-    (b"content-type", b"text/plain; charset=utf-8"),
-    (b"content-length", b"%d" % len(_TOO_SLOW)),
-    (b"connection", b"close"),
-]
+_TOO_MANY = b"This browser has announced %d requests already whose bodies have not come." % PER_BROWSER
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("flash_exchange", default=None)
 """The request at hand."""
@@ -278,31 +275,49 @@ class FlashConnection(TrioASGIHTTPConnection):
     async def _answer(self, receive: Any, exchange: Exchange) -> None:
         """What Quart-Trio does with a request, in two tasks less: every request pays for each."""
         request = self._create_request_from_scope(exchange)
-        progress: BodyProgress | None = None
+        if exchange.body is None:
+            await self._answer_as_the_body_comes(request, receive, exchange)
+            return
+        request.body.set_result(exchange.body)
+        exchange.of_request = request.body
         async with trio.open_nursery() as nursery:
-            if exchange.body is None:
+
+            def watch() -> None:
+                # With HTTP/1, once the end is being sent, the server notices by itself that the client has gone.
+                if exchange.said is None or not self._is_http_1:
+                    nursery.start_soon(_cancel_when_gone, nursery.cancel_scope, receive)
+
+            await when_suspended(self.handle_request(nursery, request, exchange), watch)
+
+    async def _answer_as_the_body_comes(self, request: Request, receive: Any, exchange: Exchange) -> None:
+        place = AwaitedBody(browser_or_address(request))
+        try:
+            if place.is_too_many:
+                await self._refuse(exchange, 429, _TOO_MANY)
+                return
+            async with trio.open_nursery() as nursery:
 
                 def give_up() -> bool:
                     if not exchange.begun:
                         nursery.cancel_scope.cancel()
                     return not exchange.begun
 
-                progress = BodyProgress(receive, give_up)
+                progress = BodyProgress(receive, give_up, place.leave)
                 nursery.start_soon(self.handle_messages, nursery, request, progress)
                 await self.handle_request(nursery, request, exchange)
-            else:
-                request.body.set_result(exchange.body)
-                exchange.of_request = request.body
+            if progress.given_up and not exchange.begun:
+                await self._refuse(exchange, 408, _TOO_SLOW)
+        finally:
+            place.leave()
 
-                def watch() -> None:
-                    # With HTTP/1, once the end is being sent, the server notices by itself that the client has gone.
-                    if exchange.said is None or not self._is_http_1:
-                        nursery.start_soon(_cancel_when_gone, nursery.cancel_scope, receive)
-
-                await when_suspended(self.handle_request(nursery, request, exchange), watch)
-        if progress is not None and progress.given_up and not exchange.begun:
-            await exchange({"type": "http.response.start", "status": 408, "headers": _TOO_SLOW_HEADERS})
-            await exchange({"type": "http.response.body", "body": _TOO_SLOW, "more_body": False})
+    async def _refuse(self, exchange: Exchange, status: int, sentence: bytes) -> None:
+        """Answer a request whose body has not come."""
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(sentence))]
+        if self._is_http_1:
+            # Else what is left of the body would be taken for the next request.
+            headers.append((b"connection", b"close"))
+        await exchange({"type": "http.response.start", "status": status, "headers": headers})
+        await exchange({"type": "http.response.body", "body": sentence, "more_body": False})
 
     # A Ctrl-C is never raised in here: see `containment`.
     @trio.lowlevel.enable_ki_protection

@@ -16,7 +16,7 @@ import quart
 from quart import Quart
 
 from . import _dash
-from .browser_cookie import browser_of
+from .browser_cookie import browser_or_address
 from .client_log import ClientWarnings
 from .errors import RequestRefused
 from .event_callback import name_of
@@ -64,14 +64,6 @@ def _plain_hooks_in_threads(server: Quart, app: Flash, name: str) -> list[Callab
     return [server.ensure_async(hook) for hook in _dash.websocket_hooks(app, name)]
 
 
-def _browser_or_address(websocket: Any) -> str:
-    """What tells the browser of a handshake from others: its cookie, or where it comes from if it has none."""
-    try:
-        return browser_of(websocket)
-    except RequestRefused:
-        return f"at {websocket.remote_addr}"
-
-
 def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]) -> None:
     """Serve the app's websocket.
 
@@ -115,7 +107,7 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
             if not _dash.uses_websocket(app):
                 raise RequestRefused(404, "No callback of this app comes over a websocket.")
             await check_handshake(server, app)
-            browser = _browser_or_address(websocket)
+            browser = browser_or_address(websocket)
             app.websockets.check(browser)
         except RequestRefused as refusal:
             answer = answer_refusal(refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import AsyncIterator
@@ -142,6 +143,35 @@ async def test_a_browser_without_a_cookie_is_refused_before_its_body_has_come(se
     server = await serve(make_app())
     received = await answer_to(server.port, "POST /_flash/ack HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
     assert received.startswith(b"HTTP/1.1 403 ")
+
+
+async def test_a_browser_may_have_so_many_bodies_on_their_way_and_no_more(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_progress, "PER_BROWSER", 3)
+    server = await serve(make_app())
+    page, other = await server.page(), await server.page()
+
+    def head(cookie: str) -> str:
+        return f"POST /_flash/ack HTTP/1.1\r\nHost: x\r\nCookie: flash_browser={cookie}\r\nContent-Length: 2\r\n\r\n"
+
+    async with contextlib.AsyncExitStack() as sockets:
+        held: list[trio.SocketStream] = []
+        for _ in range(3):
+            stream = await sockets.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port))
+            await stream.send_all(head(page.cookie).encode() + b"{")
+            held.append(stream)
+        counts = body_progress.AwaitedBody._counts
+        await eventually(lambda: counts[page.cookie] == 3)
+        refused = await answer_to(server.port, head(page.cookie), b"{")
+        assert refused.startswith(b"HTTP/1.1 429 ")
+        assert refused.endswith(b"already whose bodies have not come.")
+        answer = await other.post("ack", {"page": other.token, "event": "?"})
+        assert answer.status_code != 429
+        for stream in held:
+            await stream.send_all(b"}")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 400 ")
+        assert page.cookie not in counts
 
 
 async def test_an_upload_may_take_as_long_as_it_comes_along(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
