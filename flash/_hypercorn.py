@@ -49,7 +49,7 @@ async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], A
 
 
 def lifespan_failure(message: str) -> Exception:
-    """What ends a server of Hypercorn's when the lifespan of its app raises it; other exceptions do not."""
+    """The exception that ends a Hypercorn server if the lifespan of its app raises it. With any other, it goes on."""
     return LifespanFailureError("operation", message)
 
 

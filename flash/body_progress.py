@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 import trio
 
 WINDOW = 60.0
-"""Seconds."""
+"""Seconds in which a body has to bring `MINIMUM` bytes."""
 
 MINIMUM = 1_000
-"""Bytes that a body brings in that time."""
+"""Bytes that a body has to bring in each `WINDOW`."""
 
 PER_BROWSER = 100
 """How many bodies of one browser are waited for at a time; of requests without its cookie, those of one address."""

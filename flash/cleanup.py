@@ -30,7 +30,7 @@ DEFAULT_TIMEOUT = 5.0
 """Seconds that a clean-up has where there is no app to say how many."""
 
 LAST_GRACE = 0.1
-"""Seconds that what was cut at its deadline has to unwind, before its stream's `end` leaves without it."""
+"""Seconds that a clean-up which was cut at its deadline has to unwind; then its stream's `end` leaves without it."""
 
 
 class Deadline:

@@ -30,13 +30,13 @@ SMALL = 4_000
 """Bytes up to which a document takes no memory to speak of."""
 
 DOCUMENT_SIZE: ContextVar[int] = ContextVar("flash_document_size", default=0)
-"""Bytes of memory that the document takes that was read last, about; 0 if it is small."""
+"""About how many bytes of memory the document that was read last takes; 0 if it is small."""
 
 _READERS = trio.CapacityLimiter(2)
 """How many large documents are read at a time."""
 
 _COSTS = {"[": 88, "{": 200, ",": 40, '"': 25}
-"""Bytes of memory that go with each such character, about."""
+"""About how many bytes of memory go with each such character."""
 
 _COSTS_OF_BYTES = {character.encode(): cost for character, cost in _COSTS.items()}
 

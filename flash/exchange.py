@@ -129,7 +129,7 @@ _open: set[Exchange] = set()
 
 
 def in_progress() -> Iterator[Headers]:
-    """The headers of the requests that are being answered, to somebody who is there, by something that has an end."""
+    """The headers of the requests whose clients wait for the end of an answer: not those of event streams."""
     return (exchange.headers for exchange in _open if exchange.rest is None and not exchange.gone)
 
 

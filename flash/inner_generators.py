@@ -43,7 +43,7 @@ SWEEP = 64
 """How many generators are known before those that are gone are looked for."""
 
 MANAGER_PARTS = 1_000
-"""How many objects of a context manager are looked at, for the scope that it has entered."""
+"""How many objects that a context manager refers to are searched for the scope that it has entered."""
 
 _numbers = itertools.count()
 
@@ -118,7 +118,9 @@ class InnerGenerators:
         _raise(failures)
 
     async def close_left(self) -> None:
-        """Close what was left and can be closed now: what is around its `yield` was entered last of all.
+        """Close the generators that were left, as far as that is possible now.
+
+        One that holds a scope open has to wait until that is the innermost: scopes are left in their order.
 
         Raises what comes of that, such as the failure of a task that a generator has started.
         """
@@ -139,7 +141,7 @@ class InnerGenerators:
         return OpenScopes.of(self._task) != self._before
 
     def _next(self) -> AsyncGenerator | None:
-        """What is to be closed next at the end; None if there is nothing."""
+        """The generator to be closed next, when the code that ran within is over; None if there is none."""
         scopes = self._before.since(self._task)
         left = [generator for generator, _ in sorted(self.left, key=lambda pair: -pair[1].number)]
         chosen = next((each for each in left if not any(holds(each, scope) for scope in scopes)), None)

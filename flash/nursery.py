@@ -48,16 +48,19 @@ _NOTHING: frozenset[tuple[str, str]] = frozenset()
 """The mistakes that most pages were told of; one for all pages."""
 
 STARTS = 64
-"""How many starts of a page are remembered by their names, and characters of a name."""
+"""How many starts of a page are remembered by their names. A name has as many characters at the most."""
 
 DOUBT = 0.1
-"""Seconds until a page that has not taken all that it was sent is looked at again."""
+"""Seconds between two looks at a page that is overdue, and has not taken all that it was sent."""
 
 DOUBTS = 10
-"""How often it is looked at before it is given up."""
+"""After how many such looks the page is given up."""
 
 PATIENCE = 10
-"""How many times its `stall_timeout` a page has that takes what it is sent, and has not been sent much."""
+"""A page that takes what it is sent, but acknowledges nothing, is given up after so many times `stall_timeout`.
+
+That is if it has been sent less than what it is asked to acknowledge; else it is given up after one.
+"""
 
 
 @dataclass(slots=True)

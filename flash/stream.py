@@ -52,7 +52,7 @@ FAIR_SHARE = 0.001
 """Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
 
 WATCHED = 8
-"""One share of so many of a generator that never waits by itself is watched, for whether it has begun to."""
+"""At every eighth pause it is checked whether a generator has begun to wait by itself, and needs no pauses."""
 
 TASK_NAME = "stream of "
 """What the name of a stream's task begins with; the name of its event callback follows."""
@@ -114,7 +114,7 @@ class Stream:
         self._spoken = False
         self._finishing = False
         self._ended = False
-        self._told: trio.Event | None = None
+        self._end_left: trio.Event | None = None
         self._cancelled_at: float | None = None
         self._deadline = Deadline("the event callback", spec.callback, limits.cleanup_timeout)
         self._timers: list[trio.CancelScope] = []
@@ -223,11 +223,11 @@ class Stream:
         # A decorator that is `async def` gives the generator when it has been awaited.
         self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
         task = trio.lowlevel.current_task()
-        told = False
+        must_end = False
         try:
             value = await self._steps.next()
             while True:
-                if told:
+                if must_end:
                     _log.error(
                         "%s went on yielding after it was cancelled (%s); it is closed. Let trio.Cancelled and "
                         "GeneratorExit pass: use `finally`, not a bare `except`, for clean-up.",
@@ -243,7 +243,7 @@ class Stream:
                         await trio.lowlevel.checkpoint_if_cancelled()
                     self._put(value)
                 except trio.Cancelled as cancelled:
-                    told = self.scope.reason is not None
+                    must_end = self.scope.reason is not None
                     value = await self._steps.throw(cancelled)
                 except FlashError as refusal:
                     # Raised where the user can see it, at the yield. Whatever comes of that, the stream has failed.
@@ -421,14 +421,14 @@ class Stream:
         )
         self._host.ended(self)
         self._ended = True
-        if self._told is not None:
-            self._told.set()
+        if self._end_left is not None:
+            self._end_left.set()
 
     async def _wait_for_end(self) -> None:
         """Return when `end` has left: it may be another task that sees to that, at the deadline."""
         if not self._ended:
-            self._told = trio.Event()
-            await self._told.wait()
+            self._end_left = trio.Event()
+            await self._end_left.wait()
 
     def _tell_failed_predicate(self, failure: BaseException) -> None:
         label = self.scope.condition

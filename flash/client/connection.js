@@ -58,8 +58,8 @@
     let greeted = false;
     /** The page has said goodbye. */
     let left = false;
-    /** How many changes of cancel Inputs there were. */
-    let changes = 0;
+    /** The number of the last change of a cancel Input: a page that comes later by the same token begins higher. */
+    let changes = Date.now();
     /** Those that could not be sent, by stream and condition. @type {Map<string, {number: number, again: () => void}>} */
     const unsent = new Map();
 
