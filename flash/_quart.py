@@ -3,7 +3,8 @@
 Quart runs blocking code in threads by asyncio's loop, and opens files with aiofiles. Quart-Trio replaces both in its
 own classes, but not in what apps import from Quart: a `quart.Response` of a plain generator or a list,
 `quart.utils.run_sync`, the `save` of an uploaded file, `open_resource` of a blueprint. Here these find Trio when Trio
-runs them, and what they found before when it does not. And a range may be the end of a file.
+runs them, and what they found before when it does not. And a range may be the end of a file, and a name of a file may
+be one that the system does not take: there is no such file.
 
 `tests/test_private_names.py` fails with the name when an upgrade drops one.
 """
@@ -12,6 +13,8 @@ runs them, and what they found before when it does not. And a range may be the e
 from __future__ import annotations
 
 import asyncio
+import errno
+import functools
 from collections.abc import Awaitable, Callable, Generator
 from importlib import import_module
 from typing import Any
@@ -19,10 +22,16 @@ from typing import Any
 import trio
 from quart.wrappers.response import DataBody, FileBody, IOBody
 from quart_trio.wrappers.response import TrioFileBody
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.exceptions import NotFound, RequestedRangeNotSatisfiable
 
 OPENERS = ("quart.app", "quart.blueprints", "quart.datastructures", "quart.wrappers.response")
 """The modules that open files as `async_open`."""
+
+SENDERS = ("quart", "quart.app", "quart.blueprints", "quart.helpers")
+"""The modules that have `send_from_directory`."""
+
+NO_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTDIR)
+"""What the system says of a name that no file can have."""
 
 _utils: Any = import_module("quart.utils")
 
@@ -75,6 +84,10 @@ def run_on_trio() -> None:
     for name in OPENERS:
         module: Any = import_module(name)
         module.async_open = _opening_as(module.async_open)
+    sending = _finding_as(import_module("quart.helpers").send_from_directory)
+    for name in SENDERS:
+        module = import_module(name)
+        module.send_from_directory = sending
 
 
 def _opening_as(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,6 +95,19 @@ def _opening_as(original: Callable[..., Any]) -> Callable[..., Any]:
         return (_Opening if trio.lowlevel.in_trio_run() else original)(*arguments, **keywords)
 
     return async_open
+
+
+def _finding_as(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def send_from_directory(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return await original(*arguments, **keywords)
+        except OSError as error:
+            if error.errno in NO_NAMES:
+                raise NotFound from None
+            raise
+
+    return send_from_directory
 
 
 def _serve_every_range(body: Any) -> None:

@@ -95,9 +95,9 @@ def _value(value: object) -> object:
 _filter = EscapeControlCharacters()
 
 
-def escape_what_clients_send() -> None:
-    """Have the loggers of a server escape it."""
-    for name in LOGGERS:
+def escape_what_clients_send(*names: str) -> None:
+    """Have the loggers of a server escape it, and those of these names, which an app's failures are logged to."""
+    for name in (*LOGGERS, *names):
         logging.getLogger(name).addFilter(_filter)
 
 

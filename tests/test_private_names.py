@@ -127,6 +127,8 @@ def test_quart_still_asks_asyncio_for_threads_and_opens_files_where_flash_steps_
     assert "asyncio.get_running_loop()" in inspect.getsource(_quart._utils.run_sync_iterable)  # type: ignore[reportPrivateUsage]
     for name in _quart.OPENERS:
         assert callable(importlib.import_module(name).async_open)
+    for name in _quart.SENDERS:
+        assert callable(importlib.import_module(name).send_from_directory)
 
 
 def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:

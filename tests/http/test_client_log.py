@@ -49,6 +49,39 @@ async def test_a_callback_request_writes_no_lines_of_its_own(
     assert "\x1b" not in caplog.text
 
 
+async def test_what_a_callback_raises_about_a_value_writes_no_lines_of_its_own(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+
+    @app.callback(Output("out", "title"), Input("go", "title"))
+    def number(text: str) -> int:
+        raise ValueError(f"not a number: {text}")
+
+    page = await (await serve(app)).page()
+    caplog.clear()
+    request = {
+        "output": "out.title",
+        "outputs": {"id": "out", "property": "title"},
+        "inputs": [{"id": "go", "property": "title", "value": FORGED}],
+        "changedPropIds": ["go.title"],
+    }
+    assert (await page.post("_dash-update-component", request)).status_code == 500
+    assert any("not a number" in line for line in lines(caplog))
+    assert all(line.startswith(("LINE ", "  ")) for line in lines(caplog))
+    assert "\x1b" not in caplog.text
+
+
+async def test_names_that_no_file_can_have_are_not_found_and_are_not_logged(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = await (await serve(make_app())).page()
+    caplog.clear()
+    for name in ("a" * 300, "a/" * 3_000, "%00", "%ff"):
+        assert (await page.get(f"assets/{name}")).status_code == 404
+    assert lines(caplog) == []
+
+
 async def test_a_request_that_is_repeated_does_not_fill_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     page = await (await serve(make_app())).page()
     caplog.clear()
