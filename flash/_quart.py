@@ -4,7 +4,7 @@ Quart runs blocking code in threads by asyncio's loop, and opens files with aiof
 own classes, but not in what apps import from Quart: a `quart.Response` of a plain generator or a list,
 `quart.utils.run_sync`, the `save` of an uploaded file, `open_resource` of a blueprint. Here these find Trio when Trio
 runs them, and what they found before when it does not. And a range may be the end of a file, and a name of a file may
-be one that the system does not take: there is no such file.
+be one that the system does not take: there is no such file. And what is wrong with a host is a refusal, not a failure.
 
 `tests/test_private_names.py` fails with the name when an upgrade drops one.
 """
@@ -22,7 +22,7 @@ from typing import Any
 import trio
 from quart.wrappers.response import DataBody, FileBody, IOBody
 from quart_trio.wrappers.response import TrioFileBody
-from werkzeug.exceptions import NotFound, RequestedRangeNotSatisfiable
+from werkzeug.exceptions import HTTPException, NotFound, RequestedRangeNotSatisfiable
 
 OPENERS = ("quart.app", "quart.blueprints", "quart.datastructures", "quart.wrappers.response")
 """The modules that open files as `async_open`."""
@@ -88,6 +88,25 @@ def run_on_trio() -> None:
     for name in SENDERS:
         module = import_module(name)
         module.send_from_directory = sending
+
+
+def refuse_bad_hosts(server: Any) -> None:
+    """Answer a Host that no server can have as a path that is not there is answered: Quart fails before its hooks."""
+    original = server.create_url_adapter
+
+    def create_url_adapter(request: Any) -> Any:
+        try:
+            return original(request)
+        except HTTPException as refusal:
+            adapter, refused = server.url_map.bind("localhost"), refusal
+
+            def match(*_: object, **__: object) -> Any:
+                raise refused
+
+            adapter.match = match
+            return adapter
+
+    server.create_url_adapter = create_url_adapter
 
 
 def _opening_as(original: Callable[..., Any]) -> Callable[..., Any]:

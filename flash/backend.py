@@ -149,6 +149,7 @@ class FlashBackend(_dash.QuartDashServer):
         self.dash_app = dash_app
         _dash_patches.use_encoder(to_json)
         _quart.run_on_trio()
+        _quart.refuse_bad_hosts(self.server)
         # What a callback raises may have in its text what a client has sent.
         escape_what_clients_send(self.server.name, dash_app.logger.name)
         self.server.extensions["flash"] = dash_app

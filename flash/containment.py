@@ -14,6 +14,8 @@ from typing import cast
 
 import trio
 
+from ._trio import is_cancelled
+
 
 @trio.lowlevel.enable_ki_protection
 async def contain(log: logging.Logger, message: str, function: Callable[[], Awaitable[object]]) -> None:
@@ -31,8 +33,11 @@ async def contain(log: logging.Logger, message: str, function: Callable[[], Awai
 def split_cancellation(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
     """The cancellation in an exception, which is to reach the scope that it belongs to, and what else has failed.
 
-    Out of a nursery that is cancelled both may come in one group.
+    Out of a nursery that is cancelled both may come in one group. A `Cancelled` in a task that is not cancelled is a
+    failure like others: its scope is not there any more, for somebody has kept it, or made it by hand.
     """
+    if not is_cancelled(trio.lowlevel.current_task()):
+        return None, error
     if isinstance(error, BaseExceptionGroup):
         return cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)
     return (error, None) if isinstance(error, trio.Cancelled) else (None, error)

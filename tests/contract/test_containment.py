@@ -642,3 +642,26 @@ async def test_a_background_task_that_is_started_and_waited_for_is_left_alone(ca
     assert done == ["plainly", "in its nursery", "iterating"]
     [warning] = caplog.messages
     assert "'in_nursery'" in warning
+
+
+@pytest.mark.parametrize("in_a_group", [False, True])
+async def test_a_cancellation_of_something_that_is_over_is_a_failure_and_ends_nothing_else(
+    caplog: pytest.LogCaptureFixture, in_a_group: bool
+) -> None:
+    kept: list[trio.Cancelled] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            kept.append(cancelled)
+            raise
+
+    async def raise_it() -> None:
+        raise BaseExceptionGroup("kept", kept) if in_a_group else kept[0]
+
+    async with trio.open_nursery() as nursery:
+        BackgroundTasks(nursery).start_soon(raise_it)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.cancel_scope.cancel_called
+    assert "raise_it" in caplog.text

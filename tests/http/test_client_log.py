@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import secrets
 
@@ -79,6 +80,26 @@ async def test_names_that_no_file_can_have_are_not_found_and_are_not_logged(
     caplog.clear()
     for name in ("a" * 300, "a/" * 3_000, "%00", "%ff"):
         assert (await page.get(f"assets/{name}")).status_code == 404
+    assert lines(caplog) == []
+
+
+async def test_a_host_that_no_server_can_have_is_refused_and_not_logged(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await serve(make_app())
+    page = await server.page()
+    caplog.clear()
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n"
+    handshake = upgrade % base64.b64encode(bytes(16))
+    for path, headers in (
+        ("/", b""),
+        (f"/_flash/events?page={page.token}", b""),
+        ("/_dash-ws-callback", handshake),
+        (f"/_flash/control?page={page.token}", handshake),
+    ):
+        async with await trio.open_tcp_stream("127.0.0.1", page.port) as stream:
+            await stream.send_all(b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (path.encode(), b"a" * 300, headers))
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 400 ")
     assert lines(caplog) == []
 
 
