@@ -33,9 +33,13 @@ _NOT_AWAITED = re.compile(r"'coroutine'|\bcoroutine object\b|\bgot coroutine\b")
 
 _AWAITED_GENERATOR = re.compile(r"object (async_generator|generator) can't be used in 'await' expression")
 
-_AWAITED_RESULT = re.compile(r"object (?!async_generator|generator)\w+ can't be used in 'await' expression")
+_AWAITED_RESULT = re.compile(r"object (?!async_generator|generator|Ticks)\w+ can't be used in 'await' expression")
 
-_STREAM_PROPS = re.compile(r"^stream_props\(\) (got|takes)")
+_AWAITED_TICKS = re.compile(r"object Ticks can't be used in 'await' expression")
+
+_RUN_IN_RUN = re.compile(r"Attempted to call run\(\) from inside a run\(\)")
+
+_STREAM_PROPS = re.compile(r"\bstream_props\(\) (got|takes)")
 
 _ASYNCIO_NOTE = (
     "Flash runs on Trio, and this is asyncio's. Use Trio's counterpart (trio.sleep, a nursery for asyncio.gather and "
@@ -60,6 +64,8 @@ _NOTES = (
     (TypeError, _NOT_AWAITED, _NOT_AWAITED_NOTE),
     (AttributeError, _NOT_AWAITED, _NOT_AWAITED_NOTE),
     (TypeError, _AWAITED_GENERATOR, "It is a generator: iterate it, with `async for` or `for`."),
+    (TypeError, _AWAITED_TICKS, "Write `async for _ in every(...)`; to wait once, `await trio.sleep(...)`."),
+    (RuntimeError, _RUN_IN_RUN, "Trio runs already: `await` the async function."),
     (TypeError, _AWAITED_RESULT, "What was called is no async function: leave `await` out."),
     (TypeError, _STREAM_PROPS, 'Write stream_props("id", {"prop": value}).'),
 )

@@ -36,6 +36,8 @@
     const seen = new Set();
     /** Those of them that were updated when they were there no more. @type {Set<string>} */
     const gone = new Set();
+    /** The components that were not there when an update for them came. @type {Set<string>} */
+    const absent = new Set();
     /** What is to be looked at when its components have had the time to appear. @type {Use[]} */
     let pending = [];
     /** The ids of the validation layout; null before they are asked for. @type {Set<string> | null} */
@@ -140,6 +142,7 @@
      */
     function missing(id, props) {
         const callback = senders.get(nameOf(id));
+        absent.add(nameOf(id));
         if (callback !== undefined && seen.has(nameOf(id)) && !gone.has(nameOf(id))) {
             gone.add(nameOf(id));
             for (const property in props) {
@@ -199,9 +202,17 @@
             there.some((/** @type {Id} */ one) => checkProperty(callback, option, one, property));
             return;
         }
+        if (option === '' && !absent.has(nameOf(id))) {
+            // It was there when it was updated. That it has gone since, by an update of the same stream say, is no matter.
+            return;
+        }
         const known = validationIds().has(nameOf(id));
         const removed = option === 'removed' || seen.has(nameOf(id));
         if (isPattern(id) || config().suppress_callback_exceptions || (known && (swaps || !removed))) {
+            return;
+        }
+        if (removed && component(callback)?.props.status !== 'running') {
+            // It has ended with the components, or what came was its end, which brings back what is there still.
             return;
         }
         if (removed) {

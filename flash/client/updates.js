@@ -111,6 +111,7 @@
     function take(id, props, {conflates, output}) {
         const found = component(id);
         if (found === undefined) {
+            reports.missing(id, props);
             return true;
         }
         const brings = changesLayout(id, props);

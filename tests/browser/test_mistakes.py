@@ -24,6 +24,7 @@ def make_app(**options: Any) -> Flash:
             *(html.Button(name, id=name) for name in ("go", "late", "inverted", "raises", "handled", "remove")),
             html.P(id="out"),
             html.P(id={"row": 1}),
+            html.P(id={"row": 2}),
             html.Div(html.P(id="inner"), id="box"),
             dcc.Tabs(id="tabs", value="one", children=[dcc.Tab(value="one"), dcc.Tab(value="two")]),
             html.P(id="status"),
@@ -228,6 +229,64 @@ def test_a_component_that_is_removed_under_its_stream_is_named(visit: Visit, con
     gate.open()
     expect_told(page, ["goes_on", '"inner.children"', "removed from the layout"])
     # Dash has its console say what its dev tools show.
+    assert len(console.take()) == 1
+
+
+def test_a_stream_that_takes_away_what_it_has_brought_is_no_mistake(visit: Visit, console: Console) -> None:
+    app = make_app()
+    show_dev_tools(app)
+
+    @app.event_callback(Input("go", CLICKS))
+    async def brings_and_takes(clicks: int) -> AsyncIterator[Update]:
+        row = {"children": html.P(id="new")}
+        yield stream_props([("box", row), ("new", {"children": "brought"}), ("new", {"title": "together"})])
+        yield stream_props("box", {"children": []})
+        yield stream_props("box", row)
+        yield stream_props("new", {"className": "again"})
+        yield stream_props("box", {"children": "taken"})
+        yield stream_props("out", {"childern": "the last one"})
+
+    page = visit(app)
+    page.click("#go")
+    expect(page.locator("#box")).to_have_text("taken")
+    expect_told(page, ["brings_and_takes", '"out.childern"'])
+    # Dash has its console say what its dev tools show.
+    assert len(console.take()) == 1
+
+
+def test_a_stream_that_ends_with_its_components_is_no_mistake(visit: Visit, console: Console) -> None:
+    app, gate = make_app(), Gate()
+    show_dev_tools(app)
+    app.layout.children.append(html.Div([html.Button(id="start"), html.P(id="shown")], id="tab"))
+    off = [(Output("start", "disabled"), True, False)]
+
+    @app.event_callback(Input("start", CLICKS), reset_props=[("shown", {"children": "", "title": ""})], running=off)
+    async def left(clicks: int) -> AsyncIterator[Update]:
+        while True:
+            yield stream_props("shown", {"children": "on"})
+            await trio.sleep(0.01)
+
+    @app.callback(Output("tab", "children"), Input("remove", CLICKS), prevent_initial_call=True)
+    def swap(clicks: int) -> str:
+        return "another tab"
+
+    @app.callback(Output("status", "children"), Input(left, "status"), prevent_initial_call=True)
+    def show(status: str) -> str:
+        return status
+
+    @app.event_callback(Input("late", CLICKS))
+    async def marks(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("outt", {"children": "looked at after all the others"})
+        await gate.wait()
+
+    page = visit(app)
+    page.click("#start")
+    expect(page.locator("#shown")).to_have_text("on")
+    page.click("#remove")
+    expect(page.locator("#status")).to_have_text("cancelled")
+    page.click("#late")
+    expect_told(page, ["marks", '"outt.children"'])
+    gate.open()
     assert len(console.take()) == 1
 
 

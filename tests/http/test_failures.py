@@ -13,7 +13,7 @@ import trio
 import trio.lowlevel
 from flash.exceptions import PreventUpdate
 
-from flash import Flash, Input, Output, html, stream_props
+from flash import Flash, Input, Output, every, html, stream_props
 from tests.http.servers import Serve
 
 GO = Input("go", "n_clicks")
@@ -187,6 +187,15 @@ async def sleeps_twice() -> AsyncIterator[int]:
     yield 1
 
 
+async def awaits_ticks(clicks: int) -> Any:
+    ticks: Any = every(1)
+    return await ticks
+
+
+async def runs_trio(clicks: int) -> Any:
+    return trio.run(trio.sleep, 0)
+
+
 def gives_props_by_name(clicks: int) -> Any:
     make: Any = stream_props
     return make("out", children=clicks)
@@ -197,6 +206,8 @@ CALLS = [
     (asks_it_for_an_attribute, "write `await` in front"),
     (awaits_a_generator, "iterate it"),
     (awaits_a_result, "leave `await` out"),
+    (awaits_ticks, "async for _ in every"),
+    (runs_trio, "`await` the async function"),
     (gives_props_by_name, 'stream_props("id", {"prop": value})'),
     (sleeps, "trio.sleep"),
     (sleeps_for_no_time, "trio.sleep"),
