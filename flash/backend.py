@@ -37,6 +37,7 @@ from .forwarded import Forwarded
 from .late_props import LateProps
 from .lifespan import APPS, FlashLifespan
 from .mistakes import Mistakes
+from .page_key import with_secret
 from .reloading import can_reload, reload_on_changes
 from .request_body import read_body
 from .run_options import read_run_options
@@ -272,7 +273,7 @@ class FlashBackend(_dash.QuartDashServer):
         async def dispatch() -> Response:
             HOST.set(dash_app.stream_host)
             try:
-                body = await read_body(request)
+                body = with_secret(await read_body(request))
             except RequestRefused as refusal:
                 return answer_refusal(refusal)
             BODY.set(body)

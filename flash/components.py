@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._dash import Component
-from .page_key import token_of
+from .page_key import PAGE_ID, token_of
 from .tokens import new_token
-
-PAGE_ID = "_flash"
 
 
 class Stream(Component):

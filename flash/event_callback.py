@@ -25,11 +25,12 @@ import dash
 
 from ._dash import callback, is_flash
 from ._dash_patches import before_set_up, let_stand_for_component
-from .components import PAGE_ID, Stream
+from .components import Stream
 from .declaration import Declaration, Options, check_arguments
 from .discarded import check_discarded
 from .errors import InvalidEventCallback
 from .functions import kind_of_generator, name_of
+from .page_key import PAGE_ID
 from .props import stream_props
 from .start import Sent, starter
 

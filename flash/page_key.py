@@ -20,8 +20,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from typing import Any, cast
 
 from .tokens import is_token
+
+PAGE_ID = "_flash"
+"""The id of the hidden component that has the page's token and its secret."""
 
 PROOF = "X-Flash-Proof"
 """The header by which a page proves that a request is its own."""
@@ -38,3 +42,23 @@ def token_of(secret: str) -> str:
 def proves(secret: object, token: str) -> bool:
     """Whether `secret` is the one of the page that goes by `token`."""
     return isinstance(secret, str) and is_token(secret) and hmac.compare_digest(token_of(secret), token)
+
+
+def with_secret(start: dict[str, Any]) -> dict[str, Any]:
+    """A callback request, with an empty secret before the token if it brings none.
+
+    The secret is the page's to bring. Any other client that starts a stream is known by its cookie alone.
+    """
+    sent = start.get("state")
+    states = cast("list[Any]", sent) if isinstance(sent, list) else []
+    own = [_own_property(state) for state in states[-2:]]
+    if own[-1:] != ["token"] or own[0] == "secret":
+        return start
+    nothing = {"id": PAGE_ID, "property": "secret", "value": None}
+    return {**start, "state": [*states[:-1], nothing, states[-1]]}
+
+
+def _own_property(state: Any) -> str | None:
+    """Which property of the page's own component a State is; None if it is another's."""
+    fields = cast("dict[str, Any]", state) if isinstance(state, dict) else {}
+    return fields.get("property") if fields.get("id") == PAGE_ID else None

@@ -20,6 +20,7 @@ from .browser_cookie import browser_or_address
 from .client_log import ClientWarnings
 from .errors import RequestRefused
 from .event_callback import name_of
+from .page_key import with_secret
 from .sse import answer_refusal
 from .start import BODY, HOST
 from .threads import run_async
@@ -80,6 +81,7 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
         return _plain_hooks_in_threads(server, app, "websocket_message")
 
     def prepare(body: dict[str, Any], interface: WebsocketCallback) -> Prepared:
+        body = with_secret(body)
         BODY.set(body)
         try:
             execute, is_async = _dash.prepare_websocket_callback(app, body, interface)

@@ -91,7 +91,7 @@ WAYS = [
     "import {m}.dependencies\n{m}.dependencies.Input('a', 'b')",
     "import {m}.dependencies as d; d.Input('a', 'b')",
     "from {m}.dependencies import Input, Output, State, MATCH, ALL, ALLSMALLER, ClientsideFunction",
-    "import {m} as dash; dash._dash_renderer._set_react_version('18.2.0')",
+    "import {m} as dash; dash._dash_renderer._set_react_version('18.3.1')",
     "from {m} import _dash_renderer",
     "from {m} import dash",
     "from {m}.dash import no_update",

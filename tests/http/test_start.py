@@ -375,3 +375,15 @@ async def test_a_failure_is_shown_where_dev_tools_are_on(serve: Serve) -> None:
     assert error["message"] == "ValueError: no such <thing>"
     assert "test_start.py" in error["html"]
     assert "flash/stream.py" not in error["html"]
+
+
+async def test_a_client_that_has_no_secret_is_known_by_its_cookie(serve: Serve) -> None:
+    waiting = Waiting()
+    page = await (await serve(waiting.app)).page()
+    events = await page.connect()
+    body = page.request("go")
+    body["state"] = [entry for entry in body["state"] if entry["property"] != "secret"]
+    assert (await page.post("_dash-update-component", body)).status_code == 204
+    assert (await events.expect("open"))["stream"]
+    body["state"] = []
+    assert_refused(await page.post("_dash-update-component", body), 400, "")
