@@ -34,18 +34,18 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 # The app's server module is what makes Hypercorn write as `flash run` does.
-import flash.backend  # noqa: F401
+import flash.server.backend  # noqa: F401
 from benchmarks import harness
 from benchmarks.harness import PATIENCE, Runs, say
 from benchmarks.results import Result
 from flash import Update, _hypercorn, stream_props
-from flash.buffer import Outbox
+from flash.asgi.direct_writes import DirectWriter
 from flash.channels import Channels
-from flash.direct import DirectWriter
-from flash.gauge import Bounds, Gauge
 from flash.props import encode_pairs
 from flash.sse import WRITE_SIZE, encode_events
-from flash.stream_spec import StreamSpec
+from flash.streams.buffer import Bounds, Gauge
+from flash.streams.outbox import Outbox
+from flash.streams.spec import StreamSpec
 
 NAME = "budget of an update"
 ALONE, WOKEN, TOGETHER = "alone", "alone, TLS or HTTP/2", "without pause"

@@ -47,11 +47,10 @@ from dash import (
     strip_relative_path as strip_relative_path,
 )
 
+from ._dash_modules import share_modules
 from .app import Flash
-from .asyncio_bridge import on_asyncio
+from .asyncio_bridge.bridge import on_asyncio
 from .cancel_scopes import EndReason, StreamCancelled
-from .cleanup import cleanup
-from .dash_modules import share_modules
 from .errors import (
     AsyncioCancelled,
     BufferOverrun,
@@ -63,10 +62,11 @@ from .errors import (
     WrongServer,
 )
 from .event_callback import EventCallback, event_callback
-from .limits import StreamInfo
+from .every import every
 from .props import Update, stream_props
 from .streaming_callback import callback as callback
-from .ticks import every
+from .streams.limits import StreamInfo
+from .user_code.cleanup import cleanup
 
 __version__ = "0.1.0"
 

@@ -23,7 +23,7 @@ from dash import _callback, _callback_context, _get_app, _grouping, _utils, _val
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component, ComponentRegistry
 
-from .threads import run_without_waiting
+from .user_code.threads import run_without_waiting
 
 __all__ = [
     "APP_NAMES",

@@ -23,8 +23,8 @@ import dash
 from dash import _callback, _callback_context, _utils, exceptions
 
 from ._dash import Component, PreventUpdate
-from .failures import read_failure
-from .threads import run_async
+from .user_code.failures import read_failure
+from .user_code.threads import run_async
 
 _to_json = _utils.to_json
 

@@ -32,7 +32,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import LifespanFailureError, wrap_app
 from wsproto.events import Ping
 
-from .client_log import ClientWarnings
+from .asgi.client_log import ClientWarnings
 
 _warnings = ClientWarnings(logging.getLogger("flash.server"))
 

@@ -13,11 +13,12 @@ import trio
 from dash import html
 from quart_trio.wrappers import TrioResponse as Response
 
-from . import _dash, control, websocket_route
-from .backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
+from . import _dash
+from .asgi.forwarded import LOOPBACK, TrustedProxies
+from .callbacks.components import Page
+from .callbacks.declaration import Options
+from .callbacks.start import Host
 from .channels import Channels
-from .components import Page
-from .declaration import Options
 from .errors import InvalidEventCallback, InvalidOption, WrongServer
 from .event_callback import (
     GLOBAL_EVENT_CALLBACKS,
@@ -25,21 +26,21 @@ from .event_callback import (
     EventCallbacks,
     declare,
 )
-from .forwarded import LOOPBACK, TrustedProxies
-from .functions import is_generator_function, name_of, takes
-from .gauge import Bounds
-from .limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
-from .observer import Observer
-from .open_sockets import OpenSockets
-from .quart_limits import QuartLimits
+from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
+from .server.metrics import Metrics
+from .server.quart_limits import QuartLimits
+from .server.tracebacks import describe_exception, traceback_page
 from .sse import Routes
-from .start import Host
-from .stream_thread import THREADS, StreamThreads
 from .streaming_callback import CallbackDecorator, declare_callback
-from .threads import as_plain
-from .tracebacks import describe_exception, traceback_page
-from .watching import Metrics
-from .websocket import Connections, WebsocketLimits
+from .streams.buffer import Bounds
+from .streams.limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
+from .streams.observer import Observer
+from .streams.thread import THREADS, StreamThreads
+from .user_code.functions import is_generator_function, name_of, takes
+from .user_code.threads import as_plain
+from .websockets import control, route as websocket_route
+from .websockets.connection import Connections, WebsocketLimits
+from .websockets.open_sockets import OpenSockets
 
 P = ParamSpec("P")
 R = TypeVar("R")

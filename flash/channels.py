@@ -16,13 +16,13 @@ from functools import partial
 
 import trio
 
-from . import pauses
 from .cancel_scopes import EndReason
-from .connection import Connection
-from .containment import contain
 from .errors import RequestRefused
-from .limits import Limits, Load, PageLimits, StreamInfo
 from .nursery import Channel
+from .streams import pauses
+from .streams.limits import Limits, Load, PageLimits, StreamInfo
+from .streams.link import Connection
+from .user_code.containment import contain
 
 _log = logging.getLogger("flash.streams")
 

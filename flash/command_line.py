@@ -14,7 +14,7 @@ from hypercorn.config import Config
 
 from .app import Flash
 from .errors import FlashError
-from .serving import GRACE, WATCHED, run
+from .server.serving import GRACE, WATCHED, run
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

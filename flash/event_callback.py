@@ -25,14 +25,14 @@ import dash
 
 from ._dash import callback, is_flash
 from ._dash_patches import before_set_up, let_stand_for_component
-from .components import Stream
-from .declaration import Declaration, Options, check_arguments
-from .discarded import check_discarded
+from .asgi.page_key import PAGE_ID
+from .callbacks.components import Stream
+from .callbacks.declaration import Declaration, Options, check_arguments
+from .callbacks.start import Sent, starter
 from .errors import InvalidEventCallback
-from .functions import kind_of_generator, name_of
-from .page_key import PAGE_ID
 from .props import stream_props
-from .start import Sent, starter
+from .user_code.discarded_calls import check_discarded
+from .user_code.functions import kind_of_generator, name_of
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -30,17 +30,17 @@ from math import inf
 
 import trio
 
-from . import pauses
 from ._trio import is_cancelled_from_outside
-from .buffer import Outbox
 from .cancel_scopes import EndReason, ScopeRegistry
-from .connection import Connection
-from .containment import contain
 from .errors import RequestRefused
-from .events import Event
-from .limits import Limits, Load, PageLimits, StreamInfo
-from .stream import TASK_NAME, Stream
-from .stream_spec import StreamSpec
+from .streams import pauses
+from .streams.events import Event
+from .streams.limits import Limits, Load, PageLimits, StreamInfo
+from .streams.link import Connection
+from .streams.outbox import Outbox
+from .streams.spec import StreamSpec
+from .streams.stream import TASK_NAME, Stream
+from .user_code.containment import contain
 
 _log = logging.getLogger("flash.streams")
 

@@ -16,9 +16,9 @@ import orjson
 
 from ._dash import Component, Wildcard, is_no_update, stringify_id
 from .cancel_scopes import json_equal
-from .encoding import PLAIN, to_json
+from .dash_json import PLAIN, to_json
 from .errors import InvalidUpdate
-from .events import Piece
+from .streams.events import Piece
 
 ComponentId = str | Mapping[str, Any] | Component
 Props = Mapping[str, Any]

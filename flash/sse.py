@@ -32,20 +32,20 @@ import trio
 from quart import Quart, request
 from quart_trio.wrappers import TrioResponse as Response
 
-from .browser_cookie import browser_of
+from .asgi.browser_cookie import browser_of
+from .asgi.direct_writes import DirectWriter
+from .asgi.http_exchange import EndlessBody, body_at_hand
+from .asgi.origins import refuse_other_sites
+from .asgi.page_key import PROOF, proves
+from .asgi.peer import Peer
+from .asgi.tokens import is_token
 from .cancel_scopes import LAYOUT, EndReason
 from .channels import Channels
-from .connection import Connection
-from .direct import DirectWriter
 from .errors import RequestRefused
-from .events import Event
-from .exchange import EndlessBody, body_at_hand
-from .limits import PageLimits
 from .nursery import Channel
-from .origins import refuse_other_sites
-from .page_key import PROOF, proves
-from .peer import Peer
-from .tokens import is_token
+from .streams.events import Event
+from .streams.limits import PageLimits
+from .streams.link import Connection
 
 BODY_LIMIT = 256_000
 """Bytes of a request's body: the value of a cancel Input fits, an upload does not."""

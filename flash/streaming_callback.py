@@ -19,8 +19,8 @@ import dash
 
 from . import _dash, _dash_patches
 from ._dash import handle_grouped_callback_args
-from .declaration import Declaration, Options, check_on_error
-from .discarded import check_discarded
+from .asgi.http_exchange import cancel_with_client
+from .callbacks.declaration import Declaration, Options, check_on_error
 from .errors import InvalidEventCallback
 from .event_callback import (
     GLOBAL_EVENT_CALLBACKS,
@@ -28,10 +28,10 @@ from .event_callback import (
     EventCallbacks,
     register_stream,
 )
-from .exchange import cancel_with_client
-from .functions import is_generator_function, kind_of_generator, name_of
 from .props import stream_props
-from .threads import on_own_loop
+from .user_code.discarded_calls import check_discarded
+from .user_code.functions import is_generator_function, kind_of_generator, name_of
+from .user_code.threads import on_own_loop
 
 _dash_patches.tell_bare_callbacks_apart()
 _dash_patches.read_failures_of_callbacks()

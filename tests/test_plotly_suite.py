@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flash import Flash, html
-from flash.backend import FlashServer
+from flash.server.backend import FlashServer
 from tools.plotly_suite.environment import HERE, ROOT
 from tools.plotly_suite.flask_face import Client, Context
 from tools.plotly_suite.record import outcomes

@@ -29,7 +29,7 @@ from flash._trio import (
     is_over,
     leave_scopes,
 )
-from flash.encoding import to_json
+from flash.dash_json import to_json
 
 PACKAGE = Path(flash.__file__).parent
 
@@ -137,7 +137,7 @@ def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
 
 def test_only_one_module_touches_names_of_dash_that_are_private() -> None:
     offenders: list[str] = []
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         if path.name in ("_dash.py", "_dash_patches.py", "_hypercorn.py", "_quart.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):

@@ -38,7 +38,7 @@
     /** Characters of a message: the server takes no longer ones over a websocket. */
     const LONGEST = 250_000;
 
-    /** The page's token and its secret: see `flash/page_key.py`. */
+    /** The page's token and its secret: see `flash/asgi/page_key.py`. */
     let token = '';
     let secret = '';
     /** Milliseconds that the fastest request took. */

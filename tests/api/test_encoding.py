@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from flash import ALL, MATCH, InvalidUpdate, Patch, dcc, html, no_update, stream_props
-from flash.encoding import to_json
+from flash.dash_json import to_json
 from flash.props import encode_pairs, resolve_match
 
 names = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)

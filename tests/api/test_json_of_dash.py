@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from flash import Flash, Patch, dcc, html, stream_props
-from flash.encoding import to_json
+from flash.dash_json import to_json
 from flash.props import encode_pairs
 
 

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from flash import AsyncioCancelled, Flash, FlashError, Input, on_asyncio
-from flash.asyncio_thread import AsyncioThread, asyncio_thread
+from flash.asyncio_bridge.thread import AsyncioThread, asyncio_thread
 from tests.asyncio_bridge.loops import tasks_left
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -142,7 +142,7 @@ async def test_an_error_while_cleaning_up_arrives() -> None:
 
 
 async def test_a_clean_up_that_hangs_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flash.asyncio_bridge.CLEANUP_TIMEOUT", 0.05)
+    monkeypatch.setattr("flash.asyncio_bridge.bridge.CLEANUP_TIMEOUT", 0.05)
 
     @on_asyncio
     async def hang() -> None:
@@ -238,7 +238,7 @@ def test_the_loop_and_what_runs_in_it_end_with_the_trio_run() -> None:
 def test_what_does_not_end_is_left_behind_and_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flash.asyncio_thread.CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr("flash.asyncio_bridge.thread.CLOSE_TIMEOUT", 0.05)
     release = threading.Event()
 
     @on_asyncio

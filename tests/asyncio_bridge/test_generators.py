@@ -294,7 +294,7 @@ async def test_a_generator_that_cannot_be_closed_is_given_up(caplog: pytest.LogC
 
 
 async def test_a_clean_up_that_hangs_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flash.asyncio_bridge.CLEANUP_TIMEOUT", 0.05)
+    monkeypatch.setattr("flash.asyncio_bridge.bridge.CLEANUP_TIMEOUT", 0.05)
 
     @on_asyncio
     async def hang() -> AsyncIterator[int]:

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from flash.channels import Channels
-from flash.gauge import Bounds
-from flash.limits import Limits, PageLimits
-from flash.stream_thread import StreamThreads
+from flash.streams.buffer import Bounds
+from flash.streams.limits import Limits, PageLimits
+from flash.streams.thread import StreamThreads
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
 

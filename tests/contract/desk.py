@@ -13,10 +13,10 @@ import trio.testing
 
 from flash.cancel_scopes import Condition
 from flash.channels import Channels
-from flash.connection import Connection
 from flash.errors import InvalidUpdate
-from flash.stream import Stream
-from flash.stream_spec import StreamSpec
+from flash.streams.link import Connection
+from flash.streams.spec import StreamSpec
+from flash.streams.stream import Stream
 
 PAGE, BROWSER = "page", "browser"
 CLEANUP_TIMEOUT = 5.0

@@ -15,7 +15,7 @@ import trio.testing
 
 import flash
 from flash import EndReason
-from flash.stream import Stream
+from flash.streams.stream import Stream
 
 from .desk import CLEANUP_TIMEOUT, Desk, OpenDesk, on_mock_clock
 

@@ -9,8 +9,8 @@ from typing import Any
 import trio
 import trio.testing
 
-from flash.events import Piece
-from flash.stream import Stream
+from flash.streams.events import Piece
+from flash.streams.stream import Stream
 
 from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 

@@ -13,7 +13,7 @@ import trio.testing
 
 from flash.cancel_scopes import Condition, EndReason
 from flash.errors import ForeignCancellation
-from flash.lifespan import BackgroundTasks
+from flash.server.lifespan import BackgroundTasks
 
 from .desk import BROWSER, Desk, on_mock_clock
 

@@ -20,11 +20,11 @@ from hypothesis import given, settings, strategies as st
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.cancel_scopes import Condition
 from flash.channels import Channels
-from flash.connection import Connection
-from flash.gauge import Bounds
-from flash.limits import Limits, PageLimits
-from flash.stream import Stream
-from flash.stream_spec import StreamSpec
+from flash.streams.buffer import Bounds
+from flash.streams.limits import Limits, PageLimits
+from flash.streams.link import Connection
+from flash.streams.spec import StreamSpec
+from flash.streams.stream import Stream
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
 

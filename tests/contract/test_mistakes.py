@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from flash.cancel_scopes import Condition
-from flash.mistakes import Mistakes
-from flash.stream import Stream
+from flash.streams.mistakes import Mistakes
+from flash.streams.stream import Stream
 
 from .desk import Desk, on_mock_clock
 

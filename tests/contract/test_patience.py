@@ -10,9 +10,9 @@ import trio
 import trio.testing
 
 from flash.channels import Channels
-from flash.limits import PageLimits
 from flash.nursery import DOUBT, DOUBTS, PATIENCE
-from flash.pauses import REPRIEVE
+from flash.streams.limits import PageLimits
+from flash.streams.pauses import REPRIEVE
 
 from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 

@@ -13,7 +13,7 @@ import trio.testing
 
 from flash import EndReason, RequestRefused
 from flash.channels import Channels
-from flash.limits import Load, ServerLimits
+from flash.streams.limits import Load, ServerLimits
 
 from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 

@@ -15,7 +15,7 @@ import trio.testing
 from flash import BufferOverrun, EndReason, RequestRefused, StreamCancelled
 from flash.cancel_scopes import Condition
 from flash.channels import Channels
-from flash.connection import Connection
+from flash.streams.link import Connection
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, is_met, on_mock_clock, reasons
 

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash import EndReason, FlashError, InvalidOption, every
-from flash.ticks import SLOT, _ticker  # type: ignore[reportPrivateUsage]
+from flash.every import SLOT, _ticker  # type: ignore[reportPrivateUsage]
 
 from .desk import Desk
 

@@ -17,7 +17,7 @@ import pytest
 import trio
 import watchfiles
 
-from flash.reloading import CodeFilter
+from flash.server.reloading import CodeFilter
 from tests.http.pages import new_client
 from tests.http.waiting import PATIENCE
 

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from flash import Flash, InvalidOption, html
-from flash.run_options import read_run_options
+from flash.server.run_options import read_run_options
 
 
 def app() -> Flash:

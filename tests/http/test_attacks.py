@@ -12,7 +12,8 @@ import httpx
 import pytest
 import trio
 
-from flash import MATCH, Flash, Input, Output, State, Update, body_progress, client_json, dcc, html, stream_props
+from flash import MATCH, Flash, Input, Output, State, Update, dcc, html, stream_props
+from flash.asgi import body_progress, client_json
 from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.http.waiting import eventually

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from flash import Flash, Input, Output, client_json, html
+from flash import Flash, Input, Output, html
+from flash.asgi import client_json
 from tests.http.pages import Page
 from tests.http.servers import Serve
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from flash import Flash, Input, Output, html
-from flash.client_log import ClientWarnings, EscapeControlCharacters, escape
+from flash.asgi.client_log import ClientWarnings, EscapeControlCharacters, escape
 from tests.http.servers import Serve
 
 FORGED = "x\n2026-01-01 00:00:00,000 ERROR flash.server: forged\r\x1b[2J\u2028\x85"

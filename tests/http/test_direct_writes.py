@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from flash import Flash, Input, Update, html, stream_props
-from flash.direct import DirectWriter
+from flash.asgi.direct_writes import DirectWriter
 from tests.http.pages import COOKIE, Page
 from tests.http.servers import Serve
 from tests.http.waiting import PATIENCE, eventually

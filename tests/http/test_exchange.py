@@ -17,7 +17,7 @@ from quart_trio.wrappers.request import TrioBody
 from trio.testing import wait_all_tasks_blocked
 
 from flash import Flash, Input, Output, html
-from flash.exchange import EXCHANGE, SMALL
+from flash.asgi.http_exchange import EXCHANGE, SMALL
 from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.http.waiting import eventually

@@ -11,7 +11,7 @@ import quart
 import trio
 
 from flash import Flash, Input, Update, ctx, html, stream_props
-from flash.serving import collect_less
+from flash.server.serving import collect_less
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
 

@@ -374,7 +374,7 @@ async def test_a_failure_is_shown_where_dev_tools_are_on(serve: Serve) -> None:
     error = (await events.expect("end"))["error"]
     assert error["message"] == "ValueError: no such <thing>"
     assert "test_start.py" in error["html"]
-    assert "flash/stream.py" not in error["html"]
+    assert "flash/streams/stream.py" not in error["html"]
 
 
 async def test_a_client_that_has_no_secret_is_known_by_its_cookie(serve: Serve) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import trio
 
-from flash import Flash, Input, Output, client_json, html
+from flash import Flash, Input, Output, html
+from flash.asgi import client_json
 from tests.http.servers import Serve, Server
 from tests.http.waiting import eventually
 from tests.websocket.sockets import Connect

@@ -12,19 +12,7 @@ import trio
 from quart.signals import websocket_received, websocket_sent
 from trio.testing import wait_all_tasks_blocked
 
-from flash import (
-    ALL,
-    Flash,
-    Input,
-    Output,
-    State,
-    ctx,
-    exceptions,
-    get_app,
-    html,
-    no_update,
-    set_props,
-)
+from flash import ALL, Flash, Input, Output, State, ctx, exceptions, get_app, html, no_update, set_props
 from tests.http.servers import Serve
 from tests.websocket.sockets import Connect
 

@@ -14,7 +14,8 @@ import trio
 from trio_websocket import ConnectionClosed
 from wsproto.events import TextMessage
 
-from flash import Flash, Input, StreamCancelled, Update, control, dcc, hooks, html, stream_props
+from flash import Flash, Input, StreamCancelled, Update, dcc, hooks, html, stream_props
+from flash.websockets import control
 from tests.http.apps import Waiting
 from tests.http.pages import Page
 from tests.http.refusals import assert_refused

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 from trio.testing import MockClock
 
-from flash.websocket_outbox import FRAME_BYTES, Outbox
+from flash.websockets.outbox import FRAME_BYTES, Outbox
 
 BOUND = 1_000_000
 

@@ -38,7 +38,7 @@ def _quart(original: Any) -> Any:
 
 def _flash() -> Any:
     from flash import Flash
-    from flash.backend import FlashBackend, FlashServer
+    from flash.server.backend import FlashBackend, FlashServer
 
     from . import flask_face
 

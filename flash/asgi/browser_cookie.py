@@ -1,0 +1,92 @@
+"""The cookie by which a browser is told apart from others: a channel belongs to the browser that opened it.
+
+    over HTTPS                flash_browser as __Host-flash_browser; HttpOnly; Secure; SameSite=Lax; Path=/
+    over HTTP                 flash_browser; HttpOnly; SameSite=Lax; Path= the app's
+    in frames of other sites  as over HTTPS, with SameSite=None; Partitioned
+
+A browser takes a cookie whose name begins with `__Host-` from the host itself only, over HTTPS: no sibling domain, no
+page without TLS and nobody on the network can plant one, and it counts before any other. Over HTTP there is nothing of
+the kind: what can be seen there is that a value has another form than Flash gives, and such a cookie is replaced.
+
+`Secure` needs the scheme that the browser sees, which a proxy with TLS has to tell: see `forwarded`.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from quart import Request, Websocket
+from quart_trio.wrappers import TrioResponse as Response
+
+from ..errors import RequestRefused
+from .tokens import is_token, new_token
+
+COOKIE = "flash_browser"
+"""The cookie's name over HTTP."""
+
+HOST_COOKIE = f"__Host-{COOKIE}"
+"""Its name over HTTPS."""
+
+_ISSUED = len(new_token())
+"""Characters of a secret that was made here."""
+
+
+def browser_of(incoming: Request | Websocket) -> str:
+    """The secret of the browser that sent the request.
+
+    Raises:
+        RequestRefused: it has none.
+    """
+    browser = incoming.cookies.get(HOST_COOKIE) or incoming.cookies.get(COOKIE)
+    if browser is None or not is_token(browser):
+        raise RequestRefused(
+            403,
+            f"The cookie {COOKIE!r} is missing: streams need cookies. Load the page again. If it is in a frame of "
+            "another site, the app needs Flash(..., cross_site_frames=True) and HTTPS.",
+        )
+    return browser
+
+
+def browser_or_address(incoming: Request | Websocket) -> str:
+    """What tells the browser of a request from others: its cookie, or where it comes from if it has none."""
+    try:
+        return browser_of(incoming)
+    except RequestRefused:
+        return f"at {incoming.remote_addr}"
+
+
+def mark_browser(incoming: Request, response: Response, path: str, cross_site_frames: bool = False) -> Response:
+    """Give the browser its secret with `response`, unless it has one.
+
+    Args:
+        incoming: the request for a document or a layout.
+        response: the answer to it.
+        path: of the app, as the browser sees it.
+        cross_site_frames: whether the app is to work in frames of other sites.
+    """
+    is_secure = incoming.scheme == "https"
+    name = HOST_COOKIE if is_secure else COOKIE
+    known = incoming.cookies.get(name)
+    if is_token(known) and known is not None and len(known) == _ISSUED:
+        return response
+    # Browsers take a Secure cookie without TLS from the machine itself only.
+    in_frames = cross_site_frames and (is_secure or _is_loopback(incoming.host))
+    response.set_cookie(
+        name,
+        new_token(),
+        path="/" if is_secure else path,
+        httponly=True,
+        secure=is_secure or in_frames,
+        samesite="None" if in_frames else "Lax",
+        partitioned=in_frames,
+    )
+    return response
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Callbacks that are written for asyncio, on Trio."""

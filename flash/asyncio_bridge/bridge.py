@@ -1,0 +1,294 @@
+"""Callbacks that are written for asyncio: `on_asyncio` makes them functions that Trio can run.
+
+A coroutine function becomes one that waits for an asyncio task; an async generator function becomes an async generator
+function like any other. Whoever drives the generator, Flash's streams included, need not know what it is made of.
+
+The asyncio generator is stepped in one asyncio task for its whole life, as `asyncio.timeout`, task groups and much of
+what is built on them require. Between two steps that task waits for the next question. A cancellation that reaches it
+there, the stream's or that of an `asyncio.timeout` around the `yield`, is raised at the `yield`.
+
+asyncio cancels once, and then a clean-up may await what it needs. One that takes longer than `cleanup_timeout` is
+cancelled a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar, overload
+
+import trio
+from outcome import Error, acapture
+
+from ..callbacks.start import HOST
+from ..errors import AsyncioCancelled, FlashError
+from ..event_callback import EventCallback
+from ..user_code.functions import name_of
+from .thread import Answer, Result, asyncio_thread
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_log = logging.getLogger("flash.asyncio")
+
+CLEANUP_TIMEOUT = 5.0
+"""Seconds that a clean-up has where there is no app to say how many."""
+
+CLOSE_ATTEMPTS = 3
+"""How often a generator may answer GeneratorExit with another `yield`."""
+
+
+@overload
+def on_asyncio(function: Callable[P, AsyncIterator[R]]) -> Callable[P, AsyncGenerator[R, None]]: ...
+@overload
+def on_asyncio(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]: ...
+def on_asyncio(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a coroutine function or async generator function that is written for asyncio run on Trio.
+
+    It goes below `@callback` or `@event_callback`, and around an `on_error`. All that is decorated shares one asyncio
+    event loop, in a thread beside the server's. `ctx` and `set_props` work in it. When the stream or the request is
+    cancelled, so is the asyncio task, and its clean-up is waited for. Called from asyncio, the function is as it was.
+
+    Raises:
+        FlashError: it is something else.
+    """
+    name = name_of(function)
+    if isinstance(function, EventCallback):
+        raise FlashError(f"{name!r} is an event callback already: write @on_asyncio below its decorator.")
+    if inspect.isasyncgenfunction(function):
+        return _bridge_generator(function, name)
+    if inspect.iscoroutinefunction(function):
+        return _bridge_coroutine(function, name)
+    raise FlashError(
+        f"{name!r} is neither a coroutine function nor an async generator function: @on_asyncio is for `async def`. "
+        "Plain functions and generators run in threads, and need nothing."
+    )
+
+
+def _bridge_coroutine(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        begin = functools.partial(function, *args, **kwargs)
+        return await (_run(begin, name) if trio.lowlevel.in_trio_task() else begin())
+
+    return run
+
+
+def _bridge_generator(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        begin = functools.partial(function, *args, **kwargs)
+        if not trio.lowlevel.in_trio_task():
+            async with contextlib.aclosing(begin()) as values:
+                async for value in values:
+                    yield value
+            return
+        driver = _Driver(begin, name)
+        step: Callable[[], Coroutine[Any, Any, Any]] = driver.next
+        while True:
+            try:
+                value = await step()
+            except StopAsyncIteration:
+                return
+            try:
+                yield value
+            except trio.Cancelled as cancelled:
+                step = functools.partial(driver.cancel, cancelled)
+            except GeneratorExit:
+                await driver.close()
+                raise
+            except BaseException as error:
+                step = functools.partial(driver.throw, error)
+            else:
+                step = driver.next
+
+    return generator
+
+
+def _cleanup_timeout() -> float:
+    host = HOST.get(None)
+    return CLEANUP_TIMEOUT if host is None else host.channels.limits.cleanup_timeout
+
+
+async def _run(begin: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
+    """Run a coroutine in a task of asyncio's, and return what it returns."""
+    thread, timeout, context = asyncio_thread(), _cleanup_timeout(), contextvars.copy_context()
+    task: asyncio.Task[None] | None = None
+    # What is to be said of a task that is cancelled before it has begun.
+    result: Result = Error(asyncio.CancelledError())
+
+    async def run() -> None:
+        nonlocal result
+        # Whatever it raises is the answer, and nothing that the loop need hear of.
+        result = await acapture(begin)
+
+    def start(answer: Answer) -> None:
+        nonlocal task
+        task = thread.loop.create_task(run(), name=name, context=context)
+        task.add_done_callback(lambda _: answer(result))
+
+    def cancel() -> None:
+        if task is not None and task.cancel():
+            cut = thread.loop.call_later(timeout, task.cancel)
+            task.add_done_callback(lambda _: cut.cancel())
+
+    await trio.lowlevel.checkpoint_if_cancelled()
+    return await thread.ask(name, start, cancel)
+
+
+@dataclass(eq=False, slots=True)
+class _Question:
+    """What the generator is asked to do.
+
+    Attributes:
+        thrown: what is raised at its `yield`; None to go on, and for a cancellation.
+        cancels: its task is cancelled.
+        answer: takes what it yields or raises; set once the question has come to the loop's thread.
+    """
+
+    thrown: BaseException | None = None
+    cancels: bool = False
+    answer: Answer | None = None
+
+
+class _Driver:
+    """Steps an asyncio generator in one task of asyncio's.
+
+    `next`, `throw`, `cancel` and `close` are for Trio, one at a time; they return what the generator yields next, and
+    raise what it raises. The rest happens in the loop's thread.
+    """
+
+    def __init__(self, begin: Callable[[], AsyncGenerator[Any, None]], name: str) -> None:
+        self._begin = begin
+        self._name = name
+        self._thread = asyncio_thread()
+        self._timeout = _cleanup_timeout()
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[None] | None = None
+        self._question: _Question | None = None
+        self._asked: asyncio.Future[None] | None = None
+        # What the generator has yielded or raised, until somebody asks.
+        self._said: Result | None = None
+        # The task was cancelled since the question came.
+        self._cancelled = False
+        self._given_up = False
+        self._cut: asyncio.TimerHandle | None = None
+
+    async def next(self) -> Any:
+        return await self._ask(_Question())
+
+    async def throw(self, error: BaseException) -> Any:
+        return await self._ask(_Question(error))
+
+    async def cancel(self, cancelled: trio.Cancelled) -> Any:
+        """Cancel the generator at its `yield`; `cancelled` is raised if that is what ends it."""
+        try:
+            with trio.CancelScope(shield=True):
+                return await self._ask(_Question(cancels=True))
+        except AsyncioCancelled:
+            raise cancelled from None
+
+    async def close(self) -> None:
+        """Close the generator at its `yield`, so that nothing of it is left to the garbage collector."""
+        with trio.CancelScope(shield=True), contextlib.suppress(StopAsyncIteration, GeneratorExit, AsyncioCancelled):
+            for _ in range(CLOSE_ATTEMPTS):
+                await self._ask(_Question(GeneratorExit()))
+            _log.error("%r yields whatever is raised in it and cannot be closed; it is given up.", self._name)
+            self._given_up = True
+            await self._ask(_Question(cancels=True))
+
+    async def _ask(self, question: _Question) -> Any:
+        take, cancel = functools.partial(self._take, question), functools.partial(self._cancel, question)
+        return await self._thread.ask(self._name, take, cancel)
+
+    # In the loop's thread
+
+    def _take(self, question: _Question, answer: Answer) -> None:
+        question.answer = answer
+        self._question = question
+        self._cancelled = False
+        if self._task is None:
+            self._task = self._thread.loop.create_task(self._main(), name=self._name, context=self._context)
+            self._task.add_done_callback(self._over)
+        elif self._task.done():
+            self._over(self._task)
+        elif question.cancels:
+            self._cancel(question)
+        else:
+            if isinstance(question.thrown, GeneratorExit):
+                self._cut_later(self._task)
+            if self._asked is not None and not self._asked.done():
+                self._asked.set_result(None)
+
+    def _cancel(self, question: _Question) -> None:
+        """Cancel what the question has set off, unless it has been answered in the meantime."""
+        if self._question is question and self._task is not None:
+            self._cancelled = True
+            self._task.cancel()
+            self._cut_later(self._task)
+
+    def _cut_later(self, task: asyncio.Task[None]) -> None:
+        if self._cut is None:
+            self._cut = self._thread.loop.call_later(self._timeout, task.cancel)
+
+    async def _main(self) -> None:
+        """The generator's task. It ends with the generator, and leaves what that has said last."""
+        try:
+            generator = self._begin()
+        except BaseException as error:
+            self._said = Error(error)
+            return
+        while not isinstance(self._said, Error):
+            question = self._question
+            assert question is not None
+            if question.thrown is not None:
+                self._said = await acapture(generator.athrow, question.thrown)
+            elif self._said is None:
+                self._said = await acapture(generator.__anext__)
+            if self._cancelled:
+                await self._meet_cancellation(generator)
+            if isinstance(self._said, Error):
+                return
+            self._reply(self._said)
+            self._said = None
+            await self._wait_at_yield(generator)
+
+    async def _meet_cancellation(self, generator: AsyncGenerator[Any, None]) -> None:
+        """Raise a cancellation at the `yield` that the step which it was meant for has not met."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as cancelled:
+            if not isinstance(self._said, Error):
+                self._said = await acapture(generator.athrow, cancelled)
+
+    async def _wait_at_yield(self, generator: AsyncGenerator[Any, None]) -> None:
+        """Wait for the next question. A cancellation, whoever it is from, is raised at the `yield`."""
+        while self._question is None and not isinstance(self._said, Error):
+            self._asked = self._thread.loop.create_future()
+            try:
+                await self._asked
+            except asyncio.CancelledError as cancelled:
+                given_up = Error(asyncio.CancelledError())
+                self._said = given_up if self._given_up else await acapture(generator.athrow, cancelled)
+        self._asked = None
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """The task is over: say why, and from then on that it is."""
+        if self._question is not None:
+            said, self._said = self._said, Error(StopAsyncIteration())
+            self._reply(said if isinstance(said, Error) else Error(asyncio.CancelledError()))
+
+    def _reply(self, result: Result) -> None:
+        question, self._question = self._question, None
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+        assert question is not None
+        assert question.answer is not None
+        question.answer(result)

@@ -1,0 +1,78 @@
+"""The hidden components through which the page and the server know each other.
+
+They are drawn by `client/` and need no bundle. Both are appended to every layout of an app with event callbacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._dash import Component
+from ..asgi.page_key import PAGE_ID, token_of
+from ..asgi.tokens import new_token
+
+
+class Stream(Component):
+    """The streams of one event callback, for use in an Input or State: `Input(my_callback.stream, "status")`.
+
+    Properties:
+        status: `idle`, `running`, or the reason of the last end.
+        error: the message of the last end if it was `failed`, of a start that was refused, or why the page has no
+            connection; null otherwise. Without dev tools it says nothing of an exception.
+        statuses: for a callback with MATCH: a dict from the matched values, as JSON with sorted keys such as
+            `{"index":1}`, to `{"status": ..., "error": ...}`.
+    """
+
+    _children_props: list[str] = []  # noqa: RUF012 - the name and type are Dash's
+    _base_nodes = ["children"]  # noqa: RUF012
+    _namespace = "flash"
+    _type = "Stream"
+    _prop_names = ["id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes", "output"]  # noqa: RUF012
+    _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
+    available_properties = _prop_names
+    available_wildcard_properties: list[str] = []  # noqa: RUF012
+
+    id: str
+
+    def __init__(
+        self,
+        id: str,
+        name: str = "",
+        declared: Sequence[Any] = (),
+        mistakes: Sequence[str] = (),
+        output: str | None = None,
+    ) -> None:
+        """What is to be shown of an event callback.
+
+        Args:
+            id: of the component.
+            name: what messages call the event callback.
+            declared: `[option, id, property]` for what its options name.
+            mistakes: what the dev tools are to say of them.
+            output: the first of its Outputs, by which Dash knows a streaming callback; None if it has none.
+        """
+        checks = {"name": name, "declared": list(declared), "mistakes": list(mistakes), "output": output}
+        super().__init__(id=id, status="idle", error=None, statuses={}, **checks)
+
+
+class Page(Component):
+    """One load of the app in one browser tab. It is given a new secret each time that a layout is served."""
+
+    _children_props: list[str] = []  # noqa: RUF012
+    _base_nodes = ["children"]  # noqa: RUF012
+    _namespace = "flash"
+    _type = "Page"
+    _prop_names = ["id", "token", "secret"]  # noqa: RUF012
+    _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
+    available_properties = _prop_names
+    available_wildcard_properties: list[str] = []  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__(id=PAGE_ID)
+
+    def to_plotly_json(self) -> dict[str, Any]:
+        described: dict[str, Any] = super().to_plotly_json()
+        secret = new_token()
+        described["props"].update(token=token_of(secret), secret=secret)
+        return described

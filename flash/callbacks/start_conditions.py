@@ -1,0 +1,106 @@
+"""The conditions of an event callback when it is started: a stream whose condition is not met does not start.
+
+That is as it should be, and looks like a button that does nothing. So the page is told why. And a condition that has
+never been met, when somebody wants to start the stream, may have been written the wrong way round: as what ends the
+stream, not as what lets it go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..cancel_scopes import Condition
+from ..streams.mistakes import Mistakes
+from ..user_code.failures import sentence_of
+from .declaration import Declaration
+
+_log = logging.getLogger("flash.streams")
+
+LONGEST_VALUE = 80
+"""Characters of a value that are said of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotMet:
+    """Why a stream does not start.
+
+    Attributes:
+        message: for whoever looks at the page.
+        mistake: for who wrote the app; None if there seems to be none.
+        kind: of the mistake.
+    """
+
+    message: str
+    mistake: str | None
+    kind: str
+
+
+class StartConditions:
+    """The conditions of one event callback, as they were found at its starts."""
+
+    def __init__(self, parts: Declaration, mistakes: Mistakes) -> None:
+        self._parts = parts
+        self._mistakes = mistakes
+        self._triggers = {str(dependency) for dependency in parts.inputs}
+        self._ever_met: set[int] = set()
+
+    def ask(self, watched: Sequence[Any], values: Sequence[object], *, by_user: bool) -> NotMet | None:
+        """Why the stream does not start; None if it may.
+
+        Args:
+            watched: what the renderer says of the conditions' properties.
+            values: their values.
+            by_user: whether an Input has changed, and not the page been loaded.
+        """
+        conditions = self._parts.conditions
+        for index, (condition, entry, value) in enumerate(zip(conditions, watched, values, strict=True)):
+            if not condition.checked_at_start or is_missing(entry):
+                continue
+            failures: list[BaseException] = []
+            if condition.is_met(value, failures.append):
+                self._ever_met.add(index)
+            else:
+                return self._not_met(index, condition, value, failures, by_user)
+        return None
+
+    def _not_met(
+        self, index: int, condition: Condition, value: object, failures: Iterable[BaseException], by_user: bool
+    ) -> NotMet:
+        name, label = self._parts.name, condition.label
+        message = f"{name!r} was not started: its condition on {label} is not met."
+        for failure in failures:
+            mistake = (
+                f"The predicate of the condition on {label} raised {sentence_of(failure)}: {name!r} was not started, "
+                "for that counts as not met. Let it return True or False for every value, None included."
+            )
+            self._mistakes.tell(f"predicate {label}", mistake, failure)
+            return NotMet(message, mistake, f"predicate {label}")
+        said = _shortened(value)
+        wanted = "what its function wants" if condition.desired is None else condition.desired
+        _log.info("%s It is %s, not %s.", message, said, wanted)
+        if not by_user or index in self._ever_met or label in self._triggers:
+            return NotMet(message, None, "")
+        remedy = "let the function return the opposite"
+        if condition.desired is not None:
+            state = self._parts.cancel_states[index]
+            where = f"Input({state.component_id!r}, {state.component_property!r})"
+            remedy = f"write ({where}, lambda value: value != {condition.desired})"
+        mistake = (
+            f"{message} It is {said}, not {wanted}, and has never been that when a stream was to be started. A "
+            f"condition of cancel= says when the stream may go on; if this one is to say when it ends, {remedy}."
+        )
+        self._mistakes.tell(f"inverted {label}", mistake)
+        return NotMet(message, mistake, f"inverted {label}")
+
+
+def is_missing(entry: Any) -> bool:
+    """Whether a State's component is not in the layout: the renderer then sends its description instead."""
+    return isinstance(entry, dict) and "allow_optional" in entry
+
+
+def _shortened(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

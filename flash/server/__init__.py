@@ -1,0 +1,1 @@
+"""Serving an app: Dash's backend on Quart-Trio, Hypercorn, reloading, metrics."""

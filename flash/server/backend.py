@@ -1,0 +1,341 @@
+"""Dash's backend interface on Quart-Trio, and serving with Hypercorn's trio worker.
+
+Most of Dash's own Quart backend works on Trio as it is. What does not is replaced here: the server is a
+`FlashServer`, plain callbacks run in worker threads instead of on the event loop, set-up happens in the lifespan
+instead of in the first request, and `run` serves with Hypercorn's trio worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, cast
+
+import dash
+import quart_trio
+import sniffio
+import trio
+from quart import has_request_context, redirect, request, websocket
+from quart_trio.wrappers import TrioResponse as Response
+from werkzeug.exceptions import HTTPException
+
+from .. import _dash, _dash_patches, _hypercorn, _hypercorn_http2, _quart
+from ..asgi.browser_cookie import mark_browser
+from ..asgi.client_log import ClientWarnings, escape_what_clients_send
+from ..asgi.compression import Compression
+from ..asgi.forwarded import Forwarded
+from ..asgi.http_exchange import EXCHANGE, FlashConnection
+from ..asgi.page_key import with_secret
+from ..asgi.request_body import read_body
+from ..callbacks.late_props import LateProps
+from ..callbacks.start import BODY, HOST
+from ..dash_json import to_json
+from ..errors import RequestRefused, WrongServer
+from ..event_callback import name_of
+from ..sse import answer_refusal
+from ..streams.mistakes import Mistakes
+from ..user_code.cleanup import clean_up_of
+from ..user_code.containment import log_failure, split_cancellation
+from ..user_code.threads import as_plain, in_thread
+from ..websockets import route as websocket_route
+from ..websockets.exchange import FlashWebsocketConnection
+from . import serving
+from .lifespan import APPS, FlashLifespan
+from .metrics import BlockWatch
+from .reloading import can_reload, reload_on_changes
+from .run_options import read_run_options
+from .tracebacks import describe_exception, traceback_page
+
+if TYPE_CHECKING:
+    from ..app import Flash
+
+_log = logging.getLogger("flash.server")
+_warnings = ClientWarnings(_log)
+
+CALLBACK_THREADS = 40
+"""How many plain callbacks run at a time: the number that Trio's own default limiter has."""
+
+VIEW_THREADS = 40
+"""The same for what Dash answers itself: layouts, hooks' routes, MCP. Callbacks that block do not hold these up."""
+
+HTML = "text/html; charset=utf-8"
+
+_USE_TRIO = (
+    "Flash runs on Trio: serve it with `app.run()` or with Hypercorn's trio worker, "
+    "`hypercorn -k trio module:app`. It cannot run on an asyncio server such as uvicorn."
+)
+
+
+def require_trio() -> None:
+    """Raise WrongServer unless Trio runs the caller."""
+    try:
+        library = sniffio.current_async_library()
+    except sniffio.AsyncLibraryNotFoundError:
+        library = "no async library"
+    if library != "trio":
+        raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
+
+
+_hypercorn.survive_cut_requests()
+_hypercorn.send_at_once()
+_hypercorn.keep_idle_tasks()
+_hypercorn.survive_failing_connections()
+_hypercorn.end_handshakes_that_are_not_waited_for()
+_hypercorn.bound_websocket_messages()
+_hypercorn_http2.close_idle_http2()
+_hypercorn_http2.give_up_on_shut_windows()
+escape_what_clients_send()
+
+
+def _answer_malformed(app: Flash, body: Mapping[str, Any], error: Exception) -> Response:
+    """The answer to a callback request that no page of the app sends; raises what is not the request's fault."""
+    if not _dash.disagrees_with_callback(app, body):
+        raise error
+    _warnings.warn("malformed", "A callback request was refused, which no page of the app sends", error=error)
+    return answer_refusal(RequestRefused(400, "The request is malformed, or its callback is not known."))
+
+
+async def require_trio_to_serve(scope: Any, send: Any) -> None:
+    """Raise WrongServer unless Trio runs the caller, and tell the browser why it gets no page."""
+    try:
+        require_trio()
+    except WrongServer as error:
+        if scope["type"] == "http":
+            # Whatever becomes of the answer, the server's log is to have the reason.
+            with contextlib.suppress(Exception):
+                headers = [(b"content-type", b"text/plain; charset=utf-8")]
+                await send({"type": "http.response.start", "status": 500, "headers": headers})
+                await send({"type": "http.response.body", "body": str(error).encode(), "more_body": False})
+        raise
+
+
+class FlashServer(quart_trio.QuartTrio):
+    """The ASGI app that `app.server` is: a QuartTrio that says so when it is served by something else."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await require_trio_to_serve(scope, send)
+        await super().__call__(scope, receive, send)
+
+
+class FlashBackend(_dash.QuartDashServer):
+    """The backend of a Flash app."""
+
+    websocket_capability = True
+    dash_app: Flash
+
+    def __init__(self, server: quart_trio.QuartTrio) -> None:
+        super().__init__(server)
+        # By this name Dash silences logs, and the fixtures of `dash.testing` know how to stop a server.
+        self.server_type = "quart"
+        self._stop_request = serving.StopRequest()
+        self._ws_shutdown_event = _dash.ShutdownEvent(self._stop_request.make, lambda: not self._stop_request.pending)
+        self.request_adapter = websocket_route.RequestAdapter
+        self._mistakes = Mistakes()
+        self._threads = trio.CapacityLimiter(CALLBACK_THREADS)
+        self._view_threads = trio.CapacityLimiter(VIEW_THREADS)
+
+    @staticmethod
+    def create_app(name: str = "__main__", config: dict[str, Any] | None = None) -> FlashServer:
+        app = FlashServer(name)
+        # Assets are asked for anew each time, and answered with 304 while they are the same: as under Flask.
+        app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
+        for key, value in (config or {}).items():
+            app.config[key] = value
+        return app
+
+    def setup_backend(self, dash_app: Any) -> None:
+        """Make the app ready before the first request, whatever that is, and end its streams after the last."""
+        self.dash_app = dash_app
+        _dash_patches.use_encoder(to_json)
+        _quart.run_on_trio()
+        _quart.refuse_bad_hosts(self.server)
+        # What a callback raises may have in its text what a client has sent.
+        escape_what_clients_send(self.server.name, dash_app.logger.name)
+        self.server.extensions["flash"] = dash_app
+        # There may be several, each at a prefix of its own.
+        self.server.extensions.setdefault(APPS, []).append(dash_app)
+        self.server.asgi_lifespan_class = cast("Any", FlashLifespan)
+        self.server.asgi_http_class = FlashConnection
+        self.server.asgi_websocket_class = FlashWebsocketConnection
+        self.server.asgi_app = Forwarded(self.server.asgi_app, dash_app.trusted_proxies)
+
+        @self.server.before_serving
+        async def prepare() -> None:
+            require_trio()
+            try:
+                await trio.to_thread.run_sync(_dash.setup_server, dash_app)
+            except Exception as error:
+                # As with any Dash app the server goes on, and answers with the cause: set-up fails again for each page.
+                _log.error("The app has a mistake, and none of its pages can be shown.", exc_info=error)
+            if dash_app.metrics is not None:
+                self.server.nursery.start_soon(dash_app.metrics.watch_lag)
+            if _dash.shows_dev_tools(dash_app):
+                trio.lowlevel.add_instrument(BlockWatch())
+
+    def before_request(self, func: Callable[[], Any]) -> None:
+        """Register a hook: one of the user's for every request and websocket, one of Dash's own for the first.
+
+        Dash's do something once. That may take long, as pages have layouts of the user's; who comes meanwhile waits.
+        """
+        if func.__module__.partition(".")[0] not in ("dash", __name__.partition(".")[0]):
+            self.server.before_request(func)
+            self.server.before_websocket(func)
+            return
+        first, over = trio.Lock(), False
+
+        async def hook() -> None:
+            nonlocal over
+            if over or not self._asks_for_this_app():
+                return
+            async with first:
+                if not over:
+                    _dash.make_pages_plain(as_plain)
+                    await trio.to_thread.run_sync(func, limiter=self._view_threads)
+                    over = True
+
+        self.server.before_request(hook)
+        self.server.before_websocket(hook)
+
+    def _asks_for_this_app(self) -> bool:
+        """Whether the request, or websocket, at hand is for this app, and not for others of the same server."""
+        asked = request if has_request_context() else websocket
+        return asked.path.startswith(cast("Any", self.dash_app).config.routes_pathname_prefix)
+
+    def add_url_rule(
+        self, rule: str, view_func: Callable[..., Any], endpoint: str | None = None, methods: list[str] | None = None
+    ) -> None:
+        """Add a route of Dash's, or of a hook. Plain views run in threads of their own, not in Trio's."""
+        if not iscoroutinefunction(view_func):
+            view_func = in_thread(view_func, self._view_threads)
+        super().add_url_rule(rule, view_func, endpoint, methods)
+
+    def register_prune_error_handler(self, secret: str, prune_errors: bool) -> None:
+        """Answer errors with their tracebacks, for the dev tools; what means a status, such as a 404, stays that."""
+
+        @self.server.errorhandler(Exception)
+        async def tell(error: Exception) -> Any:
+            if isinstance(error, HTTPException):
+                return error.get_response()
+            asked = request if has_request_context() else websocket
+            _log.error("%s %s failed.", asked.method, asked.path, exc_info=error)
+            return Response(traceback_page(error, "Flash", prune=prune_errors), status=500, content_type=HTML)
+
+    def add_redirect_rule(self, app: Any, fullname: str, path: str) -> None:
+        """Send on who asks for a page's former path. `path` has its prefix, which Dash's own backends add again."""
+
+        async def former() -> Any:
+            return redirect(path, code=301)
+
+        self.server.add_url_rule(fullname, fullname, former)
+
+    def enable_compression(self) -> None:
+        self.server.asgi_app = Compression(self.server.asgi_app)
+
+    def setup_index(self, dash_app: Any) -> None:
+        async def index(*args: Any, **kwargs: Any) -> Response:
+            page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
+            return self.mark(Response(page, content_type=HTML))
+
+        _dash.add_route(dash_app, "", index)
+
+    def setup_catchall(self, dash_app: Any) -> None:
+        async def catchall(path: str, *args: Any, **kwargs: Any) -> Response:
+            page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
+            return self.mark(Response(page, content_type=HTML))
+
+        _dash.add_route(dash_app, "<path:path>", catchall)
+
+    def setup_component_suites(self, dash_app: Any) -> None:
+        """Like Dash's own, with the headers that it sends on Flask: a charset, and an ETag where no name changes."""
+
+        async def suite(package_name: str, fingerprinted_path: str) -> Response:
+            try:
+                response = self.serve_component_suites(dash_app, package_name, fingerprinted_path)
+            except (dash.exceptions.DependencyException, OSError):
+                return Response("There is no such script.", status=404, content_type="text/plain")
+            if response.mimetype.startswith("text/"):
+                response.content_type = f"{response.mimetype}; charset=utf-8"
+            if response.cache_control.max_age is None:
+                await response.add_etag()
+                await response.make_conditional(request)
+            return response
+
+        _dash.add_route(dash_app, "_dash-component-suites/<string:package_name>/<path:fingerprinted_path>", suite)
+
+    def mark(self, response: Response) -> Response:
+        """Let the browser be told apart from others by the requests of its pages."""
+        path: str = cast("Any", self.dash_app).config.requests_pathname_prefix
+        return mark_browser(request, response, path, self.dash_app.cross_site_frames)
+
+    def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
+        async def dispatch() -> Response:
+            HOST.set(dash_app.stream_host)
+            try:
+                body = with_secret(await read_body(request))
+            except RequestRefused as refusal:
+                return answer_refusal(refusal)
+            BODY.set(body)
+            try:
+                context, execute, is_async = _dash.prepare_callback(dash_app, body)
+            except Exception as error:
+                return _answer_malformed(dash_app, body, error)
+            try:
+                if is_async:
+                    name = name_of(_dash.function_of(dash_app, body["output"]))
+                    with clean_up_of(name, dash_app.websockets.limits.cleanup_timeout) as deadline:
+                        if (exchange := EXCHANGE.get()) is not None:
+                            exchange.deadline = deadline
+                        data = await execute()
+                else:
+                    data = await trio.to_thread.run_sync(execute, limiter=self._threads)
+            except RequestRefused as refusal:
+                return answer_refusal(refusal)
+            except Exception as error:
+                return _answer_malformed(dash_app, body, error)
+            except BaseExceptionGroup as group:
+                # Of a nursery that was cancelled and has failed at that, Quart would pass on the cancellation alone.
+                cancelled, failure = split_cancellation(group)
+                if cancelled is None:
+                    raise
+                if failure is not None:
+                    log_failure(_log, failure, "The callback %r failed when it was cancelled.", body["output"])
+                raise cancelled from None
+            finally:
+                context.updated_props = LateProps(body["output"], self._mistakes)
+            return context.dash_response.set_response(data=data)
+
+        # What CSRF protections exempt, or do not, goes by this name.
+        dispatch.__name__ = dispatch.__qualname__ = "dispatch"
+        dispatch.__module__ = "dash.dash"
+        return dispatch
+
+    def register_callback_api_routes(self, callback_api_paths: Mapping[str, Callable[..., Any]]) -> None:
+        """Like Dash's, but plain handlers run in threads."""
+        super().register_callback_api_routes(
+            {path: self.server.ensure_async(handler) for path, handler in callback_api_paths.items()}
+        )
+
+    def serve_websocket_callback(self, dash_app: Any) -> None:
+        websocket_route.register(self.server, dash_app, describe_exception)
+
+    def run(self, dash_app: Any, host: str, port: int, debug: bool, **kwargs: Any) -> None:
+        """Serve with Hypercorn's trio worker until SIGINT or SIGTERM; in another thread than the main one,
+        until it is asked to by what Dash's own test fixtures stop it with.
+
+        Further keywords are Flask's, as far as they mean something here, or options of Hypercorn's Config, such as
+        `certfile` or `keep_alive_timeout`: see `run_options`.
+        """
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        grace = serving.GRACE if in_main_thread else serving.THREAD_GRACE
+        options = read_run_options({"graceful_timeout": grace} | kwargs)
+        config = options.config
+        if (debug if options.reload is None else options.reload) and can_reload():
+            reload_on_changes(options.extra_files, options.exclude_patterns, config.graceful_timeout)
+        config.bind = [f"{host}:{port}"]
+        if _dash.silences_routes(dash_app):
+            logging.getLogger("quart.app").setLevel(logging.ERROR)
+        serving.run(dash_app, config, self._stop_request)

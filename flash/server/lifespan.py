@@ -1,0 +1,295 @@
+"""The life of apps on their server: the ASGI lifespan, the nursery that it holds open, and an end not asked for.
+
+    lifespan ── app.server.nursery ── channels, one for each page
+                                   └─ background tasks of the user's
+
+A background task that fails is logged, and ends nothing else. Where the lifespan ends though the server was not asked
+to stop, because somebody has cancelled its nursery or corrupted its scopes, no stream can run any more. Then the
+process must not live on, for nobody would start it again: the streams are ended in order, and the server stops with a
+failure.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import quart_trio
+import trio
+
+from .._hypercorn import lifespan_failure
+from .._trio import is_cancelled
+from ..channels import Channels
+from ..user_code.containment import contain, log_failure, split_cancellation
+from ..user_code.failures import sentence_of
+from ..user_code.inner_generators import InnerGenerators
+
+_log = logging.getLogger("flash.server")
+
+APPS = "flash_apps"
+"""The extension of a server that lists its Flash apps."""
+
+LAST_WORD = 1.0
+"""Seconds in which connections take what their streams have said at the end, before a server that failed is cut."""
+
+
+class Closing(Protocol):
+    """What is shut down: it takes nothing in any more, and waits until what it has is over.
+
+    Attributes:
+        closing: it takes nothing in.
+    """
+
+    closing: bool
+
+    async def shut_down(self) -> None: ...
+
+
+class StreamingApp(Protocol):
+    """What a lifespan needs of an app."""
+
+    @property
+    def channels(self) -> Channels: ...
+    @property
+    def websockets(self) -> Closing: ...
+    @property
+    def controls(self) -> Closing: ...
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """What is served in one run of Trio.
+
+    Attributes:
+        apps: those whose lifespan has begun and not ended.
+        stop: stops the server that runs them; None if that is another's than Flash's.
+        failure: why it is to stop, or has not started; None if it was asked to.
+    """
+
+    apps: list[StreamingApp] = field(default_factory=list[StreamingApp])
+    stop: Callable[[], None] | None = None
+    failure: BaseException | None = None
+
+    @property
+    def streams(self) -> int:
+        return sum(app.channels.load.streams for app in self.apps)
+
+    def callbacks(self) -> list[str]:
+        """The names of the event callbacks that have streams; may be asked from any thread."""
+        return sorted({name for app in list(self.apps) for name in app.channels.callbacks()})
+
+    async def end_streams(self) -> None:
+        await end_streams(self.apps)
+
+
+_RUN: trio.lowlevel.RunVar[Run] = trio.lowlevel.RunVar("flash_run")
+
+
+def current_run() -> Run:
+    """What is served in this run of Trio."""
+    try:
+        return _RUN.get()
+    except LookupError:
+        run = Run()
+        _RUN.set(run)
+        return run
+
+
+def begin_run(run: Run) -> None:
+    """Let `run` be told of what is served in this run of Trio."""
+    _RUN.set(run)
+
+
+async def end_streams(apps: Sequence[StreamingApp]) -> None:
+    """End every stream of the apps with `shutdown`, and close their sockets; return when all of it is over."""
+    async with trio.open_nursery() as nursery:
+        for app in apps:
+            nursery.start_soon(app.websockets.shut_down)
+            nursery.start_soon(app.controls.shut_down)
+            nursery.start_soon(app.channels.shut_down)
+
+
+class _Status:
+    """The `task_status` of a background task, which notes that it has started."""
+
+    def __init__(self, status: trio.TaskStatus[Any]) -> None:
+        self._status = status
+        self.said = False
+
+    def started(self, value: Any = None) -> None:
+        self.said = True
+        self._status.started(value)
+
+
+class BackgroundTasks:
+    """`app.server.nursery`: a nursery whose tasks end nothing but themselves when they fail. Else it is Trio's."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._nursery, name)
+
+    def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: Any, name: object = None) -> None:
+        """Start a task. What it raises is logged."""
+        self._nursery.start_soon(_in_background, functools.partial(async_fn, *args), name or async_fn, name=name)
+
+    async def start(self, async_fn: Callable[..., Awaitable[object]], *args: Any, name: object = None) -> Any:
+        """Start a task, and wait until it has called `task_status.started()`. What it raises later is logged."""
+
+        async def run(task_status: trio.TaskStatus[Any]) -> None:
+            status, early = _Status(task_status), list[BaseException]()
+
+            async def begin() -> None:
+                try:
+                    await async_fn(*args, task_status=status)
+                except trio.Cancelled:
+                    raise
+                except BaseException as error:
+                    if status.said:
+                        raise
+                    early.append(error)
+
+            await _in_background(begin, name or async_fn)
+            if early:
+                raise early[0]
+
+        return await self._nursery.start(run, name=name or async_fn)
+
+
+async def _in_background(function: Callable[[], Awaitable[object]], name: object) -> None:
+    named = getattr(name, "__qualname__", None) or str(name)
+
+    async def run() -> None:
+        async with InnerGenerators(f"the background task {named!r}"):
+            await function()
+
+    message = (
+        f"The background task {named!r} of app.server.nursery failed and is over; the server and its streams go on. "
+        "If it is to go on too, catch in it what it may raise, and try again."
+    )
+    await contain(_log, message, run)
+
+
+class FlashLifespan:
+    """The ASGI lifespan of a QuartTrio with one or several Flash apps."""
+
+    def __init__(self, app: quart_trio.QuartTrio, scope: Any) -> None:
+        self._server = app
+        self._apps: list[StreamingApp] = app.extensions[APPS]
+        self._stopping = False
+
+    async def __call__(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        run = current_run()
+        run.apps += self._apps
+        # It may have been served before.
+        self._set_closing(False)
+        failure: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                self._server.nursery = cast("trio.Nursery", BackgroundTasks(nursery))
+                await self._live(receive, send)
+        except BaseException as error:
+            if self._stopping or _is_cancellation(error):
+                raise
+            failure = error
+        finally:
+            self._set_closing(True)
+            for app in self._apps:
+                run.apps.remove(app)
+        if not self._stopping:
+            await self._fail(run, failure, receive, send)
+
+    def _set_closing(self, closing: bool) -> None:
+        for app in self._apps:
+            app.channels.closing = app.websockets.closing = app.controls.closing = closing
+
+    async def _live(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        while not self._stopping:
+            try:
+                event = await receive()
+            except trio.Cancelled:
+                await self._leave_while_serving()
+                continue
+            if event["type"] == "lifespan.startup":
+                await self._start(send)
+            elif event["type"] == "lifespan.shutdown":
+                await self._stop(send)
+
+    async def _start(self, send: Callable[[Any], Awaitable[None]]) -> None:
+        try:
+            await self._server.startup()
+        except BaseException as error:
+            if _is_cancellation(error):
+                raise
+            self._stopping = True
+            current_run().failure = error
+            message = str(error.code) if isinstance(error, SystemExit) else sentence_of(error)
+            await send({"type": "lifespan.startup.failed", "message": message})
+        else:
+            await send({"type": "lifespan.startup.complete"})
+
+    async def _stop(self, send: Callable[[Any], Awaitable[None]]) -> None:
+        self._stopping = True
+        # Plain Hypercorn asks for this when its requests are over; pages may be left that have no connection.
+        with trio.move_on_after(2 * max(app.channels.limits.cleanup_timeout for app in self._apps)):
+            await end_streams(self._apps)
+        try:
+            await self._server.shutdown()
+        except BaseException as error:
+            if _is_cancellation(error):
+                raise
+            await send({"type": "lifespan.shutdown.failed", "message": sentence_of(error)})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+
+    async def _leave_while_serving(self) -> None:
+        """Something has cancelled the lifespan: if it is a nursery or scope that a `while_serving` holds, leave that.
+
+        What the `while_serving` was for is over then; the server is not. Raises Cancelled if it was something else.
+        """
+        task = trio.lowlevel.current_task()
+        generators = cast("list[Any]", self._server.while_serving_gens)
+        while generators and is_cancelled(task):
+            generator = generators.pop()
+            name = getattr(generator, "__qualname__", "?")
+            try:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            except trio.Cancelled as cancelled:
+                try:
+                    await generator.athrow(cancelled)
+                except trio.Cancelled:
+                    pass
+                except StopAsyncIteration:
+                    _log.error("What %r (while_serving) holds open was cancelled; the server goes on without it.", name)
+                except BaseException as error:
+                    message = "What %r (while_serving) holds open has failed; the server goes on without it."
+                    log_failure(_log, error, message, name)
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def _fail(
+        self,
+        run: Run,
+        error: BaseException | None,
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        """The nursery is over, and every stream with it: let the process end."""
+        message = "The nursery of the server (app.server.nursery) is over, and nobody has asked the server to stop."
+        log_failure(_log, error, f"{message} Its streams have ended, and it stops.", level=logging.CRITICAL)
+        if run.stop is None:
+            await trio.sleep(LAST_WORD)
+            raise lifespan_failure(message)
+        run.failure = error or RuntimeError(message)
+        run.stop()
+        while (await receive())["type"] != "lifespan.shutdown":
+            pass
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether an exception is the server's way to end the lifespan: nothing else that has failed."""
+    return split_cancellation(error)[1] is None

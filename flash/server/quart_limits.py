@@ -1,0 +1,60 @@
+"""Quart's limits on a request's size and time, which Flask and so Dash have not: lifted, unless the app asks for them.
+
+By default Quart answers a body of more than 16 MB with 413, cuts one that takes longer than 60 s, and cuts a response
+that takes longer than 60 s to be taken, in the middle, under its status 200. An upload of `dcc.Upload` is larger, and a
+phone on a train is slower.
+
+On a server of the user's what has been set to something else than Quart's default stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from quart import Quart
+
+from ..errors import InvalidOption
+
+
+@dataclass(frozen=True, slots=True)
+class QuartLimits:
+    """What bounds a request; None for no bound.
+
+    Attributes:
+        max_body_bytes: bytes of its body; one that is larger is answered with 413.
+        body_timeout: seconds in which its body has to come.
+        response_timeout: seconds in which its response has to be taken.
+    """
+
+    max_body_bytes: int | None = None
+    body_timeout: float | None = None
+    response_timeout: float | None = None
+
+    @classmethod
+    def check(cls, max_body_bytes: Any, body_timeout: Any, response_timeout: Any) -> QuartLimits:
+        """Raise InvalidOption if one of these cannot be used."""
+        if max_body_bytes is not None and (
+            isinstance(max_body_bytes, bool) or not isinstance(max_body_bytes, int) or max_body_bytes < 1
+        ):
+            raise InvalidOption(
+                f"max_body_bytes= of Flash(...) is to be a positive integer, or None for no limit, got "
+                f"{max_body_bytes!r}."
+            )
+        for option, value in (("body_timeout", body_timeout), ("response_timeout", response_timeout)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+                raise InvalidOption(
+                    f"{option}= of Flash(...) is to be a positive number of seconds, or None for no limit, got "
+                    f"{value!r}."
+                )
+        return cls(max_body_bytes, body_timeout, response_timeout)
+
+    def apply(self, server: Quart) -> None:
+        """Configure a server: with what was asked for, and else with no limit in place of Quart's defaults."""
+        for key, value in (
+            ("MAX_CONTENT_LENGTH", self.max_body_bytes),
+            ("BODY_TIMEOUT", self.body_timeout),
+            ("RESPONSE_TIMEOUT", self.response_timeout),
+        ):
+            if value is not None or server.config[key] == server.default_config[key]:
+                server.config[key] = value

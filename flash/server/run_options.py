@@ -1,0 +1,126 @@
+"""The keywords of `app.run` beyond Dash's own: Flask's, which Dash apps bring along, and those of Hypercorn's Config.
+
+Of Flask's, what has a counterpart here is translated (`ssl_context`, `use_reloader`, `extra_files`), what only says
+how Werkzeug's server is to work is ignored, and what would quietly be missing is refused.
+"""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypercorn.config import Config
+from werkzeug.serving import make_ssl_devcert
+
+from ..errors import InvalidOption
+
+IGNORED = frozenset(
+    {
+        "load_dotenv",
+        "passthrough_errors",
+        "processes",
+        "reloader_interval",
+        "reloader_type",
+        "threaded",
+        "use_debugger",
+        "use_evalex",
+    }
+)
+"""Keywords of Flask's `run` that say how Werkzeug is to do what Flash does its own way, or does not need."""
+
+REFUSED = {
+    "request_handler": "Hypercorn serves, not Werkzeug: use app.server.before_request and after_request.",
+    "static_files": "Use a route or a static folder of app.server.",
+}
+
+
+class ContextConfig(Config):
+    """Hypercorn's Config, with an `ssl.SSLContext` that was made elsewhere."""
+
+    ssl_context: ssl.SSLContext | None = None
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self.ssl_context is not None or super().ssl_enabled
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        if self.ssl_context is None:
+            return super().create_ssl_context()
+        self.ssl_context.set_alpn_protocols(self.alpn_protocols)
+        return self.ssl_context
+
+
+@dataclass
+class RunOptions:
+    """What `app.run` was asked for.
+
+    Attributes:
+        config: Hypercorn's.
+        reload: whether the program starts again when its code changes; None if that was left open.
+        extra_files: files that count as code for that, by their paths.
+        exclude_patterns: of paths that do not.
+    """
+
+    config: ContextConfig = field(default_factory=ContextConfig)
+    reload: bool | None = None
+    extra_files: list[str] = field(default_factory=list[str])
+    exclude_patterns: list[str] = field(default_factory=list[str])
+
+
+def read_run_options(keywords: Mapping[str, Any]) -> RunOptions:
+    """The keywords of `app.run` that Dash leaves to its backend.
+
+    Raises:
+        TypeError: neither Flask nor Hypercorn has such an option.
+        InvalidOption: what Flask has by this name cannot be had here.
+    """
+    options = RunOptions()
+    for name, value in keywords.items():
+        if name in IGNORED:
+            continue
+        if name in REFUSED:
+            raise InvalidOption(f"app.run({name}=...) means nothing to Flash. {REFUSED[name]}")
+        if name == "use_reloader":
+            options.reload = bool(value)
+        elif name == "extra_files":
+            options.extra_files = _strings(value)
+        elif name == "exclude_patterns":
+            options.exclude_patterns = _strings(value)
+        elif name == "ssl_context":
+            _encrypt(options.config, value)
+        elif hasattr(options.config, name):
+            setattr(options.config, name, value)
+        else:
+            raise TypeError(
+                f"app.run() got an unexpected keyword argument {name!r}: neither Flask's run nor Hypercorn has it."
+            )
+    return options
+
+
+def _strings(values: Iterable[Any] | None) -> list[str]:
+    return [str(value) for value in values or ()]
+
+
+def _encrypt(config: ContextConfig, context: Any) -> None:
+    """Serve HTTPS by what Flask calls `ssl_context`: a pair of files, a context, or "adhoc"."""
+    match context:
+        case None:
+            pass
+        case ssl.SSLContext():
+            config.ssl_context = context
+        case "adhoc":
+            with tempfile.TemporaryDirectory() as folder:
+                certificate, key = make_ssl_devcert(str(Path(folder) / "adhoc"), cn="localhost")
+                config.ssl_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                config.ssl_context.load_cert_chain(certificate, key)
+        case (certificate, key):
+            config.certfile, config.keyfile = str(certificate), str(key)
+        case _:
+            raise InvalidOption(
+                f"app.run(ssl_context={context!r}): write (certificate, key), two paths; or an ssl.SSLContext; or "
+                '"adhoc".'
+            )

@@ -1,0 +1,142 @@
+"""Stepping a user's generator, async or plain, from one task.
+
+Both kinds look the same to the stream that drives them: `next` to go on, `throw` to raise something at the
+`yield` where the generator stands, `close` to unwind it. The first two return what the generator yields next,
+and raise StopAsyncIteration when it is over; `close` says whether the generator went, or yielded again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Generator
+from types import AsyncGeneratorType
+from typing import Any, Protocol, TypeVar, cast
+
+import trio
+
+from ..user_code.failures import without_exit
+from ..user_code.suspension import when_suspended
+from .thread import StreamThread
+
+_T = TypeVar("_T")
+
+
+class Steps(Protocol):
+    """A generator that can be driven from a Trio task.
+
+    Attributes:
+        watched: whether it is to be noted if a step lets other tasks run.
+        suspended: whether the last step that was watched did.
+    """
+
+    watched: bool
+    suspended: bool
+
+    def next(self) -> Awaitable[object]: ...
+    async def throw(self, error: BaseException) -> object: ...
+    async def close(self) -> bool: ...
+
+
+class AsyncSteps:
+    """The steps of an async generator: they run in the task that drives it."""
+
+    def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
+        self._generator = generator
+        self.watched = False
+        self.suspended = False
+
+    def next(self) -> Awaitable[object]:
+        return self._watched_step() if self.watched else self._generator.__anext__()
+
+    async def throw(self, error: BaseException) -> object:
+        return await self._generator.athrow(error)
+
+    async def close(self) -> bool:
+        if self._generator.ag_frame is None:
+            return True
+        # Not aclose(): once that has failed, Python takes the generator for closed and will not try again.
+        try:
+            await self._generator.athrow(GeneratorExit())
+        except (GeneratorExit, StopAsyncIteration):
+            return True
+        except BaseExceptionGroup as group:
+            # Out of a nursery around the `yield`.
+            if (failure := without_exit(group)) is not None:
+                raise failure from None
+            return True
+        return False
+
+    def _watched_step(self) -> Awaitable[object]:
+        self.suspended = False
+        return when_suspended(self._generator.__anext__(), self._note)
+
+    def _note(self) -> None:
+        self.suspended = True
+
+
+class ThreadSteps:
+    """The steps of a plain generator: they run in the stream's thread, and cannot be cut once they run."""
+
+    def __init__(self, generator: Generator[object, None, None], thread: StreamThread) -> None:
+        self._generator = generator
+        self._thread = thread
+        # A thread leaves the event loop to others.
+        self.watched = self.suspended = True
+
+    async def next(self) -> object:
+        return await self._step(lambda: next(self._generator))
+
+    async def throw(self, error: BaseException) -> object:
+        if isinstance(error, trio.Cancelled):
+            # What a plain generator knows of cancellation is GeneratorExit.
+            if await self.close():
+                raise error
+            return None
+        return await self._step(lambda: self._generator.throw(error))
+
+    async def close(self) -> bool:
+        def run() -> bool:
+            try:
+                self._generator.throw(GeneratorExit())
+            except (GeneratorExit, StopIteration):
+                return True
+            return False
+
+        if inspect.getgeneratorstate(self._generator) in (inspect.GEN_CREATED, inspect.GEN_CLOSED):
+            self._generator.close()
+            return True
+        return await self._thread.run(run, shielded=True)
+
+    async def _step(self, step: Callable[[], _T]) -> _T:
+        # StopIteration cannot leave a coroutine: it is told apart in the thread.
+        def run() -> tuple[bool, _T | None]:
+            try:
+                return True, step()
+            except StopIteration:
+                return False, None
+            except StopAsyncIteration as error:
+                # To whoever steps it this would be its end.
+                raise RuntimeError("generator raised StopAsyncIteration") from error
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+        yielded, value = await self._thread.run(run)
+        if not yielded:
+            raise StopAsyncIteration
+        return cast("_T", value)
+
+
+def steps_of(generator: object, thread: Callable[[], StreamThread]) -> Steps:
+    """The steps of `generator`.
+
+    Args:
+        generator: async or plain.
+        thread: gives a plain one its thread.
+
+    Raises:
+        TypeError: it is not a generator.
+    """
+    if inspect.isasyncgen(generator):
+        return AsyncSteps(cast("AsyncGeneratorType[object, None]", generator))
+    if inspect.isgenerator(generator):
+        return ThreadSteps(cast("Generator[object, Any, Any]", generator), thread())
+    raise TypeError(f"expected a generator, got {type(generator).__name__}")

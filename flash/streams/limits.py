@@ -1,0 +1,117 @@
+"""What streams, a page and a server process may hold, and what they do hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import trio
+
+from ..errors import RequestRefused
+from .buffer import Bounds
+from .observer import Observer
+from .thread import StreamThreads
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the streams of a server.
+
+    Attributes:
+        buffer: what may wait per stream.
+        cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
+        threads: how many streams of plain generators run at a time: each has a thread.
+        handlers: how many plain `on_error`s run at a time; apart, so that steps that block keep none from running.
+        observer: is told of what happens to them.
+    """
+
+    buffer: Bounds = field(default_factory=Bounds)
+    cleanup_timeout: float = 5.0
+    threads: StreamThreads = field(default_factory=StreamThreads)
+    handlers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
+    observer: Observer = field(default_factory=Observer)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What bounds a server process.
+
+    Attributes:
+        pages: how many it may hold.
+        pages_per_browser: how many of them may be of one browser.
+        streams: how many it may hold.
+    """
+
+    pages: int = 10_000
+    pages_per_browser: int = 100
+    streams: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """What bounds a page.
+
+    Attributes:
+        streams: how many it may have at a time.
+        window: bytes that may have been sent to it and not been acknowledged.
+        reconnect_grace: seconds for which it may be without a connection; 0 ends its streams at once.
+        stall_timeout: seconds for which it may leave what was sent to it unacknowledged.
+        ping_interval: seconds after which its connection is to ask whether it is there.
+        values: bytes of memory that the values with which its streams were started may take, about.
+    """
+
+    streams: int = 100
+    window: int = 1_000_000
+    reconnect_grace: float = 5.0
+    stall_timeout: float = 60.0
+    ping_interval: float = 15.0
+    values: int = 100_000_000
+
+
+@dataclass(slots=True)
+class Load:
+    """What a server process holds, beside what it may.
+
+    Attributes:
+        limits: what it may.
+        streams: how many streams run.
+        pages: how many pages each browser has.
+    """
+
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    streams: int = 0
+    pages: Counter[str] = field(default_factory=Counter[str])
+
+    def check_page(self, browser: str) -> None:
+        """Raise RequestRefused if another page of `browser` would be one too many."""
+        if self.pages.total() >= self.limits.pages:
+            raise RequestRefused(503, "The server holds as many pages as it may. Try again later.")
+        if self.pages[browser] >= self.limits.pages_per_browser:
+            raise RequestRefused(429, f"This browser has {self.pages[browser]} pages open already: close some.")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream that the server holds, as `app.streams()` lists it.
+
+    Attributes:
+        id: its name on the wire and in `cancel` requests.
+        callback: the name of the event callback.
+        key: what it is a run of: the callback and the values that MATCH matched.
+        page: the first characters of its page's token, enough to tell pages apart.
+        state: `running`, `ending` (clean-up runs) or `stuck` (clean-up has overrun its deadline).
+        age: seconds since it started.
+        updates: how many updates were sent to the page.
+        buffered: how many updates wait to be sent.
+        waiting: seconds for which the generator has waited for room in the buffer; None if it does not.
+    """
+
+    id: str
+    callback: str
+    key: str
+    page: str
+    state: str
+    age: float
+    updates: int
+    buffered: int
+    waiting: float | None

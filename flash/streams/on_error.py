@@ -1,0 +1,110 @@
+"""Running the user's `on_error`: once for each stream that does not complete, and within what is left of its time.
+
+The handler runs in a task of its own, so that one that does not return by the deadline can be cut and the stream's
+`end` leaves all the same. What it returns, and what it says by `set_props`, goes into that `end`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
+
+import trio
+
+from ..user_code.cleanup import CURRENT, LAST_GRACE, Deadline
+from ..user_code.containment import log_failure
+from ..user_code.failures import read_failure
+from ..user_code.inner_generators import InnerGenerators
+from .limits import Limits
+from .spec import StreamSpec
+from .thread import Spawn, StreamThread
+
+_log = logging.getLogger("flash.streams")
+
+Handler = Callable[[BaseException], object]
+
+
+class ErrorHandling:
+    """One call of one `on_error`.
+
+    Attributes:
+        handled: it returned: what it was told is no news to anybody else.
+        failure: what it raised, if it did.
+    """
+
+    def __init__(self, spec: StreamSpec, handler: Handler, limits: Limits, thread: StreamThread | None) -> None:
+        self._spec = spec
+        self._handler = handler
+        self._limits = limits
+        self._thread = thread
+        self.handled = False
+        self.failure: BaseException | None = None
+        self._words: list[bytes] = []
+        self._done = trio.Event()
+        self._scope = trio.CancelScope(shield=True)
+
+    def say(self, update: object) -> None:
+        """Take in an update that the handler gives to `set_props`."""
+        self._words.append(self._spec.encode(update) or b"")
+
+    async def run(self, error: BaseException, left: float, spawn: Spawn) -> bytes:
+        """Call the handler with `error`; return what it has said before the deadline, as pairs in JSON.
+
+        Args:
+            error: the user's exception, or a `StreamCancelled`.
+            left: seconds until the deadline; if none are left the handler has all of `cleanup_timeout`.
+            spawn: starts the handler's task.
+        """
+        limits, name = self._limits, self._spec.callback
+        at = trio.current_time() + (left if left > 0 else limits.cleanup_timeout)
+        deadline = Deadline("on_error of the event callback", name, limits.cleanup_timeout, at)
+        spawn(self._spec.context, lambda: self._handle(error, deadline), f"on_error of {name}")
+        with trio.move_on_at(at):
+            await self._done.wait()
+        if not self._done.is_set():
+            self._scope.cancel()
+            _log.error(
+                "on_error of the event callback %r did not return within cleanup_timeout (%g s); it is cut.",
+                name,
+                limits.cleanup_timeout,
+            )
+            with trio.move_on_after(LAST_GRACE):
+                await self._done.wait()
+        return b",".join(filter(None, self._words))
+
+    async def _handle(self, error: BaseException, deadline: Deadline) -> None:
+        CURRENT.set(deadline)
+        try:
+            with self._scope:
+                async with InnerGenerators(f"on_error of the event callback {self._spec.callback!r}"):
+                    result = await self._call(error)
+                if result is not None:
+                    self.say(result)
+            self.handled = not self._scope.cancelled_caught
+        except self._spec.finishes:
+            self.handled = True
+        except BaseException as caught:
+            failure = read_failure(caught, self._spec.finishes)
+            if isinstance(failure, self._spec.finishes):
+                self.handled = True
+                return
+            self.failure = failure
+            log_failure(_log, failure, "on_error of the event callback %r raised.", self._spec.callback)
+        finally:
+            self._done.set()
+
+    async def _call(self, error: BaseException) -> object:
+        """Call a handler that may be async; a plain one runs in a thread, and is left to itself when it is cut.
+
+        That is the thread of the stream, if it has one that is free: a step that is stuck has it for itself.
+        """
+        if iscoroutinefunction(self._handler):
+            return await self._handler(error)
+        if self._thread is not None and self._thread.idle:
+            result = await self._thread.run(partial(self._handler, error), shielded=True, abandon=True)
+        else:
+            threads = self._limits.handlers
+            result = await trio.to_thread.run_sync(self._handler, error, abandon_on_cancel=True, limiter=threads)
+        return await result if isawaitable(result) else result

@@ -1,0 +1,57 @@
+"""What a stream runs: one request to start one event callback, with everything that is peculiar to Dash taken out."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..cancel_scopes import Condition
+from .events import Piece
+from .mistakes import Mistakes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """What to run: one request to start one event callback, with everything that is peculiar to Dash taken out.
+
+    Attributes:
+        callback: the name of the event callback, for messages.
+        key: what the stream is a run of; at most one stream of a key runs.
+        is_plain: it is a plain generator, and so needs a thread.
+        generator: makes the user's generator, or an awaitable that gives it.
+        encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
+            nothing to send, None if None was yielded. Raises InvalidUpdate.
+        pieces: of a stream that conflates: the same, property by property; else None.
+        opening: what `open` tells the page, as the inner part of a JSON object.
+        resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
+        off: the pairs that come last in `end`, always: the off values of `running`.
+        conditions: in the order in which the page numbers them.
+        on_error: the user's handler, sync or async; None if there is none.
+        describe: what `end` tells the page of an exception, as JSON.
+        timeout: seconds; None for no limit.
+        values_size: bytes of memory that the values of its Inputs and States take, about; 0 if they are few.
+        context: the contextvars of the request that started the stream.
+        mistakes: of the event callback.
+        shows_mistakes: whether the page has dev tools to show them in.
+        finishes: exceptions by which the generator, or `on_error`, says that it has nothing more to say.
+    """
+
+    callback: str
+    key: str
+    generator: Callable[[], object]
+    encode: Callable[[object], bytes | None]
+    pieces: Callable[[object], Sequence[Piece] | None] | None = None
+    opening: bytes = b""
+    resets: bytes = b""
+    off: bytes = b""
+    conditions: Sequence[Condition] = ()
+    on_error: Callable[[BaseException], object] | None = None
+    describe: Callable[[BaseException], bytes] = field(default=lambda error: b'"failed"')
+    timeout: float | None = None
+    values_size: int = 0
+    is_plain: bool = False
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    mistakes: Mistakes = field(default_factory=Mistakes)
+    shows_mistakes: bool = False
+    finishes: tuple[type[Exception], ...] = ()

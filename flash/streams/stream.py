@@ -1,0 +1,440 @@
+"""The life of one stream: from its first step to the one end that it has.
+
+    open ── updates, in the order yielded ── end
+
+A stream is one task. It steps the user's generator inside one cancel scope, encodes what is yielded, and puts it
+into the page's outbox. When the generator is over, whatever the reason, `_finish` does what is left, once and in
+this order: `on_error`, the `end` event, leaving the registry.
+
+*`yield` is a checkpoint inside the generator.* The generator stands at its `yield` while Flash waits for room in
+the buffer, and a cancel scope that the user opened around the `yield` belongs to this task. So a `Cancelled`
+that surfaces in Flash's wait is thrown into the generator, where the scope that it belongs to can catch it
+(PEP 789 tells what happens otherwise).
+
+*Clean-up has a deadline.* From the moment of the cancellation a second task, a timer, waits for the generator to
+unwind. It cannot cut a `finally` under the user's own shield, nor a thread; what it can do is to finish the stream
+for the page at the deadline, log who is to blame, and list the stream as stuck until it returns. What clean-up awaits
+is cut unless it is under a shield: see `cleanup`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Protocol
+
+import trio
+
+from .._trio import is_cancelled
+from ..cancel_scopes import EndReason, StreamScope
+from ..errors import BufferOverrun, FlashError
+from ..user_code.cleanup import CURRENT, LAST_GRACE, Deadline, report_cut
+from ..user_code.containment import log_failure
+from ..user_code.failures import read_end, sentence_of
+from ..user_code.inner_generators import InnerGenerators
+from .buffer import Gauge
+from .ending import describe, encode_end, log_end
+from .generators import Steps, steps_of
+from .limits import Limits
+from .on_error import ErrorHandling
+from .outbox import Outbox
+from .spec import StreamSpec
+from .thread import Spawn, StreamThread
+
+_log = logging.getLogger("flash.streams")
+
+FAIR_SHARE = 0.001
+"""Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
+
+WATCHED = 8
+"""At every eighth pause it is checked whether a generator has begun to wait by itself, and needs no pauses."""
+
+TASK_NAME = "stream of "
+"""What the name of a stream's task begins with; the name of its event callback follows."""
+
+CLOSE_ATTEMPTS = 3
+"""How often a generator that ignores GeneratorExit is closed again before it is given up."""
+
+
+class Host(Protocol):
+    """What a stream needs of the channel that it runs in."""
+
+    outbox: Outbox
+
+    def ended(self, stream: Stream) -> None:
+        """The stream's end has left; the next run of its key may start."""
+        ...
+
+    def over(self, stream: Stream) -> None:
+        """The stream's task is over."""
+        ...
+
+    def report(self, callback: str, kind: str, message: str) -> None:
+        """Show a mistake in the page's dev tools, unless one of its kind was."""
+        ...
+
+    @property
+    def spawn(self) -> Spawn:
+        """Runs a function as a task of the channel's nursery, with given contextvars."""
+        ...
+
+
+class Stream:
+    """One run of one event callback.
+
+    Attributes:
+        id: names the stream on the wire.
+        spec: what it runs.
+        scope: its cancel scope and reason.
+        stuck: its clean-up overran the deadline and is still running.
+        gauge: what of it waits for the page, and what was sent.
+        started: when it opened, on Trio's clock.
+        waiting_since: when its generator began to wait for room in the buffer; None if it does not.
+    """
+
+    def __init__(self, stream_id: str, spec: StreamSpec, host: Host, limits: Limits) -> None:
+        self.id = stream_id
+        self.spec = spec
+        self.scope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
+        self.stuck = False
+        self.gauge = Gauge(limits.buffer, b'{"stream":%b,"props":[' % json.dumps(stream_id).encode())
+        self.started = trio.current_time()
+        self.waiting_since: float | None = None
+        self._host = host
+        self._limits = limits
+        self._encode = spec.encode if spec.pieces is None else spec.pieces
+        self._steps: Steps | None = None
+        self._thread: StreamThread | None = None
+        self._inner = InnerGenerators(self._name)
+        self._spoken = False
+        self._finishing = False
+        self._ended = False
+        self._end_left: trio.Event | None = None
+        self._cancelled_at: float | None = None
+        self._deadline = Deadline("the event callback", spec.callback, limits.cleanup_timeout)
+        self._timers: list[trio.CancelScope] = []
+        self._handling: ErrorHandling | None = None
+        self._switched = 0.0
+        self._pauses = 0
+
+    @property
+    def state(self) -> str:
+        """`running`, `ending` or `stuck`."""
+        if self.stuck:
+            return "stuck"
+        return "running" if self.scope.reason is None and not self._finishing else "ending"
+
+    def open(self) -> None:
+        """Tell the page that the stream starts."""
+        opening = b"," + self.spec.opening if self.spec.opening else b""
+        self.started = trio.current_time()
+        self._host.outbox.put("open", b'{"stream":%b%b}' % (json.dumps(self.id).encode(), opening))
+        self._limits.observer.started(self.spec.callback)
+        if self.spec.is_plain:
+            self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
+        if self.spec.timeout is not None:
+            self._after(self.spec.timeout, self._time_out)
+
+    # A Ctrl-C is never raised in here: see `containment`.
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """The stream's task. Nothing that the generator or `on_error` raises leaves it."""
+        error: BaseException | None = None
+        CURRENT.set(self._deadline)
+        try:
+            with self.scope.cancel_scope:
+                try:
+                    async with self._inner:
+                        try:
+                            await self._drive()
+                        finally:
+                            await self._close()
+                except BaseException as unwound:
+                    if self.scope.reason is not None:
+                        report_cut(unwound, self._deadline)
+                    raise
+        except BaseException as caught:
+            # Whatever becomes of the reading, this has failed.
+            error = caught
+            error = read_end(caught, self._name, self.spec.finishes, self.scope.reason is not None)
+        finally:
+            self.scope.close()
+            for timer in self._timers:
+                timer.cancel()
+            try:
+                with trio.CancelScope(shield=True):
+                    await self._finish(error)
+                    await self._wait_for_end()
+            finally:
+                if self._thread is not None:
+                    self._thread.end()
+                self._host.over(self)
+            if self.stuck:
+                _log.warning("The clean-up of %s has returned after all.", self._name)
+
+    def push(self, value: object, unwinding: bool = False) -> None:
+        """Send an update at once, from inside the generator (that is what `set_props` does in a stream).
+
+        Args:
+            value: the update.
+            unwinding: whether the caller is cleaning up after a cancellation.
+
+        Raises:
+            BufferOverrun: the buffer holds twice its bound; a `yield` would have waited.
+        """
+        if self._handling is not None:
+            self._handling.say(value)
+        elif self.scope.reason is None and not self._finishing:
+            if self.gauge.full(times=2):
+                bounds = self._limits.buffer
+                raise BufferOverrun(
+                    f"{self._name} called set_props until twice its buffer ({bounds.updates} updates or {bounds.bytes} "
+                    "bytes) was full without coming to a yield. Yield now and then (`yield stream_props(...)` waits "
+                    "until the page has caught up), or raise stream_buffer_updates= or "
+                    "stream_buffer_bytes= of Flash(...)."
+                )
+            # Not written directly: how far a loop that never yields gets would be a matter of time, not of its bound.
+            self._put(value, direct=False)
+        elif self._ended:
+            self._tell(
+                "set_props after the end",
+                f"set_props was called in {self._name} after its stream had ended ({self.scope.reason or 'over'}), "
+                "and changed nothing: the page was told that it is over. Wait for tasks and threads that a stream "
+                "starts before its generator returns, in a nursery for instance.",
+            )
+        elif unwinding:
+            self._drop("called set_props")
+
+    @property
+    def _name(self) -> str:
+        return f"the event callback {self.spec.callback!r}"
+
+    # (a) and (b): the generator
+
+    async def _drive(self) -> None:
+        """Step the generator to its end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        made = self.spec.generator()
+        # A decorator that is `async def` gives the generator when it has been awaited.
+        self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
+        task = trio.lowlevel.current_task()
+        must_end = False
+        try:
+            value = await self._steps.next()
+            while True:
+                if must_end:
+                    _log.error(
+                        "%s went on yielding after it was cancelled (%s); it is closed. Let trio.Cancelled and "
+                        "GeneratorExit pass: use `finally`, not a bare `except`, for clean-up.",
+                        self._name,
+                        self.scope.reason,
+                    )
+                    return
+                try:
+                    if self._must_pause():
+                        await self._pause()
+                    elif is_cancelled(task):
+                        # The stream, or a scope that the user opened.
+                        await trio.lowlevel.checkpoint_if_cancelled()
+                    self._put(value)
+                except trio.Cancelled as cancelled:
+                    must_end = self.scope.reason is not None
+                    value = await self._steps.throw(cancelled)
+                except FlashError as refusal:
+                    # Raised where the user can see it, at the yield. Whatever comes of that, the stream has failed.
+                    with contextlib.suppress(StopAsyncIteration, *self.spec.finishes):
+                        await self._steps.throw(refusal)
+                    raise
+                else:
+                    # It may be long until the next one.
+                    value = None
+                    value = await self._steps.next()
+        except (StopAsyncIteration, *self.spec.finishes):
+            pass
+
+    def _own_thread(self) -> StreamThread:
+        """The thread of a plain generator; of one that nobody knew to be plain, only now."""
+        if self._thread is None:
+            self._limits.threads.check(self.spec.callback)
+            self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
+        return self._thread
+
+    def _must_pause(self) -> bool:
+        """Whether the `yield` is to be more than a hand-over: most are not, and cost no switch of tasks."""
+        now = time.perf_counter()
+        if self._inner.left:
+            return True
+        if now - self._switched > FAIR_SHARE:
+            steps = self._steps
+            assert steps is not None
+            if not (steps.watched and steps.suspended):
+                # Is it one that waits by itself? Then it need not be made to. If not, it is watched now and then.
+                steps.watched = self._pauses % WATCHED == 0
+                self._pauses += 1
+                return True
+            self._switched = now
+        return self.gauge.full()
+
+    async def _pause(self) -> None:
+        """The checkpoint at the `yield`: raise what is due, let others run, wait for room."""
+        if self._inner.left:
+            await self._inner.close_left()
+        await trio.lowlevel.checkpoint()
+        self._switched = time.perf_counter()
+        if self.gauge.full():
+            began = self.waiting_since = trio.current_time()
+            try:
+                await self.gauge.wait_for_room()
+            finally:
+                self.waiting_since = None
+                self._limits.observer.waited(self.spec.callback, trio.current_time() - began)
+            # Room and a cancellation may have come in one tick: what was dropped must not be followed.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._switched = time.perf_counter()
+
+    def _put(self, value: object, direct: bool = True) -> None:
+        pairs = self._encode(value)
+        if pairs is None:
+            self._tell("yields None", f"{self._name} yielded None: it is ignored. Yield stream_props(...), or nothing.")
+        elif pairs:
+            if not self._spoken:
+                self._spoken = True
+                self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
+            if isinstance(pairs, bytes):
+                self._host.outbox.put_update(pairs, self.gauge, direct)
+            else:
+                self._host.outbox.put_pieces(pairs, self.gauge)
+
+    def _drop(self, did: str) -> None:
+        """Note that clean-up has said something after the cancellation."""
+        self._tell(
+            f"{did} in clean-up",
+            f"{self._name} {did} in its clean-up, after it was cancelled: that is dropped. What the page is to be told "
+            "at the end, on_error returns, or reset_props has.",
+        )
+
+    def _encode_nothing(self, value: object) -> bytes:
+        """Takes the place of the encoder once the stream is cancelled: a shield lets a `yield` come so far."""
+        self._drop("yielded")
+        return b""
+
+    def _tell(self, kind: str, sentence: str, error: BaseException | None = None) -> None:
+        """Tell of a mistake that raises nothing."""
+        self.spec.mistakes.tell(kind, sentence, error)
+        if self.spec.shows_mistakes:
+            self._host.report(self.spec.callback, kind, sentence)
+
+    async def _close(self) -> None:
+        """Close the generator, so that nothing of it is left to the garbage collector."""
+        if self._steps is None:
+            return
+        for _ in range(CLOSE_ATTEMPTS):
+            if await self._steps.close():
+                return
+        _log.error("%s yields whatever is raised in it and cannot be closed; it is given up.", self._name)
+
+    def _on_cancel(self) -> None:
+        self._host.outbox.drop(self.gauge)
+        self._cancelled_at = trio.current_time()
+        self._deadline.begin()
+        self._encode = self._encode_nothing
+        if self._thread is not None:
+            self._thread.cancel()
+        self._after(self._limits.cleanup_timeout, self._overrun)
+
+    async def _time_out(self) -> None:
+        self.scope.cancel(EndReason.TIMED_OUT)
+
+    async def _overrun(self) -> None:
+        self.stuck = True
+        _log.error(
+            "The clean-up of %s (%s) has overrun cleanup_timeout (%g s): it waits under a shield, or in a thread, "
+            "and cannot be cut. The page is told that the stream is over; it counts as stuck until it returns.",
+            self._name,
+            self.scope.reason,
+            self._limits.cleanup_timeout,
+        )
+        await self._finish(None)
+
+    def _after(self, seconds: float, then: Callable[[], Awaitable[object]]) -> None:
+        """Call `then` after so many seconds, unless the generator is over by then."""
+        timer = trio.CancelScope(shield=True)
+        self._timers.append(timer)
+
+        async def wait() -> None:
+            with timer:
+                await trio.sleep(seconds)
+                if self._deadline.shields:
+                    # `cleanup()` is cut at this very moment, and the generator unwinds.
+                    await trio.sleep(LAST_GRACE)
+            if not timer.cancelled_caught:
+                with trio.CancelScope(shield=True):
+                    await then()
+
+        self._host.spawn(contextvars.Context(), wait, f"timer of {self.spec.callback}")
+
+    # (c), (d) and (e): the end
+
+    async def _finish(self, error: BaseException | None) -> None:
+        """Run `on_error`, send `end`, and leave the registry. Only the first call has an effect."""
+        if self._finishing:
+            return
+        self._finishing = True
+        reason = self.scope.reason or (EndReason.FAILED if error is not None else EndReason.COMPLETED)
+        told = error
+        if self.scope.reason is not None:
+            told = self.scope.exception()
+            if error is not None:
+                told.__cause__ = error
+                log_failure(_log, error, "The clean-up of %s (%s) raised.", self._name, reason)
+        words, handled = b"", False
+        if told is not None and self.spec.on_error is not None:
+            self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits, self._thread)
+            # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
+            left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
+            words = await self._handling.run(told, left, self._host.spawn)
+            handled = self._handling.handled
+            if self._handling.failure is not None and self.spec.shows_mistakes:
+                said = f"on_error of {self._name} raised {sentence_of(self._handling.failure)}."
+                self._host.report(self.spec.callback, "on_error", said)
+            self._handling = None
+        gauge, cancelled = self.gauge, self._cancelled_at
+        seconds = trio.current_time() - self.started
+        log_end(self.spec.callback, reason, seconds, gauge.sent_updates + gauge.updates, error, handled)
+        if self.scope.failure is not None:
+            self._tell_failed_predicate(self.scope.failure)
+        props = [words, b"" if told is None else self.spec.resets, self.spec.off]
+        described = describe(self.spec, told) if reason is EndReason.FAILED and told is not None else b"null"
+        self._host.outbox.flush(gauge)
+        self._host.outbox.put("end", encode_end(self.id, reason, props, described, handled))
+        self._limits.observer.ended(
+            self.spec.callback,
+            reason,
+            gauge.sent_updates + gauge.updates,
+            gauge.sent_bytes + gauge.bytes,
+            None if cancelled is None else trio.current_time() - cancelled,
+        )
+        self._host.ended(self)
+        self._ended = True
+        if self._end_left is not None:
+            self._end_left.set()
+
+    async def _wait_for_end(self) -> None:
+        """Return when `end` has left: it may be another task that sees to that, at the deadline."""
+        if not self._ended:
+            self._end_left = trio.Event()
+            await self._end_left.wait()
+
+    def _tell_failed_predicate(self, failure: BaseException) -> None:
+        label = self.scope.condition
+        self._tell(
+            f"predicate {label}",
+            f"The predicate of the condition on {label} raised {sentence_of(failure)}: {self._name} was cancelled, for "
+            "that counts as not met. Let it return True or False for every value, None included.",
+            failure,
+        )

@@ -1,0 +1,183 @@
+"""The thread of a stream whose generator is plain: one, from its first step to its end.
+
+    stream's task ── jobs: a step, `close`, a plain `on_error` ──▶ the thread, one job after the other
+                  ◀───────────── what came of it ────────────────
+
+A connection of sqlite3, an RLock, what is thread-local: each belongs to the thread that made it, and a plain generator
+has as good a right to them as a function. So all of it runs in one thread, in one context, and that ends with the
+stream. It is held by a task beside the stream's, the *host*, which waits in `trio.to_thread.run_sync` for as long as
+the thread lives. So `trio.from_thread` works in a generator as in any thread of Trio's, and a cancellation of the
+stream reaches what a step waits for there. `close` and `on_error` are shielded from it.
+
+A thread costs 25 KB of memory before it does anything, and 8 MiB of address space: `StreamThreads` bounds them, by
+refusing another stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable
+from math import inf
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+import trio
+from outcome import Error, Outcome, capture
+
+from .._trio import forget_cancellation
+from ..errors import RequestRefused
+
+_log = logging.getLogger("flash.streams")
+
+_T = TypeVar("_T")
+
+THREADS = 200
+"""How many streams of plain generators may run at a time, unless `stream_threads=` says otherwise."""
+
+
+class Spawn(Protocol):
+    """Runs a function as a task of the given name, with the given contextvars."""
+
+    def __call__(
+        self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /
+    ) -> None: ...
+
+
+class StreamThreads:
+    """How many streams have a thread, and may have one.
+
+    Attributes:
+        total: how many may.
+        held: how many do. What was superseded, and is still busy, may be on top for a while.
+    """
+
+    def __init__(self, total: int = THREADS) -> None:
+        self.total = total
+        self.held = 0
+        # Counted here, where the start can be refused; there nobody is to wait.
+        self.limiter = trio.CapacityLimiter(inf)
+
+    def check(self, callback: str, superseding: bool = False) -> None:
+        """Raise RequestRefused if a stream of `callback` would be one too many.
+
+        Args:
+            callback: its name, for the message.
+            superseding: it takes the place of one that has a thread.
+        """
+        if self.held - superseding >= self.total:
+            raise RequestRefused(
+                503,
+                f"{callback!r} was not started: the server runs {self.held} streams of plain generators already, and "
+                "each has a thread for its life. Let some end first, raise stream_threads= of Flash(...), or write the "
+                "callback as `async def`.",
+            )
+
+
+class _Job:
+    """Something to be done in the thread, and who waits for it; None when nobody does any more."""
+
+    __slots__ = ("function", "shielded", "task")
+
+    def __init__(self, function: Callable[[], Any], task: trio.lowlevel.Task, shielded: bool) -> None:
+        self.function = function
+        self.task: trio.lowlevel.Task | None = task
+        self.shielded = shielded
+
+
+class StreamThread:
+    """The thread of one stream. It is counted when this is made, and starts with the first job."""
+
+    def __init__(self, threads: StreamThreads, spawn: Spawn, callback: str) -> None:
+        self._threads = threads
+        self._spawn = spawn
+        self._callback = callback
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._job: _Job | None = None
+        self._started = self._ended = self._over = False
+        self._cancellation = trio.CancelScope(shield=True)
+        self._shield = trio.CancelScope()
+        self._token = trio.lowlevel.current_trio_token()
+        threads.held += 1
+
+    @property
+    def idle(self) -> bool:
+        """It has run something, and runs nothing now: it can be given a job that is done at once."""
+        return self._started and not self._ended and not self._over and self._job is None
+
+    async def run(self, function: Callable[[], _T], *, shielded: bool = False, abandon: bool = False) -> _T:
+        """Call a function in the thread.
+
+        Args:
+            function: what to call.
+            shielded: the stream's cancellation is not to reach what it waits for by `trio.from_thread`.
+            abandon: if the caller is cancelled, it goes on, and the function is left to itself; else this waits for it.
+        """
+        if self._over:
+            # Somebody has ended the thread, as test fixtures do. Better in another one than not at all.
+            return await trio.to_thread.run_sync(function, limiter=self._threads.limiter, abandon_on_cancel=abandon)
+        if not self._started:
+            self._started = True
+            self._spawn(contextvars.copy_context(), self._host, f"thread of {self._callback}")
+        job = self._job = _Job(function, trio.lowlevel.current_task(), shielded)
+
+        def abort(_: Any) -> trio.lowlevel.Abort:
+            if not abandon:
+                return trio.lowlevel.Abort.FAILED
+            job.task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._jobs.put(job)
+        return await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def cancel(self) -> None:
+        """The stream is cancelled: what a step waits for on the loop is, too."""
+        if self._job is not None:
+            self._cancellation.cancel()
+
+    def end(self) -> None:
+        """The stream is over: the thread ends when it has done what it is at."""
+        if not self._ended:
+            self._ended = True
+            if self._started:
+                self._jobs.put(None)
+            else:
+                self._threads.held -= 1
+
+    async def _host(self) -> None:
+        """The task that holds the thread."""
+        try:
+            with self._cancellation, self._shield:
+                await trio.to_thread.run_sync(self._work, limiter=self._threads.limiter)
+        except BaseException as error:
+            # Nothing that the thread does is the page's affair: the jobs have their answers, or get one here.
+            _log.warning("The thread of %r was ended.", self._callback, exc_info=error)
+        finally:
+            self._over = True
+            self._threads.held -= 1
+            if self._job is not None:
+                self._answer(self._job, Error(RuntimeError(f"The thread of {self._callback!r} was ended.")))
+
+    def _work(self) -> None:
+        """What the thread does."""
+        while (job := self._jobs.get()) is not None:
+            if job.shielded:
+                # In the host: what waits there from now on is not cancelled.
+                trio.from_thread.run_sync(self._begin_shield)
+                forget_cancellation()
+            result = capture(job.function)
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._answer, job, result)
+            # Not kept until the next one comes: it refers to the generator, and what came of it may be large.
+            del job, result
+
+    def _begin_shield(self) -> None:
+        self._shield.shield = True
+
+    def _answer(self, job: _Job, result: Outcome[Any]) -> None:
+        if self._job is job:
+            self._job = None
+        if job.task is not None:
+            task, job.task = job.task, None
+            trio.lowlevel.reschedule(task, result)

@@ -1,0 +1,328 @@
+"""Async generators that the user's code iterates and does not close.
+
+    async def prices():                       @event_callback(Input("go", "n_clicks"))
+        async with open_websocket(...):       async def show(n_clicks):
+            while True:                           async for price in prices():
+                yield ...                             yield stream_props(...)
+
+When `show` is over, by a cancellation at its `yield` say, nobody closes `prices`: `async for` does not. Python leaves
+it to the event loop, and Trio closes it in a task of its own. But a nursery, such as the one in a websocket, and a
+cancel scope must be left in the task that entered them: in another one this ends tasks that have nothing to do with
+it, and may end Trio itself.
+
+So async generators are closed in the task that iterated them. While the user's code runs within `InnerGenerators`,
+those that it leaves open are noted, and closed there: at a stream's next `yield`, or at the end. One that held a
+nursery or a cancel scope open is named in a warning, for its code is not right: nothing closes it at the moment when
+it is left, and what its scope cancels until then is its caller.
+
+Elsewhere, as in a task that the user's code has started, such a generator waits for the end of its task.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import AsyncGeneratorType, BuiltinMethodType, FunctionType, MethodType, ModuleType, TracebackType
+from typing import Any, TypeAlias, cast
+
+import trio
+
+from .._trio import OpenScopes, is_over, leave_scopes
+from .failures import without_exit
+
+_log = logging.getLogger("flash.streams")
+
+AsyncGenerator: TypeAlias = "AsyncGeneratorType[Any, Any]"
+
+SWEEP = 64
+"""How many generators are known before those that are gone are looked for."""
+
+MANAGER_PARTS = 1_000
+"""How many objects that a context manager refers to are searched for the scope that it has entered."""
+
+_numbers = itertools.count()
+
+_inside: dict[trio.lowlevel.Task, InnerGenerators] = {}
+"""The tasks in which the user's code runs within `InnerGenerators`."""
+
+
+@dataclass(eq=False, slots=True)
+class _Known:
+    """An async generator that was iterated for the first time.
+
+    Attributes:
+        generator: refers to it.
+        task: the one that iterated it.
+        before: the scopes that this task was in then.
+        inside: closes it in that task; None if nothing does.
+        number: the higher, the later it was.
+    """
+
+    generator: weakref.ref[AsyncGenerator]
+    task: weakref.ref[trio.lowlevel.Task]
+    before: OpenScopes
+    inside: InnerGenerators | None
+    number: int
+
+
+class InnerGenerators:
+    """Closes, in the task that enters it, the async generators that are left open within it.
+
+    Attributes:
+        left: those that were left and are not closed yet.
+    """
+
+    __slots__ = ("_before", "_name", "_outer", "_task", "known", "left")
+
+    def __init__(self, name: str) -> None:
+        """`name`: what the warning calls the code that runs within, such as "the event callback 'show'"."""
+        self.left: list[tuple[AsyncGenerator, _Known]] = []
+        self.known: dict[int, _Known] = {}
+        self._name = name
+
+    async def __aenter__(self) -> InnerGenerators:
+        _Hooks.install()
+        self._task = task = trio.lowlevel.current_task()
+        self._before = OpenScopes.of(task)
+        self._outer = _inside.get(task)
+        _inside[task] = self
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        failures: list[BaseException] = []
+        try:
+            while (generator := self._next()) is not None:
+                await self._close(generator, failures)
+            if self._unbalanced:
+                _log.warning(
+                    "%s has entered a nursery or a cancel scope by hand (`__enter__`, `__aenter__`) and not left it; "
+                    "what runs in it is cancelled. Use `with` or `async with`, or an exit stack that is left.",
+                    self._name[:1].upper() + self._name[1:],
+                )
+                failures += await leave_scopes(self._before)
+        finally:
+            if self._outer is None:
+                del _inside[self._task]
+            else:
+                _inside[self._task] = self._outer
+            for key, known in self.known.items():
+                _Hooks.forget(key, known)
+            self.known.clear()
+        _raise(failures)
+
+    async def close_left(self) -> None:
+        """Close the generators that were left, as far as that is possible now.
+
+        One that holds a scope open has to wait until that is the innermost: scopes are left in their order.
+
+        Raises what comes of that, such as the failure of a task that a generator has started.
+        """
+        failures: list[BaseException] = []
+        while True:
+            scopes = self._before.since(self._task)
+            for pair in self.left:
+                held = [scope for scope in scopes if holds(pair[0], scope)]
+                if not held or held[0] is scopes[0]:
+                    self.left.remove(pair)
+                    await self._close(pair[0], failures)
+                    break
+            else:
+                return _raise(failures)
+
+    @property
+    def _unbalanced(self) -> bool:
+        return OpenScopes.of(self._task) != self._before
+
+    def _next(self) -> AsyncGenerator | None:
+        """The generator to be closed next, when the code that ran within is over; None if there is none."""
+        scopes = self._before.since(self._task)
+        left = [generator for generator, _ in sorted(self.left, key=lambda pair: -pair[1].number)]
+        chosen = next((each for each in left if not any(holds(each, scope) for scope in scopes)), None)
+        if chosen is None and scopes:
+            # Something may refer to one still, and it holds what has to be left first.
+            kept = [known.generator() for known in self.known.values()]
+            suspended = [
+                each for each in kept if each is not None and each.ag_frame is not None and not each.ag_running
+            ]
+            chosen = next((each for each in (*left, *suspended) if holds(each, scopes[0])), left[0] if left else None)
+        self.left = [pair for pair in self.left if pair[0] is not chosen]
+        if (known := self.known.pop(id(chosen), None)) is not None:
+            _Hooks.forget(id(chosen), known)
+        return chosen
+
+    async def _close(self, generator: AsyncGenerator, failures: list[BaseException]) -> None:
+        before, frame = OpenScopes.of(self._task), generator.ag_frame
+        code, line = generator.ag_code, None if frame is None else frame.f_lineno
+        del frame
+        try:
+            await close(generator)
+        except BaseException as failure:
+            failures.append(failure)
+        if OpenScopes.of(self._task) != before:
+            _log.warning(
+                "%s iterates the async generator %r (%s, line %d) and has left it open at its yield in line %s, with a "
+                "nursery or a cancel scope around that yield. It is closed now; until then its scope has counted for "
+                "all that its caller does. Close it where it is left: `async with contextlib.aclosing(%s(...)) as "
+                "values:` around the `async for`; or open the nursery outside of it.",
+                self._name[:1].upper() + self._name[1:],
+                generator.__qualname__,
+                code.co_filename,
+                code.co_firstlineno,
+                line,
+                generator.__name__,
+            )
+
+
+async def close(generator: AsyncGenerator) -> None:
+    """Close an async generator. A nursery around its `yield` raises the GeneratorExit in a group: that is dropped."""
+    try:
+        await generator.aclose()
+    except BaseExceptionGroup as group:
+        failure = without_exit(group)
+        if failure is not None:
+            raise failure from None
+
+
+def holds(generator: AsyncGenerator, scope: trio.CancelScope) -> bool:
+    """Whether a generator that stands at a `yield` is in the block of a `with` by which it has entered the scope."""
+    return any(
+        isinstance(part, MethodType | BuiltinMethodType)
+        and part.__name__ in ("__exit__", "__aexit__")
+        and _leads_to(part.__self__, scope)
+        for part in gc.get_referents(generator)
+    )
+
+
+def _leads_to(manager: object, scope: trio.CancelScope) -> bool:
+    """Whether a context manager is, or is made of, the one of the scope."""
+    waiting, seen = [manager], {id(manager)}
+    while waiting and len(seen) < MANAGER_PARTS:
+        part = waiting.pop()
+        if part is scope:
+            return True
+        if isinstance(part, trio.CancelScope):
+            # Another one, which leads to all that are around it.
+            continue
+        for other in gc.get_referents(part):
+            # A nursery leads to its task, and that to everything.
+            if id(other) not in seen and not isinstance(other, type | ModuleType | FunctionType | trio.Nursery):
+                seen.add(id(other))
+                waiting.append(other)
+    return False
+
+
+def _raise(failures: list[BaseException]) -> None:
+    """Raise what there is to raise: of several failures those that are not a cancellation, in a group."""
+    told = [failure for failure in failures if not isinstance(failure, trio.Cancelled)] or failures[:1]
+    if len(told) > 1:
+        raise BaseExceptionGroup("async generators failed when they were closed", told)
+    if told:
+        raise told[0]
+
+
+class _Hooks:
+    """What Python calls when an async generator is first iterated, and when one is dropped that is not over.
+
+    They stand before Trio's, for the rest of a run of Trio, which puts back what was there before its own.
+    """
+
+    def __init__(self) -> None:
+        first_iterated, finalize = sys.get_asyncgen_hooks()
+        assert first_iterated is not None
+        assert finalize is not None
+        self._first_iterated: Callable[[AsyncGenerator], None] = first_iterated
+        self._finalize: Callable[[AsyncGenerator], None] = finalize
+        self._token = trio.lowlevel.current_trio_token()
+        self._known: dict[int, _Known] = {}
+        self._swept_at = SWEEP
+        self._waiting: dict[trio.lowlevel.Task, list[AsyncGenerator]] = {}
+
+    @classmethod
+    def installed(cls) -> _Hooks | None:
+        hooks = getattr(sys.get_asyncgen_hooks().firstiter, "__self__", None)
+        return hooks if isinstance(hooks, cls) else None
+
+    @classmethod
+    def install(cls) -> None:
+        """Install them, unless they are."""
+        if cls.installed() is None:
+            hooks = cls()
+            sys.set_asyncgen_hooks(cast("Any", hooks.first_iterated), cast("Any", hooks.dropped))
+
+    @classmethod
+    def forget(cls, key: int, known: _Known) -> None:
+        hooks = cls.installed()
+        if hooks is not None and hooks._known.get(key) is known:
+            del hooks._known[key]
+
+    def first_iterated(self, generator: AsyncGenerator) -> None:
+        self._first_iterated(generator)
+        key = id(generator)
+        try:
+            task = trio.lowlevel.current_task()
+        except RuntimeError:
+            # Not a task's. One that had this id, and is gone, may have been.
+            self._known.pop(key, None)
+            return
+        inside = _inside.get(task)
+        known = _Known(weakref.ref(generator), weakref.ref(task), OpenScopes.of(task), inside, next(_numbers))
+        self._known[key] = known
+        if inside is not None:
+            inside.known.pop(key, None)
+            inside.known[key] = known
+        if len(self._known) > self._swept_at:
+            self._sweep()
+
+    def dropped(self, generator: AsyncGenerator) -> None:
+        """May be called in any thread, by the garbage collector."""
+        known = self._known.pop(id(generator), None)
+        task = None if known is None else known.task()
+        if known is not None and known.inside is not None:
+            known.inside.known.pop(id(generator), None)
+            known.inside.left.append((generator, known))
+        elif known is not None and task is not None and not is_over(task) and OpenScopes.of(task) != known.before:
+            # It may hold a scope of that task: it is not to be closed in another one as long as that runs.
+            self._token.run_sync_soon(self._close_after, task, generator)
+        else:
+            self._finalize(generator)
+
+    def _close_after(self, task: trio.lowlevel.Task, generator: AsyncGenerator) -> None:
+        if is_over(task):
+            self._finalize(generator)
+            return
+        if not self._waiting:
+            trio.lowlevel.add_instrument(_Exits(self._task_exited))
+        self._waiting.setdefault(task, []).append(generator)
+
+    def _task_exited(self, task: trio.lowlevel.Task) -> bool:
+        """Hand over to Trio what has waited for the task; says whether there is more that waits."""
+        for generator in self._waiting.pop(task, ()):
+            self._finalize(generator)
+        return bool(self._waiting)
+
+    def _sweep(self) -> None:
+        """Forget the generators that are gone: of one that is over, nobody tells."""
+        for key, known in list(self._known.items()):
+            if known.generator() is None:
+                del self._known[key]
+                if known.inside is not None and known.inside.known.get(key) is known:
+                    del known.inside.known[key]
+        self._swept_at = 2 * len(self._known) + SWEEP
+
+
+class _Exits(trio.abc.Instrument):
+    """Tells of each task that exits, for as long as somebody wants to know."""
+
+    def __init__(self, tell: Callable[[Any], bool]) -> None:
+        self._tell = tell
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        if not self._tell(task):
+            trio.lowlevel.remove_instrument(cast("Any", self))

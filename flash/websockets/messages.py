@@ -1,0 +1,153 @@
+"""The messages of a websocket, exactly as Dash's renderer writes and reads them. No I/O.
+
+The page asks for callbacks, answers questions about its props, and sends heartbeats:
+
+    {"type": "callback_request", "rendererId", "requestId", "payload": what a callback's POST would carry}
+    {"type": "get_props_response", "rendererId", "requestId", "payload": {prop: value}}
+    {"type": "heartbeat"}
+
+The server answers each request once, and in between sets and asks for props:
+
+    {"type": "callback_response", "rendererId", "requestId", "payload": {"status": "ok", "data"}}
+                                                                    or  {"status": "prevent_update"}
+                                                                    or  {"status": "error", "message"}
+    {"type": "set_props", "rendererId", "payload": {"componentId", "props"}}
+    {"type": "get_props_request", "rendererId", "requestId", "payload": {"componentId", "properties"}}
+    {"type": "error", "rendererId", "payload": {"message", "code"}}
+    {"type": "heartbeat_ack"}
+
+One socket serves all tabs of a browser that have the app open: a `rendererId` names the tab. Several messages may
+share a frame, as a JSON array.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ..asgi.client_json import read_json
+from ..dash_json import to_json
+from ..errors import RequestRefused
+
+HEARTBEAT_ACK = '{"type": "heartbeat_ack"}'
+
+
+class Malformed(Exception):
+    """A message is not one of those that a page sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRequest:
+    """The page wants a callback to be run."""
+
+    renderer: str
+    request: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PropsResponse:
+    """The page's answer to a question about its props."""
+
+    request: str
+    props: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The page wants to know whether the server is there."""
+
+
+async def decode(data: str | bytes) -> dict[str, Any]:
+    """The JSON object in a frame.
+
+    Raises:
+        Malformed: there is none, or one that would take too much memory.
+    """
+    try:
+        message = await read_json(data)
+    except RequestRefused as refusal:
+        raise Malformed(str(refusal)) from None
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        raise Malformed("A message is a JSON object.")
+    return cast("dict[str, Any]", message)
+
+
+def renderer_of(message: Mapping[str, Any]) -> str:
+    """The tab that a message comes from; "" if it does not say."""
+    renderer = message.get("rendererId", "")
+    return renderer if isinstance(renderer, str) else ""
+
+
+def read(message: Mapping[str, Any]) -> CallbackRequest | PropsResponse | Heartbeat:
+    """What the page says in a message.
+
+    Raises:
+        Malformed: it is none of what a page says.
+    """
+    kind, request, payload = message.get("type"), message.get("requestId"), message.get("payload")
+    if kind == "heartbeat":
+        return Heartbeat()
+    if kind not in ("callback_request", "get_props_response"):
+        raise Malformed(f"There are no messages of the type {kind!r}.")
+    if not isinstance(request, str):
+        raise Malformed(f"A {kind} has a requestId.")
+    if not isinstance(payload, dict):
+        raise Malformed(f"The payload of a {kind} is a JSON object.")
+    content = cast("dict[str, Any]", payload)
+    if kind == "callback_request":
+        return CallbackRequest(renderer_of(message), request, content)
+    return PropsResponse(request, content)
+
+
+def set_props(renderer: str, component_id: str, props: Mapping[str, Any]) -> str:
+    """Set props of a component.
+
+    Raises:
+        TypeError: a value is nothing that Dash can write as JSON.
+    """
+    payload = {"componentId": component_id, "props": props}
+    return to_json({"type": "set_props", "rendererId": renderer, "payload": payload})
+
+
+def get_props_request(
+    renderer: str, request: str, component_id: str, prop: str, path: list[str | int] | None = None
+) -> str:
+    """Ask for a prop of a component, or for a part of it."""
+    payload: dict[str, Any] = {"componentId": component_id, "properties": [prop]}
+    if path is not None:
+        payload["path"] = path
+    return _write({"type": "get_props_request", "rendererId": renderer, "requestId": request, "payload": payload})
+
+
+def callback_response(asked: CallbackRequest, data: str) -> str:
+    """The result of a callback, which Dash has written as JSON already."""
+    return _respond(asked, f'{{"status":"ok","data":{data}}}')
+
+
+def prevent_update(asked: CallbackRequest) -> str:
+    """The callback changes nothing."""
+    return _respond(asked, '{"status":"prevent_update"}')
+
+
+def callback_error(asked: CallbackRequest, message: str) -> str:
+    """The callback has failed, or was not run."""
+    return _respond(asked, _write({"status": "error", "message": message}))
+
+
+def error(renderer: str, message: str, code: str) -> str:
+    """What the page has said makes no sense."""
+    return _write({"type": "error", "rendererId": renderer, "payload": {"message": message, "code": code}})
+
+
+def _respond(asked: CallbackRequest, payload: str) -> str:
+    renderer, request = json.dumps(asked.renderer), json.dumps(asked.request)
+    return f'{{"type":"callback_response","rendererId":{renderer},"requestId":{request},"payload":{payload}}}'
+
+
+def _write(message: dict[str, Any]) -> str:
+    return json.dumps(message, separators=(",", ":"))

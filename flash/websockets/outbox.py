@@ -1,0 +1,196 @@
+"""What a websocket has still to send, bounded, and in which frames it goes.
+
+    callbacks ── put ── waiting ── next_frame ── the task that sends ── socket
+              └──────── pass_by, if nothing waits ────────────────────────┘
+
+Updates that come close together share a frame: after a frame, the next waits until `batch_delay` is over. The
+window is fixed: more updates do not prolong it, and the first after a silence goes at once. Answers, questions and
+whatever else is not an update go at once too, and take along what waits before them, and others of their kind that
+wait behind them. But no update: the page applies those of a frame before anything else in it.
+
+No I/O and no tasks. Nothing here refuses a message: who puts one waits for room first, or afterwards.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import NamedTuple
+
+import trio
+
+from ..streams.buffer import Room
+from .messages import HEARTBEAT_ACK
+
+FRAME_BYTES = 256 * 1024
+"""Bytes at which a frame is not made longer: the page can do nothing with the first byte before it has the last."""
+
+
+class Gauge(Room):
+    """How many bytes wait, and whether they are too many.
+
+    Attributes:
+        bound: bytes at which who sends is to wait.
+        bytes: that wait.
+    """
+
+    __slots__ = ("bound", "bytes")
+
+    def __init__(self, bound: int) -> None:
+        super().__init__()
+        self.bound = bound
+        self.bytes = 0
+
+    def full(self, times: int = 1) -> bool:
+        return self.bytes >= times * self.bound
+
+    def charge(self, size: int) -> None:
+        self.bytes += size
+
+    def release(self, size: int) -> None:
+        self.bytes -= size
+        self.freed()
+
+
+class _Message(NamedTuple):
+    text: str
+    size: int
+    at_once: bool
+    gauge: Gauge | None
+
+
+class Outbox:
+    """The messages of a websocket, in order.
+
+    Args:
+        bound: bytes that may wait before callbacks are to wait.
+        batch_delay: seconds from one frame to the next, for updates; 0 gives every message a frame of its own.
+
+    Attributes:
+        gauge: how much waits.
+        closed: nothing is taken in any more.
+    """
+
+    def __init__(self, bound: int, batch_delay: float) -> None:
+        self.gauge = Gauge(bound)
+        self.closed = False
+        self._delay = batch_delay
+        self._waiting: deque[_Message] = deque()
+        self._urgent = 0
+        self._window_ends = -inf
+        self._acknowledging = False
+        self._taken = self._passing = False
+        self._news: trio.Event | None = None
+
+    def put(self, text: str, gauge: Gauge | None = None, *, at_once: bool = True) -> None:
+        """Append a message; dropped if the outbox is closed.
+
+        Args:
+            text: the message.
+            gauge: what it is charged to besides `self.gauge`.
+            at_once: whether it is not to wait for others to share its frame.
+        """
+        if self.closed:
+            return
+        message = _Message(text, len(text) if text.isascii() else len(text.encode(errors="replace")), at_once, gauge)
+        self._waiting.append(message)
+        self._urgent += at_once
+        self.gauge.charge(message.size)
+        if gauge is not None:
+            gauge.charge(message.size)
+        if at_once or len(self._waiting) == 1 or self.gauge.full():
+            self._nudge()
+
+    def acknowledge(self) -> None:
+        """Answer heartbeats; one answer that waits is for all of them."""
+        if not self._acknowledging and not self.closed:
+            self._acknowledging = True
+            self.put(HEARTBEAT_ACK)
+
+    def pass_by(self) -> bool:
+        """Whether a message may be sent at once, past the outbox: none waits, and none is being sent.
+
+        If so, no frame is due until `passed` is called.
+        """
+        if self._passing or self._taken or self._waiting or self.closed:
+            return False
+        self._passing = True
+        self._window_ends = trio.current_time() + self._delay
+        return True
+
+    def passed(self) -> None:
+        """What has passed by is sent."""
+        self._passing = False
+        if self._waiting or self.closed:
+            self._nudge()
+
+    async def next_frame(self) -> str | None:
+        """Return the next frame when it is due, and the last one sent; None when the outbox is closed and empty."""
+        self._taken = False
+        while True:
+            if self._passing:
+                await self._changed()
+            elif self._waiting:
+                if self._due():
+                    self._taken = True
+                    return self._take()
+                with trio.move_on_at(self._window_ends):
+                    await self._changed()
+            elif self.closed:
+                return None
+            else:
+                await self._changed()
+
+    def close(self) -> None:
+        """Take in nothing more; what waits can still be taken."""
+        self.closed = True
+        self._nudge()
+
+    def discard(self) -> None:
+        """Close, and forget what waits: nobody will read it."""
+        while self._waiting:
+            self._pop()
+        self.close()
+
+    def _due(self) -> bool:
+        return bool(self._urgent) or self.closed or self.gauge.full() or trio.current_time() >= self._window_ends
+
+    def _take(self) -> str:
+        frame: list[str] = []
+        size = 0
+        urgent = False
+        self._window_ends = trio.current_time() + self._delay
+        while self._waiting:
+            if size and size + self._waiting[0].size > FRAME_BYTES:
+                # Nothing is won by keeping the rest back.
+                self._window_ends = -inf
+                break
+            if urgent and not self._waiting[0].at_once:
+                break
+            message = self._pop()
+            frame.append(message.text)
+            size += message.size
+            urgent = message.at_once
+            if not self._delay:
+                break
+        return frame[0] if len(frame) == 1 else f"[{','.join(frame)}]"
+
+    def _pop(self) -> _Message:
+        message = self._waiting.popleft()
+        self._urgent -= message.at_once
+        if message.text is HEARTBEAT_ACK:
+            self._acknowledging = False
+        self.gauge.release(message.size)
+        if message.gauge is not None:
+            message.gauge.release(message.size)
+        return message
+
+    async def _changed(self) -> None:
+        if self._news is None:
+            self._news = trio.Event()
+        await self._news.wait()
+
+    def _nudge(self) -> None:
+        if self._news is not None:
+            self._news.set()
+            self._news = None

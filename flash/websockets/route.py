@@ -1,0 +1,130 @@
+"""Where a websocket comes in: the handshake, and what connections need of a Dash app.
+
+A handshake is refused, with a status and a sentence, if its page is of another site, if a `websocket_connect` hook
+objects, if no callback of the app is to come over a websocket, or if the server stops or is full. Once a socket is
+open it may call the callbacks that are declared for it, and no other; `before_request` functions do not see it, but
+`before_websocket` functions do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import quart
+from quart import Quart
+
+from .. import _dash
+from ..asgi.browser_cookie import browser_or_address
+from ..asgi.client_log import ClientWarnings
+from ..asgi.page_key import with_secret
+from ..callbacks.start import BODY, HOST
+from ..errors import RequestRefused
+from ..event_callback import name_of
+from ..sse import answer_refusal
+from ..user_code.threads import run_async
+from .callback import WebsocketCallback
+from .connection import Connection, Prepared, Settings, Wire, ask_hooks, check_origin
+from .exchange import WIRE
+
+if TYPE_CHECKING:
+    from ..app import Flash
+
+_warnings = ClientWarnings(logging.getLogger("flash.server"))
+
+GENERIC_ERROR = "The callback failed on the server."
+"""What a page without dev tools is told of a failure: nothing that the exception says."""
+
+
+class RequestAdapter(_dash.QuartRequestAdapter):
+    """What Dash's own code asks about a request, which may be the handshake of a websocket."""
+
+    def __init__(self) -> None:
+        self._request = quart.request if quart.has_request_context() else quart.websocket
+
+    def get_json(self) -> Any:
+        """The body. That this is plain tells MCP's route to be so too, and that runs in a thread then."""
+        return run_async(self._request.get_json)
+
+
+async def check_handshake(server: Quart, app: Flash) -> None:
+    """Raise RequestRefused unless the handshake at hand comes from a page of this site, and no hook objects."""
+    websocket = cast("Any", quart.websocket)
+    allowed, _ = _dash.websocket_options(app)
+    headers = websocket.headers
+    check_origin(headers.get("origin"), headers.get("host"), allowed, websocket.scheme == "wss")
+    hooks = _plain_hooks_in_threads(server, app, "websocket_connect")
+    rejection = await ask_hooks(hooks, websocket, default="Connection rejected")
+    if rejection is not None:
+        raise RequestRefused(403, rejection[1])
+
+
+def _plain_hooks_in_threads(server: Quart, app: Flash, name: str) -> list[Callable[..., Awaitable[Any]]]:
+    """The app's hooks of this name. Plain ones run in threads: what they ask a database would hold everybody up."""
+    return [server.ensure_async(hook) for hook in _dash.websocket_hooks(app, name)]
+
+
+def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]) -> None:
+    """Serve the app's websocket.
+
+    Args:
+        server: what to add the route to.
+        app: the app.
+        describe: what a page with dev tools is told of a callback's failure.
+    """
+    config: Any = cast("Any", app).config
+    path: str = config.routes_pathname_prefix + "_dash-ws-callback"
+    _, batch_delay = _dash.websocket_options(app)
+
+    def message_hooks() -> list[Callable[..., Awaitable[Any]]]:
+        return _plain_hooks_in_threads(server, app, "websocket_message")
+
+    def prepare(body: dict[str, Any], interface: WebsocketCallback) -> Prepared:
+        body = with_secret(body)
+        BODY.set(body)
+        try:
+            execute, is_async = _dash.prepare_websocket_callback(app, body, interface)
+        except Exception as error:
+            if not isinstance(error, KeyError) and not _dash.disagrees_with_callback(app, body):
+                raise
+            _warnings.warn("malformed", "A callback request was refused, which no page of the app sends", error=error)
+            raise RequestRefused(400, "The request is malformed, or there is no such websocket callback.") from error
+        function = name_of(_dash.function_of(app, body["output"]))
+        return Prepared(
+            str(body["output"]), function, execute, is_async, lambda: not _dash.disagrees_with_callback(app, body)
+        )
+
+    settings = Settings(
+        prepare,
+        describe=lambda error: describe(error) if _dash.shows_dev_tools(app) else GENERIC_ERROR,
+        hooks=message_hooks,
+        batch_delay=batch_delay,
+        limits=app.websockets.limits,
+    )
+
+    async def serve() -> Any:
+        websocket = cast("Any", quart.websocket)
+        try:
+            if not _dash.uses_websocket(app):
+                raise RequestRefused(404, "No callback of this app comes over a websocket.")
+            await check_handshake(server, app)
+            browser = browser_or_address(websocket)
+            app.websockets.check(browser)
+        except RequestRefused as refusal:
+            answer = answer_refusal(refusal)
+            # Hypercorn cannot take another request where a handshake was refused.
+            answer.headers["Connection"] = "close"
+            return answer
+        wire: Wire = websocket
+        # A hook may take its time over a message: then it is Quart who notices meanwhile that the page has gone.
+        if not message_hooks():
+            wire = WIRE.get()
+            wire.take_over()
+        await websocket.accept()
+        HOST.set(app.stream_host)
+        _dash.app_context.set(app)
+        await app.websockets.serve(Connection(websocket, wire, settings, WIRE.get().peer), browser)
+        return None
+
+    server.add_websocket(path, endpoint=path, view_func=serve)
