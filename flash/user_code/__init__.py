@@ -1,1 +1,1 @@
-"""What stands between Flash and the code of its users: running it, cleaning up after it, reading its mistakes. Trio only."""
+"""What stands between Flash and its users' code: running it, cleaning up, reading its mistakes. Trio only."""
