@@ -33,6 +33,7 @@ test: lint types pytest
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(VENV)/test.stamp node_modules/.package-lock.json
 	$(BIN)/pyright --pythonpath $(BIN)/python

@@ -8,7 +8,6 @@ drops one.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -31,10 +30,6 @@ from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import LifespanFailureError, wrap_app
 from wsproto.events import Ping
-
-from .asgi.client_log import ClientWarnings
-
-_warnings = ClientWarnings(logging.getLogger("flash.server"))
 
 READ_SIZE = 65_536
 """Bytes that are read at a time: as many as Hypercorn reads."""
@@ -257,7 +252,7 @@ def keep_idle_tasks() -> None:
     TCPServer._read_data = _read_data
 
 
-def survive_failing_connections() -> None:
+def survive_failing_connections(warn: Callable[[str, Exception], None]) -> None:
     """Keep Hypercorn's trio worker alive when the code of one of its connections fails.
 
     One way is open to every client: a websocket handshake that is refused, as one to a path that does not exist,
@@ -271,11 +266,11 @@ def survive_failing_connections() -> None:
         try:
             await original(self)
         except Exception as error:
-            _warnings.warn(f"connection {type(error).__name__}", "A connection failed, and was closed", error=error)
+            warn(f"connection {type(error).__name__}", error)
         except BaseExceptionGroup as group:
             failures, others = group.split(Exception)
             if failures is not None:
-                _warnings.warn("connections", "A connection failed, and was closed", error=failures.exceptions[0])
+                warn("connections", cast("Exception", failures.exceptions[0]))
             if others is not None:
                 raise others from None
 

@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import dash
 import quart_trio
@@ -35,23 +35,20 @@ from ..callbacks.late_props import LateProps
 from ..callbacks.start import BODY, HOST
 from ..dash_json import to_json
 from ..errors import RequestRefused, WrongServer
-from ..event_callback import name_of
 from ..sse import answer_refusal
 from ..streams.mistakes import Mistakes
 from ..user_code.cleanup import clean_up_of
 from ..user_code.containment import log_failure, split_cancellation
+from ..user_code.functions import name_of
 from ..user_code.threads import as_plain, in_thread
 from ..websockets import route as websocket_route
 from ..websockets.exchange import FlashWebsocketConnection
 from . import serving
-from .lifespan import APPS, FlashLifespan
+from .lifespan import APPS, FlashLifespan, StreamingApp
 from .metrics import BlockWatch
 from .reloading import can_reload, reload_on_changes
 from .run_options import read_run_options
 from .tracebacks import describe_exception, traceback_page
-
-if TYPE_CHECKING:
-    from ..app import Flash
 
 _log = logging.getLogger("flash.server")
 _warnings = ClientWarnings(_log)
@@ -83,7 +80,9 @@ def require_trio() -> None:
 _hypercorn.survive_cut_requests()
 _hypercorn.send_at_once()
 _hypercorn.keep_idle_tasks()
-_hypercorn.survive_failing_connections()
+_hypercorn.survive_failing_connections(
+    lambda kind, error: _warnings.warn(kind, "A connection failed, and was closed", error=error)
+)
 _hypercorn.end_handshakes_that_are_not_waited_for()
 _hypercorn.bound_websocket_messages()
 _hypercorn_http2.close_idle_http2()
@@ -91,7 +90,7 @@ _hypercorn_http2.give_up_on_shut_windows()
 escape_what_clients_send()
 
 
-def _answer_malformed(app: Flash, body: Mapping[str, Any], error: Exception) -> Response:
+def _answer_malformed(app: dash.Dash, body: Mapping[str, Any], error: Exception) -> Response:
     """The answer to a callback request that no page of the app sends; raises what is not the request's fault."""
     if not _dash.disagrees_with_callback(app, body):
         raise error
@@ -121,11 +120,17 @@ class FlashServer(quart_trio.QuartTrio):
         await super().__call__(scope, receive, send)
 
 
+class ServedApp(StreamingApp, Protocol):
+    """What the backend needs of a Flash app, besides what every Dash app has."""
+
+    cross_site_frames: bool
+
+
 class FlashBackend(_dash.QuartDashServer):
     """The backend of a Flash app."""
 
     websocket_capability = True
-    dash_app: Flash
+    dash_app: ServedApp
 
     def __init__(self, server: quart_trio.QuartTrio) -> None:
         super().__init__(server)
@@ -320,7 +325,7 @@ class FlashBackend(_dash.QuartDashServer):
         )
 
     def serve_websocket_callback(self, dash_app: Any) -> None:
-        websocket_route.register(self.server, dash_app, describe_exception)
+        websocket_route.register(self.server, dash_app, dash_app.websockets, dash_app.stream_host, describe_exception)
 
     def run(self, dash_app: Any, host: str, port: int, debug: bool, **kwargs: Any) -> None:
         """Serve with Hypercorn's trio worker until SIGINT or SIGTERM; in another thread than the main one,

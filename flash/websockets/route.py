@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import dash
 import quart
 from quart import Quart
 
@@ -19,17 +20,14 @@ from .. import _dash
 from ..asgi.browser_cookie import browser_or_address
 from ..asgi.client_log import ClientWarnings
 from ..asgi.page_key import with_secret
-from ..callbacks.start import BODY, HOST
+from ..callbacks.start import BODY, HOST, Host
 from ..errors import RequestRefused
-from ..event_callback import name_of
 from ..sse import answer_refusal
+from ..user_code.functions import name_of
 from ..user_code.threads import run_async
 from .callback import WebsocketCallback
-from .connection import Connection, Prepared, Settings, Wire, ask_hooks, check_origin
+from .connection import Connection, Connections, Prepared, Settings, Wire, ask_hooks, check_origin
 from .exchange import WIRE
-
-if TYPE_CHECKING:
-    from ..app import Flash
 
 _warnings = ClientWarnings(logging.getLogger("flash.server"))
 
@@ -48,7 +46,7 @@ class RequestAdapter(_dash.QuartRequestAdapter):
         return run_async(self._request.get_json)
 
 
-async def check_handshake(server: Quart, app: Flash) -> None:
+async def check_handshake(server: Quart, app: dash.Dash) -> None:
     """Raise RequestRefused unless the handshake at hand comes from a page of this site, and no hook objects."""
     websocket = cast("Any", quart.websocket)
     allowed, _ = _dash.websocket_options(app)
@@ -60,17 +58,21 @@ async def check_handshake(server: Quart, app: Flash) -> None:
         raise RequestRefused(403, rejection[1])
 
 
-def _plain_hooks_in_threads(server: Quart, app: Flash, name: str) -> list[Callable[..., Awaitable[Any]]]:
+def _plain_hooks_in_threads(server: Quart, app: dash.Dash, name: str) -> list[Callable[..., Awaitable[Any]]]:
     """The app's hooks of this name. Plain ones run in threads: what they ask a database would hold everybody up."""
     return [server.ensure_async(hook) for hook in _dash.websocket_hooks(app, name)]
 
 
-def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]) -> None:
+def register(
+    server: Quart, app: dash.Dash, sockets: Connections, host: Host, describe: Callable[[BaseException], str]
+) -> None:
     """Serve the app's websocket.
 
     Args:
         server: what to add the route to.
         app: the app.
+        sockets: counts the app's sockets, and closes them when the server stops.
+        host: runs the streams that the callbacks start.
         describe: what a page with dev tools is told of a callback's failure.
     """
     config: Any = cast("Any", app).config
@@ -100,7 +102,7 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
         describe=lambda error: describe(error) if _dash.shows_dev_tools(app) else GENERIC_ERROR,
         hooks=message_hooks,
         batch_delay=batch_delay,
-        limits=app.websockets.limits,
+        limits=sockets.limits,
     )
 
     async def serve() -> Any:
@@ -110,7 +112,7 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
                 raise RequestRefused(404, "No callback of this app comes over a websocket.")
             await check_handshake(server, app)
             browser = browser_or_address(websocket)
-            app.websockets.check(browser)
+            sockets.check(browser)
         except RequestRefused as refusal:
             answer = answer_refusal(refusal)
             # Hypercorn cannot take another request where a handshake was refused.
@@ -122,9 +124,9 @@ def register(server: Quart, app: Flash, describe: Callable[[BaseException], str]
             wire = WIRE.get()
             wire.take_over()
         await websocket.accept()
-        HOST.set(app.stream_host)
+        HOST.set(host)
         _dash.app_context.set(app)
-        await app.websockets.serve(Connection(websocket, wire, settings, WIRE.get().peer), browser)
+        await sockets.serve(Connection(websocket, wire, settings, WIRE.get().peer), browser)
         return None
 
     server.add_websocket(path, endpoint=path, view_func=serve)
