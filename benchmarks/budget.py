@@ -43,7 +43,7 @@ from flash.asgi.direct_writes import DirectWriter
 from flash.channels import Channels
 from flash.props import encode_pairs
 from flash.sse import WRITE_SIZE, encode_events
-from flash.streams.buffer import Bounds, Gauge
+from flash.streams.buffer import Bounds, StreamBuffer
 from flash.streams.outbox import Outbox
 from flash.streams.spec import StreamSpec
 
@@ -128,12 +128,12 @@ async def _step(made: list[Update], times: int) -> float:
 
 def _buffer_and_frame(encoded: list[bytes], updates: int, together: int) -> tuple[float, float, float]:
     """Seconds into the outbox, and seconds out of it, per update; and its bytes on the wire."""
-    outbox, gauge = Outbox(1 << 40), Gauge(Bounds(updates=ROUND + 1), HEAD)
+    outbox, buffer = Outbox(1 << 40), StreamBuffer(Bounds(updates=ROUND + 1), HEAD)
     put, size, last = 0.0, 0, 0
     began = looked = time.thread_time()
     for at in range(0, updates, together):
         for number in range(at, at + together):
-            outbox.put_update(encoded[number % ROUND], gauge)
+            outbox.put_update(encoded[number % ROUND], buffer)
         put -= looked - (looked := time.thread_time())
         while events := outbox.take(WRITE_SIZE):
             size += len(encode_events("01234567", events))
@@ -151,7 +151,7 @@ async def _wake(encoded: list[bytes], times: int) -> float:
 
     The generator's task waits for something else meanwhile: that is not counted.
     """
-    outbox, gauge = Outbox(1 << 40), Gauge(Bounds(), HEAD)
+    outbox, buffer = Outbox(1 << 40), StreamBuffer(Bounds(), HEAD)
 
     async def connection() -> None:
         while True:
@@ -168,7 +168,7 @@ async def _wake(encoded: list[bytes], times: int) -> float:
             await trio.lowlevel.checkpoint()
         bare, began = time.thread_time() - began, time.thread_time()
         for number in range(times):
-            outbox.put_update(encoded[number % ROUND], gauge)
+            outbox.put_update(encoded[number % ROUND], buffer)
             await trio.lowlevel.checkpoint()
         took = time.thread_time() - began
         nursery.cancel_scope.cancel()

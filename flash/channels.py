@@ -21,7 +21,7 @@ from .errors import RequestRefused
 from .nursery import Channel
 from .streams import pauses
 from .streams.limits import Limits, Load, PageLimits, StreamInfo
-from .streams.link import Connection
+from .streams.link import Link
 from .user_code.containment import contain
 
 _log = logging.getLogger("flash.streams")
@@ -48,8 +48,8 @@ class Channels:
 
     async def connect(
         self, nursery: trio.Nursery, page: str, browser: str, life: str | None = None, number: int = 0
-    ) -> Connection:
-        """Attach a connection to the page's channel, and open that as a task of `nursery` if need be.
+    ) -> Link[Channel]:
+        """Attach a link to the page's channel, and open the channel as a task of `nursery` if need be.
 
         `life` and `number` say up to which event the page has come. If it cannot go on from there without a gap,
         its streams end with `disconnected` and it gets a new channel, whose `life` tells it so.
@@ -59,9 +59,9 @@ class Channels:
         """
         channel = self.admit(page, browser)
         if channel is not None:
-            connection = channel.attach(life, number)
-            if connection is not None:
-                return connection
+            link = channel.attach(life, number)
+            if link is not None:
+                return link
             channel.close(EndReason.DISCONNECTED)
         channel = Channel(page, browser, self.limits, self.page_limits, self.load)
         # At once: whoever comes while its task starts is to find it.
@@ -73,11 +73,11 @@ class Channels:
             raise
         if self.closing:
             channel.close(EndReason.SHUTDOWN)
-        connection = channel.attach(channel.life, 0)
-        assert connection is not None
+        link = channel.attach(channel.life, 0)
+        assert link is not None
         if (awaited := self._awaited.get(page)) is not None:
             awaited.unpark_all()
-        return connection
+        return link
 
     def admit(self, page: str, browser: str) -> Channel | None:
         """The page's channel, if it has one that is not closing; raise RequestRefused if it cannot get one."""

@@ -34,9 +34,8 @@ from ._trio import is_cancelled_from_outside
 from .cancel_scopes import EndReason, ScopeRegistry
 from .errors import RequestRefused
 from .streams import pauses
-from .streams.events import Event
 from .streams.limits import Limits, Load, PageLimits, StreamInfo
-from .streams.link import Connection
+from .streams.link import Link
 from .streams.outbox import Outbox
 from .streams.spec import StreamSpec
 from .streams.stream import TASK_NAME, Stream
@@ -98,9 +97,8 @@ class Channel:
         self._page_limits = page_limits
         self._slots: dict[str, _Slot] = {}
         self._streams: dict[str, Stream] = {}
-        self._connection: Connection | None = None
+        self._link: Link[Channel] | None = None
         self._lost_at: float | None = None
-        self._heard_at = 0.0
         self._doubts = 0
         self._taken: tuple[str, ...] = ()
         self._wake = trio.Event()
@@ -143,49 +141,37 @@ class Channel:
             self.outbox.close()
             over()
 
-    def attach(self, life: str | None, number: int) -> Connection | None:
+    def attach(self, life: str | None, number: int) -> Link[Channel] | None:
         """Take over the outbox for a page that has applied the events of `life` up to `number`.
 
         A connection that had it is replaced. None if the page cannot go on from there without a gap.
         """
         if (life is not None and life != self.life) or not self.outbox.rewind(number):
             return None
-        if self._connection is not None:
-            self._connection.replaced = True
-        self.outbox.hand_over = None
-        self.outbox.nudge()
+        if self._link is not None:
+            self._link.replaced = True
+        self.outbox.wake()
         self._lost_at = None
-        self._heard_at = trio.current_time()
-        self._connection = Connection(self)
-        self.look()
-        return self._connection
+        self._link = Link(self)
+        self.reschedule()
+        return self._link
 
-    def detach(self, connection: Connection, reason: EndReason) -> None:
-        """The connection is gone; wait for another one, if there is none and `reason` and the grace let us."""
-        if connection is not self._connection:
+    def detach(self, link: Link[Channel], reason: EndReason) -> None:
+        """The link is gone. With `disconnected` the page may come back within `reconnect_grace`; else close."""
+        if link is not self._link:
             return
-        self._connection = None
-        self.outbox.hand_over = None
+        self._link = None
         # A page that never had anything here has nothing to come back for: it would hold a place that others need.
-        is_empty = self._count == 0 and self.outbox.unacknowledged == 0 and self.outbox.unread == 0
+        is_empty = self._count == 0 and self.outbox.unacknowledged == 0 and self.outbox.control_bytes == 0
         if reason is not EndReason.DISCONNECTED or self._page_limits.reconnect_grace == 0 or is_empty:
             self.close(reason)
         else:
             self._lost_at = trio.current_time()
-            self.look()
-
-    def take(self, at_most: int) -> list[Event]:
-        """What the connection is to send now."""
-        if self.outbox.unacknowledged == 0:
-            self._heard_at = trio.current_time()
-        return self.outbox.take(at_most)
+            self.reschedule()
 
     def acknowledge(self, life: str, number: int) -> bool:
         """The page has applied the events up to `number`; says whether that can be."""
-        if life != self.life or not self.outbox.acknowledge(number):
-            return False
-        self._heard_at = trio.current_time()
-        return True
+        return life == self.life and self.outbox.acknowledge(number)
 
     def close(self, reason: EndReason) -> None:
         """End every stream with `reason`, start no other, and be over when they are. Only the first call counts."""
@@ -218,7 +204,7 @@ class Channel:
             raise RequestRefused(503, f"{spec.callback!r} was not started: the server holds as many streams as it may.")
         if spec.is_plain:
             self._limits.threads.check(spec.callback, superseding=slot is not None)
-        if self.outbox.unread >= self._limits.buffer.bytes:
+        if self.outbox.control_bytes >= self._limits.buffer.bytes:
             raise RequestRefused(429, f"{spec.callback!r} was not started: the page does not read what it is sent.")
         if spec.values_size and spec.values_size + self._values_size() > self._page_limits.values:
             raise RequestRefused(
@@ -254,12 +240,12 @@ class Channel:
 
     def refuse(self, refusal: bytes) -> None:
         """Tell the page of a start that was refused, unless it does not read what it is told."""
-        if self.outbox.unread < self._limits.buffer.bytes:
+        if self.outbox.control_bytes < self._limits.buffer.bytes:
             self.outbox.put("refused", refusal)
 
     def report(self, callback: str, kind: str, message: str) -> None:
         """Show a mistake of the app's code in the page's dev tools, unless one of its kind was."""
-        if (callback, kind) not in self._reported and not self.outbox.over:
+        if (callback, kind) not in self._reported and not self.outbox.exhausted:
             self._reported = self._reported | {(callback, kind)}
             self.outbox.put("mistake", json.dumps({"callback": callback, "message": message}).encode())
 
@@ -272,7 +258,7 @@ class Channel:
         """The streams whose tasks run, those that are stuck included."""
         now = trio.current_time()
         for stream in self._streams.values():
-            gauge = stream.gauge
+            buffer = stream.buffer
             yield StreamInfo(
                 id=stream.id,
                 callback=stream.spec.callback,
@@ -280,8 +266,8 @@ class Channel:
                 page=self.page[:8],
                 state=stream.state,
                 age=now - stream.started,
-                updates=gauge.sent_updates,
-                buffered=gauge.updates,
+                updates=buffer.sent_updates,
+                buffered=buffer.updates,
                 waiting=None if stream.waiting_since is None else now - stream.waiting_since,
             )
 
@@ -318,8 +304,8 @@ class Channel:
         del self._streams[stream.id]
         self._load.streams -= 1
 
-    def look(self) -> None:
-        """Something has happened that may change when the page's time is up, or when it is to be pinged."""
+    def reschedule(self) -> None:
+        """Compute again when the page is to be given up or pinged: something has happened that may change it."""
         self._wake.set()
 
     async def _watch_on(self, nursery: trio.Nursery) -> None:
@@ -349,7 +335,7 @@ class Channel:
             if pauses.slept_past(look_at):
                 # What the page has said meanwhile is yet to be read.
                 reprieve = now + pauses.REPRIEVE
-            due = self._heard_at + self._page_limits.stall_timeout
+            due = self.outbox.progress_at + self._page_limits.stall_timeout
             if self._lost_at is not None:
                 due = self._lost_at + self._page_limits.reconnect_grace
             elif self.outbox.unacknowledged == 0:
@@ -360,12 +346,12 @@ class Channel:
             if due <= now:
                 _log.info("The page %s… is gone: %s.", self.page[:8], "stalled" if self._lost_at is None else "lost")
                 return self.close(EndReason.DISCONNECTED)
-            connection = self._connection
-            if connection is not None and not connection.due:
-                ping_at = connection.pinged_at + self._page_limits.ping_interval
+            link = self._link
+            if link is not None and not link.ping_due:
+                ping_at = link.pinged_at + self._page_limits.ping_interval
                 if ping_at <= now:
-                    connection.due = True
-                    self.outbox.nudge()
+                    link.ping_due = True
+                    self.outbox.wake()
                 due = min(due, max(ping_at, now))
             look_at = due
             with trio.move_on_at(due):
@@ -379,7 +365,7 @@ class Channel:
         If nothing lies between it and the server, what it was sent has arrived there although it does not say so: its
         script does not get to run, or its requests do not get through.
         """
-        peer = None if self._connection is None else self._connection.peer
+        peer = None if self._link is None else self._link.peer
         if peer is None:
             return 0
         if not peer.has_taken_all():
@@ -388,7 +374,7 @@ class Channel:
             return DOUBT if self._doubts < DOUBTS else 0
         self._doubts = 0
         patience = PATIENCE * self._page_limits.stall_timeout
-        is_still = self.outbox.may_stay_unacknowledged and now < self._heard_at + patience
+        is_still = self.outbox.needs_no_acknowledgement and now < self.outbox.progress_at + patience
         return DOUBTS * DOUBT if peer.is_asking() or is_still else 0
 
     def _launch(self, stream: Stream) -> None:

@@ -45,7 +45,7 @@ from .errors import RequestRefused
 from .nursery import Channel
 from .streams.events import Event
 from .streams.limits import PageLimits
-from .streams.link import Connection
+from .streams.link import Link
 
 BODY_LIMIT = 256_000
 """Bytes of a request's body: the value of a cancel Input fits, an upload does not."""
@@ -99,12 +99,12 @@ class EventStream:
     """The events of a page on one connection, from `hello` to the end of either."""
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], limits: PageLimits, peer: Peer | None = None
+        self, connect: Callable[[], Awaitable[Link[Channel]]], limits: PageLimits, peer: Peer | None = None
     ) -> None:
         self._connect = connect
         self._peer = peer
         self._limits = limits
-        self._connection: Connection | None = None
+        self._link: Link[Channel] | None = None
         self._writer = DirectWriter.of_request()
         self._written = 0.0
         self._unconfirmed = 0
@@ -112,20 +112,20 @@ class EventStream:
     async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Attach to the page's channel, and send its events until that is over, or until cancelled."""
         try:
-            self._connection = connection = await self._connect()
+            self._link = link = await self._connect()
         except RequestRefused:
             # Admitted a moment ago, and not any more: the client asks `status` why its connection closed.
             return
         reason = EndReason.DISCONNECTED
         try:
-            connection.peer = self._peer
-            connection.pinged()
-            await send(b"retry: %d\n\n%b" % (RETRY, self._hello(connection)))
+            link.peer = self._peer
+            link.ping_sent()
+            await send(b"retry: %d\n\n%b" % (RETRY, self._hello(link)))
             if self._writer is not None:
-                connection.direct = self
-            while data := await self._next(connection):
+                link.sender = self
+            while data := await self._next(link):
                 await send(data)
-            if connection.replaced:
+            if link.replaced:
                 await send(_FRAME % (b"replaced", b"{}"))
         except trio.Cancelled as cancelled:
             # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
@@ -133,38 +133,38 @@ class EventStream:
                 reason = EndReason.SHUTDOWN
             raise
         finally:
-            connection.detach(reason)
+            link.detach(reason)
 
-    async def _next(self, connection: Connection) -> bytes:
+    async def _next(self, link: Link[Channel]) -> bytes:
         """What to send next; nothing when the connection is over."""
-        events = await connection.receive(WRITE_SIZE)
+        events = await link.receive(WRITE_SIZE)
         if events:
             self._written = trio.current_time()
-            return self._encode(connection, events)
-        if connection.due and not connection.replaced and not connection.channel.outbox.over:
-            return self._ping(connection)
+            return self._encode(link, events)
+        if link.ping_due and not link.replaced and not link.channel.outbox.exhausted:
+            return self._ping(link)
         return b""
 
-    def hand_over(self) -> bool:
+    def send_now(self) -> bool:
         """Write news directly, unless there was some a moment ago: what comes in quick succession is joined."""
-        connection, writer = self._connection, self._writer
-        assert connection is not None
+        link, writer = self._link, self._writer
+        assert link is not None
         assert writer is not None
         if trio.current_time() - self._written < QUICK or not writer.ready:
             return False
-        events = connection.channel.take(WRITE_SIZE)
+        events = link.channel.outbox.take(WRITE_SIZE)
         if not events:
             return False
         self._written = trio.current_time()
-        return writer.write(self._encode(connection, events))
+        return writer.write(self._encode(link, events))
 
     async def finish(self) -> None:
         """Write what a direct write has left."""
         if self._writer is not None:
             await self._writer.finish()
 
-    def _hello(self, connection: Connection) -> bytes:
-        channel, limits = connection.channel, self._limits
+    def _hello(self, link: Link[Channel]) -> bytes:
+        channel, limits = link.channel, self._limits
         seconds = {"ping": limits.ping_interval, "grace": limits.reconnect_grace}
         # JSON has no infinity.
         finite = {name: value if math.isfinite(value) else None for name, value in seconds.items()}
@@ -172,16 +172,16 @@ class EventStream:
         # The id makes an EventSource forget the life before, of which it would tell the next connection.
         return _NUMBERED % (channel.life.encode(), channel.outbox.acknowledged, b"hello", json.dumps(hello).encode())
 
-    def _encode(self, connection: Connection, events: list[Event]) -> bytes:
-        data = encode_events(connection.channel.life, events)
+    def _encode(self, link: Link[Channel], events: list[Event]) -> bytes:
+        data = encode_events(link.channel.life, events)
         self._unconfirmed += len(data)
         due = self._unconfirmed * 2 >= self._limits.window
         for event in events:
             due = due or event.conflated
-        return data + self._ping(connection) if due else data
+        return data + self._ping(link) if due else data
 
-    def _ping(self, connection: Connection) -> bytes:
-        connection.pinged()
+    def _ping(self, link: Link[Channel]) -> bytes:
+        link.ping_sent()
         self._unconfirmed = 0
         return PING
 
@@ -219,7 +219,7 @@ class Routes:
         life, number = parse_event_id(request.headers.get("Last-Event-ID") or request.args.get("after"))
         self._channels.admit(page, browser)
 
-        async def connect() -> Connection:
+        async def connect() -> Link[Channel]:
             return await self._channels.connect(self._nursery(), page, browser, life, number)
 
         peer = Peer.of_request(request, self._browser())

@@ -1,19 +1,17 @@
-"""How much of a stream waits for its page, what of it may, and waiting for room.
+"""The buffer of one stream: counts its updates that wait for the page, and lets its generator wait for room.
 
-Every update that waits is charged to the gauge of its stream; a generator whose gauge is full waits at its `yield`, and
-so a page that does not read slows its own generators and nobody else's.
+Every update that waits in the page's outbox is charged to the buffer of its stream. A generator whose buffer is full
+waits at its `yield`. So a page that reads slowly slows down its own generators and nobody else's.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import trio
 
-if TYPE_CHECKING:
-    from .events import Event
+from .events import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,54 +30,54 @@ class Bounds:
     updates: int = 1_000
 
 
-class Room(ABC):
-    """What can be full, and waiting until it is not."""
+class BoundedBuffer(ABC):
+    """Something that can be full, with a way to wait until it is not."""
 
-    __slots__ = ("_freed",)
+    __slots__ = ("_room",)
 
     def __init__(self) -> None:
-        self._freed: trio.Event | None = None
+        self._room: trio.Event | None = None
 
     @abstractmethod
     def full(self, times: int = 1) -> bool:
-        """Whether as much is in it as may, or so many times as much."""
+        """Whether it holds as much as it may, or `times` as much."""
 
     def freed(self) -> None:
-        """Something has gone: wake whoever waits, if there is room now."""
-        if self._freed is not None and not self.full():
-            self._freed.set()
-            self._freed = None
+        """Something has been taken out: wake the tasks that wait for room, if there is room now."""
+        if self._room is not None and not self.full():
+            self._room.set()
+            self._room = None
 
     async def wait_for_room(self) -> None:
         """Return when it is not full; at once, and without a checkpoint, if it is not."""
         while self.full():
-            if self._freed is None:
-                self._freed = trio.Event()
-            await self._freed.wait()
+            if self._room is None:
+                self._room = trio.Event()
+            await self._room.wait()
 
 
-class Gauge(Room):
-    """How much of one stream is in the outbox.
+class StreamBuffer(BoundedBuffer):
+    """How much of one stream waits in the outbox of its page.
 
     Attributes:
-        bounds: what may be.
-        head: what the JSON of its updates' events begins with; `]}` ends it.
+        bounds: how much may wait.
+        head: what the JSON of every event with updates of this stream begins with; `]}` ends it.
         updates: how many updates wait.
-        bytes: of JSON that wait.
+        bytes: bytes of JSON that wait.
         sent_updates: how many updates were sent.
-        sent_bytes: of JSON that were sent.
-        last: the event that the last update went into, while it waits.
-        on_its_way: of a stream that conflates, the event that was sent and not acknowledged.
+        sent_bytes: bytes of JSON that were sent.
+        tail: the event that the latest update went into, while it waits; None if no update waits.
+        in_flight: for a stream that conflates, the event that was sent and is not acknowledged yet; else None.
     """
 
-    __slots__ = ("bounds", "bytes", "head", "last", "on_its_way", "sent_bytes", "sent_updates", "updates")
+    __slots__ = ("bounds", "bytes", "head", "in_flight", "sent_bytes", "sent_updates", "tail", "updates")
 
     def __init__(self, bounds: Bounds, head: bytes = b"") -> None:
         super().__init__()
         self.bounds = bounds
         self.head = head
-        self.last: Event | None = None
-        self.on_its_way: Event | None = None
+        self.tail: Event | None = None
+        self.in_flight: Event | None = None
         self.bytes = 0
         self.updates = 0
         self.sent_bytes = 0
@@ -89,10 +87,37 @@ class Gauge(Room):
         return self.updates >= times * self.bounds.updates or self.bytes >= times * self.bounds.bytes
 
     def charge(self, size: int) -> None:
+        """Count one more update, of `size` bytes of JSON, that waits."""
         self.updates += 1
         self.bytes += size
 
     def release(self, updates: int, size: int) -> None:
+        """Count so many updates, of `size` bytes together, as not waiting any more."""
         self.updates -= updates
         self.bytes -= size
         self.freed()
+
+    def sent(self, event: Event) -> None:
+        """Count the updates of an event that has waited as sent."""
+        if self.tail is event:
+            self.tail = None
+        if event.conflated:
+            self.in_flight = event
+        updates, size = event.updates, event.size
+        self.sent_updates += updates
+        self.sent_bytes += size
+        self.updates -= updates
+        self.bytes -= size
+        self.freed()
+
+    def acknowledged(self, event: Event) -> Event | None:
+        """The page has an event of a stream that conflates. Returns the event that was held back until then, if any."""
+        if self.in_flight is not event:
+            return None
+        self.in_flight = None
+        return self.held_back
+
+    @property
+    def held_back(self) -> Event | None:
+        """The event of a stream that conflates that waits for the acknowledgement of the one in flight."""
+        return self.tail if self.tail is not None and self.tail.number == 0 else None

@@ -1,63 +1,97 @@
-"""The events that a page is sent: an update of a stream, several that had to wait, or what begins and ends one."""
+"""The events that an outbox holds: an update of a stream, several that were merged, or an event that carries none.
+
+An event that carries updates belongs to the buffer of its stream (`buffer.StreamBuffer`), which counts what waits. This
+module is below that one: what an event needs of a buffer, `EventBuffer` says.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from .buffer import Gauge
+
+class EventBuffer(Protocol):
+    """What an event needs of the buffer of its stream.
+
+    Attributes:
+        head: what the JSON of every event with updates of this stream begins with; `]}` ends it.
+    """
+
+    head: bytes
+
+    def charge(self, size: int) -> None:
+        """Count one more update, of `size` bytes of JSON, that waits."""
+        ...
+
+    def release(self, updates: int, size: int) -> None:
+        """Count so many updates, of `size` bytes together, as not waiting any more."""
+        ...
+
+    def sent(self, event: Event) -> None:
+        """Count the updates of an event that has waited as sent."""
+        ...
+
+    def acknowledged(self, event: Event) -> Event | None:
+        """The page has an event of a stream that conflates. Returns the event that was held back until then, if any."""
+        ...
 
 
 class Event:
     """One event on its way to the page.
 
     Attributes:
-        number: among the events of its outbox.
-        name: on the wire.
-        gauge: what it is charged to; None if it carries no updates.
+        number: the event's place among the events of its outbox, from 1; 0 while it is held back.
+        name: its name on the wire.
+        buffer: the buffer of its stream; None if it carries no updates.
         size: bytes of JSON.
         updates: how many updates it carries.
-        conflated: of a stream that conflates; the page is to say when it has it.
+        conflated: it belongs to a stream that conflates, which sends the next one when the page acknowledges this one.
     """
 
     conflated = False
 
-    __slots__ = ("_data", "_joined", "gauge", "name", "number", "size")
+    __slots__ = ("_data", "_merged", "buffer", "name", "number", "size")
 
-    def __init__(self, number: int, name: str, data: bytes, gauge: Gauge | None) -> None:
+    def __init__(self, number: int, name: str, data: bytes, buffer: EventBuffer | None) -> None:
         self.number = number
         self.name = name
-        self.gauge = gauge
+        self.buffer = buffer
         self.size = len(data)
         self._data = data
-        # Most carry one update; a list for each would take more than it.
-        self._joined: list[bytes] | None = None
+        # Made by the first merge: most events carry one update, and a list takes more memory than that.
+        self._merged: list[bytes] | None = None
 
-    def join(self, pairs: bytes) -> None:
-        """Take in another update, behind the one it carries."""
-        if self._joined is None:
-            self._joined, self._data = [self._data], b""
-        self._joined.append(pairs)
+    def merge(self, pairs: bytes) -> None:
+        """Append another update to the one that the event carries."""
+        if self._merged is None:
+            self._merged, self._data = [self._data], b""
+        self._merged.append(pairs)
         self.size += len(pairs)
 
     @property
     def data(self) -> bytes:
-        """Its JSON."""
-        return self._data if self.gauge is None else b"%b%b]}" % (self.gauge.head, self.pairs)
+        """The event's JSON."""
+        return self._data if self.buffer is None else b"%b%b]}" % (self.buffer.head, self.pairs)
 
     @property
     def pairs(self) -> bytes:
         """The inner part of the JSON array of its updates."""
-        return self._data if self._joined is None else b",".join(self._joined)
+        return self._data if self._merged is None else b",".join(self._merged)
 
     @property
     def updates(self) -> int:
-        if self.gauge is None:
+        if self.buffer is None:
             return 0
-        return 1 if self._joined is None else len(self._joined)
+        return 1 if self._merged is None else len(self._merged)
 
 
 class Piece(NamedTuple):
-    """One property's part of an update: what it is a value of, whether it takes an older one's place, and its JSON."""
+    """The part of an update that concerns one property.
+
+    Attributes:
+        key: names the property: a newer piece of the same key may replace this one.
+        whole: it is a whole value, which replaces an older one; a part, of a Patch for instance, replaces nothing.
+        pair: its JSON: `[id, props]`.
+    """
 
     key: object
     whole: bool
@@ -65,27 +99,27 @@ class Piece(NamedTuple):
 
 
 class ConflatedEvent(Event):
-    """An event in which the newest value of each property is kept, and everything that adds up."""
+    """An event that keeps only the newest whole value of each property, and every part of a value."""
 
     __slots__ = ("_values",)
 
     conflated = True
 
-    def __init__(self, gauge: Gauge) -> None:
-        super().__init__(0, "props", b"", gauge)
+    def __init__(self, buffer: EventBuffer) -> None:
+        super().__init__(0, "props", b"", buffer)
         self._values: dict[object, bytes] = {}
 
     def put(self, piece: Piece) -> None:
-        """Take in a value: behind all others, so that what it replaces altogether need not be there."""
-        assert self.gauge is not None
+        """Append a value; if it is a whole one, drop the older value of the same property."""
+        assert self.buffer is not None
         key = piece.key if piece.whole else object()
         replaced = self._values.pop(key, None)
         if replaced is not None:
             self.size -= len(replaced)
-            self.gauge.release(1, len(replaced))
+            self.buffer.release(1, len(replaced))
         self._values[key] = piece.pair
         self.size += len(piece.pair)
-        self.gauge.charge(len(piece.pair))
+        self.buffer.charge(len(piece.pair))
 
     @property
     def pairs(self) -> bytes:

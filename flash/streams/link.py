@@ -1,36 +1,57 @@
-"""One reader of a page's outbox: the server's end of one connection.
+"""A link: the server's end of one connection to a page, which reads the outbox of the page's channel.
 
-It owns nothing: the channel that it is attached to goes on without it. While it waits for news, whoever has some
-may have it written directly, if there is a way: that saves waking the task that waits.
+A link owns nothing: the channel that it is attached to goes on without it. While the link's task waits for events, a
+`DirectSender` may send them instead, from the task that has put them into the outbox: that saves a switch of tasks.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
 from ..cancel_scopes import EndReason
 from .events import Event
-
-if TYPE_CHECKING:
-    from ..nursery import Channel
+from .outbox import Outbox
 
 
-class Direct(Protocol):
-    """What can write news to a page at once, while its connection's task waits for some."""
+class LinkedChannel(Protocol):
+    """What a link needs of the channel that it reads: see `nursery.Channel`.
 
-    def hand_over(self) -> bool:
-        """Write what the outbox has; says whether the task need not be woken."""
+    Attributes:
+        life: names this channel among those that the page has had.
+        outbox: what the page has still to be sent.
+    """
+
+    life: str
+    outbox: Outbox
+
+    def reschedule(self) -> None:
+        """Compute the page's next deadline again."""
+        ...
+
+    def detach(self, link: Any, reason: EndReason) -> None:
+        """The link is gone, for this reason."""
+        ...
+
+
+ChannelT = TypeVar("ChannelT", bound=LinkedChannel)
+
+
+class DirectSender(Protocol):
+    """Sends events to a page from any task, while the link's own task waits for some."""
+
+    def send_now(self) -> bool:
+        """Send what the outbox has, without waiting. Says whether nothing is left to do for the link's task."""
         ...
 
     async def finish(self) -> None:
-        """Write what that has left, if anything, before the task says anything else."""
+        """Send the rest of what `send_now` has begun, if there is any."""
         ...
 
 
 class Peer(Protocol):
-    """What can be known of the page at the other end, besides what it says itself."""
+    """What the server can find out about the page at the other end, besides what the page says itself."""
 
     def has_taken_all(self) -> bool:
         """Whether everything that was sent has arrived."""
@@ -41,56 +62,50 @@ class Peer(Protocol):
         ...
 
 
-class Connection:
+class Link(Generic[ChannelT]):
     """One reader of a channel's outbox.
 
     Attributes:
-        channel: what it is attached to.
-        replaced: a newer connection has taken its place.
-        due: it is to ping the page.
-        pinged_at: when it last did, on Trio's clock.
-        direct: what writes news to the page while this waits for it; None if nothing can.
+        channel: the channel that it is attached to.
+        replaced: a newer link has taken its place.
+        ping_due: the page is to be sent a ping.
+        pinged_at: when the page was last sent one, on Trio's clock.
+        sender: sends events while this link's task waits for some; None if only the task can.
         peer: what is known of the page besides what it says; None if nothing is.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: ChannelT) -> None:
         self.channel = channel
         self.replaced = False
-        self.due = False
+        self.ping_due = False
         self.pinged_at = trio.current_time()
-        self.direct: Direct | None = None
+        self.sender: DirectSender | None = None
         self.peer: Peer | None = None
 
     async def receive(self, at_most: int) -> list[Event]:
         """Return the events that wait, up to `at_most` bytes of them; wait for one if there is none.
 
-        Returns nothing when the channel has closed, when this connection was replaced, or when a ping is due.
+        Returns nothing when the channel has closed, when this link was replaced, or when a ping is due.
         """
         outbox = self.channel.outbox
         while True:
-            if self.direct is not None:
-                await self.direct.finish()
-            if self.replaced or self.due:
+            sender = self.sender
+            if sender is not None:
+                await sender.finish()
+            if self.replaced or self.ping_due:
                 return []
-            events = self.channel.take(at_most)
-            if events or outbox.over:
+            events = outbox.take(at_most)
+            if events or outbox.exhausted:
                 return events
-            hand_over = None if self.direct is None else self.direct.hand_over
-            outbox.hand_over = hand_over
-            try:
-                await outbox.wait()
-            finally:
-                # A connection that has taken this one's place may wait, too.
-                if outbox.hand_over is hand_over:
-                    outbox.hand_over = None
+            await outbox.wait(None if sender is None else sender.send_now)
 
-    def pinged(self) -> None:
-        """The page is being asked whether it is there."""
+    def ping_sent(self) -> None:
+        """Note that the page is being sent a ping."""
         self.pinged_at = trio.current_time()
-        if self.due:
-            self.due = False
-            self.channel.look()
+        if self.ping_due:
+            self.ping_due = False
+            self.channel.reschedule()
 
     def detach(self, reason: EndReason = EndReason.DISCONNECTED) -> None:
-        """The connection is gone; with `disconnected` the page may come back within the grace."""
+        """The connection is gone. With `disconnected` the page may come back within `reconnect_grace`."""
         self.channel.detach(self, reason)

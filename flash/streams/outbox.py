@@ -1,25 +1,25 @@
-"""What a page has still to be sent, and what it has not confirmed, both bounded.
+"""The queue of events between the streams of a page and its link, and the log of those that it has not acknowledged.
 
-An `Outbox` is the queue between a page's streams and its connection: one order for all streams of the page, so
-that the order of each is kept.
+All streams of a page share one `Outbox`, so their events have one order, and each stream keeps its own.
 
     put ── waiting ── take ── sent ── acknowledge
               ▲                 │
               └──── rewind ─────┘
 
-Updates of a stream that have to wait join up: while some wait, the next ones go into the event of the last one, so that
-a stream that is ahead of its page costs one event, one frame and one acknowledgement for many updates.
+*Merging.* While several updates of a stream wait, the next ones are merged into the event of the last one. So a stream
+that is ahead of its page costs one event, one frame and one acknowledgement for many updates.
 
-A stream may *conflate*: then at most one event of it is on its way, unconfirmed, and one waits, in which a newer value
-of a property takes the place of the older one. So what the page gets is the newest there is, however slow it is.
+*Conflation.* A stream may *conflate*: then at most one of its events is in flight, sent and not acknowledged, and at
+most one is held back, in which a newer value of a property replaces the older one. So the page gets the newest values,
+however slow it is.
 
-Every update that waits is charged to the `Gauge` of its stream; a generator whose gauge is full waits at its
-`yield`, and so a page that does not read slows its own generators and nobody else's. `open` and `end` are charged
-to the page: they must always find room. What has been sent is kept until the page acknowledges it, so that a
-connection that is cut can be taken up where the page stands; of that there may be a window's worth of bytes, and
-not more, whatever lies between the server and the page.
+*Bounds.* Every update that waits is charged to the `StreamBuffer` of its stream, and a generator whose buffer is full
+waits at its `yield`. Other events, such as `open` and `end`, are charged to the page: there is always room for them.
+What was sent is kept until the page acknowledges it, so that it can be sent again when a connection breaks. At most
+`window` bytes are sent and not acknowledged, so these are bounded too, whatever proxies lie between server and page.
 
-No I/O and no tasks: one side puts, the other takes, and waits for an event when there is nothing to take.
+The outbox does no I/O and has no tasks. Streams put events; the link's task takes them, and waits when there are none.
+While it waits, the outbox first offers a new event to the link's `send_now`, which may send it without that task.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from .buffer import Gauge
+from .buffer import StreamBuffer
 from .events import ConflatedEvent, Event, Piece
 from .sent_log import SentLog
 
-CROWD = 8
-"""Updates of a stream that wait by themselves before others join the last of them."""
+MERGE_FROM = 8
+"""Once so many updates of a stream wait, further ones are merged into the last event."""
 
-JOINED_SIZE = 8_192
+MERGED_SIZE = 8_192
 """Bytes of JSON from which on an event takes in no more updates: a page has to parse it in one go."""
 
 
@@ -44,25 +44,29 @@ class Outbox:
 
     Attributes:
         closed: nothing is taken in any more.
-        unread: bytes of `open` and `end` events that wait: they are not charged to a stream.
-        acknowledged: the number of the last event that the page has confirmed; it has no earlier one to come.
-        hand_over: called when there is news; says whether it has been taken, so that nobody need be woken.
+        control_bytes: bytes of the waiting events that carry no updates (`open`, `end` ...).
+        acknowledged: the number of the last event that the page has acknowledged.
+        progress_at: when the page last acknowledged something, or last had nothing to acknowledge as events were
+            taken, on Trio's clock. While something is unacknowledged, the time since then says how long the page has
+            left it so.
     """
 
     def __init__(self, window: int) -> None:
         self.closed = False
-        self.unread = 0
+        self.control_bytes = 0
         self.acknowledged = 0
-        self.hand_over: Callable[[], bool] | None = None
+        self.progress_at = 0.0
         self._window = window
-        # What comes in one piece is to be small beside what may be on its way.
-        self._joined_size = min(JOINED_SIZE, window // 8)
+        # One event must stay small beside the window.
+        self._merged_size = min(MERGED_SIZE, window // 8)
         # A list: an empty deque takes 600 bytes of every page.
         self._waiting: list[Event] = []
         self._sent = SentLog()
         self._count = 0
         self._last_sent = 0
-        self._news: trio.Event | None = None
+        # What wakes the link's task, and what may send for it meanwhile: both are there only while it waits.
+        self._wake: trio.Event | None = None
+        self._send_now: Callable[[], bool] | None = None
 
     @property
     def unacknowledged(self) -> int:
@@ -70,97 +74,90 @@ class Outbox:
         return self._sent.unacknowledged
 
     @property
-    def may_stay_unacknowledged(self) -> bool:
-        """Whether what was sent is less than what the page is asked to acknowledge before it gets more."""
+    def needs_no_acknowledgement(self) -> bool:
+        """Whether so little was sent that the page has not been asked to acknowledge it yet."""
         return self._sent.unacknowledged * 2 < self._window
 
     def put(self, name: str, data: bytes) -> None:
-        """Append an event; dropped if the outbox is closed."""
+        """Append an event that carries no updates; dropped if the outbox is closed."""
         if self.closed:
             return
         self._count += 1
         self._waiting.append(Event(self._count, name, data, None))
-        self.unread += len(data)
-        self._tell()
+        self.control_bytes += len(data)
+        self._notify()
 
-    def put_update(self, pairs: bytes, gauge: Gauge, direct: bool = True) -> None:
+    def put_update(self, pairs: bytes, buffer: StreamBuffer, direct: bool = True) -> None:
         """Append an update, in a `props` event; dropped if the outbox is closed.
 
         Args:
             pairs: the inner part of a JSON array.
-            gauge: of its stream.
-            direct: it may be handed over; else whoever waits for news is woken.
+            buffer: the buffer of its stream.
+            direct: the calling task may send it; else the link's task does.
         """
         if self.closed:
             return
         size = len(pairs)
-        last = gauge.last
-        if last is not None and gauge.updates >= CROWD and last.size < self._joined_size:
-            last.join(pairs)
-            # As `gauge.charge`: most updates of a stream that is ahead of its page come by here.
-            gauge.updates += 1
-            gauge.bytes += size
+        tail = buffer.tail
+        if tail is not None and buffer.updates >= MERGE_FROM and tail.size < self._merged_size:
+            tail.merge(pairs)
+            # `buffer.charge`, inlined: most updates of a stream that is ahead of its page come by here.
+            buffer.updates += 1
+            buffer.bytes += size
         else:
             self._count += 1
-            gauge.last = last = Event(self._count, "props", pairs, gauge)
-            self._waiting.append(last)
-            gauge.charge(size)
+            buffer.tail = tail = Event(self._count, "props", pairs, buffer)
+            self._waiting.append(tail)
+            buffer.charge(size)
             if direct:
-                self._tell()
+                self._notify()
             else:
-                self.nudge()
+                self.wake()
 
-    def put_pieces(self, pieces: Iterable[Piece], gauge: Gauge) -> None:
+    def put_pieces(self, pieces: Iterable[Piece], buffer: StreamBuffer) -> None:
         """Take in an update of a stream that conflates; dropped if the outbox is closed."""
         if self.closed:
             return
-        event = gauge.last
+        event = buffer.tail
         if isinstance(event, ConflatedEvent):
             for piece in pieces:
                 event.put(piece)
             return
-        event = gauge.last = ConflatedEvent(gauge)
+        event = buffer.tail = ConflatedEvent(buffer)
         for piece in pieces:
             event.put(piece)
-        if gauge.on_its_way is None:
+        if buffer.in_flight is None:
             self._enqueue(event)
 
-    def flush(self, gauge: Gauge) -> None:
-        """Let what waits for an acknowledgement go: nothing will come that could replace it."""
-        if gauge.last is not None and gauge.last.number == 0:
-            self._enqueue(gauge.last)
+    def flush(self, buffer: StreamBuffer) -> None:
+        """Let the event of a stream that is held back follow: no update will come that could replace its values."""
+        if (event := buffer.held_back) is not None:
+            self._enqueue(event)
 
     def take(self, at_most: int) -> list[Event]:
         """Return the events that come next: one, then as many as fit into `at_most` bytes and the window.
 
         An empty list if there is none, or if the window is full. What is returned counts as sent.
         """
+        if self._sent.unacknowledged == 0:
+            self.progress_at = trio.current_time()
         taken: list[Event] = []
-        while (event := self._sent.again()) is not None:
+        while (event := self._sent.next_resend()) is not None:
             if not self._fits(event, at_most, taken):
                 return taken
             at_most -= event.size
-            self._sent.sent_again()
+            self._sent.resent()
             taken.append(event)
         first = 0
         for event in self._waiting:
             if not self._fits(event, at_most, taken):
                 break
             first += 1
-            size = event.size
-            at_most -= size
-            gauge = event.gauge
-            if gauge is None:
-                self.unread -= size
+            at_most -= event.size
+            if event.buffer is None:
+                self.control_bytes -= event.size
             else:
-                if gauge.last is event:
-                    gauge.last = None
-                if event.conflated:
-                    gauge.on_its_way = event
-                updates = event.updates
-                gauge.sent_updates += updates
-                gauge.sent_bytes += size
-                gauge.release(updates, size)
+                event.buffer.sent(event)
             self._sent.append(event)
             self._last_sent = event.number
             taken.append(event)
@@ -172,13 +169,15 @@ class Outbox:
         if number > self._last_sent:
             return False
         for event in self._sent.forget(number):
-            self._arrived(event)
+            if event.buffer is not None and (held_back := event.buffer.acknowledged(event)) is not None:
+                self._enqueue(held_back)
         self.acknowledged = max(number, self.acknowledged)
-        self.nudge()
+        self.progress_at = trio.current_time()
+        self.wake()
         return True
 
     def rewind(self, number: int) -> bool:
-        """A new connection of a page that has applied the events up to `number`: what was sent since comes again.
+        """A new link of a page that has applied the events up to `number`: those that follow are to be sent again.
 
         Says whether that is possible: no event since `number` has been forgotten.
         """
@@ -187,17 +186,17 @@ class Outbox:
         self._sent.rewind()
         return True
 
-    def drop(self, gauge: Gauge) -> None:
-        """Forget the updates that are charged to `gauge`: their stream was cancelled."""
-        if gauge.updates:
-            self._waiting = [event for event in self._waiting if event.gauge is not gauge]
-            gauge.last = None
-            gauge.release(gauge.updates, gauge.bytes)
+    def drop(self, buffer: StreamBuffer) -> None:
+        """Forget the updates of a stream that wait: it was cancelled."""
+        if buffer.updates:
+            self._waiting = [event for event in self._waiting if event.buffer is not buffer]
+            buffer.tail = None
+            buffer.release(buffer.updates, buffer.bytes)
 
     def close(self) -> None:
         """Take in nothing more; what waits can still be taken."""
         self.closed = True
-        self.nudge()
+        self.wake()
 
     def discard(self) -> None:
         """Close, and forget everything: nobody will read it."""
@@ -206,40 +205,45 @@ class Outbox:
         self.close()
 
     @property
-    def over(self) -> bool:
+    def exhausted(self) -> bool:
         """There is nothing to take, and never will be."""
-        return self.closed and not self._waiting and self._sent.again() is None
+        return self.closed and not self._waiting and self._sent.next_resend() is None
 
-    async def wait(self) -> None:
-        """Return when there is something to take, or never will be, or after a nudge."""
-        if not self.over and not self._takeable():
-            if self._news is None:
-                self._news = trio.Event()
-            await self._news.wait()
+    async def wait(self, send_now: Callable[[], bool] | None = None) -> None:
+        """Return when there is something to take, or never will be, or after `wake`.
 
-    def nudge(self) -> None:
-        """Let whoever waits look again."""
-        if self._news is not None:
-            self._news.set()
-            self._news = None
+        Args:
+            send_now: called when there is a new event; says whether it was sent, so that the caller need not be woken.
+        """
+        if not self.exhausted and not self._takeable():
+            if self._wake is None:
+                self._wake = trio.Event()
+            self._send_now = send_now
+            try:
+                await self._wake.wait()
+            finally:
+                # A link that has taken the caller's place may wait, too.
+                if self._send_now is send_now:
+                    self._send_now = None
+
+    def wake(self) -> None:
+        """Wake the task that waits."""
+        if self._wake is not None:
+            self._wake.set()
+            self._wake = None
+            self._send_now = None
 
     def _enqueue(self, event: Event) -> None:
+        """Append an event of a stream that conflates."""
         self._count += 1
         event.number = self._count
         self._waiting.append(event)
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        """There is news."""
-        if self.hand_over is None or not self.hand_over():
-            self.nudge()
-
-    def _arrived(self, event: Event) -> None:
-        """The page has an event: if its stream conflates, what has come since may follow."""
-        gauge = event.gauge
-        if gauge is not None and gauge.on_its_way is event:
-            gauge.on_its_way = None
-            self.flush(gauge)
+    def _notify(self) -> None:
+        """There is a new event: have it sent, or wake the task that waits for it."""
+        if self._send_now is None or not self._send_now():
+            self.wake()
 
     def _fits(self, event: Event, at_most: int, taken: list[Event]) -> bool:
         size = event.size
@@ -249,7 +253,7 @@ class Outbox:
         return self.unacknowledged * 2 < self._window or self.unacknowledged + size <= self._window
 
     def _takeable(self) -> bool:
-        again = self._sent.again()
-        if again is not None:
-            return self._fits(again, 0, [])
+        resend = self._sent.next_resend()
+        if resend is not None:
+            return self._fits(resend, 0, [])
         return bool(self._waiting) and self._fits(self._waiting[0], 0, [])

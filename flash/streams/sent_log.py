@@ -2,7 +2,7 @@
 
     append ── sent ── forget
      ▲         │
-     again ◄───┘ rewind
+  resend ◄─────┘ rewind
 
 A busy server keeps a hundred thousand updates here. An object for each would take more memory than the update does,
 and live long enough to have Python's garbage collector go through every object of every stream again and again. So
@@ -40,14 +40,14 @@ class SentLog:
         while self._first + len(self._bodies) < event.number:
             self._bodies.append(None)
             self._heads.append(b"")
-        if event.gauge is None or event.conflated:
+        if event.buffer is None or event.conflated:
             self._bodies.append(event)
             self._heads.append(b"")
             self.unacknowledged += event.size
         else:
             pairs = event.pairs
             self._bodies.append(pairs)
-            self._heads.append(event.gauge.head)
+            self._heads.append(event.buffer.head)
             self.unacknowledged += len(pairs)
         self._position = len(self._bodies)
 
@@ -73,8 +73,8 @@ class SentLog:
         self._heads.clear()
         self.rewind()
 
-    def again(self) -> Event | None:
-        """What is to be sent again next, if anything."""
+    def next_resend(self) -> Event | None:
+        """The event that is to be sent again next; None if there is none."""
         while self._position < len(self._bodies):
             body = self._bodies[self._position]
             if isinstance(body, Event):
@@ -85,8 +85,8 @@ class SentLog:
             self._position += 1
         return None
 
-    def sent_again(self) -> None:
-        """What `again` gave has been sent."""
+    def resent(self) -> None:
+        """Note that the event which `next_resend` returned has been sent."""
         self.unacknowledged += _size(self._bodies[self._position])
         self._position += 1
 

@@ -37,7 +37,7 @@ from ..user_code.cleanup import CURRENT, LAST_GRACE, Deadline, report_cut
 from ..user_code.containment import log_failure
 from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
-from .buffer import Gauge
+from .buffer import StreamBuffer
 from .ending import describe, encode_end, log_end
 from .generators import Steps, steps_of
 from .limits import Limits
@@ -92,7 +92,7 @@ class Stream:
         spec: what it runs.
         scope: its cancel scope and reason.
         stuck: its clean-up overran the deadline and is still running.
-        gauge: what of it waits for the page, and what was sent.
+        buffer: what of it waits for the page, and what was sent.
         started: when it opened, on Trio's clock.
         waiting_since: when its generator began to wait for room in the buffer; None if it does not.
     """
@@ -102,7 +102,7 @@ class Stream:
         self.spec = spec
         self.scope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
         self.stuck = False
-        self.gauge = Gauge(limits.buffer, b'{"stream":%b,"props":[' % json.dumps(stream_id).encode())
+        self.buffer = StreamBuffer(limits.buffer, b'{"stream":%b,"props":[' % json.dumps(stream_id).encode())
         self.started = trio.current_time()
         self.waiting_since: float | None = None
         self._host = host
@@ -190,7 +190,7 @@ class Stream:
         if self._handling is not None:
             self._handling.say(value)
         elif self.scope.reason is None and not self._finishing:
-            if self.gauge.full(times=2):
+            if self.buffer.full(times=2):
                 bounds = self._limits.buffer
                 raise BufferOverrun(
                     f"{self._name} called set_props until twice its buffer ({bounds.updates} updates or {bounds.bytes} "
@@ -278,7 +278,7 @@ class Stream:
                 self._pauses += 1
                 return True
             self._switched = now
-        return self.gauge.full()
+        return self.buffer.full()
 
     async def _pause(self) -> None:
         """The checkpoint at the `yield`: raise what is due, let others run, wait for room."""
@@ -286,10 +286,10 @@ class Stream:
             await self._inner.close_left()
         await trio.lowlevel.checkpoint()
         self._switched = time.perf_counter()
-        if self.gauge.full():
+        if self.buffer.full():
             began = self.waiting_since = trio.current_time()
             try:
-                await self.gauge.wait_for_room()
+                await self.buffer.wait_for_room()
             finally:
                 self.waiting_since = None
                 self._limits.observer.waited(self.spec.callback, trio.current_time() - began)
@@ -306,9 +306,9 @@ class Stream:
                 self._spoken = True
                 self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
             if isinstance(pairs, bytes):
-                self._host.outbox.put_update(pairs, self.gauge, direct)
+                self._host.outbox.put_update(pairs, self.buffer, direct)
             else:
-                self._host.outbox.put_pieces(pairs, self.gauge)
+                self._host.outbox.put_pieces(pairs, self.buffer)
 
     def _drop(self, did: str) -> None:
         """Note that clean-up has said something after the cancellation."""
@@ -339,7 +339,7 @@ class Stream:
         _log.error("%s yields whatever is raised in it and cannot be closed; it is given up.", self._name)
 
     def _on_cancel(self) -> None:
-        self._host.outbox.drop(self.gauge)
+        self._host.outbox.drop(self.buffer)
         self._cancelled_at = trio.current_time()
         self._deadline.begin()
         self._encode = self._encode_nothing
@@ -403,20 +403,20 @@ class Stream:
                 said = f"on_error of {self._name} raised {sentence_of(self._handling.failure)}."
                 self._host.report(self.spec.callback, "on_error", said)
             self._handling = None
-        gauge, cancelled = self.gauge, self._cancelled_at
+        buffer, cancelled = self.buffer, self._cancelled_at
         seconds = trio.current_time() - self.started
-        log_end(self.spec.callback, reason, seconds, gauge.sent_updates + gauge.updates, error, handled)
+        log_end(self.spec.callback, reason, seconds, buffer.sent_updates + buffer.updates, error, handled)
         if self.scope.failure is not None:
             self._tell_failed_predicate(self.scope.failure)
         props = [words, b"" if told is None else self.spec.resets, self.spec.off]
         described = describe(self.spec, told) if reason is EndReason.FAILED and told is not None else b"null"
-        self._host.outbox.flush(gauge)
+        self._host.outbox.flush(buffer)
         self._host.outbox.put("end", encode_end(self.id, reason, props, described, handled))
         self._limits.observer.ended(
             self.spec.callback,
             reason,
-            gauge.sent_updates + gauge.updates,
-            gauge.sent_bytes + gauge.bytes,
+            buffer.sent_updates + buffer.updates,
+            buffer.sent_bytes + buffer.bytes,
             None if cancelled is None else trio.current_time() - cancelled,
         )
         self._host.ended(self)

@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 import trio
 
-from ..streams.buffer import Room
+from ..streams.buffer import BoundedBuffer
 from .messages import HEARTBEAT_ACK
 
 FRAME_BYTES = 256 * 1024
 """Bytes at which a frame is not made longer: the page can do nothing with the first byte before it has the last."""
 
 
-class Gauge(Room):
+class Gauge(BoundedBuffer):
     """How many bytes wait, and whether they are too many.
 
     Attributes:

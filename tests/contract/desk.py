@@ -14,7 +14,7 @@ import trio.testing
 from flash.cancel_scopes import Condition
 from flash.channels import Channels
 from flash.errors import InvalidUpdate
-from flash.streams.link import Connection
+from flash.streams.link import Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 
@@ -36,7 +36,7 @@ class Desk:
     """One page: starts streams on its channel, and reads what the page is sent."""
 
     channels: Channels
-    connection: Connection
+    connection: Link
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     number: int = 0
 
@@ -49,7 +49,7 @@ class Desk:
 
     def read(self) -> list[tuple[str, dict[str, Any]]]:
         """Take what waits for the page, as (event, data); also kept in `seen`."""
-        events = self.connection.channel.take(10**9)
+        events = self.connection.channel.outbox.take(10**9)
         self.number = events[-1].number if events else self.number
         news = [(event.name, json.loads(event.data)) for event in events]
         self.seen.extend(news)

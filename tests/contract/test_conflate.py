@@ -120,7 +120,7 @@ async def test_a_cancellation_drops_what_waits(open_desk: OpenDesk) -> None:
     await trio.sleep(2)
     await desk.settle()
     assert desk.log(stream) == ["open", ["price", 0], ("timed_out", ["reset", "off"])]
-    assert stream.gauge.updates == stream.gauge.bytes == 0
+    assert stream.buffer.updates == stream.buffer.bytes == 0
 
 
 async def test_what_was_on_its_way_when_the_connection_was_cut_comes_again_and_the_newest_behind_it(

@@ -22,7 +22,7 @@ from flash.cancel_scopes import Condition
 from flash.channels import Channels
 from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
-from flash.streams.link import Connection
+from flash.streams.link import Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 
@@ -137,7 +137,7 @@ class Play:
     """Makes the moves of one example."""
 
     channels: Channels
-    connection: Connection
+    connection: Link
     nursery: trio.Nursery
     runs: list[Run] = field(default_factory=list)
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -162,10 +162,10 @@ class Play:
             assert self.connection.channel.acknowledge(self.connection.channel.life, self.applied)
         elif kind == "reconnect":
             # What is on its way when a connection is cut is lost.
-            self.connection.channel.take(move[1])
+            self.connection.channel.outbox.take(move[1])
             await self.connect()
         else:
-            self.connection.channel.take(50)
+            self.connection.channel.outbox.take(50)
             self.connection.detach()
             await trio.sleep(move[1])
             await self.connect()
@@ -211,7 +211,7 @@ class Play:
         return [run for run in self.runs if run.spec is not None and run.spec.key == key][-1:]
 
     def read(self, at_most: int) -> None:
-        for event in self.connection.channel.take(at_most):
+        for event in self.connection.channel.outbox.take(at_most):
             assert event.number > self.applied
             self.applied = event.number
             self.seen.append((event.name, json.loads(event.data)))
@@ -283,7 +283,7 @@ async def perform(example: list[Move], last: EndReason) -> None:
             async with trio.open_nursery() as reader:
                 reader.start_soon(channels.shut_down)
                 await trio.testing.wait_all_tasks_blocked()
-            while not play.connection.channel.outbox.over:
+            while not play.connection.channel.outbox.exhausted:
                 play.read(10**9)
                 play.connection.channel.acknowledge(play.connection.channel.life, play.applied)
         assert len(channels) == len(play.connection.channel.scopes) == 0

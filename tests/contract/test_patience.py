@@ -86,7 +86,7 @@ async def test_a_page_is_asked_at_once_after_a_pause(open_desk: OpenDesk) -> Non
     await desk.settle()
     pause(1_000)
     await trio.testing.wait_all_tasks_blocked()
-    assert desk.connection.due
+    assert desk.connection.ping_due
 
 
 async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_desk: OpenDesk) -> None:

@@ -42,7 +42,7 @@ async def test_a_page_that_comes_back_gets_what_it_has_not_had(open_desk: OpenDe
     desk.read()
     applied = desk.number
     await trio.sleep(1)
-    desk.connection.channel.take(10**9)  # on its way when the connection is cut
+    desk.connection.channel.outbox.take(10**9)  # on its way when the connection is cut
     desk.connection.detach()
     await trio.sleep(GRACE - 1)
     await come_back(desk, nursery, applied)
@@ -82,7 +82,7 @@ async def test_generators_wait_at_their_yield_while_the_page_is_away(
     stream = desk.start(ticking)
     desk.connection.detach()
     await trio.sleep(30)
-    assert stream.gauge.updates == 3
+    assert stream.buffer.updates == 3
     [info] = desk.channels.streams()
     assert info.waiting is not None
     assert info.waiting > 20
@@ -237,7 +237,7 @@ async def test_acknowledgements_of_what_is_to_be_sent_again_count(open_desk: Ope
     assert channel.acknowledge(channel.life, 3)
     await come_back(desk, nursery, 4)
     assert desk.connection.channel is channel
-    assert [event.number for event in channel.take(10**9)] == [5]
+    assert [event.number for event in channel.outbox.take(10**9)] == [5]
     assert stream.state == "running"
 
 
@@ -259,7 +259,7 @@ async def test_what_was_sent_comes_again_from_where_the_page_stands(open_desk: O
     for missing in (10, 4, 1):
         await come_back(desk, nursery, last - missing)
         assert desk.connection.channel is channel
-        again = channel.take(10**9)
+        again = channel.outbox.take(10**9)
         assert [event.number for event in again] == [*range(last + 1 - missing, last + 1)]
         told = [json.loads(event.data) for event in again]
         assert told == [{"stream": stream.id, "props": [newest + 1 - back]} for back in range(missing, 0, -1)]
@@ -298,7 +298,7 @@ async def test_what_is_kept_of_updates_is_nothing_that_the_garbage_collector_loo
     before = len(gc.get_objects())
     for _ in range(500):
         await trio.sleep(1)
-        desk.connection.channel.take(10**9)
+        desk.connection.channel.outbox.take(10**9)
     gc.collect()
     assert len(gc.get_objects()) < before + 100
 

@@ -15,7 +15,7 @@ import trio.testing
 from flash import BufferOverrun, EndReason, RequestRefused, StreamCancelled
 from flash.cancel_scopes import Condition
 from flash.channels import Channels
-from flash.streams.link import Connection
+from flash.streams.link import Link
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, is_met, on_mock_clock, reasons
 
@@ -79,7 +79,7 @@ async def test_a_generator_waits_at_its_yield_when_the_buffer_is_full(desk: Desk
     stream = desk.start(fast)
     await trio.testing.wait_all_tasks_blocked()
     assert reached == [0, 1, 2, 3]
-    assert stream.gauge.updates == 3
+    assert stream.buffer.updates == 3
     while len(reached) < 10 or stream.state == "running":
         await desk.settle()
     assert desk.log(stream) == ["open", *range(10), ("completed", ["off"])]
@@ -94,7 +94,7 @@ async def test_the_buffer_is_bounded_in_bytes_too(open_desk: OpenDesk) -> None:
 
     stream = desk.start(large)
     await trio.testing.wait_all_tasks_blocked()
-    assert 500 <= stream.gauge.bytes < 500 + 200
+    assert 500 <= stream.buffer.bytes < 500 + 200
 
 
 async def test_a_cancellation_that_arrives_while_the_buffer_is_full_is_raised_at_the_yield(desk: Desk) -> None:
@@ -279,7 +279,7 @@ async def test_a_cancellation_drops_what_was_not_sent(desk: Desk) -> None:  # (a
     stream = desk.start(fast)
     await trio.testing.wait_all_tasks_blocked()
     stream.scope.cancel(EndReason.CANCELLED)
-    assert stream.gauge.updates == 0
+    assert stream.buffer.updates == 0
     await desk.settle()
     assert desk.log(stream) == ["open", ("cancelled", ["reset", "off"])]
 
@@ -719,7 +719,7 @@ async def test_a_page_that_goes_ends_all_its_streams_and_waits_for_their_clean_u
     await desk.connection.channel.finished.wait()
     assert trio.current_time() == began + 2
     assert sorted(ended) == ["disconnected"] * 3 + ["finally"] * 3
-    assert desk.connection.channel.outbox.over
+    assert desk.connection.channel.outbox.exhausted
     with pytest.raises(RequestRefused, match="being closed"):
         desk.start(endless)
 
@@ -787,7 +787,7 @@ async def test_a_page_that_does_not_read_cannot_pile_up_starts(open_desk: OpenDe
     with pytest.raises(RequestRefused, match="does not read") as refusal:
         await start_often()
     assert refusal.value.status == 429
-    assert desk.connection.channel.outbox.unread < 3_000
+    assert desk.connection.channel.outbox.control_bytes < 3_000
 
 
 # What a generator may yield, and set_props
@@ -839,7 +839,7 @@ async def test_set_props_is_sent_at_once_and_the_next_yield_waits(desk: Desk) ->
     stream = desk.start(pushes)
     await trio.testing.wait_all_tasks_blocked()
     assert reached == [1]
-    assert stream.gauge.updates == 5
+    assert stream.buffer.updates == 5
     await desk.settle()
     await desk.settle()
     assert desk.log(stream) == ["open", 0, 1, 2, 3, 4, 5, ("completed", ["off"])]
@@ -956,12 +956,12 @@ async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> No
     desk = await open_desk(size=1_000)
     for _ in range(1_000):
         desk.connection.channel.refuse(b'{"message":"no"}')
-    assert desk.connection.channel.outbox.unread < 1_100
+    assert desk.connection.channel.outbox.control_bytes < 1_100
 
 
 async def test_connections_that_come_at_once_share_the_channel(nursery: trio.Nursery) -> None:
     channels = Channels()
-    connections: list[Connection] = []
+    connections: list[Link] = []
 
     async def connect() -> None:
         connections.append(await channels.connect(nursery, PAGE, BROWSER))
