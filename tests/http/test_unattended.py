@@ -12,9 +12,8 @@ import pytest
 import trio
 from quart import request
 
-from flash import Flash, Input, InvalidEventCallback, Output, html
+from flash import Flash, Input, InvalidEventCallback, Output, cleanup, html
 from flash.asgi import unattended
-from flash.user_code import cleanup
 from tests.http.servers import Serve
 from tests.http.test_exchange import EVERY_WAY, Parts, connect, halves, make_app, whole
 from tests.http.waiting import eventually

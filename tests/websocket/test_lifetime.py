@@ -12,8 +12,7 @@ import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request, TextMessage
 
-from flash import Flash, Input, Output, ctx, exceptions, html, set_props
-from flash.user_code import cleanup
+from flash import Flash, Input, Output, cleanup, ctx, exceptions, html, set_props
 from tests.http.servers import Serve
 from tests.http.waiting import eventually
 from tests.websocket.sockets import Connect
