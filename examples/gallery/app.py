@@ -3,7 +3,7 @@
 from flash import Flash, Input, Output, callback
 
 from . import live, table, weather, words
-from .asgi.http_exchange import Exchange
+from .exchange import Exchange
 from .layout import shell
 
 app = Flash(__name__, title="Flash gallery", update_title=None)

@@ -8,7 +8,7 @@ from trio_websocket import open_websocket_url
 
 from flash import Input, dcc, event_callback, html, stream_props
 
-from .asgi.http_exchange import HISTORY, SHARES, Tick
+from .exchange import HISTORY, SHARES, Tick
 from .layout import PLOT, Tab, badge, readout
 
 FEED = "/ws/exchange"

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, W
 
 from flash import Flash
 
-from .server.serving import PATIENCE, Server, serve
+from .serving import PATIENCE, Server, serve
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from flash import EndReason, Flash, Input, Output, StreamCancelled, callback, dcc, event_callback, html, stream_props
 
 from .conftest import Console, Visit
-from .server.serving import Journal
+from .serving import Journal
 
 
 def tabs_app(told: Journal[BaseException], ended: Journal[str]) -> Flash:

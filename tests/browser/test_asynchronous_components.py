@@ -12,7 +12,7 @@ from flash import Flash, Input, Output, Patch, dcc, html, stream_props
 
 from .conftest import Console, Visit
 from .seeing import hide
-from .server.serving import Gate
+from .serving import Gate
 
 SLOWLY = """
 () => {

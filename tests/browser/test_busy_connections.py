@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, Dialog, Page, expect
 from flash import Flash, Input, Output, StreamCancelled, Update, every, html, stream_props
 
 from .conftest import Console, Serve, Visit
-from .server.serving import Journal
+from .serving import Journal
 
 CALLBACKS = 5
 """With the page's link as many connections as a browser has for one host."""

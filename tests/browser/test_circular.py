@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from flash import MATCH, Flash, Input, Output, ctx, dcc, html, no_update
 
 from .conftest import Visit
-from .server.serving import Journal
+from .serving import Journal
 
 
 @pytest.mark.parametrize("conflate", [False, True])

@@ -10,7 +10,7 @@ from playwright.sync_api import Route, expect
 from flash import ALL, EndReason, Flash, Input, StreamCancelled, dcc, html, stream_props
 
 from .conftest import Visit
-from .server.serving import Gate, Journal
+from .serving import Gate, Journal
 
 
 def hold(app: Flash, path: str, seen: Journal[str], gate: Gate) -> None:

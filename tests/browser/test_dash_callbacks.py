@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from flash import Flash, Input, Output, State, ctx, dcc, html, set_props, stream_props
 
 from .conftest import Console, Visit
-from .server.serving import Journal
+from .serving import Journal
 
 
 def test_a_plain_callback_runs_in_a_thread_with_its_request_and_context(visit: Visit) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from flash import ALL, MATCH, Flash, Input, Output, Patch, dcc, html, set_props, stream_props
 
 from .conftest import Console, Visit
-from .server.serving import Gate
+from .serving import Gate
 
 
 def row(number: int) -> html.Div:

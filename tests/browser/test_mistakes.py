@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from flash import ALL, Flash, Input, Output, Patch, Update, dcc, html, set_props, stream_props
 
 from .conftest import Console, Visit
-from .server.serving import Gate
+from .serving import Gate
 
 CLICKS = "n_clicks"
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from flash import EndReason, Flash, Input, Output, StreamCancelled, dcc, every, html, stream_props
 
 from .conftest import Visit
-from .server.serving import Gate, Journal
+from .serving import Gate, Journal
 
 
 @pytest.fixture(autouse=True)

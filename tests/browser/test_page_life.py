@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from flash import EndReason, Flash, Input, Output, StreamCancelled, html, stream_props
 
 from .conftest import Console, Serve, Visit
-from .server.serving import Gate, Journal
+from .serving import Gate, Journal
 
 
 def endless_app(ended: Journal[object]) -> Flash:

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from .conftest import Console
-from .server.serving import PATIENCE
+from .serving import PATIENCE
 
 APP = Path(__file__).with_name("apps") / "counting.py"
 

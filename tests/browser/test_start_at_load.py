@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from flash import EndReason, Flash, Input, Output, State, StreamCancelled, ctx, dcc, html, stream_props
 
 from .conftest import Visit
-from .server.serving import Journal
+from .serving import Journal
 
 
 @pytest.mark.parametrize("options", [{}, {"prevent_initial_callbacks": True}], ids=["", "prevent_initial_callbacks"])

@@ -13,7 +13,7 @@ from flash import MATCH, Flash, Input, Output, State, ctx, dcc, html, stream_pro
 from flash.event_callback import EventCallback
 
 from .conftest import Console, Visit
-from .server.serving import Gate
+from .serving import Gate
 
 SECRET = "the password is 1234"
 GENERIC = "The stream failed on the server."

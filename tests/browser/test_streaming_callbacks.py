@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from flash import ALL, MATCH, EndReason, Flash, Input, Output, Patch, State, dcc, html
 
 from .conftest import Visit
-from .server.serving import Gate, Journal
+from .serving import Gate, Journal
 
 
 def test_it_is_called_initially_and_feeds_the_callbacks_behind_it(visit: Visit) -> None:

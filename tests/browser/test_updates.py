@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from flash import ALL, Flash, Input, Output, Patch, State, ctx, dcc, html, no_update, set_props, stream_props
 
 from .conftest import Visit
-from .server.serving import Gate, Journal
+from .serving import Gate, Journal
 
 
 def test_dependencies_may_be_dicts_and_lists(visit: Visit) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from flash import Flash, Input, Output, Update, ctx, dcc, html, set_props, stream_props
 
 from .conftest import Visit
-from .server.serving import Gate, Journal
+from .serving import Gate, Journal
 
 
 def test_callbacks_go_over_the_socket_and_show_what_they_set_before_they_end(visit: Visit) -> None:
