@@ -17,6 +17,7 @@ import trio
 from flash import AsyncioCancelled, Flash, FlashError, Input, on_asyncio
 from flash.asyncio_bridge.thread import AsyncioThread, asyncio_thread
 from tests.asyncio_bridge.loops import tasks_left
+from tests.support.eventually import TIMEOUT
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -151,7 +152,7 @@ async def test_a_clean_up_that_hangs_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
         finally:
             await asyncio.get_running_loop().create_future()
 
-    with trio.fail_after(10), trio.move_on_after(0.01) as scope:
+    with trio.fail_after(TIMEOUT), trio.move_on_after(0.01) as scope:
         await hang()
     assert scope.cancelled_caught
 

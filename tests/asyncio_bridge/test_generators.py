@@ -16,7 +16,7 @@ import trio.lowlevel
 
 from flash import AsyncioCancelled, on_asyncio
 from tests.asyncio_bridge.loops import tasks_left
-from tests.http.waiting import eventually
+from tests.support.eventually import TIMEOUT, eventually
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
 
@@ -305,7 +305,7 @@ async def test_a_clean_up_that_hangs_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
 
     generator = hang()
     await anext(generator)
-    with trio.fail_after(10):
+    with trio.fail_after(TIMEOUT):
         await generator.aclose()
     assert await tasks_left() == []
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from flash import Flash, Input, Output, Update, html, on_asyncio, stream_props
 from tests.asyncio_bridge.loops import tasks_left
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import eventually
 
 ROWS = 2_000
 

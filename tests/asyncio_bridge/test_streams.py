@@ -11,7 +11,7 @@ import pytest
 from flash import Flash, Input, Output, StreamCancelled, Update, ctx, html, on_asyncio, set_props, stream_props
 from tests.asyncio_bridge.loops import tasks_left
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import eventually
 
 
 class Clock:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flash import Flash, Input, Output, ctx, html, on_asyncio, set_props
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import eventually
 from tests.websocket.sockets import Connect
 
 

@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, expect, sync_playwright
 
 from flash import Flash
+from tests.support.eventually import TIMEOUT
 
-from .serving import PATIENCE, Server, serve
+from .serving import Server, serve
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
@@ -57,7 +58,7 @@ class Console:
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        expect.set_options(timeout=PATIENCE * 1000)
+        expect.set_options(timeout=TIMEOUT * 1000)
         yield browser
         browser.close()
 
@@ -73,7 +74,7 @@ def serving() -> Iterator[Serve]:
 def context(chromium: Browser, serving: Serve) -> Iterator[BrowserContext]:
     """A browser profile of the test's own. It is closed before the servers are stopped."""
     context = chromium.new_context()
-    context.set_default_timeout(PATIENCE * 1000)
+    context.set_default_timeout(TIMEOUT * 1000)
     yield context
     context.close()
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,11 +16,9 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as serve_asgi
 
 from flash import Flash
+from tests.support.eventually import TIMEOUT, eventually_sync
 
 T = TypeVar("T")
-
-PATIENCE = 15.0
-"""Seconds after which something that was waited for is taken not to happen any more."""
 
 
 class Journal(Generic[T]):
@@ -36,7 +33,7 @@ class Journal(Generic[T]):
     def next(self) -> T:
         """The next entry; waits for it."""
         try:
-            return self._entries.get(timeout=PATIENCE)
+            return self._entries.get(timeout=TIMEOUT)
         except queue.Empty:
             raise AssertionError("nothing more was noted") from None
 
@@ -88,13 +85,15 @@ class Server:
 
     def expect_streaming(self, *names: str, in_order: bool = True) -> None:
         """Wait until the event callbacks with these names, and no others, have streams; `in_order`, oldest first."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            streaming = [info.callback.rpartition(".")[2] for info in self.run(self.app.streams)]
-            if streaming == list(names) or (not in_order and sorted(streaming) == sorted(names)):
-                return
-            assert time.monotonic() < deadline, f"{streaming} stream, not {list(names)}"
-            time.sleep(0.01)
+
+        def streaming() -> list[str]:
+            return [info.callback.rpartition(".")[2] for info in self.run(self.app.streams)]
+
+        def is_expected() -> bool:
+            found = streaming()
+            return found == list(names) or (not in_order and sorted(found) == sorted(names))
+
+        eventually_sync(is_expected, lambda: f"{list(names)} have streams, not {streaming()}")
 
     async def main(self, ready: threading.Event) -> None:
         self._token = trio.lowlevel.current_trio_token()
@@ -124,14 +123,14 @@ def serve(app: Flash) -> Iterator[Server]:
 
     thread = threading.Thread(target=run, name="the server of a test", daemon=True)
     thread.start()
-    assert ready.wait(PATIENCE), "the server did not start"
+    assert ready.wait(TIMEOUT), "the server did not start"
     try:
         if not failures:
             yield server
     finally:
         if not failures:
             server.stop()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     if failures:
         raise failures[0]
     assert not thread.is_alive(), "the server did not stop"

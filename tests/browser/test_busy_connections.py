@@ -12,6 +12,7 @@ import quart
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from flash import Flash, Input, Output, StreamCancelled, Update, every, html, stream_props
+from tests.support.eventually import eventually_sync
 
 from .conftest import Console, Serve, Visit
 from .serving import Journal
@@ -143,10 +144,7 @@ def test_acknowledgements_get_through_whatever_callbacks_hold(busy: Busy, visit:
     busy.hold_all(page)
     [channel] = busy.app.channels._all
     before = channel.outbox.acknowledged
-    deadline = time.monotonic() + 15
-    while channel.outbox.acknowledged < before + 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually_sync(lambda: channel.outbox.acknowledged >= before + 20)
     page.locator("#stop").click()
     busy.ended.next()
     busy.done.set()

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.support.eventually import TIMEOUT
+
 from .conftest import Console
-from .serving import PATIENCE
 
 APP = Path(__file__).with_name("apps") / "counting.py"
 
@@ -66,9 +67,9 @@ def start(port: int, context: BrowserContext) -> Iterator[Start]:
         page.close()
     for process in processes:
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     for reader in readers:
-        reader.join(PATIENCE)
+        reader.join(TIMEOUT)
     for process in processes:
         assert process.stderr is not None
         process.stderr.close()
@@ -111,7 +112,7 @@ def test_a_page_puts_itself_right_when_its_server_is_killed_and_works_again_with
     page = load(context, port)
     for run in (2, 3):
         os.kill(server.pid, signal.SIGKILL)
-        server.wait(PATIENCE)
+        server.wait(TIMEOUT)
 
         expect_known_good(page)
         assert stream_status(page) == "disconnected"
@@ -136,5 +137,5 @@ def test_a_server_that_is_stopped_says_so_to_its_pages_before_it_goes(
     expect_known_good(page)
     assert stream_status(page) == "shutdown"
     page.close()
-    assert server.wait(PATIENCE) == 0
+    assert server.wait(TIMEOUT) == 0
     console.take()

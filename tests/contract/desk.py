@@ -17,6 +17,7 @@ from flash.errors import InvalidUpdate
 from flash.streams.link import Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
+from tests.support.eventually import TIMEOUT
 
 PAGE, BROWSER = "page", "browser"
 CLEANUP_TIMEOUT = 5.0
@@ -62,7 +63,7 @@ class Desk:
 
     async def read_to_end(self) -> None:
         """Read until an `end` has come."""
-        with trio.fail_after(30):
+        with trio.fail_after(TIMEOUT):
             while not any(name == "end" for name, _ in self.seen):
                 await self.connection.channel.outbox.wait()
                 self.read()

@@ -14,6 +14,7 @@ import trio.testing
 from flash.cancel_scopes import Condition, EndReason
 from flash.errors import ForeignCancellation
 from flash.server.lifespan import BackgroundTasks
+from tests.support.eventually import TIMEOUT
 
 from .desk import BROWSER, Desk, on_mock_clock
 
@@ -490,7 +491,7 @@ async def test_scopes_and_nurseries_that_are_misused_end_no_other_stream(
     # The page can be left, and the other one is none the wiser.
     channel = desk.connection.channel
     channel.close(EndReason.DISCONNECTED)
-    with trio.fail_after(10):
+    with trio.fail_after(TIMEOUT):
         await channel.finished.wait()
     assert len(desk.channels) == 1
 

@@ -16,7 +16,7 @@ import trio
 import trio.testing
 
 from flash import EndReason, RequestRefused
-from tests.http.waiting import eventually
+from tests.support.eventually import eventually
 
 from .desk import Desk, OpenDesk
 

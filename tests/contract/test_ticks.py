@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash import EndReason, FlashError, InvalidOption, every
 from flash.every import SLOT, _ticker  # type: ignore[reportPrivateUsage]
+from tests.support.eventually import TIMEOUT
 
 from .desk import Desk
 
@@ -147,7 +148,7 @@ async def test_a_plain_generator_has_them_too_and_is_left_at_once_when_it_is_can
             log.append("finally")
 
     stream = desk.start(counts, on_error=lambda error: log.append(type(error).__name__))
-    with trio.fail_after(15):
+    with trio.fail_after(TIMEOUT):
         while "now it waits" not in desk.log(stream):
             await trio.sleep(0.01)
             desk.read()

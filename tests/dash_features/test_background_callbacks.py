@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ import pytest
 import redis
 
 from flash import DiskcacheManager
+from tests.support.eventually import TIMEOUT, eventually_sync
 
 REDIS = os.environ.get("REDIS", "/usr/bin/redis-server")
-PATIENCE = 30.0
 
 
 NAMES = ("tests.dash_features.background_app", "tests.dash_features.celery_worker")
@@ -41,26 +40,26 @@ def drive(dash_duo: Any, app: Any, folder: Path, port: int) -> None:
 
     The server is a process of its own: Diskcache and Celery leave connections open in its threads.
     """
-    dash_duo.start_server(app, start_timeout=PATIENCE, port=port)
+    dash_duo.start_server(app, start_timeout=TIMEOUT, port=port)
     dash_duo.find_element("#plain").click()
-    dash_duo.wait_for_element("#plain:disabled", PATIENCE)
-    dash_duo.wait_for_text_to_equal("#progress", "half way", PATIENCE)
+    dash_duo.wait_for_element("#plain:disabled", TIMEOUT)
+    dash_duo.wait_for_text_to_equal("#progress", "half way", TIMEOUT)
     assert dash_duo.find_element("#out").text == ""
     (folder / "go on").touch()
-    dash_duo.wait_for_text_to_equal("#out", "plain 1", PATIENCE)
-    dash_duo.wait_for_element("#plain:enabled", PATIENCE)
+    dash_duo.wait_for_text_to_equal("#out", "plain 1", TIMEOUT)
+    dash_duo.wait_for_element("#plain:enabled", TIMEOUT)
     dash_duo.find_element("#async").click()
-    dash_duo.wait_for_text_to_equal("#async-out", "async 1", PATIENCE)
+    dash_duo.wait_for_text_to_equal("#async-out", "async 1", TIMEOUT)
     dash_duo.find_element("#fail").click()
     text = "handled: An error occurred inside a background callback: on purpose"
-    dash_duo.wait_for_text_to_equal("#failed", text, PATIENCE)
+    dash_duo.wait_for_text_to_equal("#failed", text, TIMEOUT)
     dash_duo.find_element("#endless").click()
-    dash_duo.wait_for_text_to_equal("#status", "running", PATIENCE)
-    dash_duo.wait_for_text_to_equal("#aside", "by endless", PATIENCE)
-    wait_for(lambda: (folder / "process").exists() and (folder / "process").read_text() != "")
+    dash_duo.wait_for_text_to_equal("#status", "running", TIMEOUT)
+    dash_duo.wait_for_text_to_equal("#aside", "by endless", TIMEOUT)
+    eventually_sync(lambda: (folder / "process").exists() and (folder / "process").read_text() != "")
     dash_duo.find_element("#stop").click()
-    dash_duo.wait_for_text_to_equal("#status", "over", PATIENCE)
-    wait_for(lambda: is_over(int((folder / "process").read_text())))
+    dash_duo.wait_for_text_to_equal("#status", "over", TIMEOUT)
+    eventually_sync(lambda: is_over(int((folder / "process").read_text())))
     assert dash_duo.find_element("#endless-out").text == ""
     assert dash_duo.get_logs() == []
 
@@ -79,10 +78,10 @@ def test_background_callbacks_with_diskcache(dash_duo_mp: Any, folder: Path, fre
     # Its process is a fork of the server's, and yet stops at signals as any other does.
     (folder / "process").unlink()
     dash_duo_mp.find_element("#endless").click()
-    wait_for(lambda: (folder / "process").exists() and (folder / "process").read_text() != "")
+    eventually_sync(lambda: (folder / "process").exists() and (folder / "process").read_text() != "")
     process = int((folder / "process").read_text())
     os.kill(process, signal.SIGTERM)
-    wait_for(lambda: is_over(process))
+    eventually_sync(lambda: is_over(process))
 
 
 @pytest.mark.usefixtures("celery_worker")
@@ -112,7 +111,7 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
                 return bool(client.ping())
             return False
 
-        wait_for(answers)
+        eventually_sync(answers)
         yield f"redis://127.0.0.1:{port}/0"
 
 
@@ -123,7 +122,7 @@ def celery_worker(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     arguments = ["-A", f"{NAMES[1]}:celery", "worker", "--concurrency", "2", "--loglevel", "INFO", *quick]
     log = tmp_path / "worker.log"
     with running([sys.executable, "-m", "celery", *arguments], Path.cwd(), log):
-        wait_for(lambda: " ready." in log.read_text())
+        eventually_sync(lambda: " ready." in log.read_text())
         yield
 
 
@@ -137,14 +136,7 @@ def running(command: list[str], folder: Path, log: Path | None = None) -> Iterat
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(PATIENCE / 3)
+                process.wait(TIMEOUT / 3)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "this has not become true"
-        time.sleep(0.02)

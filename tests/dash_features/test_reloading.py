@@ -19,7 +19,7 @@ import watchfiles
 
 from flash.server.reloading import CodeFilter
 from tests.http.pages import new_client
-from tests.http.waiting import PATIENCE
+from tests.support.eventually import TIMEOUT, eventually
 
 SCRIPT = """
 import sys
@@ -65,11 +65,14 @@ class Program:
     async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:
         """What it answers when the condition holds of that."""
         answer: Any = None
-        with trio.move_on_after(3 * PATIENCE):
-            while (answer := await self.ask(path)) is None or not condition(answer):  # noqa: ASYNC110
-                await trio.sleep(0.05)
-            return answer
-        pytest.fail(f"{path} is {answer!r}; the program says {self.output}")
+
+        async def is_answered() -> bool:
+            nonlocal answer
+            answer = await self.ask(path)
+            return answer is not None and condition(answer)
+
+        await eventually(is_answered, lambda: f"{path} is {answer!r}; the program says {self.output}")
+        return answer
 
 
 @contextlib.asynccontextmanager
@@ -126,13 +129,13 @@ async def test_a_program_starts_again_when_its_code_changes(tmp_path: Path) -> N
 
         # A mistake ends the server, not the watch.
         (tmp_path / "parts.py").write_text("text = (")
-        with trio.fail_after(3 * PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await program.said_syntax_error.wait()
         (tmp_path / "parts.py").write_text("text = 'third'")
         await program.until("/_dash-layout", lambda layout: layout["props"]["children"] == "third")
 
         program.process.send_signal(signal.SIGTERM)
-        with trio.fail_after(3 * PATIENCE):
+        with trio.fail_after(TIMEOUT):
             assert await program.process.wait() == 0
         assert await program.ask("/_dash-layout") is None
 

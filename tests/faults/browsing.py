@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -14,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from flash import Flash
 from tests.browser.serving import Server, serve
+from tests.support.eventually import TIMEOUT
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
@@ -26,9 +26,6 @@ FLAGS = [
     "--disable-sync",
 ]
 
-PATIENCE = 30.0
-"""Seconds after which something that was waited for is taken not to happen any more: the browser shares two cores."""
-
 Serve = Callable[[Flash], Server]
 
 
@@ -39,7 +36,7 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=FLAGS, ignore_default_args=["--disable-back-forward-cache"]
         )
-        expect.set_options(timeout=PATIENCE * 1_000)
+        expect.set_options(timeout=TIMEOUT * 1_000)
         yield browser
         browser.close()
 
@@ -55,17 +52,9 @@ def serving() -> Iterator[Serve]:
 def context(chromium: Browser, serving: Serve) -> Iterator[BrowserContext]:
     """A browser profile of the test's own. It is closed before the servers are stopped."""
     context = chromium.new_context()
-    context.set_default_timeout(PATIENCE * 1_000)
+    context.set_default_timeout(TIMEOUT * 1_000)
     yield context
     context.close()
-
-
-def eventually(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    """Return when `condition()` is true; fail, and say what was waited for, if it does not become so."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {patience:g} s: {what}"
-        time.sleep(0.02)
 
 
 def prop_of(page: Page, component_id: str, name: str) -> object:

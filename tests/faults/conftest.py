@@ -16,7 +16,8 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as serve_with_hypercorn
 
 from flash import Flash
-from tests.faults.sockets import PATIENCE, Site
+from tests.faults.sockets import Site
+from tests.support.eventually import TIMEOUT
 
 Serve = Callable[..., Awaitable[Site]]
 
@@ -74,7 +75,7 @@ async def serve() -> AsyncIterator[Serve]:
         try:
             yield start
         finally:
-            with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
+            with trio.CancelScope(shield=True), trio.fail_after(TIMEOUT):
                 for app, site, stop, stopped in started:
                     await site.close()
                     stop.set()

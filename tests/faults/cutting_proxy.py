@@ -24,10 +24,9 @@ from typing import TypeVar
 
 import trio
 
-T = TypeVar("T")
+from tests.support.eventually import TIMEOUT
 
-PATIENCE = 15.0
-"""Seconds in which the proxy is to start, and to stop."""
+T = TypeVar("T")
 
 
 class _Link:
@@ -203,14 +202,14 @@ def cutting_proxy(target: int) -> Iterator[CuttingProxy]:
 
     thread = threading.Thread(target=run, name="the proxy of a test", daemon=True)
     thread.start()
-    assert ready.wait(PATIENCE), "the proxy did not start"
+    assert ready.wait(TIMEOUT), "the proxy did not start"
     try:
         if not failures:
             yield proxy
     finally:
         if not failures:
             proxy.stop()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     if failures:
         raise failures[0]
     assert not thread.is_alive(), "the proxy did not stop"

@@ -17,8 +17,7 @@ from typing import Any
 import h11
 import trio
 
-PATIENCE = 30.0
-"""Seconds after which something that was waited for is taken not to happen any more."""
+from tests.support.eventually import TIMEOUT
 
 
 class ConnectionLost(Exception):
@@ -127,7 +126,7 @@ class Page:
 
     async def connect(self, last: str = "", *, in_header: bool = True) -> Connection:
         """Open the event stream; `last` is the id of the last event that the page has applied."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             stream = await trio.open_tcp_stream("127.0.0.1", self.port)
             http = h11.Connection(h11.CLIENT)
             query = f"page={self.token}" + (f"&after={last}" if last and not in_header else "")
@@ -164,7 +163,7 @@ class Page:
         async with self._turn:
             whole = False
             try:
-                with trio.fail_after(PATIENCE):
+                with trio.fail_after(TIMEOUT):
                     reused = self._socket is not None
                     try:
                         answer = await self._send(method, path, body)
@@ -240,7 +239,7 @@ class Connection:
 
     async def expect(self, name: str) -> Any:
         """The data of the next event that is not a ping; it is to have this name."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while True:
                 event = await self.next()
                 assert event is not None, f"the response is over, and no {name!r} has come"

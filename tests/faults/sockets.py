@@ -12,7 +12,6 @@ Nothing is read from a socket unless a test asks for it: a page that does not re
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
 import re
@@ -23,7 +22,6 @@ import ssl
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,36 +33,15 @@ import h2.events
 import h2.exceptions
 import h2.settings
 import h11
-import pytest
 import trio
 
 import flash
-
-PATIENCE = 30.0
-"""Seconds after which something that has not happened will not happen any more."""
+from tests.support.eventually import TIMEOUT, eventually, eventually_sync
 
 ROOT = Path(flash.__file__).parents[1]
 """The folder from which `flash` is imported here, and is to be in the processes of the tests."""
 
 Headers = Iterable[tuple[str, str]]
-
-
-async def eventually(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Return when `condition()` is true; fail if it does not become so."""
-    with trio.move_on_after(patience):
-        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
-            await trio.sleep(0.005)
-        return
-    pytest.fail(f"this has not become true: {inspect.getsource(condition).strip()}")
-
-
-def soon(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """The same, outside of Trio."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"this has not become true: {inspect.getsource(condition).strip()}")
-        time.sleep(0.01)
 
 
 # Answers and events
@@ -125,7 +102,7 @@ class Events:
 
     async def next(self, *, pings: bool = False) -> Event:
         """The next event; EOFError if the response is over. Pings are left out unless they are asked for."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while True:
                 event = _parse(await self._block())
                 if event.id is not None:
@@ -362,7 +339,7 @@ class Reply:
         self.begun.set()
 
     async def status(self) -> int:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await self.begun.wait()
         if ":status" not in self._headers:
             raise trio.ClosedResourceError
@@ -379,7 +356,7 @@ class Reply:
     async def answer(self) -> Answer:
         status = await self.status()
         body = b""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while data := await self.read():
                 body += data
         return Answer(status, self._headers, body)
@@ -432,14 +409,14 @@ class Site:
 
     async def http2(self, nursery: trio.Nursery, receive_buffer: int | None = None) -> Http2:
         """A connection that is kept by a task of `nursery`."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             connection = Http2(await self.secure(await self.open(receive_buffer), "h2"))
             await nursery.start(connection.run)
         return connection
 
     async def request(self, method: str, target: str, *, headers: Headers = (), body: bytes = b"") -> Answer:
         """A request, and its whole response, over a connection of its own."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             transport = await self.open()
             try:
                 http = Http1(transport if self.tls is None else await self.secure(transport, "http/1.1"))
@@ -505,7 +482,7 @@ class Page:
             then: bytes to be sent behind the request.
             ok: whether the server is expected to accept.
         """
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             stream = await self.site.open(receive_buffer)
             http = Http1(stream)
             last = [("Last-Event-ID", after)] if after else []
@@ -629,16 +606,16 @@ class Process:
 
     def wait_for_port(self) -> int:
         """Where it listens; fails if it ends without listening."""
-        soon(lambda: self.ports or self.process.poll() is not None)
+        eventually_sync(lambda: self.ports or self.process.poll() is not None)
         assert self.ports, self.output
         return self.ports[-1]
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    async def status(self, patience: float = PATIENCE) -> int:
+    async def status(self, timeout: float = TIMEOUT) -> int:
         """The exit status, when the process has ended."""
-        await eventually(lambda: self.process.poll() is not None, patience)
+        await eventually(lambda: self.process.poll() is not None, "the process has ended", timeout)
         return self.process.returncode
 
 

@@ -11,8 +11,9 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from flash import EndReason, Flash, Input, StreamCancelled, Update, html, stream_props
 from tests.browser.serving import Gate, Journal
-from tests.faults.browsing import Serve, chromium, context, eventually, serving
+from tests.faults.browsing import Serve, chromium, context, serving
 from tests.faults.cutting_proxy import cutting_proxy
+from tests.support.eventually import eventually_sync
 
 __all__ = ["chromium", "context", "serving"]
 
@@ -95,7 +96,7 @@ def test_a_page_that_is_hidden_and_shown_again_connects_again(context: BrowserCo
     assert endless.ended.next() == EndReason.DISCONNECTED
     expect(page.locator("#shown")).to_have_text("idle")
     assert endless.asked.next() == "events"
-    eventually(lambda: endless.asked.rest()[-1:] == ["events"], "another connection")
+    eventually_sync(lambda: endless.asked.rest()[-1:] == ["events"], "another connection")
 
     page.click("#start")
     expect(page.locator("#shown")).to_have_text("run 2")

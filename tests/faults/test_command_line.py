@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 from pathlib import Path
@@ -13,7 +12,8 @@ import trio
 
 from flash.command_line import main
 from tests.faults.conftest import Certificate
-from tests.faults.sockets import PATIENCE, Process, Site, eventually, flash_run, python, serving
+from tests.faults.sockets import Process, Site, flash_run, python, serving
+from tests.support.eventually import eventually
 
 APP = """
 from flash import Flash, html
@@ -179,15 +179,14 @@ def test_a_process_that_cannot_run_says_one_sentence_and_exits_with_status_2(tmp
 
 async def until_served(process: Process, text: str) -> None:
     """Return when the server that listens last says so; "" stands for none that answers."""
-    with trio.fail_after(PATIENCE):
-        while True:
-            with contextlib.suppress(OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
-                if await text_of(Site(process.ports[-1])) == text:
-                    return
-                continue
-            if not text:
-                return
-            await trio.sleep(0.05)
+
+    async def is_served() -> bool:
+        try:
+            return await text_of(Site(process.ports[-1])) == text
+        except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError):
+            return not text
+
+    await eventually(is_served, f"{text!r} is served" if text else "no server listens")
 
 
 async def test_reload_starts_again_when_a_file_changes_and_stops_with_everything(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.faults.sockets import Page, Process, Site, eventually, flash_run, python, serving
+from tests.faults.sockets import Page, Process, Site, flash_run, python, serving
+from tests.support.eventually import eventually
 
 APP = """
 import sys

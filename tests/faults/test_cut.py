@@ -12,8 +12,9 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from flash import EndReason, Flash, Input, Patch, StreamCancelled, Update, dcc, html, stream_props
 from tests.browser.serving import Gate, Journal, Server
-from tests.faults.browsing import Serve, chromium, context, eventually, prop_of, serving
+from tests.faults.browsing import Serve, chromium, context, prop_of, serving
 from tests.faults.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.support.eventually import eventually_sync
 
 __all__ = ["chromium", "context", "serving"]
 
@@ -94,7 +95,7 @@ def numbers_of(page: Page) -> list[Any]:
 
 def come_to(page: Page, number: int) -> None:
     """Wait until every stream has come that far on the page."""
-    eventually(
+    eventually_sync(
         lambda: all(isinstance(data, list) and len(data) > number for data in numbers_of(page)), f"number {number}"
     )
 
@@ -173,7 +174,7 @@ def test_whatever_a_network_does_the_page_has_every_number_once_and_in_order_or_
             shown = page.locator(".shown").all_inner_texts()
             return all(text in ("done", "reset") for text in shown) and not server.run(app.app.streams)
 
-        eventually(is_over, "an end of each stream", patience=60)
+        eventually_sync(is_over, "an end of each stream", timeout=60)
         assert proxy.done.total() - proxy.done["delay"] >= 3, proxy.done
         ends = page.locator(".shown").all_inner_texts()
         assert numbers_of(page) == [app.numbers if end == "done" else "reset" for end in ends]

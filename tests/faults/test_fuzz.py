@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from tests.faults.sockets import flash_run, python, soon
+from tests.faults.sockets import flash_run, python
+from tests.support.eventually import eventually_sync
 
 APP = """
 import json
@@ -124,7 +125,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "served.py").write_text(APP)
     with python(folder, *flash_run("--backlog", "1000", "--keep-alive", "1")) as process:
-        soon(lambda: process.ports or process.process.poll() is not None)
+        eventually_sync(lambda: process.ports or process.process.poll() is not None)
         assert process.ports, process.output
         yield process.ports[-1]
         assert process.process.poll() is None
@@ -133,7 +134,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 def target(server: int) -> Iterator[Target]:
     """A page with a stream, of which nothing is left in the end."""
-    soon(lambda: json.loads(fetch(server, "/statistics", []))["pages"] == 0)
+    eventually_sync(lambda: json.loads(fetch(server, "/statistics", []))["pages"] == 0)
     baseline = json.loads(fetch(server, "/statistics", []))
     browser, page = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     headers = [("Cookie", f"flash_browser={browser}"), ("Content-Type", "application/json")]
@@ -167,7 +168,7 @@ def target(server: int) -> Iterator[Target]:
         return all(left[0][name] <= baseline[name] for name in baseline)
 
     try:
-        soon(at_the_baseline)
+        eventually_sync(at_the_baseline)
     except BaseException:
         pytest.fail(f"of {baseline} the server has {left[0]} left")
 

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page as Tab, expect, sync_playwright
 
 from flash import Flash, Input, Update, _hypercorn_http2, html, stream_props
 from tests.faults.conftest import Certificate, Serve
-from tests.faults.sockets import PATIENCE, Events, Http2, Page, Process, eventually, flash_run, python
+from tests.faults.sockets import Events, Http2, Page, Process, flash_run, python
+from tests.support.eventually import TIMEOUT, eventually
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -94,10 +95,10 @@ def server(tmp_path: Path, certificate: Certificate) -> Iterator[Process]:
 def tab(chromium: Browser, server: Process) -> Iterator[Tab]:
     """The app in a browser that does not mind who signed its certificate."""
     context = chromium.new_context(ignore_https_errors=True)
-    context.set_default_timeout(PATIENCE * 1000)
+    context.set_default_timeout(TIMEOUT * 1000)
     page = context.new_page()
     page.goto(f"https://127.0.0.1:{server.ports[-1]}/")
-    expect(page.locator("#go")).to_be_visible(timeout=PATIENCE * 1000)
+    expect(page.locator("#go")).to_be_visible(timeout=TIMEOUT * 1000)
     yield page
     context.close()
 
@@ -116,7 +117,7 @@ def test_many_streams_of_a_page_run_at_once_over_http2_in_chromium(tab: Tab) -> 
     tab.click("#go")
     wanted = [str(number) for number in range(30)]
     for n in range(STREAMS):
-        expect(tab.locator(f"#out{n}")).to_contain_text("29", timeout=PATIENCE * 1000)
+        expect(tab.locator(f"#out{n}")).to_contain_text("29", timeout=TIMEOUT * 1000)
         assert counted(tab, f"#out{n}") == wanted
     # Over HTTP/1.1 the browser would have had six connections for nine event streams.
     assert protocols(tab) == {"h2"}
@@ -266,7 +267,7 @@ async def test_a_connection_that_the_server_closes_after_so_many_requests_loses_
         for n in range(STREAMS):
             await page.begin(f"go{n}")
         asking.start_soon(ask_on)
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while len(ends) < STREAMS:
                 try:
                     await collect(events, names, got, ends)

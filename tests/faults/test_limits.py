@@ -11,7 +11,8 @@ import trio
 
 from flash import Flash, Input, Update, html, stream_props
 from tests.faults.conftest import Serve
-from tests.faults.sockets import PATIENCE, Events, Page, Site, eventually, reset
+from tests.faults.sockets import Events, Page, Site, reset
+from tests.support.eventually import TIMEOUT, eventually
 
 PAGES = 1_000
 
@@ -175,7 +176,7 @@ async def test_1000_pages_that_open_and_close_at_once_leave_nothing(serve: Serve
 async def come_and_go(site: Site, how: str) -> None:
     page = await site.page()
     events = await page.connect()
-    with trio.fail_after(4 * PATIENCE):
+    with trio.fail_after(4 * TIMEOUT):
         assert (await events.next()).name == "hello"
         if how == "starts and closes":
             await page.begin("go0")
@@ -202,7 +203,7 @@ async def test_half_requests_disturb_nobody_and_are_given_up(serve: Serve) -> No
     await page.begin("go0")
     assert (await events.until("props"))["props"] == [["go0", {"children": 1}]]
     assert trio.current_time() - began < 2
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         for stream in slow:
             while await stream.receive_some():
                 pass

@@ -15,8 +15,9 @@ import trio
 import flash
 from flash import EndReason, Flash, Input, StreamCancelled, Update, html, stream_props
 from tests.browser.serving import Journal, serve
-from tests.faults.browsing import PATIENCE, eventually, free_port
+from tests.faults.browsing import free_port
 from tests.faults.soak_page import Connection, Page
+from tests.support.eventually import TIMEOUT, eventually_sync
 
 DOCUMENTED = Path(flash.__file__).parents[1] / "docs" / "deployment.md"
 
@@ -74,13 +75,13 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
             assert process.poll() is None, log.read_text()
             return is_listening(port)
 
-        eventually(listens, "nginx listens")
+        eventually_sync(listens, "nginx listens")
         return port
 
     yield start
     for process in processes:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 def is_listening(port: int) -> bool:
@@ -167,7 +168,7 @@ def test_a_stream_without_pings_would_not_survive_it(nginx: Nginx) -> None:
         connection, _ = await start(page)
         for _ in range(3):
             await connection.expect("props")
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             assert await connection.is_cut()
         await page.close()
 

@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 import flash
-from tests.faults.browsing import PATIENCE, chromium, context, eventually, free_port, prop_of, serving
+from tests.faults.browsing import chromium, context, free_port, prop_of, serving
+from tests.support.eventually import TIMEOUT, eventually_sync
 
 __all__ = ["chromium", "context", "serving"]
 
@@ -43,7 +44,7 @@ def start(port: int, tmp_path: Path, context: BrowserContext) -> Iterator[Start]
         with log.open("wb") as file:
             process = subprocess.Popen(command, cwd=APPS, env=environment, stdout=file, stderr=file)
         processes.append(process)
-        eventually(lambda: accepts_connections(port) or process.poll() is not None, f"server {name} listens")
+        eventually_sync(lambda: accepts_connections(port) or process.poll() is not None, f"server {name} listens")
         assert process.poll() is None, log.read_text()
         return process
 
@@ -74,7 +75,7 @@ def expect_streaming(page: Page, city: str, clicks: int, server: str) -> None:
     expect(page.locator("#endless")).to_have_text(f"{city}, click {clicks}, server {server}")
     expect(page.locator("#running")).to_have_text("running")
     before = beats(page)
-    eventually(lambda: beats(page) != before, "more beats")
+    eventually_sync(lambda: beats(page) != before, "more beats")
 
 
 def beats(page: Page) -> object:
@@ -105,7 +106,7 @@ def test_every_page_puts_itself_right_and_what_is_to_go_on_goes_on_with_the_next
         expect(page.locator("#once")).to_have_text("server A")
 
     first.send_signal(number)
-    status = first.wait(PATIENCE)
+    status = first.wait(TIMEOUT)
     assert status == (0 if number == signal.SIGTERM else -number)
     for page in pages:
         expect_known_good(page)
@@ -135,7 +136,7 @@ def test_a_page_survives_one_server_after_the_other(context: BrowserContext, por
     expect_streaming(page, "Oslo", 1, "A")
     for name in ("B", "C"):
         server.kill()
-        server.wait(PATIENCE)
+        server.wait(TIMEOUT)
         server = start(name)
         expect_streaming(page, "Oslo", 1, name)
         expect(page.locator(".gauge-1")).to_have_text(f"unit 1, server {name}")

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import trio
 
-from tests.faults.sockets import Events, Page, Process, Site, eventually, flash_run, python, serving
+from tests.faults.sockets import Events, Page, Process, Site, flash_run, python, serving
+from tests.support.eventually import TIMEOUT, eventually
 
 STOP = [signal.SIGINT, signal.SIGTERM]
 
@@ -322,7 +323,7 @@ async def test_idle_connections_do_not_delay_the_stop(tmp_path: Path) -> None:
     async with serving(tmp_path, "--graceful-timeout", "60", "--keep-alive", "60", source=APP) as (process, site):
         kept = await site.open()
         await kept.send_all(b"GET /_flash/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        with trio.fail_after(10):
+        with trio.fail_after(TIMEOUT):
             while b'"status"' not in await kept.receive_some():
                 pass
         await site.open()

@@ -13,7 +13,8 @@ import trio
 
 from flash import Flash, Input, StreamCancelled, StreamInfo, Update, html, stream_props
 from tests.faults.conftest import Certificate, Serve
-from tests.faults.sockets import Events, Page, Reply, Site, eventually, reset, serving
+from tests.faults.sockets import Events, Page, Reply, Site, reset, serving
+from tests.support.eventually import TIMEOUT, eventually
 
 WINDOW = 100_000
 BUFFERED = 10
@@ -215,7 +216,7 @@ async def test_under_flash_run_the_socket_of_a_client_that_does_not_read_goes_to
         assert [connections(pid, site.port, peer) for peer in peers] == [1, 1, 1]
         await eventually(lambda: len(process.log) == 3)
         await eventually(lambda: not any(connections(pid, site.port, peer) for peer in peers))
-        with trio.fail_after(5):
+        with trio.fail_after(TIMEOUT):
             while (await site.get("/_flash/health")).json() != {"status": "ok", "pages": 0, "streams": 0}:
                 pass
 

@@ -18,7 +18,8 @@ from hypercorn.trio import serve as serve_with_hypercorn
 from prometheus_client.parser import text_string_to_metric_families
 
 from flash import Flash, Input, InvalidOption, Update, html, stream_props
-from tests.faults.soak_page import PATIENCE, Page
+from tests.faults.soak_page import Page
+from tests.support.eventually import TIMEOUT, eventually
 
 Condition = Callable[[], object]
 
@@ -31,7 +32,7 @@ async def serving(app: Flash) -> AsyncIterator[Page]:
     config.graceful_timeout = 5
     config.errorlog = logging.getLogger("hypercorn.tests")
     stop = trio.Event()
-    with trio.fail_after(2 * PATIENCE):
+    with trio.fail_after(2 * TIMEOUT):
         async with trio.open_nursery() as nursery:
 
             async def serve(task_status: trio.TaskStatus[list[str]]) -> None:
@@ -45,12 +46,6 @@ async def serving(app: Flash) -> AsyncIterator[Page]:
                 with trio.CancelScope(shield=True):
                     await page.close()
                 stop.set()
-
-
-async def eventually(condition: Condition) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
-            await trio.sleep(0.005)
 
 
 def new_app(**options: Any) -> Flash:
@@ -138,7 +133,7 @@ async def test_app_streams_tells_what_runs() -> None:
         assert info.key == opened["callback"]
         assert page.token.startswith(info.page)
         assert (info.state, info.updates, info.buffered, info.waiting) == ("running", 1, 0, None)
-        assert 0 < info.age < PATIENCE
+        assert 0 < info.age < TIMEOUT
 
         # The page acknowledges nothing, so that the window is full, then the buffer, and then the generator waits.
         await start(page, "flood")
@@ -265,7 +260,7 @@ async def test_metrics_tell_of_waits_for_room_and_of_the_lag_of_the_event_loop()
         await connection.expect("end")
         metrics = await metrics_of(page)
         assert metrics["flash_buffer_wait_seconds_count", "flood"] > 0
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while (await metrics_of(page))["flash_event_loop_lag_seconds_count", ""] == 0:  # noqa: ASYNC110 - what is waited for sets no event
                 await trio.sleep(0.05)
         await connection.close()
@@ -304,7 +299,7 @@ async def test_each_end_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture)
         ("wait", "cancelled", "1"),
         ("wait", "disconnected", "1"),
     ]
-    assert all(0 <= float(line[3]) < PATIENCE for line in said if line is not None)
+    assert all(0 <= float(line[3]) < TIMEOUT for line in said if line is not None)
     failures = [record for record in records if record.levelno >= logging.ERROR]
     assert [record.exc_info[0] for record in failures if record.exc_info] == [ValueError]
 

@@ -8,8 +8,9 @@ import pytest
 import trio
 
 from tests.http.servers import Serve, Servers
+from tests.support.eventually import TIMEOUT
 
-LIMIT = 40.0
+LIMIT = 2 * TIMEOUT
 """Seconds that a test with a server may take."""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import h11
 import trio
 
-from tests.http.waiting import PATIENCE
+from tests.support.eventually import TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class EventStream:
             headers: beside `Host` and `Accept`.
             receive_buffer: bytes that the socket may hold unread; few, to be a page that does not read.
         """
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             stream = await _open_socket(port, receive_buffer)
             http = h11.Connection(h11.CLIENT)
             request = h11.Request(
@@ -101,7 +101,7 @@ class EventStream:
 
     async def read(self) -> bytes:
         """What of the body has arrived, at least one byte; nothing at its end."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while not self._over:
                 event = self._http.next_event()
                 if isinstance(event, h11.Data):

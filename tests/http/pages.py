@@ -19,7 +19,7 @@ from typing import Any, cast
 import httpx
 
 from tests.http.event_streams import EventStream
-from tests.http.waiting import PATIENCE
+from tests.support.eventually import TIMEOUT
 
 COOKIE = "flash_browser"
 
@@ -189,7 +189,7 @@ class Page:
 def new_client(port: int) -> httpx.AsyncClient:
     """A browser with no cookies yet."""
     return httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", verify=False, trust_env=False, timeout=PATIENCE, follow_redirects=False
+        base_url=f"http://127.0.0.1:{port}", verify=False, trust_env=False, timeout=TIMEOUT, follow_redirects=False
     )
 
 

@@ -30,7 +30,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as serve_with_hypercorn
 
 from tests.http.pages import Page, new_client
-from tests.http.waiting import PATIENCE
+from tests.support.eventually import TIMEOUT
 
 
 class Server:
@@ -77,7 +77,7 @@ class Server:
     async def stop(self) -> None:
         """Let the server shut down gracefully, with whatever connections there are, and wait until it is down."""
         self.stopping.set()
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             await self.stopped.wait()
 
     async def release(self) -> None:

@@ -16,7 +16,7 @@ from flash import MATCH, Flash, Input, Output, State, Update, dcc, html, stream_
 from flash.asgi import body_progress, client_json
 from tests.http.pages import Page
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import TIMEOUT, eventually
 
 JSON = {"Content-Type": "application/json"}
 
@@ -86,7 +86,7 @@ async def test_large_bodies_are_read_off_the_event_loop_some_at_a_time(
     async with trio.open_nursery() as nursery:
         for _ in range(6):
             nursery.start_soon(post, page, body)
-        with trio.fail_after(10):
+        with trio.fail_after(TIMEOUT):
             while not threads:
                 assert client_json._READERS.borrowed_tokens <= 2
                 await trio.sleep(0.001)
@@ -112,7 +112,7 @@ async def answer_to(port: int, head: str, *pieces: bytes, every: float = 0.0) ->
                 pass
 
         nursery.start_soon(send)
-        with trio.fail_after(10):
+        with trio.fail_after(TIMEOUT):
             try:
                 while data := await stream.receive_some():
                     received += data

@@ -11,7 +11,7 @@ import trio.testing
 from flash import BufferOverrun, Flash, Input, StreamInfo, Update, html, set_props, stream_props
 from tests.http.event_streams import reset
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import eventually
 
 SMALL_WINDOW = 4_096
 """Bytes that the socket of a page that does not read takes in."""

@@ -15,6 +15,7 @@ import trio.testing
 from flash import Flash, Input, Output, StreamCancelled, Update, dcc, html, set_props, stream_props
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
+from tests.support.eventually import TIMEOUT
 
 
 async def test_a_change_of_a_cancel_input_ends_the_stream(serve: Serve) -> None:
@@ -262,7 +263,7 @@ async def test_leaving_the_page_ends_its_streams_and_its_connection(serve: Serve
     response = await page.leave()
     assert (response.status_code, response.content) == (204, b"")
     assert [event.name for event in await events.until_closed()] == []
-    with trio.fail_after(5):
+    with trio.fail_after(TIMEOUT):
         await waiting.told.wait()
     assert waiting.log == ["started", "finally", "on_error disconnected"]
 

@@ -10,6 +10,7 @@ import trio
 
 from flash import Flash, Input, Output, Update, html, stream_props
 from tests.http.servers import Serve
+from tests.support.eventually import TIMEOUT
 from tests.websocket.conftest import connect
 from tests.websocket.sockets import Connect
 
@@ -125,7 +126,7 @@ async def test_a_callback_that_fails_because_it_is_cancelled_ends_nothing(
         nursery.start_soon(other.start, "ask")
         await began.wait()
         nursery.cancel_scope.cancel()
-    with trio.fail_after(5):
+    with trio.fail_after(TIMEOUT):
         await over.wait()
     for _ in range(3):
         await events.expect("props")

@@ -12,7 +12,7 @@ from flash import Flash, Input, Update, html, stream_props
 from flash.asgi.direct_writes import DirectWriter
 from tests.http.pages import COOKIE, Page
 from tests.http.servers import Serve
-from tests.http.waiting import PATIENCE, eventually
+from tests.support.eventually import TIMEOUT, eventually
 
 APART = 0.006
 """Seconds between two updates that are not joined."""
@@ -97,7 +97,7 @@ async def test_a_client_that_does_not_know_chunks_gets_none(serve: Serve, writes
         await stream.send_all(request.encode())
         await page.start("go")
         received = b""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while b"event: end" not in received:
                 received += await stream.receive_some()
     head, _, body = received.partition(b"\r\n\r\n")

@@ -12,7 +12,7 @@ from tests.http.apps import Waiting
 from tests.http.event_streams import EventStream, reset
 from tests.http.pages import Page
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import TIMEOUT, eventually
 
 Leave = Callable[[EventStream], Awaitable[None]]
 
@@ -95,7 +95,7 @@ async def test_a_blocking_generator_ends_with_its_page_too(serve: Serve) -> None
     await events.expect("open")
     await events.expect("props")
     await events.close()
-    with trio.fail_after(2):
+    with trio.fail_after(TIMEOUT):
         await closed.wait()
 
 
@@ -182,7 +182,7 @@ async def test_bytes_after_the_request_do_not_hide_that_the_page_has_gone(serve:
     await events.stream.send_all(b"\r\n")
     await events.next(pings=True)
     reset(events.stream)
-    with trio.fail_after(5):
+    with trio.fail_after(TIMEOUT):
         await waiting.told.wait()
     assert waiting.log == ["started", "finally", "on_error disconnected"]
 

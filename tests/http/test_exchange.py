@@ -20,7 +20,7 @@ from flash import Flash, Input, Output, html
 from flash.asgi.http_exchange import EXCHANGE, SMALL
 from tests.http.pages import Page
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import TIMEOUT, eventually
 
 HEAD = "POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
@@ -259,5 +259,5 @@ async def test_a_response_that_takes_longer_than_the_app_asks_for_is_cut(serve: 
     page = await (await serve(app)).page()
     async with await trio.open_tcp_stream("127.0.0.1", page.port) as stream:
         await stream.send_all(b"GET /rows HTTP/1.1\r\nHost: x\r\n\r\n")
-        with trio.fail_after(5):
+        with trio.fail_after(TIMEOUT):
             await over.wait()

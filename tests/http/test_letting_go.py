@@ -14,6 +14,7 @@ from flash import Flash, Input, Update, ctx, html, stream_props
 from flash.server.serving import collect_less
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
+from tests.support.eventually import eventually
 
 
 def requests() -> Counter[str]:
@@ -35,11 +36,7 @@ def tasks(name: str) -> int:
 
 async def no_task(name: str) -> None:
     """Return when there is none of that name."""
-    with trio.fail_after(5):
-        while True:
-            if not tasks(name):
-                return
-            await trio.sleep(0.02)
+    await eventually(lambda: not tasks(name))
 
 
 def test_a_server_looks_for_garbage_less_often_and_puts_that_back() -> None:

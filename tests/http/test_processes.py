@@ -17,7 +17,7 @@ import trio
 
 from tests.http.event_streams import EventStream
 from tests.http.pages import Page, new_client
-from tests.http.waiting import PATIENCE, eventually
+from tests.support.eventually import TIMEOUT, eventually
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "served_app.py"
@@ -55,7 +55,7 @@ class Process:
 
     async def status(self) -> int:
         """The exit status, when the process has ended."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             return await self.process.wait()
 
 
@@ -78,7 +78,7 @@ async def running(tmp_path: Path, *arguments: str, modules: Path = HERE) -> Asyn
             server = Process(process, log)
             nursery.start_soon(server.read_output)
             try:
-                with trio.fail_after(3 * PATIENCE):
+                with trio.fail_after(TIMEOUT):
                     await server.settled.wait()
                 if server.port:
                     yield server

@@ -19,7 +19,7 @@ from flash import Flash, Input, Output, WrongServer, html
 from tests.http.apps import Waiting
 from tests.http.refusals import assert_refused
 from tests.http.servers import Serve
-from tests.http.waiting import PATIENCE
+from tests.support.eventually import TIMEOUT
 
 
 async def test_app_server_is_an_asgi_app_too(serve: Serve) -> None:
@@ -173,7 +173,7 @@ def test_an_app_served_by_hypercorns_asyncio_worker_says_what_it_needs(caplog: p
     async def run() -> tuple[int, str]:
         stop = asyncio.Event()
         serving = asyncio.create_task(hypercorn.asyncio.serve(Waiting().app, config, shutdown_trigger=stop.wait))
-        async with asyncio.timeout(PATIENCE), httpx.AsyncClient(trust_env=False, verify=False, timeout=None) as client:
+        async with asyncio.timeout(TIMEOUT), httpx.AsyncClient(trust_env=False, verify=False, timeout=None) as client:
             await bound.wait()
             response = await client.get(f"http://127.0.0.1:{ports[0]}/")
         stop.set()

@@ -16,7 +16,7 @@ from flash import Flash, Input, InvalidEventCallback, Output, cleanup, html
 from flash.asgi import unattended
 from tests.http.servers import Serve
 from tests.http.test_exchange import EVERY_WAY, Parts, connect, halves, make_app, whole
-from tests.http.waiting import eventually
+from tests.support.eventually import TIMEOUT, eventually
 
 
 class Saving:
@@ -241,7 +241,7 @@ async def test_a_route_of_the_users_is_cancelled_as_quart_does(serve: Serve) -> 
     async with await trio.open_tcp_stream("127.0.0.1", page.port) as stream:
         await stream.send_all(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         await entered.wait()
-    with trio.fail_after(5):
+    with trio.fail_after(TIMEOUT):
         await left.wait()
 
 

@@ -17,7 +17,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from tests.http.pages import COOKIE, Page
-from tests.http.waiting import PATIENCE
+from tests.support.eventually import TIMEOUT
 
 RENDERER = "tab"
 
@@ -59,7 +59,7 @@ class Socket:
     async def next(self) -> dict[str, Any]:
         """The next message."""
         while not self._unread:
-            with trio.fail_after(PATIENCE):
+            with trio.fail_after(TIMEOUT):
                 frame = json.loads(await self.raw.get_message())
             self._unread = cast("list[dict[str, Any]]", frame if isinstance(frame, list) else [frame])
             self.frames.append(list(self._unread))
@@ -85,7 +85,7 @@ class Socket:
 
     async def closed(self) -> tuple[int, str | None]:
         """Wait until the server has closed the socket; return the code and the reason."""
-        with trio.fail_after(PATIENCE), contextlib.suppress(ConnectionClosed):
+        with trio.fail_after(TIMEOUT), contextlib.suppress(ConnectionClosed):
             while True:
                 await self.raw.get_message()
         reason = self.raw.closed

@@ -12,7 +12,7 @@ import trio
 from flash import Flash, Input, Output, html
 from flash.asgi import client_json
 from tests.http.servers import Serve, Server
-from tests.http.waiting import eventually
+from tests.support.eventually import TIMEOUT, eventually
 from tests.websocket.sockets import Connect
 
 
@@ -58,7 +58,7 @@ def frame(payload: bytes, *, opcode: int = 1, final: bool = True, compressed: bo
 
 async def head_of(stream: trio.SocketStream) -> bytes:
     head = b""
-    with trio.fail_after(10):
+    with trio.fail_after(TIMEOUT):
         while b"\r\n\r\n" not in head and (data := await stream.receive_some()):
             head += data
     return head
@@ -66,7 +66,7 @@ async def head_of(stream: trio.SocketStream) -> bytes:
 
 async def closes(stream: trio.SocketStream) -> None:
     """Fail unless the server closes the connection."""
-    with trio.fail_after(10):
+    with trio.fail_after(TIMEOUT):
         try:
             while await stream.receive_some():
                 pass
@@ -115,7 +115,7 @@ async def test_a_message_in_endless_fragments_is_let_go_of(serve: Serve) -> None
         await head_of(stream)
         await stream.send_all(frame(b"[", final=False))
         received = b""
-        with trio.fail_after(10):
+        with trio.fail_after(TIMEOUT):
             while b"\x88\x02\x03\xf1" not in received:
                 await stream.send_all(frame(b" " * 10_000, opcode=0, final=False))
                 with trio.move_on_after(0.01):

@@ -20,7 +20,7 @@ from tests.http.apps import Waiting
 from tests.http.pages import Page
 from tests.http.refusals import assert_refused
 from tests.http.servers import Serve
-from tests.http.waiting import PATIENCE, eventually
+from tests.support.eventually import TIMEOUT, eventually
 from tests.websocket.sockets import Connect, Socket
 
 HANDSHAKE = {
@@ -42,7 +42,7 @@ class Control:
     async def tell(self, to: str, body: Any, **headers: str) -> tuple[int, str]:
         """Send a message; return the status and the text of its answer."""
         await self.send(to, body, **headers)
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             answer = json.loads(await self.socket.raw.get_message())
         assert answer["id"] == self.count
         return answer["status"], answer["text"]
@@ -351,7 +351,7 @@ async def test_a_socket_that_is_not_used_or_grows_old_is_closed(
     assert (await socket.closed())[0] == 1000
     monkeypatch.setattr(control, "AGE", 0.2)
     controls = await open_control(connect, page)
-    with contextlib.suppress(ConnectionClosed), trio.fail_after(PATIENCE):
+    with contextlib.suppress(ConnectionClosed), trio.fail_after(TIMEOUT):
         while True:
             await controls.tell("close", {})
     assert (await controls.socket.closed())[0] == 1000
@@ -376,7 +376,7 @@ async def test_a_page_that_leaves_while_a_message_is_answered_leaves_nothing_beh
     page = await (await serve(app)).page()
     controls = await open_control(connect, page)
     await controls.send("close", {})
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(TIMEOUT):
         await asked.wait()
         await controls.socket.leave()
         await over.wait()

@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from flash import Flash, Input, Output, hooks, html
 from tests.http.pages import Page
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import TIMEOUT, eventually
 from tests.websocket.sockets import Connect
 
 
@@ -190,7 +190,7 @@ async def test_a_page_that_goes_ends_its_callbacks_while_a_message_hook_takes_it
 
     page = await (await serve(app)).page()
     socket = await connect(page)
-    with trio.fail_after(5):
+    with trio.fail_after(TIMEOUT):
         await socket.send(page.request("go"))
         await running.wait()
         await socket.send(page.request("go"))

@@ -14,7 +14,7 @@ from wsproto.events import AcceptConnection, Request, TextMessage
 
 from flash import Flash, Input, Output, cleanup, ctx, exceptions, html, set_props
 from tests.http.servers import Serve
-from tests.http.waiting import eventually
+from tests.support.eventually import TIMEOUT, eventually
 from tests.websocket.sockets import Connect
 
 
@@ -57,7 +57,7 @@ async def test_callbacks_are_cancelled_when_the_page_leaves(serve: Serve, connec
         await socket.raw.aclose()
     else:
         await socket.leave()
-    with trio.fail_after(5):
+    with trio.fail_after(TIMEOUT):
         await over.wait()
     assert log == ["finally", "over True"]
     await eventually(lambda: len(app.websockets) == 0)
@@ -134,7 +134,7 @@ async def test_a_thread_is_told_once_that_the_socket_has_closed(serve: Serve, co
     await eventually(lambda: connection.is_shutdown)
     assert len(app.websockets) == 1  # which waits for the thread
     closed.set()
-    with trio.fail_after(5):
+    with trio.fail_after(TIMEOUT):
         await over.wait()
     assert log == ["is_shutdown True", "disconnected", "nothing", "disconnected"]
     await eventually(lambda: len(app.websockets) == 0)
@@ -199,7 +199,7 @@ async def test_a_stopping_server_ends_the_callbacks_and_says_that_it_goes(serve:
     socket = await connect(page)
     await socket.send(page.request("go"))
     await socket.expect("set_props")
-    with trio.fail_after(5):
+    with trio.fail_after(TIMEOUT):
         await app.websockets.shut_down()
     assert log == ["finally"]
     assert await socket.closed() == (1001, "The server stops.")
@@ -307,7 +307,7 @@ async def test_a_page_that_never_reads_has_its_callbacks_cancelled(serve: Serve,
     socket = await connect(page, receive_buffer=4096)
     await socket.send(page.request("go"))
     (connection,) = app.websockets
-    with trio.fail_after(10):
+    with trio.fail_after(TIMEOUT):
         await over.wait()
     assert connection.is_shutdown
     assert connection.waiting_bytes == 0
@@ -365,13 +365,13 @@ async def test_a_peer_that_goes_on_sending_does_not_hold_a_socket_that_was_close
         await stream.send_all(peer.send(TextMessage(first)))
         for _ in range(2_000):
             flood += peer.send(TextMessage('{"type":"heartbeat"}'))
-        with trio.fail_after(10), contextlib.suppress(trio.BrokenResourceError):
+        with trio.fail_after(TIMEOUT), contextlib.suppress(trio.BrokenResourceError):
             while True:
                 # Heartbeats are welcome; this socket is closed because the server is to stop.
                 for connection in app.websockets:
                     connection.stop()
                 await stream.send_all(flood)
-    with trio.fail_after(10):
+    with trio.fail_after(TIMEOUT):
         await server.stop()
 
 

@@ -11,7 +11,7 @@ import trio
 
 from tests.faults.sockets import serving
 from tests.http.pages import Page, new_client
-from tests.http.waiting import eventually
+from tests.support.eventually import eventually
 from tests.websocket.sockets import Sockets
 
 APP = """
