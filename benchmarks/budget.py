@@ -36,7 +36,7 @@ from hypercorn.trio import serve
 # The app's server module is what makes Hypercorn write as `flash run` does.
 import flash.server.backend  # noqa: F401
 from benchmarks import harness
-from benchmarks.harness import PATIENCE, Runs, say
+from benchmarks.harness import TIMEOUT, Runs, say
 from benchmarks.results import Result
 from flash import Update, _hypercorn, stream_props
 from flash.asgi.direct_writes import DirectWriter
@@ -240,7 +240,7 @@ async def _write(writes: int) -> dict[int, float]:
 
 
 def _read_all(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         while connection.recv(1 << 20):
             pass

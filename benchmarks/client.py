@@ -34,7 +34,7 @@ UPDATE = b'"children"'
 CONNECTIONS = 4
 """For requests: a browser has six to a host, and pages take one each."""
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 class Reader(Protocol):
@@ -85,7 +85,7 @@ class Client:
 
     def get(self, path: str) -> bytes:
         """GET outside of the loop."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -122,12 +122,12 @@ class Client:
         """Call `then` in so many seconds, if the loop runs."""
         self._timers.append((time.monotonic() + seconds, then))
 
-    def run(self, until: Callable[[], bool], patience: float = PATIENCE) -> None:
+    def run(self, until: Callable[[], bool], timeout: float = TIMEOUT) -> None:
         """Let things happen until `until()`; it is asked after each round."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not until():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"nothing came of it in {patience:g} s")
+                raise TimeoutError(f"nothing came of it in {timeout:g} s")
             self._round(0.01)
 
     def run_for(self, seconds: float) -> None:

@@ -26,7 +26,7 @@ from benchmarks.results import Result, table
 
 ROOT = Path(__file__).parents[1]
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds after which something that was waited for is taken not to happen any more."""
 
 BACKLOG = "2048"
@@ -108,7 +108,7 @@ def serve(kind: str, app: str, environment: str | None = None) -> Iterator[Serve
 
 
 def _wait_for(port: int, check: Callable[[], None]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError
 
 from flash import Flash
-from tests.support.eventually import TIMEOUT
+from tests.support.browser import Serve as Serve, browsing, context as context, serving as serving
 
-from .serving import Server, serve
-
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-Serve = Callable[[Flash], Server]
 Visit = Callable[[Flash], Page]
 
 
@@ -56,27 +40,8 @@ class Console:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        expect.set_options(timeout=TIMEOUT * 1000)
+    with browsing(back_forward_cache=False) as browser:
         yield browser
-        browser.close()
-
-
-@pytest.fixture
-def serving() -> Iterator[Serve]:
-    """Serves apps until the test, and the browser's part in it, is over."""
-    with ExitStack() as servers:
-        yield lambda app: servers.enter_context(serve(app))
-
-
-@pytest.fixture
-def context(chromium: Browser, serving: Serve) -> Iterator[BrowserContext]:
-    """A browser profile of the test's own. It is closed before the servers are stopped."""
-    context = chromium.new_context()
-    context.set_default_timeout(TIMEOUT * 1000)
-    yield context
-    context.close()
 
 
 @pytest.fixture(autouse=True)

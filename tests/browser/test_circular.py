@@ -7,9 +7,9 @@ import trio
 from playwright.sync_api import expect
 
 from flash import MATCH, Flash, Input, Output, ctx, dcc, html, no_update
+from tests.support.serving import Journal
 
 from .conftest import Visit
-from .serving import Journal
 
 
 @pytest.mark.parametrize("conflate", [False, True])

@@ -8,9 +8,9 @@ import trio
 from playwright.sync_api import Route, expect
 
 from flash import ALL, EndReason, Flash, Input, StreamCancelled, dcc, html, stream_props
+from tests.support.serving import Gate, Journal
 
 from .conftest import Visit
-from .serving import Gate, Journal
 
 
 def hold(app: Flash, path: str, seen: Journal[str], gate: Gate) -> None:

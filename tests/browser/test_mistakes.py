@@ -10,9 +10,9 @@ import trio
 from playwright.sync_api import Page, expect
 
 from flash import ALL, Flash, Input, Output, Patch, Update, dcc, html, set_props, stream_props
+from tests.support.serving import Gate
 
 from .conftest import Console, Visit
-from .serving import Gate
 
 CLICKS = "n_clicks"
 

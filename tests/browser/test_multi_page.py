@@ -10,9 +10,9 @@ import trio
 from playwright.sync_api import expect
 
 from flash import EndReason, Flash, Input, Output, StreamCancelled, dcc, every, html, stream_props
+from tests.support.serving import Gate, Journal
 
 from .conftest import Visit
-from .serving import Gate, Journal
 
 
 @pytest.fixture(autouse=True)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 from selenium.webdriver.chrome.options import Options
 
 from tests.http.conftest import serve as serve
-
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+from tests.support import chromium
 
 
 def pytest_setup_options() -> Options:
     """The hook by which the fixtures of `dash.testing` ask for the options of the browser."""
     options = Options()
-    options.binary_location = CHROMIUM
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"):
+    options.binary_location = chromium.PATH
+    for flag in ("--headless", *chromium.FLAGS):
         options.add_argument(flag)
     return options

@@ -1,60 +1,11 @@
-"""Chromium for the fault tests of a module: its fixtures are imported by the modules that browse."""
+"""What fault tests in a browser share: a property as the page has it, and a port for a server that comes back."""
 
 from __future__ import annotations
 
-import os
 import random
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-
-from flash import Flash
-from tests.browser.serving import Server, serve
-from tests.support.eventually import TIMEOUT
-
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-Serve = Callable[[Flash], Server]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Chromium as people have it: with the back/forward cache, which Playwright would turn off."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, ignore_default_args=["--disable-back-forward-cache"]
-        )
-        expect.set_options(timeout=TIMEOUT * 1_000)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def serving() -> Iterator[Serve]:
-    """Serves apps until the test, and the browser's part in it, is over."""
-    with ExitStack() as servers:
-        yield lambda app: servers.enter_context(serve(app))
-
-
-@pytest.fixture
-def context(chromium: Browser, serving: Serve) -> Iterator[BrowserContext]:
-    """A browser profile of the test's own. It is closed before the servers are stopped."""
-    context = chromium.new_context()
-    context.set_default_timeout(TIMEOUT * 1_000)
-    yield context
-    context.close()
+from playwright.sync_api import Page
 
 
 def prop_of(page: Page, component_id: str, name: str) -> object:

@@ -35,8 +35,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from flash import MATCH, EndReason, Flash, Input, State, StreamCancelled, Update, ctx, html, no_update, stream_props
 from flash.nursery import Channel
 from flash.streams.stream import Stream
-from tests.browser.serving import Server, serve
 from tests.faults.soak_page import Connection, ConnectionLost, Event, Page
+from tests.support.serving import Server, serve
 
 GRACE = 1.0
 """Seconds for which the streams of a page go on without a connection."""

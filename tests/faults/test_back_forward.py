@@ -10,10 +10,10 @@ import trio
 from playwright.sync_api import BrowserContext, Page, expect
 
 from flash import EndReason, Flash, Input, StreamCancelled, Update, html, stream_props
-from tests.browser.serving import Gate, Journal
-from tests.faults.browsing import Serve, chromium, context, serving
 from tests.faults.cutting_proxy import cutting_proxy
+from tests.support.browser import Serve, chromium, context, serving
 from tests.support.eventually import eventually_sync
+from tests.support.serving import Gate, Journal
 
 __all__ = ["chromium", "context", "serving"]
 

@@ -11,10 +11,11 @@ import trio
 from playwright.sync_api import BrowserContext, Page, expect
 
 from flash import EndReason, Flash, Input, Patch, StreamCancelled, Update, dcc, html, stream_props
-from tests.browser.serving import Gate, Journal, Server
-from tests.faults.browsing import Serve, chromium, context, prop_of, serving
+from tests.faults.browsing import prop_of
 from tests.faults.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.support.browser import Serve, chromium, context, serving
 from tests.support.eventually import eventually_sync
+from tests.support.serving import Gate, Journal, Server
 
 __all__ = ["chromium", "context", "serving"]
 

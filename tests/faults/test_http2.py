@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import trio
-from playwright.sync_api import Browser, Page as Tab, expect, sync_playwright
+from playwright.sync_api import Browser, Page as Tab, expect
 
 from flash import Flash, Input, Update, _hypercorn_http2, html, stream_props
 from tests.faults.conftest import Certificate, Serve
 from tests.faults.sockets import Events, Http2, Page, Process, flash_run, python
+from tests.support.browser import chromium
 from tests.support.eventually import TIMEOUT, eventually
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+__all__ = ["chromium"]
 
 STREAMS = 8
 
@@ -71,14 +70,6 @@ async def answer(clicks):
         over.append(True)
     return f"answer {{clicks}}"
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import trio
 
 import flash
 from flash import EndReason, Flash, Input, StreamCancelled, Update, html, stream_props
-from tests.browser.serving import Journal, serve
 from tests.faults.browsing import free_port
 from tests.faults.soak_page import Connection, Page
 from tests.support.eventually import TIMEOUT, eventually_sync
+from tests.support.serving import Journal, serve
 
 DOCUMENTED = Path(flash.__file__).parents[1] / "docs" / "deployment.md"
 

@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 import flash
-from tests.faults.browsing import chromium, context, free_port, prop_of, serving
+from tests.faults.browsing import free_port, prop_of
+from tests.support.browser import chromium, context, serving
 from tests.support.eventually import TIMEOUT, eventually_sync
 
 __all__ = ["chromium", "context", "serving"]

@@ -1,0 +1,40 @@
+"""Start Chromium, with the same flags for every test and benchmark that needs a browser.
+
+Does not import pytest, which the benchmarks do without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from playwright.sync_api import Browser, sync_playwright
+
+PATH = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@contextlib.contextmanager
+def launched(*, back_forward_cache: bool = False) -> Iterator[Browser]:
+    """A Chromium without a window, which Playwright drives while the block runs.
+
+    Args:
+        back_forward_cache: whether a page that is left is kept for the way back, as people's browsers do and
+            Playwright's do not.
+    """
+    ignored = ["--disable-back-forward-cache"] if back_forward_cache else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=PATH, args=list(FLAGS), ignore_default_args=ignored)
+        try:
+            yield browser
+        finally:
+            browser.close()
