@@ -26,6 +26,7 @@ from .event_callback import (
     EventCallbacks,
     declare,
 )
+from .options import COUNT, FlashOptions, check
 from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
 from .server.metrics import Metrics
 from .server.quart_limits import QuartLimits
@@ -35,7 +36,7 @@ from .streaming_callback import CallbackDecorator, declare_callback
 from .streams.buffer import Bounds
 from .streams.limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
 from .streams.observer import Observer
-from .streams.thread import THREADS, StreamThreads
+from .streams.thread import StreamThreads
 from .user_code.functions import is_generator_function, name_of, takes
 from .user_code.threads import as_plain
 from .websockets import control, route as websocket_route
@@ -57,33 +58,39 @@ class Flash(dash.Dash):
     It takes everything that `dash.Dash` takes, and these options:
 
     Args:
-        stream_buffer_bytes: bytes of JSON that may wait per stream; a generator waits at its `yield` when they do.
+        stream_buffer_bytes: bytes of JSON that may wait per stream, and per websocket; at that, the generator waits at
+            its `yield`.
         stream_buffer_updates: updates that may wait per stream.
-        streams_per_page: streams that a page may have at a time; a start beyond that is answered with 429.
-        stream_threads: streams of plain generators that the process may hold, each of which has a thread; a start
+        streams_per_page: streams of one page; a start beyond that is answered with 429.
+        stream_threads: streams of plain generators in the process, each of which has a thread for its life; a start
             beyond that is answered with 503.
-        cleanup_timeout: seconds that a stream has to unwind and to run `on_error`.
-        ping_interval: seconds of silence after which a connection is sent a `ping`.
-        reconnect_grace: seconds for which the streams of a page that lost its connection go on; 0 ends them at once.
-        stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end; by
-            default four times `ping_interval`, and at least 5 seconds more than three times.
-        pages_per_browser: pages that one browser may have; a connection beyond that is answered with 429.
-        pages_per_server: pages that the process may hold; a connection beyond that is answered with 503.
-        streams_per_server: streams that the process may hold; a start beyond that is answered with 503.
-        metrics: whether to serve Prometheus metrics at `_flash/metrics` (needs `prometheus-client`).
-        window: bytes that may be sent to a page and not be acknowledged; kept to be sent again.
-        values_per_page: bytes of memory, about, that the Inputs and States of a page's streams may take; a start beyond
-            that is answered with 413.
-        start_timeout: seconds that the start of a stream waits for its page's connection.
-        cross_site_frames: whether the app is to work in frames of other sites' pages, which takes HTTPS: its cookie is
-            then `SameSite=None; Secure; Partitioned`.
+        cleanup_timeout: seconds for unwinding a generator and running `on_error` together; what `flash.cleanup()` has
+            in a callback.
+        ping_interval: seconds of silence after which a connection is sent a `ping`, so that proxies keep it.
+        reconnect_grace: seconds for which the streams of a page go on without a connection; 0 ends them at once.
+        stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end;
+            longer if the server can tell that it is there; by default four times `ping_interval`, and at least 5 s more
+            than three times it.
+        window: bytes that may have been sent to a page and not been acknowledged; kept to be sent again.
+        values_per_page: bytes of memory, about, that the Inputs and States take with which a page's streams were
+            started, as long as they run; a start beyond that is answered with 413.
+        pages_per_browser: pages of one browser, and websockets of one browser; a connection beyond that is answered
+            with 429.
+        pages_per_server: pages of the process; a connection beyond that is answered with 503.
+        streams_per_server: streams of the process; a start beyond that is answered with 503.
+        metrics: whether to serve Prometheus metrics at `_flash/metrics`, which takes `prometheus-client`.
+        start_timeout: seconds for which a start waits for its page's connection.
+        cross_site_frames: whether streams are to work where the app is in a frame of another site's page, which takes
+            HTTPS: its cookie is then `SameSite=None; Secure; Partitioned`.
         forwarded_allow_ips: addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto`
-            count, in a list or with commas between; "*" trusts everybody; by default the variable
-            FORWARDED_ALLOW_IPS, else the machine itself.
-        max_body_bytes: bytes that the body of a request may have, such as an upload; a larger one is answered with 413.
-            None, as in Dash: no limit.
-        body_timeout: seconds in which the body of a request has to come; None for no limit.
-        response_timeout: seconds in which a response has to be taken, which is cut then; None for no limit.
+            count, in a list or with commas between; `"*"` trusts everybody; by default the variable
+            `FORWARDED_ALLOW_IPS`, else the machine itself.
+        max_body_bytes: bytes of the body of a request, such as an upload in base64; a larger one is answered with 413;
+            None for no limit.
+        body_timeout: seconds in which the body of a request has to come; later it is answered with 408; None for no
+            limit.
+        response_timeout: seconds in which a response has to be taken; then it is cut, under whatever status it has;
+            None for no limit.
         server: a `quart_trio.QuartTrio` of yours, or True for a new one, or False to call `init_app` later.
 
     Raises:
@@ -99,7 +106,7 @@ class Flash(dash.Dash):
         stream_buffer_bytes: int = 1_000_000,
         stream_buffer_updates: int = 1_000,
         streams_per_page: int = 100,
-        stream_threads: int = THREADS,
+        stream_threads: int = 200,
         cleanup_timeout: float = 5.0,
         ping_interval: float = 15.0,
         reconnect_grace: float = 5.0,
@@ -118,46 +125,33 @@ class Flash(dash.Dash):
         response_timeout: float | None = None,
         **options: Any,
     ) -> None:
-        counts: dict[str, Any] = {
-            "stream_buffer_bytes": stream_buffer_bytes,
-            "stream_buffer_updates": stream_buffer_updates,
-            "streams_per_page": streams_per_page,
-            "stream_threads": stream_threads,
-            "window": window,
-            "values_per_page": values_per_page,
-            "pages_per_browser": pages_per_browser,
-            "pages_per_server": pages_per_server,
-            "streams_per_server": streams_per_server,
-        }
-        for option, value in counts.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidOption(f"{option}= of Flash(...) is to be a positive integer, got {value!r}.")
-        seconds: dict[str, Any] = {
-            "cleanup_timeout": cleanup_timeout,
-            "ping_interval": ping_interval,
-            "start_timeout": start_timeout,
-        }
-        if stall_timeout is not None:
-            seconds["stall_timeout"] = stall_timeout
-        if reconnect_grace != 0:
-            seconds["reconnect_grace"] = reconnect_grace
-        for option, value in seconds.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise InvalidOption(f"{option}= of Flash(...) is to be a positive number of seconds, got {value!r}.")
-        # A page notices after three pings, and a while, that it hears nothing: the server is not to be faster.
-        patience = max(4 * ping_interval, 3 * ping_interval + 5) if stall_timeout is None else stall_timeout
-        if stall_timeout is not None and stall_timeout <= ping_interval:
-            raise InvalidOption(
-                f"stall_timeout= of Flash(...) is to exceed ping_interval= ({ping_interval:g} s), at which pages "
-                f"acknowledge what they have; got {stall_timeout!r}."
-            )
-        if not isinstance(cross_site_frames, bool):  # type: ignore[reportUnnecessaryIsInstance]
-            raise InvalidOption(f"cross_site_frames= of Flash(...) is to be True or False, got {cross_site_frames!r}.")
-        self.cross_site_frames = cross_site_frames
+        own_options = FlashOptions(
+            stream_buffer_bytes=stream_buffer_bytes,
+            stream_buffer_updates=stream_buffer_updates,
+            streams_per_page=streams_per_page,
+            stream_threads=stream_threads,
+            cleanup_timeout=cleanup_timeout,
+            ping_interval=ping_interval,
+            reconnect_grace=reconnect_grace,
+            stall_timeout=stall_timeout,
+            window=window,
+            values_per_page=values_per_page,
+            pages_per_browser=pages_per_browser,
+            pages_per_server=pages_per_server,
+            streams_per_server=streams_per_server,
+            metrics=metrics,
+            start_timeout=start_timeout,
+            cross_site_frames=cross_site_frames,
+            forwarded_allow_ips=forwarded_allow_ips,
+            max_body_bytes=max_body_bytes,
+            body_timeout=body_timeout,
+            response_timeout=response_timeout,
+        )
         if forwarded_allow_ips is None:
             forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", LOOPBACK)
         self.trusted_proxies = TrustedProxies(forwarded_allow_ips)
-        self._request_limits = QuartLimits.check(max_body_bytes, body_timeout, response_timeout)
+        self.cross_site_frames = cross_site_frames
+        self._request_limits = QuartLimits(max_body_bytes, body_timeout, response_timeout)
         on_error: Any = options.get("on_error")
         if on_error is not None and not (callable(on_error) and takes(on_error, None)):
             raise InvalidOption(f"on_error= of Flash(...) is to be a function of one exception, got {on_error!r}.")
@@ -170,13 +164,12 @@ class Flash(dash.Dash):
                 "leave server= out."
             )
         workers = options.get("websocket_max_workers") or CALLBACK_THREADS
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise InvalidOption(f"websocket_max_workers= of Flash(...) is to be a positive integer, got {workers!r}.")
+        check("websocket_max_workers", COUNT, workers)
         server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
         self.websockets = Connections(
             WebsocketLimits(
                 buffer=stream_buffer_bytes,
-                stall_timeout=patience,
+                stall_timeout=own_options.effective_stall_timeout,
                 cleanup_timeout=cleanup_timeout,
                 threads=trio.CapacityLimiter(workers),
                 sockets=pages_per_server,
@@ -192,7 +185,14 @@ class Flash(dash.Dash):
             threads=StreamThreads(stream_threads),
             observer=self.metrics or Observer(),
         )
-        page_limits = PageLimits(streams_per_page, window, reconnect_grace, patience, ping_interval, values_per_page)
+        page_limits = PageLimits(
+            streams=streams_per_page,
+            window=window,
+            reconnect_grace=reconnect_grace,
+            stall_timeout=own_options.effective_stall_timeout,
+            ping_interval=ping_interval,
+            values=values_per_page,
+        )
         self.stream_host = Host(
             Channels(limits, page_limits, Load(server_limits)),
             start_timeout,

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import heapq
 import math
+from dataclasses import replace
 
 import trio
 
 from .errors import FlashError, InvalidOption
+from .options import FINITE_SECONDS
 
 SLOT = 0.005
 """Seconds by which a tick may be late, so that one waking does for all that are due by then."""
+
+INTERVALS = replace(FINITE_SECONDS, description=f"a number of seconds that is at least {SLOT:g}", lowest=SLOT)
+"""What `every` takes."""
 
 
 def every(seconds: float, *, first: float | None = None) -> Ticks:
@@ -41,8 +46,8 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
         InvalidOption: the interval is not such a number.
         FlashError: when it is iterated: on the event loop with `for`, or where there is no Trio.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not SLOT <= seconds < math.inf:  # type: ignore[reportUnnecessaryIsInstance]
-        raise InvalidOption(f"every(seconds) takes a number of seconds that is at least {SLOT:g}, got {seconds!r}.")
+    if not INTERVALS.allow(seconds):
+        raise InvalidOption(f"every(seconds) takes {INTERVALS.description}, got {seconds!r}.")
     return Ticks(seconds, first)
 
 

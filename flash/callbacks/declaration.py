@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,6 +18,7 @@ from .._dash import DashDependency, flatten_grouping, handle_grouped_callback_ar
 from ..cancel_scopes import Condition, Predicate, json_equal
 from ..dash_json import to_json
 from ..errors import InvalidEventCallback, InvalidUpdate
+from ..options import FINITE_SECONDS
 from ..props import Pair, check_pairs, encode_pairs, stream_props, wire_id
 from ..user_code.discarded_calls import check_discarded
 from ..user_code.functions import is_generator_function, name_of, parameters_of, takes
@@ -91,8 +91,8 @@ class Declaration:
         cancel_states, conditions = _check_cancel(name, options.cancel)
         on_error, timeout = options.on_error, options.timeout
         check_on_error(name, on_error)
-        if timeout is not None and not _is_duration(timeout):
-            raise InvalidEventCallback(f"timeout of {name!r} is to be a positive number of seconds, got {timeout!r}.")
+        if timeout is not None and not FINITE_SECONDS.allow(timeout):
+            raise InvalidEventCallback(f"timeout of {name!r} is to be {FINITE_SECONDS.description}, got {timeout!r}.")
         for flag in ("restart", "conflate", "keep"):
             value: object = getattr(options, flag)
             if not isinstance(value, bool):
@@ -296,10 +296,6 @@ def _refuse_partial(dependency: Any, where: str) -> None:
     """Refuse what Dash 4.5 alone can resolve, where the page resolves ids without it."""
     if getattr(dependency, "partial_pattern", False):
         raise InvalidEventCallback(f"{where} has {dependency!r} with partial_pattern=True: write all keys of the ids.")
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def match_keys(component_id: Any) -> frozenset[str]:

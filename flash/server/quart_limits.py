@@ -10,16 +10,15 @@ On a server of the user's what has been set to something else than Quart's defau
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from quart import Quart
 
-from ..errors import InvalidOption
+from ..options import DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
 class QuartLimits:
-    """What bounds a request; None for no bound.
+    """The limits of a request and its response; None for no limit.
 
     Attributes:
         max_body_bytes: bytes of its body; one that is larger is answered with 413.
@@ -27,27 +26,9 @@ class QuartLimits:
         response_timeout: seconds in which its response has to be taken.
     """
 
-    max_body_bytes: int | None = None
-    body_timeout: float | None = None
-    response_timeout: float | None = None
-
-    @classmethod
-    def check(cls, max_body_bytes: Any, body_timeout: Any, response_timeout: Any) -> QuartLimits:
-        """Raise InvalidOption if one of these cannot be used."""
-        if max_body_bytes is not None and (
-            isinstance(max_body_bytes, bool) or not isinstance(max_body_bytes, int) or max_body_bytes < 1
-        ):
-            raise InvalidOption(
-                f"max_body_bytes= of Flash(...) is to be a positive integer, or None for no limit, got "
-                f"{max_body_bytes!r}."
-            )
-        for option, value in (("body_timeout", body_timeout), ("response_timeout", response_timeout)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
-                raise InvalidOption(
-                    f"{option}= of Flash(...) is to be a positive number of seconds, or None for no limit, got "
-                    f"{value!r}."
-                )
-        return cls(max_body_bytes, body_timeout, response_timeout)
+    max_body_bytes: int | None = DEFAULTS.max_body_bytes
+    body_timeout: float | None = DEFAULTS.body_timeout
+    response_timeout: float | None = DEFAULTS.response_timeout
 
     def apply(self, server: Quart) -> None:
         """Configure a server: with what was asked for, and else with no limit in place of Quart's defaults."""

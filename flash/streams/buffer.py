@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
+from ..options import DEFAULTS
 from .events import Event
 
 
@@ -26,8 +27,8 @@ class Bounds:
         updates: updates buffered per stream.
     """
 
-    bytes: int = 1_000_000
-    updates: int = 1_000
+    bytes: int = DEFAULTS.stream_buffer_bytes
+    updates: int = DEFAULTS.stream_buffer_updates
 
 
 class BoundedBuffer(ABC):

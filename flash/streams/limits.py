@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import trio
 
 from ..errors import RequestRefused
+from ..options import DEFAULTS
 from .buffer import Bounds
 from .observer import Observer
 from .thread import StreamThreads
@@ -26,7 +27,7 @@ class Limits:
     """
 
     buffer: Bounds = field(default_factory=Bounds)
-    cleanup_timeout: float = 5.0
+    cleanup_timeout: float = DEFAULTS.cleanup_timeout
     threads: StreamThreads = field(default_factory=StreamThreads)
     handlers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
     observer: Observer = field(default_factory=Observer)
@@ -42,9 +43,9 @@ class ServerLimits:
         streams: how many it may hold.
     """
 
-    pages: int = 10_000
-    pages_per_browser: int = 100
-    streams: int = 50_000
+    pages: int = DEFAULTS.pages_per_server
+    pages_per_browser: int = DEFAULTS.pages_per_browser
+    streams: int = DEFAULTS.streams_per_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,12 @@ class PageLimits:
         values: bytes of memory that the values with which its streams were started may take, about.
     """
 
-    streams: int = 100
-    window: int = 1_000_000
-    reconnect_grace: float = 5.0
-    stall_timeout: float = 60.0
-    ping_interval: float = 15.0
-    values: int = 100_000_000
+    streams: int = DEFAULTS.streams_per_page
+    window: int = DEFAULTS.window
+    reconnect_grace: float = DEFAULTS.reconnect_grace
+    stall_timeout: float = DEFAULTS.effective_stall_timeout
+    ping_interval: float = DEFAULTS.ping_interval
+    values: int = DEFAULTS.values_per_page
 
 
 @dataclass(slots=True)

@@ -28,13 +28,11 @@ from outcome import Error, Outcome, capture
 
 from .._trio import forget_cancellation
 from ..errors import RequestRefused
+from ..options import DEFAULTS
 
 _log = logging.getLogger("flash.streams")
 
 _T = TypeVar("_T")
-
-THREADS = 200
-"""How many streams of plain generators may run at a time, unless `stream_threads=` says otherwise."""
 
 
 class Spawn(Protocol):
@@ -53,7 +51,7 @@ class StreamThreads:
         held: how many do. What was superseded, and is still busy, may be on top for a while.
     """
 
-    def __init__(self, total: int = THREADS) -> None:
+    def __init__(self, total: int = DEFAULTS.stream_threads) -> None:
         self.total = total
         self.held = 0
         # Counted here, where the start can be refused; there nobody is to wait.

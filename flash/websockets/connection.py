@@ -27,6 +27,7 @@ import trio
 from .._dash import PreventUpdate, WebsocketDisconnected
 from ..asgi.client_log import ClientWarnings
 from ..errors import RequestRefused
+from ..options import DEFAULTS
 from ..user_code.cleanup import Deadline, clean_up_of
 from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.inner_generators import InnerGenerators
@@ -117,8 +118,8 @@ class WebsocketLimits:
     cleanup_timeout: float
     threads: trio.CapacityLimiter
     sockets: int
-    per_browser: int = 100
-    ping_interval: float = 15.0
+    per_browser: int = DEFAULTS.pages_per_browser
+    ping_interval: float = DEFAULTS.ping_interval
 
 
 @dataclass(frozen=True, slots=True)

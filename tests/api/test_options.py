@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+from dataclasses import fields
 from typing import Any
 
 import dash
@@ -9,6 +12,10 @@ import pytest
 from quart_trio import QuartTrio
 
 from flash import Flash, FlashError, InvalidOption
+from flash.options import DEFAULTS, OPTIONS, Constraint, Flag, FlashOptions, OrNone, Range
+from flash.server.quart_limits import QuartLimits
+from flash.streams.limits import Limits, PageLimits, ServerLimits
+from tools import options as writer
 
 COUNTS = ["stream_buffer_bytes", "stream_buffer_updates", "streams_per_page", "stream_threads", "values_per_page"]
 SECONDS = ["cleanup_timeout", "ping_interval", "start_timeout"]
@@ -125,3 +132,86 @@ def test_a_handler_of_errors_takes_one_exception(handler: Any) -> None:
     with pytest.raises(InvalidOption, match="function of one exception"):
         Flash(__name__, on_error=handler)
     Flash(__name__, on_error=lambda error: None)
+
+
+def edges(constraint: Constraint) -> tuple[list[object], list[object]]:
+    """The values at the edges of a constraint that it allows, and those just beyond, which it does not."""
+    match constraint:
+        case OrNone(inner):
+            allowed, refused = edges(inner)
+            return [None, *allowed], [value for value in refused if value is not None]
+        case Flag():
+            return [True, False], [None, 0, 1, "True"]
+        case Range(_, types, lowest, highest):
+            allowed, refused = [], [None, "1", True, False, math.nan]
+            for edge, beyond in ((lowest, -math.inf), (highest, math.inf)):
+                if float in types:
+                    allowed.append(edge)
+                    refused += [] if edge == beyond else [math.nextafter(edge, beyond)]
+                elif math.isfinite(edge):
+                    allowed.append(int(edge))
+                    refused += [int(edge + math.copysign(1, beyond)), float(edge)]
+                else:
+                    allowed.append(10**400)
+            return allowed, refused
+        case _:
+            raise AssertionError(f"the edges of {constraint} are not known")
+
+
+SMALLEST = math.nextafter(0, 1)
+EDGES = {name: edges(info.constraint) for name, info in OPTIONS.items() if info.constraint is not None}
+# None stands for a default that is worked out from another option.
+EDGES["stall_timeout"][1].remove(None)
+ALLOWED = [(name, value) for name, (allowed, _) in EDGES.items() for value in allowed]
+REFUSED = [(name, value) for name, (_, refused) in EDGES.items() for value in refused]
+
+
+def test_only_two_options_have_no_constraint_in_the_table() -> None:
+    assert OPTIONS.keys() - EDGES.keys() == {"metrics", "forwarded_allow_ips"}
+
+
+@pytest.mark.parametrize(("option", "value"), ALLOWED)
+def test_a_value_at_a_bound_is_accepted(option: str, value: object) -> None:
+    if (option, value) == ("stall_timeout", SMALLEST):
+        # It exceeds ping_interval, which cannot be smaller.
+        Flash(__name__, stall_timeout=2 * SMALLEST, ping_interval=SMALLEST)
+    else:
+        Flash(__name__, **{option: value})
+
+
+@pytest.mark.parametrize(("option", "value"), REFUSED)
+def test_a_value_beyond_a_bound_is_refused_by_name(option: str, value: object) -> None:
+    constraint = OPTIONS[option].constraint
+    assert constraint is not None
+    with pytest.raises(InvalidOption) as caught:
+        Flash(__name__, **{option: value})
+    assert str(caught.value) == f"{option}= of Flash(...) is to be {constraint.description}, got {value!r}."
+
+
+@pytest.mark.parametrize("value", [10, math.nextafter(10, 0)])
+def test_a_stall_timeout_exceeds_the_ping_interval(value: float) -> None:
+    with pytest.raises(InvalidOption, match=r"stall_timeout= .* exceed ping_interval= \(10 s\)"):
+        Flash(__name__, ping_interval=10, stall_timeout=value)
+    Flash(__name__, ping_interval=10, stall_timeout=math.nextafter(10, 11))
+
+
+def test_the_signature_has_the_options_of_the_table() -> None:
+    parameters = inspect.signature(Flash.__init__).parameters.values()
+    own = {it.name: (it.annotation, it.default) for it in parameters if it.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert own == {option.name: (option.type, option.default) for option in fields(FlashOptions)}
+
+
+def test_what_follows_from_the_table_is_up_to_date() -> None:
+    assert list(writer.outdated()) == [], "run: python -m tools.options"
+
+
+def test_the_limits_have_the_defaults_of_the_options() -> None:
+    """What each option is called in the limits that it goes into, in `Flash(...)` as in their own defaults."""
+    app = Flash(__name__)
+    channels = app.channels
+    assert channels.page_limits == PageLimits()
+    assert app._request_limits == QuartLimits()
+    assert channels.load.limits == ServerLimits()
+    assert (channels.limits.buffer, channels.limits.cleanup_timeout) == (Limits().buffer, Limits().cleanup_timeout)
+    assert channels.limits.threads.total == Limits().threads.total == DEFAULTS.stream_threads
+    assert app.stream_host.start_timeout == DEFAULTS.start_timeout
