@@ -1,4 +1,7 @@
-"""What Flash changes in Hypercorn's HTTP/2: see `_hypercorn`, which does the same for the rest of it."""
+"""The HTTP/2 of Hypercorn, as Flash changes it: idle connections are closed, and clients that take nothing given up.
+
+`_hypercorn_patches` says which servers have it.
+"""
 # pyright: reportPrivateUsage=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -21,39 +24,31 @@ SHUT_WINDOW_TIMEOUT = 60.0
 """Seconds for which a client may take nothing of a response before that is given up."""
 
 
-def close_idle_http2() -> None:
-    """Let a connection that has begun to speak HTTP/2 without TLS, and asks for nothing, be idle like any other."""
-    original = H2Protocol.initiate
-    if getattr(original, "is_idle_at_first", False):
-        return
+class FlashH2Protocol(H2Protocol):
+    """One connection of Hypercorn's that speaks HTTP/2."""
 
-    async def initiate(self: Any, *arguments: Any, **keywords: Any) -> None:
-        await original(self, *arguments, **keywords)
+    def set_up(self, report: object) -> None:
+        self.stream_buffers = _BuffersWithTimeout()
+
+    async def initiate(self, *arguments: Any, **keywords: Any) -> None:
+        """Begin. A connection without TLS that asks for nothing then is idle, like any other."""
+        await super().initiate(*arguments, **keywords)
         if self.idle:
             await self.send(Updated(idle=True))
 
-    initiate.is_idle_at_first = True  # type: ignore[attr-defined]
-    H2Protocol.initiate = initiate
+    async def stream_send(self, event: Any) -> None:
+        """Send a part of a response: a large body piece by piece, and none to a client that takes none of it.
 
-
-def give_up_on_shut_windows() -> None:
-    """Send large bodies over HTTP/2 piece by piece, and not for ever to a client that takes none of them.
-
-    Hypercorn copies a whole body before it waits for the client's window, which it does not do if that is shut.
-    """
-    if getattr(H2Protocol.stream_send, "gives_up", False):
-        return
-    send = H2Protocol.stream_send
-
-    async def stream_send(self: Any, event: Any) -> None:
+        Hypercorn copies a whole body before it waits for the client's window, and does not wait if that is shut.
+        """
         buffer: Any = self.stream_buffers.get(event.stream_id)
         if type(event) is Body and len(event.data) > PIECE:
             for begin in range(0, len(event.data), PIECE):
-                if buffer is not None and not getattr(buffer, "given_up", False):
-                    await send(self, Body(stream_id=event.stream_id, data=event.data[begin : begin + PIECE]))
+                if buffer is not None and not buffer.given_up:
+                    await super().stream_send(Body(stream_id=event.stream_id, data=event.data[begin : begin + PIECE]))
         else:
-            await send(self, event)
-        if buffer is not None and getattr(buffer, "given_up", False):
+            await super().stream_send(event)
+        if buffer is not None and buffer.given_up:
             with contextlib.suppress(ProtocolError):
                 self.connection.reset_stream(event.stream_id, ErrorCodes.CANCEL)
                 await self._flush()
@@ -63,40 +58,55 @@ def give_up_on_shut_windows() -> None:
                 self.priority.unblock(event.stream_id)
             await self.has_data.set()
 
-    async def push(self: Any, data: bytes) -> None:
-        if self._complete or getattr(self, "given_up", False):
+
+class BufferWithTimeout(StreamBuffer):
+    """What waits to be sent of one response, until the client has taken nothing of it for `SHUT_WINDOW_TIMEOUT`.
+
+    Attributes:
+        given_up: the client has taken nothing for so long.
+        taken: bytes that it has taken.
+    """
+
+    given_up = False
+    taken = 0
+
+    async def push(self, data: bytes) -> None:
+        if self._complete or self.given_up:
             raise BufferCompleteError
         self.buffer.extend(data)
         await self._is_empty.clear()
         if len(self.buffer) >= BUFFER_HIGH_WATER:
-            await _while_taken(self, self._paused)
+            await self._wait_while_taken(self._paused)
             await self._paused.clear()
 
-    async def drain(self: Any) -> None:
-        await _while_taken(self, self._is_empty)
+    async def drain(self) -> None:
+        await self._wait_while_taken(self._is_empty)
 
-    async def pop(self: Any, max_length: int) -> bytes:
+    async def pop(self, max_length: int) -> bytes:
         # Hypercorn takes what it did not get, because the window is shut, for a sign that there is room.
         data = bytes(self.buffer[:max_length])
         del self.buffer[: len(data)]
-        self.taken = getattr(self, "taken", 0) + len(data)
+        self.taken += len(data)
         if len(self.buffer) < BUFFER_HIGH_WATER:
             await self._paused.set()
         if not self.buffer:
             await self._is_empty.set()
         return data
 
-    stream_send.gives_up = True  # type: ignore[attr-defined]
-    H2Protocol.stream_send = stream_send  # type: ignore[method-assign]
-    StreamBuffer.push, StreamBuffer.drain, StreamBuffer.pop = push, drain, pop
+    async def _wait_while_taken(self, event: Any) -> None:
+        """Wait for an event of the buffer; give it up if the client has taken nothing of it for the timeout."""
+        while True:
+            before = self.taken
+            with trio.move_on_after(SHUT_WINDOW_TIMEOUT):
+                return await event.wait()
+            if self.taken == before:
+                self.given_up = True
+                raise BufferCompleteError
 
 
-async def _while_taken(buffer: Any, event: Any) -> None:
-    """Wait for an event of a buffer; give it up if the client has taken nothing of it for long."""
-    while True:
-        before = getattr(buffer, "taken", 0)
-        with trio.move_on_after(SHUT_WINDOW_TIMEOUT):
-            return await event.wait()
-        if getattr(buffer, "taken", 0) == before:
-            buffer.given_up = True
-            raise BufferCompleteError
+class _BuffersWithTimeout(dict[int, StreamBuffer]):
+    """The buffers of a connection: Hypercorn puts its own in here when a request begins, and they become Flash's."""
+
+    def __setitem__(self, stream_id: int, buffer: StreamBuffer) -> None:
+        buffer.__class__ = BufferWithTimeout
+        super().__setitem__(stream_id, buffer)

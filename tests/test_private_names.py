@@ -10,17 +10,21 @@ from math import inf
 from pathlib import Path
 
 import dash
+import hypercorn.trio.tcp_server
 import pytest
 import trio
 import trio.testing
 from hypercorn.config import Config
-from hypercorn.protocol.ws_stream import WebsocketBuffer
-from hypercorn.trio.worker_context import EventWrapper
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, Handshake, WebsocketBuffer, WSStream
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from trio.testing import MockClock
 
 import flash
-from flash import Flash, _dash, _dash_patches, _hypercorn, _hypercorn_http2, _quart
+from flash import Flash, _dash, _dash_patches, _hypercorn_http2, _quart
 from flash._trio import (
     OpenScopes,
     forget_cancellation,
@@ -101,13 +105,20 @@ def test_quart_trio_still_takes_the_messages_of_a_websocket_in_a_method() -> Non
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (_hypercorn.TCPServer, "protocol_send"),
-        (_hypercorn.TCPServer, "run"),
-        (_hypercorn.TCPServer, "_read_data"),
-        (_hypercorn.TCPServer, "_initiate_server_close"),
-        (_hypercorn.HTTPStream, "app_send"),
-        (_hypercorn.tcp_server.TrioSingleTask, "restart"),  # type: ignore[attr-defined]
-        (_hypercorn.tcp_server.TrioSingleTask, "stop"),  # type: ignore[attr-defined]
+        (TCPServer, "protocol_send"),
+        (TCPServer, "run"),
+        (TCPServer, "_read_data"),
+        (TCPServer, "_initiate_server_close"),
+        (WSStream, "handle"),
+        (WSStream, "_accept"),
+        (WSStream, "_send_error_response"),
+        (WSStream, "_send_wsproto_event"),
+        (H2Protocol, "initiate"),
+        (H2Protocol, "stream_send"),
+        (H2Protocol, "_flush"),
+        (HTTPStream, "app_send"),
+        (TrioSingleTask, "restart"),
+        (TrioSingleTask, "stop"),
     ],
 )
 def test_hypercorn_still_has_what_flash_replaces(owner: type, name: str) -> None:
@@ -116,7 +127,7 @@ def test_hypercorn_still_has_what_flash_replaces(owner: type, name: str) -> None
 
 def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_bound() -> None:
     assert WebsocketBuffer(7).max_length == 7
-    assert "self.buffer = WebsocketBuffer(" in inspect.getsource(_hypercorn.WSStream)
+    assert "self.buffer = WebsocketBuffer(" in inspect.getsource(WSStream)
 
 
 def test_quart_still_asks_asyncio_for_threads_and_opens_files_where_flash_steps_in() -> None:
@@ -217,17 +228,18 @@ async def test_trio_still_lets_a_thread_forget_a_cancellation() -> None:
 
 
 def test_hypercorn_still_has_what_flash_bounds_in_its_websockets_and_http2() -> None:
-    handshake = _hypercorn.Handshake([(b"sec-websocket-extensions", b"permessage-deflate")], "1.1")
+    handshake = Handshake([(b"sec-websocket-extensions", b"permessage-deflate")], "1.1")
     assert handshake.extensions == ["permessage-deflate"]
+    handshake.extensions = None
     _, headers, _ = handshake.accept(None, [])
     assert not [value for name, value in headers if name == b"sec-websocket-extensions"]
-    buffer = _hypercorn.WebsocketBuffer(10)
+    buffer = WebsocketBuffer(10)
     assert (buffer.value, buffer.length, buffer.max_length) == (None, 0, 10)
-    assert inspect.iscoroutinefunction(_hypercorn_http2.H2Protocol.initiate)
-    assert isinstance(inspect.getattr_static(_hypercorn_http2.H2Protocol, "idle"), property)
-    for name in ("_send_error_response", "_send_wsproto_event"):
-        assert inspect.iscoroutinefunction(inspect.getattr_static(_hypercorn.WSStream, name))
-    assert _hypercorn.ASGIWebsocketState.HANDSHAKE
+    assert isinstance(inspect.getattr_static(H2Protocol, "idle"), property)
+    assert "self.stream_buffers[request.stream_id] = StreamBuffer(" in inspect.getsource(H2Protocol)
+    assert "self.handshake.accept(" in inspect.getsource(WSStream._accept)
+    assert "self.idle_task = TrioSingleTask()" in inspect.getsource(hypercorn.trio.tcp_server)
+    assert ASGIWebsocketState.HANDSHAKE
 
 
 async def test_trio_still_lets_the_scopes_of_a_task_be_left_from_outside_of_their_blocks(
@@ -295,12 +307,10 @@ def test_reacts_scripts_still_have_what_the_page_uses_of_them() -> None:
 
 async def test_hypercorn_still_has_buffers_as_flash_bounds_them() -> None:
     assert _hypercorn_http2.BUFFER_HIGH_WATER == 32_768
-    buffer = _hypercorn_http2.StreamBuffer(EventWrapper)
+    buffer = _hypercorn_http2.BufferWithTimeout(EventWrapper)
     await buffer.push(b"x")
     assert bytes(buffer.buffer) == b"x"
     assert await buffer.pop(0) == b""
     assert (buffer._complete, buffer._is_empty.is_set()) == (False, False)
     assert await buffer.pop(10) == b"x"
     assert buffer._is_empty.is_set()
-    for name in ("stream_send", "_flush"):
-        assert inspect.iscoroutinefunction(inspect.getattr_static(_hypercorn_http2.H2Protocol, name))

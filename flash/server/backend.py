@@ -23,7 +23,7 @@ from quart import has_request_context, redirect, request, websocket
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
-from .. import _dash, _dash_patches, _hypercorn, _hypercorn_http2, _quart
+from .. import _dash, _dash_patches, _quart
 from ..asgi.browser_cookie import mark_browser
 from ..asgi.client_log import ClientWarnings, escape_what_clients_send
 from ..asgi.compression import Compression
@@ -75,19 +75,6 @@ def require_trio() -> None:
         library = "no async library"
     if library != "trio":
         raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
-
-
-_hypercorn.survive_cut_requests()
-_hypercorn.send_at_once()
-_hypercorn.keep_idle_tasks()
-_hypercorn.survive_failing_connections(
-    lambda kind, error: _warnings.warn(kind, "A connection failed, and was closed", error=error)
-)
-_hypercorn.end_handshakes_that_are_not_waited_for()
-_hypercorn.bound_websocket_messages()
-_hypercorn_http2.close_idle_http2()
-_hypercorn_http2.give_up_on_shut_windows()
-escape_what_clients_send()
 
 
 def _answer_malformed(app: dash.Dash, body: Mapping[str, Any], error: Exception) -> Response:

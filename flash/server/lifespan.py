@@ -21,13 +21,16 @@ import quart_trio
 import trio
 
 from .._hypercorn import lifespan_failure
+from .._hypercorn_patches import adopt
 from .._trio import is_cancelled
+from ..asgi.client_log import ClientWarnings
 from ..channels import Channels
 from ..user_code.containment import contain, log_failure, split_cancellation
 from ..user_code.failures import sentence_of
 from ..user_code.inner_generators import InnerGenerators
 
 _log = logging.getLogger("flash.server")
+_warnings = ClientWarnings(_log)
 
 APPS = "flash_apps"
 """The extension of a server that lists its Flash apps."""
@@ -183,6 +186,7 @@ class FlashLifespan:
         self._stopping = False
 
     async def __call__(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        adopt(receive, _report_failed_connection)
         run = current_run()
         run.apps += self._apps
         # It may have been served before.
@@ -288,6 +292,10 @@ class FlashLifespan:
         while (await receive())["type"] != "lifespan.shutdown":
             pass
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _report_failed_connection(kind: str, error: BaseException) -> None:
+    _warnings.warn(kind, "A connection failed, and was closed", error=error)
 
 
 def _is_cancellation(error: BaseException) -> bool:

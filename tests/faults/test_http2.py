@@ -296,13 +296,13 @@ async def test_a_client_that_takes_nothing_of_its_responses_is_given_up(
         await trio.testing.wait_all_tasks_blocked(0.05)
         before = trio.lowlevel.current_statistics().tasks_living
         buffered = [0]
-        extend = _hypercorn_http2.StreamBuffer.push
+        extend = _hypercorn_http2.BufferWithTimeout.push
 
-        async def push(self: _hypercorn_http2.StreamBuffer, data: bytes) -> None:
+        async def push(self: _hypercorn_http2.BufferWithTimeout, data: bytes) -> None:
             buffered[0] = max(buffered[0], len(self.buffer) + len(data))
             await extend(self, data)
 
-        monkeypatch.setattr(_hypercorn_http2.StreamBuffer, "push", push)
+        monkeypatch.setattr(_hypercorn_http2.BufferWithTimeout, "push", push)
         for _ in range(10):
             await connection.request("GET", "/large", window=0)
         await eventually(lambda: requests == 11)
