@@ -7,8 +7,10 @@ import types
 from pathlib import Path
 from typing import Any
 
+import dash
 import pytest
 
+import flash
 from flash import Flash, hooks
 
 ROOT = Path(__file__).parents[2]
@@ -40,3 +42,9 @@ async def test_the_examples_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_links_of(path: Path) -> None:
     for link in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text()):
         assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("name", sorted(set(flash.__all__) - set(dash.__all__)))
+def test_the_reference_has_an_entry_for(name: str) -> None:
+    reference = (ROOT / "docs" / "reference.md").read_text()
+    assert re.search(rf"^(### `{name}`$|\| `{name}` \|)", reference, re.MULTILINE)
