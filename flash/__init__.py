@@ -51,6 +51,7 @@ from ._dash_modules import share_modules
 from .app import Flash
 from .asyncio_bridge.bridge import on_asyncio
 from .cancel_scopes import EndReason, StreamCancelled
+from .dash_flash import warn_of_dash_flash
 from .errors import (
     AsyncioCancelled,
     BufferOverrun,
@@ -76,6 +77,7 @@ dash_version: str = _dash_package.__version__
 # An app that imports `flash` instead of `dash` gets an app that runs on Trio.
 Dash = Flash
 
+warn_of_dash_flash()
 share_modules()
 
 _js_dist = [

@@ -6,12 +6,15 @@ import argparse
 import importlib
 import logging
 import os
+import platform
 import shlex
 import sys
+from importlib import metadata
 from typing import Any
 
 from hypercorn.config import Config
 
+from . import __version__, dash_version
 from .app import Flash
 from .errors import FlashError
 from .server.serving import GRACE, WATCHED, run
@@ -78,8 +81,20 @@ def load(path: str) -> Flash:
     raise CannotRun(f"{path!r} is not a Flash app, but {found!r}.")
 
 
+def _versions() -> str:
+    """The versions that a bug report needs, one on each line."""
+    return (
+        f"flash {__version__}\nDash {dash_version}\nTrio {metadata.version('trio')}\nPython {platform.python_version()}"
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="flash", description="Dash on Trio.")
+    parser = argparse.ArgumentParser(
+        prog="flash", description="Dash on Trio.", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--version", action="version", version=_versions(), help="print the versions of Flash and what it runs on"
+    )
     command = parser.add_subparsers(required=True).add_parser("run", help="serve an app", allow_abbrev=False)
     command.add_argument("app", help="the app, as module:attribute")
     command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")

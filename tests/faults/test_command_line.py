@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import socket
 from pathlib import Path
 
+import dash
 import h11
 import pytest
 import trio
 
+import flash
 from flash.command_line import main
 from tests.faults.conftest import Certificate
 from tests.faults.sockets import Process, Site, flash_run, python, serving
@@ -204,3 +207,15 @@ async def test_reload_starts_again_when_a_file_changes_and_stops_with_everything
         process.send(signal.SIGTERM)
         assert await process.status() == 0
         await until_served(process, "")
+
+
+def test_version_names_flash_and_what_it_runs_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(["--version"])
+    assert exited.value.code == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"flash {flash.__version__}",
+        f"Dash {dash.__version__}",
+        f"Trio {trio.__version__}",
+        f"Python {platform.python_version()}",
+    ]
