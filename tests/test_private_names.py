@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import threading
 from math import inf
 from pathlib import Path
@@ -314,3 +315,23 @@ async def test_hypercorn_still_has_buffers_as_flash_bounds_them() -> None:
     assert (buffer._complete, buffer._is_empty.is_set()) == (False, False)
     assert await buffer.pop(10) == b"x"
     assert buffer._is_empty.is_set()
+
+
+DASHS_NAMES_IN_SCRIPTS = re.compile(
+    r"dash_stores|dash_component_api|dash_clientside|dash_ag_grid\.|__dash\w*|_dash-|\bReact\w*|__react|\bgetState\b"
+    r"|\bdispatch\b|\bON_[A-Z]|Callbacks\.|\bpayload\b|executionResult|changedPropIds|allow_optional|inputMap|\bhooks\b"
+    r"|\bpaths\b|callback_resolved|requests_pathname_prefix|csrf_\w+|\b_queue\b|dash-graph--|stateNode|\bpropTypes\."
+)
+
+
+@pytest.mark.parametrize("script", sorted((PACKAGE / "client").glob("*.js")), ids=lambda script: script.name)
+def test_only_one_script_knows_dashs_renderer(script: Path) -> None:
+    code = re.sub(r"/\*.*?\*/|(?<=\s)//[^\n]*", "", script.read_text(), flags=re.DOTALL)
+    found = DASHS_NAMES_IN_SCRIPTS.findall(code)
+    whole_window = re.findall(r"const (.+) = +\(window\);", code)
+    if script.name == "renderer.js":
+        assert {"dash_stores", "dash_component_api", "dash_clientside"} <= set(found)
+    else:
+        assert found == []
+        # Of all that Dash and its components leave in `window`, the other scripts see what Flash's own leave there.
+        assert set(whole_window) <= {"{flash}"}

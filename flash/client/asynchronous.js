@@ -12,17 +12,14 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
-    const {nameOf} = page.flash.renderer;
+    const {flash} = /** @type {any} */ (window);
+    const {nameOf, graphProgress, gridApi} = flash.renderer;
 
     /** Properties that are taken in, not shown. */
     const ADDING = ['extendData', 'prependData', 'rowTransaction'];
 
     /** Milliseconds after which a frame that does not come is not waited for: the page may be out of sight. */
     const LATE = 100;
-
-    /** How many elements above a graph's own its component is looked for. */
-    const NEAR = 12;
 
     /** Drawings of graphs that have been seen to the end. @type {WeakSet<Promise<any>>} */
     const drawn = new WeakSet();
@@ -47,21 +44,16 @@
     const graph = {
         concerns: props => 'figure' in props || adds(props),
         isBusy: name => {
-            const element = document.getElementById(name);
-            if (element === null) {
+            const progress = graphProgress(name);
+            if (progress === null) {
                 // Not shown: it starts with what it finds.
                 return false;
             }
-            const drawing = drawingOf(element);
-            if (drawing === null) {
-                return element.classList.contains('dash-graph--pending');
-            }
-            const {_queue: queue, props} = drawing;
-            if (!drawn.has(queue)) {
-                follow(queue);
+            if (progress.drawing !== null && !drawn.has(progress.drawing)) {
+                follow(progress.drawing);
                 return true;
             }
-            return props.extendData.length > 0 || props.prependData.length > 0;
+            return progress.hasMore;
         },
         prepare: (name, found, props) => props
     };
@@ -74,7 +66,7 @@
             if (Object.keys(props).every(prop => prop === 'rowTransaction')) {
                 return tellApart(name, props);
             }
-            apiOf(name)?.flushAsyncTransactions();
+            gridApi(name)?.flushAsyncTransactions();
             // One that has not been taken in after all, by a grid that is not shown, is not to come behind this.
             return found.props.rowTransaction && 'rowData' in props ? {rowTransaction: null, ...props} : props;
         }
@@ -137,47 +129,17 @@
     }
 
     /**
-     * The part of a `dcc.Graph` that draws: `_queue` is the promise of its last drawing, `props` what it was given to
-     * add. React notes on an element what it belongs to.
-     * @param {any} element
-     * @returns {{_queue: Promise<any>, props: {extendData: any[], prependData: any[]}} | null}
-     */
-    function drawingOf(element) {
-        const key = Object.keys(element).find(name => /^__react(Fiber|InternalInstance)\$/.test(name));
-        let fiber = key && element[key];
-        for (let i = 0; fiber && i < NEAR; i++) {
-            if (fiber.stateNode?._queue instanceof Promise) {
-                return fiber.stateNode;
-            }
-            fiber = fiber.return;
-        }
-        return null;
-    }
-
-    /**
      * Note when a drawing is over, one that failed included.
-     * @param {Promise<any>} queue
+     * @param {Promise<any>} drawing
      */
-    function follow(queue) {
-        if (!awaited.has(queue)) {
-            awaited.add(queue);
+    function follow(drawing) {
+        if (!awaited.has(drawing)) {
+            awaited.add(drawing);
             const over = () => {
-                drawn.add(queue);
+                drawn.add(drawing);
                 changed();
             };
-            queue.then(over, over);
-        }
-    }
-
-    /**
-     * The API of a grid, if it is shown.
-     * @param {string} name
-     */
-    function apiOf(name) {
-        try {
-            return page.dash_ag_grid.getApi(name);
-        } catch {
-            return undefined;
+            drawing.then(over, over);
         }
     }
 
@@ -211,5 +173,5 @@
     }
 
     const asynchronous = {adds, kindOf, isBusy, prepare, afterwards};
-    Object.assign(page.flash, {asynchronous});
+    Object.assign(flash, {asynchronous});
 })();

@@ -14,8 +14,8 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
-    const {renderer, streams, inbox, control, reports} = page.flash;
+    const {flash} = /** @type {any} */ (window);
+    const {renderer, streams, inbox, control, reports} = flash;
 
     const FIRST_RETRY = 1_000;
     const LAST_RETRY = 30_000;
@@ -329,9 +329,9 @@
      * @param {{token: string, secret: string}} props
      */
     function Page(props) {
-        page.React.useEffect(() => begin(props), []);
+        renderer.onceDrawn(() => begin(props));
         return null;
     }
 
-    Object.assign(page.flash, {Page, connection: {beginEarly}});
+    Object.assign(flash, {Page, connection: {beginEarly}});
 })();

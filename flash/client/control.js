@@ -23,7 +23,8 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
+    const {flash} = /** @type {any} */ (window);
+    const {config, callAddress} = flash.renderer;
 
     /** Milliseconds that the server may take to answer. */
     const PATIENCE = 10_000;
@@ -61,29 +62,24 @@
         ({token, secret} = props);
     }
 
-    /** Dash's configuration of the page. */
-    function config() {
-        return page.dash_stores[0].getState().config;
-    }
-
     /**
      * The address of one of Flash's routes.
      * @param {string} name
      */
     function url(name) {
-        return `${config().requests_pathname_prefix}_flash/${name}`;
+        return `${config().prefix}_flash/${name}`;
     }
 
     /** The name of the header by which Dash answers CSRF protections. */
     function csrfHeader() {
-        return config().csrf_header_name;
+        return config().csrfHeader;
     }
 
     /** What proves that a request is the page's own, and what Dash answers CSRF protections with. */
     function proofs() {
         /** @type {Record<string, string>} */
         const headers = {'X-Flash-Proof': secret};
-        const start = `${config().csrf_token_name}=`;
+        const start = `${config().csrfCookie}=`;
         const cookie = document.cookie.split('; ').find(entry => entry.startsWith(start));
         if (cookie !== undefined) {
             headers[csrfHeader()] = decodeURIComponent(cookie.slice(start.length));
@@ -134,8 +130,7 @@
      * @param {object} body
      */
     function start(body) {
-        const address = `${config().requests_pathname_prefix}_dash-update-component`;
-        return byRequest(address, JSON.stringify(body), new AbortController()).then(
+        return byRequest(callAddress(), JSON.stringify(body), new AbortController()).then(
             answer => answer.ok,
             () => false
         );
@@ -343,5 +338,5 @@
         return `${url('events')}?${new URLSearchParams(asked)}`;
     }
 
-    Object.assign(page.flash, {control: {begin, csrfHeader, post, start, begun, leave, explain, link}});
+    Object.assign(flash, {control: {begin, csrfHeader, post, start, begun, leave, explain, link}});
 })();

@@ -19,9 +19,9 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
-    const {updates, asynchronous} = page.flash;
-    const {store} = page.flash.renderer;
+    const {flash} = /** @type {any} */ (window);
+    const {updates, asynchronous} = flash;
+    const {onChange} = flash.renderer;
 
     /** Milliseconds for which updates are applied in one go: half a frame. */
     const SLICE = 8;
@@ -52,7 +52,7 @@
         document.addEventListener('visibilitychange', hurry);
         updates.wake = schedule;
         asynchronous.afterwards(goOn);
-        store().subscribe(goOn);
+        onChange(goOn);
     }
 
     /** What an update waits for may have happened. */
@@ -170,5 +170,5 @@
     }
 
     const inbox = {begin, push, last, forget, clear, abandon, applied: ''};
-    Object.assign(page.flash, {inbox});
+    Object.assign(flash, {inbox});
 })();

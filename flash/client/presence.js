@@ -21,8 +21,8 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
-    const {nameOf, resolve, component, isIdle} = page.flash.renderer;
+    const {flash} = /** @type {any} */ (window);
+    const {nameOf, resolve, component, isIdle} = flash.renderer;
 
     /** Milliseconds between a change of the layout and a look at it, and between two looks while something is missed. */
     const PAUSE = 50;
@@ -120,5 +120,5 @@
         left = then;
     }
 
-    Object.assign(page.flash, {presence: {open, update, end, change, watch}});
+    Object.assign(flash, {presence: {open, update, end, change, watch}});
 })();

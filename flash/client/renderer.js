@@ -1,10 +1,12 @@
 // @ts-check
 /**
- * Dash's renderer, as the other scripts see it: the layout, setting props, what is drawn, and which callbacks are due.
+ * Dash's renderer, as the other scripts see it: the layout, setting props, drawing them, and calling callbacks.
  *
- * The one place that knows what Dash does not document: its store, and what is in there (`paths`, `layout`, `graphs`,
- * `callbacks`, `config`, `hooks`), and which actions it takes. `dash_clientside.set_props`, `dash_component_api` and React's
- * `flushSync` are public.
+ * The one script that touches what Dash and its components do not document: the store, and what it holds (`paths`,
+ * `layout`, `graphs`, `callbacks`, `config`, `hooks`); the actions that it takes; the request that calls a callback; how a
+ * `dcc.Graph` draws. What it uses of Dash and React that is public (`dash_clientside.set_props`, `dash_component_api`,
+ * `flushSync`, `useEffect`, `dash_ag_grid.getApi`) stands here, too: every other script reads `window.flash` and no
+ * other global of Dash's. A test looks for these names in every script.
  *
  * Props that bring components, or take some away, are set as Dash sets what a callback returns: as the result of a
  * callback that has been executed. So new components get their initial callbacks, callbacks on ALL notice what has
@@ -17,22 +19,55 @@
  * @typedef {string | Record<string, any>} Id  an id; `["ALL"]` as a value of an object stands for a wildcard
  * @typedef {Record<string, any>} Props
  * @typedef {{namespace: string, type: string, props: Props}} Component
+ * @typedef {{id: Id, property: string, optional: boolean}} Dependency
+ * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
+    const globals = /** @type {any} */ (window);
 
+    /** The last part of the address to which the renderer posts the calls of callbacks. */
+    const CALL_ROUTE = '_dash-update-component';
+    /** How many elements above a graph's own the part that draws is looked for. */
+    const NEAR = 12;
     /** Stands for the callback whose result brings components, where it is that of none. */
     const CALLBACK = {output: '', outputs: [], inputs: [], state: [], clientside_function: null};
 
     /** The store of Dash's renderer. */
     function store() {
-        return page.dash_stores[0];
+        return globals.dash_stores[0];
     }
 
-    /** Dash's configuration of the page. */
+    /** What the server has configured for the page. */
     function config() {
-        return store().getState().config;
+        const set = store().getState().config;
+        return {
+            prefix: set.requests_pathname_prefix,
+            csrfHeader: set.csrf_header_name,
+            csrfCookie: set.csrf_token_name,
+            hasDevTools: Boolean(set.ui),
+            allowsAnyId: Boolean(set.suppress_callback_exceptions),
+            validationLayout: set.validation_layout
+        };
+    }
+
+    /** The layout: another object after each change. */
+    function layout() {
+        return store().getState().layout;
+    }
+
+    /** Call a function after each change of the layout or of the callbacks that are due. @param {() => void} listener */
+    function onChange(listener) {
+        store().subscribe(listener);
+    }
+
+    /**
+     * Show an error in the dev tools.
+     * @param {string} message
+     * @param {string} html
+     */
+    function showError(message, html) {
+        store().dispatch({type: 'ON_ERROR', payload: {type: 'backEnd', error: {message, html}}});
     }
 
     /**
@@ -41,12 +76,10 @@
      * @returns {string}
      */
     function nameOf(id) {
-        return typeof id === 'string' ? id : page.dash_component_api.stringifyId(id);
+        return typeof id === 'string' ? id : globals.dash_component_api.stringifyId(id);
     }
 
-    /**
-     * @param {Id} id
-     */
+    /** @param {Id} id */
     function isPattern(id) {
         return typeof id !== 'string' && Object.values(id).some(Array.isArray);
     }
@@ -60,15 +93,25 @@
         if (typeof id === 'string' || !isPattern(id)) {
             return [id];
         }
-        const names = Object.keys(id).sort();
-        const known = store().getState().paths.objs[names.join(',')] || [];
-        return known
-            .map((/** @type {{values: any[]}} */ entry) =>
-                Object.fromEntries(names.map((name, i) => [name, entry.values[i]]))
-            )
-            .filter((/** @type {Record<string, any>} */ found) =>
-                names.every(name => Array.isArray(id[name]) || id[name] === found[name])
+        return alike(id)
+            .map(({values}) => Object.fromEntries(namesOf(id).map((name, i) => [name, values[i]])))
+            .filter(found =>
+                namesOf(id).every(name => Array.isArray(id[name]) || id[name] === found[name])
             );
+    }
+
+    /**
+     * The components whose ids have the same names as an id that is an object.
+     * @param {Record<string, any>} id
+     * @returns {{values: any[], path: any[]}[]}
+     */
+    function alike(id) {
+        return store().getState().paths.objs[namesOf(id).join(',')] || [];
+    }
+
+    /** @param {Record<string, any>} id */
+    function namesOf(id) {
+        return Object.keys(id).sort();
     }
 
     /**
@@ -78,7 +121,7 @@
      */
     function component(id) {
         const path = pathOf(id);
-        const found = path === undefined ? undefined : page.dash_component_api.getLayout(path);
+        const found = path === undefined ? undefined : globals.dash_component_api.getLayout(path);
         // Dash may keep the path of a component that has gone, where there is another now, or a letter of a text.
         return found?.props !== undefined && nameOf(found.props.id ?? '') === nameOf(id) ? found : undefined;
     }
@@ -88,15 +131,34 @@
      * @param {Id} id
      */
     function pathOf(id) {
-        const {strs, objs} = store().getState().paths;
         if (typeof id === 'string') {
-            return strs[id];
+            return store().getState().paths.strs[id];
         }
-        const names = Object.keys(id).sort();
-        const alike = objs[names.join(',')] || [];
-        return alike.find((/** @type {{values: any[]}} */ {values}) =>
-            names.every((name, i) => values[i] === id[name])
-        )?.path;
+        return alike(id).find(({values}) => namesOf(id).every((name, i) => values[i] === id[name]))?.path;
+    }
+
+    /** The ids of the layout's components that are strings. */
+    function stringIds() {
+        return Object.keys(store().getState().paths.strs);
+    }
+
+    /**
+     * The properties that a component declares, by name; undefined if it declares none.
+     * @param {Component} found
+     * @returns {Record<string, any> | undefined}
+     */
+    function propTypes({namespace, type}) {
+        return globals[namespace]?.[type]?.propTypes;
+    }
+
+    /**
+     * A `Patch` that sets one item of a dictionary.
+     * @param {string} key
+     * @param {any} value
+     */
+    function patchOf(key, value) {
+        const operation = {operation: 'Assign', location: [key], params: {value}};
+        return {__dash_patch_update: '__dash_patch_update', operations: [operation]};
     }
 
     /**
@@ -129,14 +191,11 @@
      * @param {string} name
      */
     function mayHold({namespace, type}, name) {
-        const known = page.__dashprivate_childrenProps?.[namespace]?.[type] ?? [];
+        const known = globals.__dashprivate_childrenProps?.[namespace]?.[type] ?? [];
         return name === 'children' || known.some((/** @type {string} */ path) => path.split(/[.[{]/, 1)[0] === name);
     }
 
-    /**
-     * @param {any} value
-     * @returns {boolean}
-     */
+    /** @param {any} value @returns {boolean} */
     function holdsComponents(value) {
         if (typeof value !== 'object' || value === null) {
             return false;
@@ -155,7 +214,7 @@
      */
     function set(id, props, output = null) {
         if (!changesLayout(id, props)) {
-            output === null ? page.dash_clientside.set_props(id, props) : setWithoutCalling(output, id, props);
+            output === null ? globals.dash_clientside.set_props(id, props) : setWithoutCalling(output, id, props);
             return;
         }
         const whole = Object.values(props).some(isPatch) ? patched(id, props) : props;
@@ -179,24 +238,49 @@
      * @param {Props} props
      */
     function setWithoutCalling(output, id, props) {
-        const stores = page.dash_stores;
+        setThrough(id, props, (action, pass) => {
+            if (action.type !== 'Callbacks.AddRequested') {
+                return pass(action);
+            }
+            const payload = action.payload.filter((/** @type {any} */ due) => due.callback.output !== output);
+            return payload.length > 0 ? pass({...action, payload}) : action;
+        });
+    }
+
+    /**
+     * What props come to when their patches have been applied. Only `set_props` can apply them: it is let do so on a
+     * store that takes nothing in.
+     * @param {Id} id
+     * @param {Props} props
+     * @returns {Props}
+     */
+    function patched(id, props) {
+        let result = props;
+        setThrough(id, props, action => {
+            if (action.type === 'ON_PROP_CHANGE') {
+                result = action.payload.props;
+            }
+            return action;
+        });
+        return result;
+    }
+
+    /**
+     * Set props while another store stands in place of Dash's, which hands each action to a function.
+     * @param {Id} id
+     * @param {Props} props
+     * @param {(action: any, pass: (action: any) => any) => any} take  `pass` hands the action on to Dash's store
+     */
+    function setThrough(id, props, take) {
+        const stores = globals.dash_stores;
         const {getState, dispatch: pass} = store();
         /** @type {(action: any) => any} */
-        const dispatch = action => {
-            if (typeof action === 'function') {
-                return action(dispatch, getState);
-            }
-            if (action.type === 'Callbacks.AddRequested') {
-                const payload = action.payload.filter((/** @type {any} */ due) => due.callback.output !== output);
-                return payload.length > 0 ? pass({...action, payload}) : action;
-            }
-            return pass(action);
-        };
-        page.dash_stores = [{dispatch, getState}];
+        const dispatch = action => (typeof action === 'function' ? action(dispatch, getState) : take(action, pass));
+        globals.dash_stores = [{dispatch, getState}];
         try {
-            page.dash_clientside.set_props(id, props);
+            globals.dash_clientside.set_props(id, props);
         } finally {
-            page.dash_stores = stores;
+            globals.dash_stores = stores;
         }
     }
 
@@ -211,41 +295,11 @@
     }
 
     /**
-     * What props come to when their patches have been applied. Only `set_props` can apply them: it is let do so on a
-     * store that takes nothing in.
-     * @param {Id} id
-     * @param {Props} props
-     * @returns {Props}
-     */
-    function patched(id, props) {
-        const stores = page.dash_stores;
-        const {getState} = store();
-        let result = props;
-        /** @type {(action: any) => any} */
-        const dispatch = action => {
-            if (typeof action === 'function') {
-                return action(dispatch, getState);
-            }
-            if (action.type === 'ON_PROP_CHANGE') {
-                result = action.payload.props;
-            }
-            return action;
-        };
-        page.dash_stores = [{dispatch, getState}];
-        try {
-            page.dash_clientside.set_props(id, props);
-        } finally {
-            page.dash_stores = stores;
-        }
-        return result;
-    }
-
-    /**
      * Set what `change` sets, and have it drawn: when this returns, components have seen it, and their effects.
      * @param {() => void} change
      */
     function draw(change) {
-        const {flushSync} = page.ReactDOM;
+        const {flushSync} = globals.ReactDOM;
         flushSync ? flushSync(change) : change();
     }
 
@@ -285,20 +339,109 @@
         };
     }
 
-    const renderer = {
-        store,
-        config,
-        nameOf,
-        isPattern,
-        resolve,
-        component,
-        isPatch,
-        changesLayout,
-        set,
-        draw,
-        isAwaited,
-        isIdle,
-        onResolved
-    };
-    page.flash = Object.assign(page.flash || {}, {renderer});
+    /**
+     * The first Output of a callback as `id.property`: Dash knows a callback by its Outputs, `a.b` or `..a.b...c.d..`,
+     * with a hash behind them for a duplicate.
+     * @param {any} callback
+     * @returns {string}
+     */
+    function firstOutputOf(callback) {
+        return callback.output.replaceAll('\\.', '.').replace(/^\.\./, '').split(/\.\.\.|\.\.$|@/)[0];
+    }
+
+    /** The address to which the renderer posts the calls of callbacks. */
+    function callAddress() {
+        return `${config().prefix}${CALL_ROUTE}`;
+    }
+
+    /** Whether an address is that of callbacks' calls. @param {string} address */
+    function isCallAddress(address) {
+        return address.includes(CALL_ROUTE);
+    }
+
+    /**
+     * The body of the request that calls a callback with its Inputs and States as they are now; null if a component
+     * that it depends on is gone.
+     * @param {Start} start
+     * @returns {object | null}
+     */
+    function callBody({output, outputs, inputs, state}) {
+        const body = {output, outputs, inputs: inputs.map(valueOf), state: state.map(valueOf), changedPropIds: []};
+        return [...body.inputs, ...body.state].some(entry => entry === null) ? null : body;
+    }
+
+    /**
+     * A dependency with its value, as the renderer sends it; null if its component is gone.
+     * @param {Dependency} dependency
+     */
+    function valueOf({id, property, optional}) {
+        const found = resolve(id)
+            .map(one => ({one, its: component(one)}))
+            .filter(({its}) => its !== undefined)
+            .map(({one, its}) => ({id: one, property, value: its?.props[property]}));
+        if (isPattern(id)) {
+            return found;
+        }
+        return found[0] ?? (optional ? {id, property, allow_optional: true, value: null} : null);
+    }
+
+    /**
+     * The part of a `dcc.Graph` that draws: `_queue` is the promise of its last drawing, `props` what it was given to
+     * add. It belongs to one of the elements above the graph's own; React notes on an element what it belongs to.
+     * @param {any} element  the graph's
+     * @returns {{_queue: Promise<any>, props: {extendData: any[], prependData: any[]}} | null}
+     */
+    function drawingPartOf(element) {
+        const key = Object.keys(element).find(name => /^__react(Fiber|InternalInstance)\$/.test(name));
+        let fiber = key && element[key];
+        for (let i = 0; fiber && i < NEAR; i++) {
+            if (fiber.stateNode?._queue instanceof Promise) {
+                return fiber.stateNode;
+            }
+            fiber = fiber.return;
+        }
+        return null;
+    }
+
+    /**
+     * How far a `dcc.Graph` is with what it was given to draw: `drawing` is the promise of its last drawing, null if it
+     * has not begun; `hasMore` says whether data waits to be drawn behind that. Null if the graph is not shown.
+     * @param {string} name  its id
+     * @returns {{drawing: Promise<any> | null, hasMore: boolean} | null}
+     */
+    function graphProgress(name) {
+        const element = document.getElementById(name);
+        if (element === null) {
+            return null;
+        }
+        const part = drawingPartOf(element);
+        if (part === null) {
+            return {drawing: null, hasMore: element.classList.contains('dash-graph--pending')};
+        }
+        return {drawing: part._queue, hasMore: part.props.extendData.length > 0 || part.props.prependData.length > 0};
+    }
+
+    /** The API of a grid; undefined if it is not shown. @param {string} name  its id */
+    function gridApi(name) {
+        try {
+            return globals.dash_ag_grid.getApi(name);
+        } catch {
+            return undefined;
+        }
+    }
+
+    /**
+     * In a component: call a function once, when the component has been drawn for the first time.
+     * @param {() => void} effect
+     */
+    function onceDrawn(effect) {
+        globals.React.useEffect(effect, []);
+    }
+
+    const ofPage = {config, layout, onChange, isIdle, isAwaited, onResolved, showError, onceDrawn};
+    const ofComponents = {nameOf, isPattern, resolve, component, stringIds, propTypes, graphProgress, gridApi};
+    const ofUpdates = {patchOf, isPatch, changesLayout, set, draw};
+    const ofCalls = {callAddress, isCallAddress, callBody, firstOutputOf};
+    const renderer = {...ofPage, ...ofComponents, ...ofUpdates, ...ofCalls};
+    globals.flash = Object.assign(globals.flash || {}, {renderer});
 })();

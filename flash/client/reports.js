@@ -16,8 +16,9 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
-    const {store, nameOf, isPattern, resolve, component, onResolved} = page.flash.renderer;
+    const {flash} = /** @type {any} */ (window);
+    const {config, nameOf, isPattern, isPatch, resolve, component, stringIds, propTypes} = flash.renderer;
+    const {showError, onResolved, firstOutputOf} = flash.renderer;
 
     /** Milliseconds that a component has to appear. */
     const WHILE = 500;
@@ -45,11 +46,6 @@
     /** Whether parts of the layout come and go, as pages do. */
     let swaps = false;
 
-    /** Dash's configuration of the page. */
-    function config() {
-        return store().getState().config;
-    }
-
     /**
      * What messages call an event callback.
      * @param {string} callback
@@ -76,9 +72,8 @@
      * @param {string} [html]
      */
     function show(message, html) {
-        if (config().ui) {
-            const error = {message, html: html ?? message};
-            store().dispatch({type: 'ON_ERROR', payload: {type: 'backEnd', error}});
+        if (config().hasDevTools) {
+            showError(message, html ?? message);
         } else {
             console.warn(`Flash: ${message}`);
         }
@@ -90,7 +85,7 @@
      * @param {{message: string, html: string | null}} failure
      */
     function failure(callback, {message, html}) {
-        if (config().ui) {
+        if (config().hasDevTools) {
             show(`Stream failed: ${message}`, html ?? message);
         } else {
             console.error(`Flash: a stream of ${callback} failed.`);
@@ -160,7 +155,7 @@
     function failed(id, props, error) {
         const there = component(id)?.props ?? {};
         const empty = Object.keys(props).filter(
-            name => props[name]?.__dash_patch_update !== undefined && there[name] === undefined
+            name => isPatch(props[name]) && there[name] === undefined
         );
         const sender = senders.get(nameOf(id));
         const who = sender === undefined ? 'An update' : `${callbackName(sender)}`;
@@ -208,7 +203,7 @@
         }
         const known = validationIds().has(nameOf(id));
         const removed = option === 'removed' || seen.has(nameOf(id));
-        if (isPattern(id) || config().suppress_callback_exceptions || (known && (swaps || !removed))) {
+        if (isPattern(id) || config().allowsAnyId || (known && (swaps || !removed))) {
             return;
         }
         if (removed && component(callback)?.props.status !== 'running') {
@@ -249,8 +244,8 @@
      * @returns {boolean}  whether there was something to tell
      */
     function checkProperty(callback, option, id, property) {
-        const {namespace, type} = component(id);
-        const valid = page[namespace]?.[type]?.propTypes;
+        const found = component(id);
+        const valid = propTypes(found);
         if (!valid || property in valid) {
             return false;
         }
@@ -260,7 +255,7 @@
             }
         }
         tell(
-            `${uses(callback, option)} "${nameOf(id)}.${property}", but ${type} components have no property ` +
+            `${uses(callback, option)} "${nameOf(id)}.${property}", but ${found.type} components have no property ` +
                 `"${property}". They have: ${properties(valid)}.`
         );
         return true;
@@ -277,7 +272,7 @@
     function validationIds() {
         if (planned === null) {
             planned = new Set();
-            collect(config().validation_layout, planned);
+            collect(config().validationLayout, planned);
         }
         return planned;
     }
@@ -310,11 +305,9 @@
         if (!callback.state.some((/** @type {any} */ {id}) => id === '_flash')) {
             return undefined;
         }
-        // A streaming callback, which Dash knows by its Outputs: `a.b`, or `..a.b...c.d..`, with a hash for a duplicate.
-        const [output] = callback.output.replaceAll('\\.', '.').replace(/^\.\./, '').split(/\.\.\.|\.\.$|@/);
-        return Object.keys(store().getState().paths.strs).find(
-            id => isOwn(id) && component(id)?.props.output === output
-        );
+        // A streaming callback: Dash knows it by its Outputs.
+        const output = firstOutputOf(callback);
+        return stringIds().find((/** @type {string} */ id) => isOwn(id) && component(id)?.props.output === output);
     }
 
     /** @param {Id} id */
@@ -357,16 +350,16 @@
      */
     function begin(onRefusal) {
         watchRefusals(onRefusal);
-        const {strs} = store().getState().paths;
-        swaps = [...validationIds()].some(id => !id.startsWith('{') && !(id in strs));
-        for (const callback of Object.keys(strs).filter(id => id.startsWith('_flash-'))) {
+        const ids = new Set(stringIds());
+        swaps = [...validationIds()].some(id => !id.startsWith('{') && !ids.has(id));
+        for (const callback of [...ids].filter(isOwn)) {
             const named = /** @type {Named[]} */ (component(callback)?.props.declared ?? []);
-            if (config().ui) {
+            if (config().hasDevTools) {
                 /** @type {string[]} */ (component(callback)?.props.mistakes ?? []).forEach(text => tell(text));
             }
             named.forEach(([option, id, property]) => later({callback, option, id, property}));
         }
     }
 
-    page.flash = Object.assign(page.flash || {}, {reports: {begin, sent, missing, failed, failure, mistake}});
+    Object.assign(flash, {reports: {begin, sent, missing, failed, failure, mistake}});
 })();

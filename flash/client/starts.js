@@ -12,8 +12,8 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
-    const {control, connection} = page.flash;
+    const {flash} = /** @type {any} */ (window);
+    const {renderer, control, connection} = flash;
     const plain = window.fetch;
 
     /** What names the page in the request of a start, and in no other. */
@@ -29,7 +29,7 @@
      * @param {RequestInit | undefined} options
      */
     function isCall(resource, options) {
-        return typeof resource === 'string' && options?.method === 'POST' && resource.includes('_dash-update-component');
+        return typeof resource === 'string' && options?.method === 'POST' && renderer.isCallAddress(resource);
     }
 
     /**

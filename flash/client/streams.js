@@ -13,8 +13,6 @@
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
  * @typedef {{stream: string, callback: string, output: string | null, match: string | null, conflate: boolean, components: Id[] | null,
  *            conditions: Condition[], props: Pair[], reset: Pair[], again: Start | null}} Opening
- * @typedef {{id: Id, property: string, optional: boolean}} Dependency
- * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
  * @typedef {{message: string, html: string | null}} Failure
  * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null,
  *            handled?: boolean}} Ending
@@ -22,9 +20,9 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
-    const {updates, presence, reports} = page.flash;
-    const {store, isPattern, resolve, component} = page.flash.renderer;
+    const {flash} = /** @type {any} */ (window);
+    const {updates, presence, reports} = flash;
+    const {layout, onChange: onRendererChange, resolve, component, stringIds, patchOf, callBody} = flash.renderer;
 
     /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
     const running = new Map();
@@ -83,18 +81,17 @@
      * @param {OnChange} onChange
      */
     function watch(onChange) {
-        let seen = store().getState().layout;
+        let seen = layout();
         const look = () => {
-            const layout = store().getState().layout;
             // While updates are applied there is no need to look after each of them.
-            if (layout !== seen && !updates.applying) {
-                seen = layout;
+            if (layout() !== seen && !updates.applying) {
+                seen = layout();
                 running.forEach(stream => check(stream, onChange));
                 presence.change();
             }
         };
         presence.watch((/** @type {string} */ stream) => leave(stream, onChange));
-        store().subscribe(look);
+        onRendererChange(look);
         updates.afterwards(look);
     }
 
@@ -122,8 +119,7 @@
         /** @type {Record<string, any>} */
         const props = {status, error};
         if (match !== null) {
-            const operation = {operation: 'Assign', location: [match], params: {value: {status, error}}};
-            props.statuses = {__dash_patch_update: '__dash_patch_update', operations: [operation]};
+            props.statuses = patchOf(match, {status, error});
         }
         updates.put([[callback, props]]);
     }
@@ -204,7 +200,7 @@
      * @param {string | null} message
      */
     function explain(message) {
-        const ids = Object.keys(store().getState().paths.strs).filter(id => id.startsWith('_flash-'));
+        const ids = stringIds().filter((/** @type {string} */ id) => id.startsWith('_flash-'));
         for (const id of ids) {
             const found = component(id);
             if (found !== undefined && (message !== null || found.props.refused)) {
@@ -239,29 +235,6 @@
     }
 
     /**
-     * A dependency with its value, as Dash's renderer sends it; null if its component is gone.
-     * @param {Dependency} dependency
-     */
-    function fill({id, property, optional}) {
-        const found = resolve(id)
-            .filter((/** @type {Id} */ one) => component(one) !== undefined)
-            .map((/** @type {Id} */ one) => ({id: one, property, value: component(one).props[property]}));
-        if (isPattern(id)) {
-            return found;
-        }
-        return found[0] ?? (optional ? {id, property, allow_optional: true, value: null} : null);
-    }
-
-    /**
-     * The request that starts a stream again; null if a component that it depends on is gone.
-     * @param {Start} start
-     */
-    function startAgain({output, outputs, inputs, state}) {
-        const body = {output, outputs, inputs: inputs.map(fill), state: state.map(fill), changedPropIds: []};
-        return [...body.inputs, ...body.state].some(entry => entry === null) ? null : body;
-    }
-
-    /**
      * A server answers: start the streams again that are to outlive theirs, with the Inputs as they are now.
      * Not all at once, and less and less often if they do not get to send anything.
      * @param {(body: object) => Promise<boolean>} request  sends a start, and says whether the server took it
@@ -269,7 +242,7 @@
     function resume(request) {
         for (const [run, opening] of waiting) {
             setTimeout(async () => {
-                const body = opening.again && waiting.delete(run) ? startAgain(opening.again) : null;
+                const body = opening.again && waiting.delete(run) ? callBody(opening.again) : null;
                 if (body !== null && !(await request(body))) {
                     waiting.set(run, opening);
                     resume(request);
@@ -299,7 +272,7 @@
         ].map(name => [name, () => null])
     );
 
-    page.flash = Object.assign(page.flash || {}, {
+    Object.assign(flash, {
         streams: {open, update, end, refuse, refuseStart, lose, resume, explain, watch, running},
         Stream
     });

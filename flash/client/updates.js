@@ -29,9 +29,9 @@
  */
 
 (function () {
-    const page = /** @type {any} */ (window);
-    const {nameOf, isPattern, resolve, component, isPatch, changesLayout, set, draw, isAwaited} = page.flash.renderer;
-    const {asynchronous, reports} = page.flash;
+    const {flash} = /** @type {any} */ (window);
+    const {nameOf, isPattern, resolve, component, isPatch, changesLayout, set, draw, isAwaited} = flash.renderer;
+    const {asynchronous, reports} = flash;
 
     /** Milliseconds for which an update waits for its component, which may have to be loaded first. */
     const COMPONENT = 2_000;
@@ -277,5 +277,5 @@
         /** Has `run` called before long. */
         wake: () => undefined
     };
-    Object.assign(page.flash, {updates});
+    Object.assign(flash, {updates});
 })();
