@@ -40,7 +40,7 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc
 
 pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(NGINX) $(REDIS)
-	$(TESTED)/bin/python -X dev -W ignore::DeprecationWarning -m pytest $(TESTS)
+	$(TESTED)/bin/python -X dev -m pytest $(TESTS)
 
 bench: $(VENV)/bench.stamp $(CHROMIUM)
 	$(BIN)/python -m benchmarks
