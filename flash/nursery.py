@@ -179,7 +179,9 @@ class Channel:
             return
         self.closing = True
         for slot in self._slots.values():
-            slot.waiting = None
+            if slot.waiting is not None:
+                slot.waiting.discard()
+                slot.waiting = None
         if reason is EndReason.DISCONNECTED:
             self.outbox.discard()
         self.scopes.cancel_all(reason)
@@ -217,6 +219,8 @@ class Channel:
         if slot is None:
             self._launch(stream)
         else:
+            if slot.waiting is not None:
+                slot.waiting.discard()
             slot.waiting = stream
             slot.current.scope.cancel(EndReason.SUPERSEDED)
         return stream

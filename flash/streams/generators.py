@@ -25,11 +25,11 @@ class Steps(Protocol):
     """A generator that can be driven from a Trio task.
 
     Attributes:
-        watched: whether it is to be noted if a step lets other tasks run.
-        suspended: whether the last step that was watched did.
+        observed: whether to find out if a step lets other tasks run.
+        suspended: whether the last step that was observed did.
     """
 
-    watched: bool
+    observed: bool
     suspended: bool
 
     def next(self) -> Awaitable[object]: ...
@@ -42,11 +42,11 @@ class AsyncSteps:
 
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self._generator = generator
-        self.watched = False
+        self.observed = False
         self.suspended = False
 
     def next(self) -> Awaitable[object]:
-        return self._watched_step() if self.watched else self._generator.__anext__()
+        return self._observed_step() if self.observed else self._generator.__anext__()
 
     async def throw(self, error: BaseException) -> object:
         return await self._generator.athrow(error)
@@ -66,7 +66,7 @@ class AsyncSteps:
             return True
         return False
 
-    def _watched_step(self) -> Awaitable[object]:
+    def _observed_step(self) -> Awaitable[object]:
         self.suspended = False
         return when_suspended(self._generator.__anext__(), self._note)
 
@@ -81,7 +81,7 @@ class ThreadSteps:
         self._generator = generator
         self._thread = thread
         # A thread leaves the event loop to others.
-        self.watched = self.suspended = True
+        self.observed = self.suspended = True
 
     async def next(self) -> object:
         return await self._step(lambda: next(self._generator))

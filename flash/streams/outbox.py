@@ -64,7 +64,7 @@ class Outbox:
         self._sent = SentLog()
         self._count = 0
         self._last_sent = 0
-        # What wakes the link's task, and what may send for it meanwhile: both are there only while it waits.
+        # What wakes the link's task, and what may send for it until it runs: both are set while it waits.
         self._wake: trio.Event | None = None
         self._send_now: Callable[[], bool] | None = None
 
@@ -184,6 +184,8 @@ class Outbox:
         if number < self.acknowledged or not self.acknowledge(number):
             return False
         self._sent.rewind()
+        # The link that waits is being replaced: it must send nothing more.
+        self._send_now = None
         return True
 
     def drop(self, buffer: StreamBuffer) -> None:
@@ -231,7 +233,6 @@ class Outbox:
         if self._wake is not None:
             self._wake.set()
             self._wake = None
-            self._send_now = None
 
     def _enqueue(self, event: Event) -> None:
         """Append an event of a stream that conflates."""

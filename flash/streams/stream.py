@@ -23,7 +23,6 @@ import contextlib
 import contextvars
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Protocol
@@ -39,20 +38,16 @@ from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
 from .buffer import StreamBuffer
 from .ending import describe, encode_end, log_end
+from .fairness import FairShare
 from .generators import Steps, steps_of
 from .limits import Limits
 from .on_error import ErrorHandling
 from .outbox import Outbox
 from .spec import StreamSpec
+from .states import LISTED_AS, Lifecycle, StreamState, Trigger
 from .thread import Spawn, StreamThread
 
 _log = logging.getLogger("flash.streams")
-
-FAIR_SHARE = 0.001
-"""Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
-
-WATCHED = 8
-"""At every eighth pause it is checked whether a generator has begun to wait by itself, and needs no pauses."""
 
 TASK_NAME = "stream of "
 """What the name of a stream's task begins with; the name of its event callback follows."""
@@ -91,7 +86,7 @@ class Stream:
         id: names the stream on the wire.
         spec: what it runs.
         scope: its cancel scope and reason.
-        stuck: its clean-up overran the deadline and is still running.
+        overran: its clean-up did not return by its deadline; it may have since.
         buffer: what of it waits for the page, and what was sent.
         started: when it opened, on Trio's clock.
         waiting_since: when its generator began to wait for room in the buffer; None if it does not.
@@ -101,10 +96,11 @@ class Stream:
         self.id = stream_id
         self.spec = spec
         self.scope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
-        self.stuck = False
+        self.overran = False
         self.buffer = StreamBuffer(limits.buffer, b'{"stream":%b,"props":[' % json.dumps(stream_id).encode())
         self.started = trio.current_time()
         self.waiting_since: float | None = None
+        self._lifecycle = Lifecycle()
         self._host = host
         self._limits = limits
         self._encode = spec.encode if spec.pieces is None else spec.pieces
@@ -112,25 +108,21 @@ class Stream:
         self._thread: StreamThread | None = None
         self._inner = InnerGenerators(self._name)
         self._spoken = False
-        self._finishing = False
-        self._ended = False
         self._end_left: trio.Event | None = None
         self._cancelled_at: float | None = None
         self._deadline = Deadline("the event callback", spec.callback, limits.cleanup_timeout)
         self._timers: list[trio.CancelScope] = []
         self._handling: ErrorHandling | None = None
-        self._switched = 0.0
-        self._pauses = 0
+        self._share = FairShare()
 
     @property
     def state(self) -> str:
-        """`running`, `ending` or `stuck`."""
-        if self.stuck:
-            return "stuck"
-        return "running" if self.scope.reason is None and not self._finishing else "ending"
+        """What `app.streams()` says of it: `running`, `ending` or `stuck`."""
+        return LISTED_AS[self._lifecycle.state]
 
     def open(self) -> None:
         """Tell the page that the stream starts."""
+        self._lifecycle.advance(Trigger.OPENED)
         opening = b"," + self.spec.opening if self.spec.opening else b""
         self.started = trio.current_time()
         self._host.outbox.put("open", b'{"stream":%b%b}' % (json.dumps(self.id).encode(), opening))
@@ -139,6 +131,10 @@ class Stream:
             self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
         if self.spec.timeout is not None:
             self._after(self.spec.timeout, self._time_out)
+
+    def discard(self) -> None:
+        """Note that the stream, which waits, will never open."""
+        self._lifecycle.advance(Trigger.REPLACED)
 
     # A Ctrl-C is never raised in here: see `containment`.
     @trio.lowlevel.enable_ki_protection
@@ -164,17 +160,21 @@ class Stream:
             error = read_end(caught, self._name, self.spec.finishes, self.scope.reason is not None)
         finally:
             self.scope.close()
+            before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
             for timer in self._timers:
                 timer.cancel()
             try:
                 with trio.CancelScope(shield=True):
-                    await self._finish(error)
-                    await self._wait_for_end()
+                    if before is StreamState.RUNNING or before is StreamState.UNWINDING:
+                        await self._finish(error)
+                    else:
+                        # The timer's task has begun to, at the deadline.
+                        await self._wait_for_end()
             finally:
                 if self._thread is not None:
                     self._thread.end()
                 self._host.over(self)
-            if self.stuck:
+            if self.overran:
                 _log.warning("The clean-up of %s has returned after all.", self._name)
 
     def push(self, value: object, unwinding: bool = False) -> None:
@@ -189,7 +189,7 @@ class Stream:
         """
         if self._handling is not None:
             self._handling.say(value)
-        elif self.scope.reason is None and not self._finishing:
+        elif self._lifecycle.is_running:
             if self.buffer.full(times=2):
                 bounds = self._limits.buffer
                 raise BufferOverrun(
@@ -200,7 +200,7 @@ class Stream:
                 )
             # Not written directly: how far a loop that never yields gets would be a matter of time, not of its bound.
             self._put(value, direct=False)
-        elif self._ended:
+        elif self._lifecycle.has_sent_end:
             self._tell(
                 "set_props after the end",
                 f"set_props was called in {self._name} after its stream had ended ({self.scope.reason or 'over'}), "
@@ -222,10 +222,10 @@ class Stream:
         made = self.spec.generator()
         # A decorator that is `async def` gives the generator when it has been awaited.
         self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
-        task = trio.lowlevel.current_task()
+        steps, inner, share, task = self._steps, self._inner, self._share, trio.lowlevel.current_task()
         must_end = False
         try:
-            value = await self._steps.next()
+            value = await steps.next()
             while True:
                 if must_end:
                     _log.error(
@@ -236,7 +236,8 @@ class Stream:
                     )
                     return
                 try:
-                    if self._must_pause():
+                    # Most yields need no switch of tasks.
+                    if inner.left or share.is_used_up(steps) or self.buffer.full():
                         await self._pause()
                     elif is_cancelled(task):
                         # The stream, or a scope that the user opened.
@@ -244,16 +245,16 @@ class Stream:
                     self._put(value)
                 except trio.Cancelled as cancelled:
                     must_end = self.scope.reason is not None
-                    value = await self._steps.throw(cancelled)
+                    value = await steps.throw(cancelled)
                 except FlashError as refusal:
                     # Raised where the user can see it, at the yield. Whatever comes of that, the stream has failed.
                     with contextlib.suppress(StopAsyncIteration, *self.spec.finishes):
-                        await self._steps.throw(refusal)
+                        await steps.throw(refusal)
                     raise
                 else:
                     # It may be long until the next one.
                     value = None
-                    value = await self._steps.next()
+                    value = await steps.next()
         except (StopAsyncIteration, *self.spec.finishes):
             pass
 
@@ -264,28 +265,12 @@ class Stream:
             self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
         return self._thread
 
-    def _must_pause(self) -> bool:
-        """Whether the `yield` is to be more than a hand-over: most are not, and cost no switch of tasks."""
-        now = time.perf_counter()
-        if self._inner.left:
-            return True
-        if now - self._switched > FAIR_SHARE:
-            steps = self._steps
-            assert steps is not None
-            if not (steps.watched and steps.suspended):
-                # Is it one that waits by itself? Then it need not be made to. If not, it is watched now and then.
-                steps.watched = self._pauses % WATCHED == 0
-                self._pauses += 1
-                return True
-            self._switched = now
-        return self.buffer.full()
-
     async def _pause(self) -> None:
         """The checkpoint at the `yield`: raise what is due, let others run, wait for room."""
         if self._inner.left:
             await self._inner.close_left()
         await trio.lowlevel.checkpoint()
-        self._switched = time.perf_counter()
+        self._share.begin()
         if self.buffer.full():
             began = self.waiting_since = trio.current_time()
             try:
@@ -295,7 +280,7 @@ class Stream:
                 self._limits.observer.waited(self.spec.callback, trio.current_time() - began)
             # Room and a cancellation may have come in one tick: what was dropped must not be followed.
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._switched = time.perf_counter()
+            self._share.begin()
 
     def _put(self, value: object, direct: bool = True) -> None:
         pairs = self._encode(value)
@@ -339,6 +324,7 @@ class Stream:
         _log.error("%s yields whatever is raised in it and cannot be closed; it is given up.", self._name)
 
     def _on_cancel(self) -> None:
+        self._lifecycle.advance(Trigger.CANCELLED)
         self._host.outbox.drop(self.buffer)
         self._cancelled_at = trio.current_time()
         self._deadline.begin()
@@ -351,7 +337,11 @@ class Stream:
         self.scope.cancel(EndReason.TIMED_OUT)
 
     async def _overrun(self) -> None:
-        self.stuck = True
+        if self._lifecycle.state is not StreamState.UNWINDING:
+            # The generator is over since this very tick.
+            return
+        self._lifecycle.advance(Trigger.DEADLINE_PASSED)
+        self.overran = True
         _log.error(
             "The clean-up of %s (%s) has overrun cleanup_timeout (%g s): it waits under a shield, or in a thread, "
             "and cannot be cut. The page is told that the stream is over; it counts as stuck until it returns.",
@@ -381,10 +371,7 @@ class Stream:
     # (c), (d) and (e): the end
 
     async def _finish(self, error: BaseException | None) -> None:
-        """Run `on_error`, send `end`, and leave the registry. Only the first call has an effect."""
-        if self._finishing:
-            return
-        self._finishing = True
+        """Run `on_error`, send `end`, and leave the registry: once for every stream."""
         reason = self.scope.reason or (EndReason.FAILED if error is not None else EndReason.COMPLETED)
         told = error
         if self.scope.reason is not None:
@@ -420,13 +407,13 @@ class Stream:
             None if cancelled is None else trio.current_time() - cancelled,
         )
         self._host.ended(self)
-        self._ended = True
+        self._lifecycle.advance(Trigger.END_SENT)
         if self._end_left is not None:
             self._end_left.set()
 
     async def _wait_for_end(self) -> None:
         """Return when `end` has left: it may be another task that sees to that, at the deadline."""
-        if not self._ended:
+        if not self._lifecycle.has_sent_end:
             self._end_left = trio.Event()
             await self._end_left.wait()
 

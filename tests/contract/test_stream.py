@@ -506,7 +506,7 @@ async def test_a_finally_that_awaits_under_its_own_shield_completes(desk: Desk) 
     await trio.sleep(CLEANUP_TIMEOUT)
     await desk.settle()
     assert len(done) == 1
-    assert not stream.stuck
+    assert not stream.overran
     assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
 
 

@@ -59,7 +59,7 @@ async def test_a_thread_step_that_overruns_is_stuck_until_it_returns(open_desk: 
     stream.scope.cancel(EndReason.CANCELLED)
     try:
         await desk.read_to_end()
-        assert stream.stuck
+        assert stream.overran
         assert desk.log(stream) == ["open", ("cancelled", ["reset", "off"])]
     finally:
         release.set()

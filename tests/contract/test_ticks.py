@@ -159,7 +159,7 @@ async def test_a_plain_generator_has_them_too_and_is_left_at_once_when_it_is_can
     assert log == ["finally", "StreamCancelled"]
     assert desk.log(stream)[:3] == ["open", 0, 1]
     assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
-    assert not stream.stuck
+    assert not stream.overran
 
 
 async def test_on_the_event_loop_for_is_refused_with_the_way_out() -> None:

@@ -1,0 +1,48 @@
+"""Fairness: makes a generator that never waits let other tasks run, once per millisecond.
+
+A `yield` normally costs no switch of tasks. A generator that yields in a loop and awaits nothing in between would
+therefore keep every other task of the process from running. So once its share of time is used up, its stream pauses at
+the next `yield`.
+
+A generator that waits for something by itself, such as a queue, lets others run anyway and need not pause. Whether a
+step of the generator has waited can be observed, but that costs time; so only every eighth pause asks for it to be
+observed, and a generator that is found to wait is no longer paused.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .generators import Steps
+
+SHARE = 0.001
+"""Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
+
+OBSERVED = 8
+"""After every eighth pause the generator's steps are observed, to find out whether it waits by itself."""
+
+
+class FairShare:
+    """The time that one generator has used since another task could run."""
+
+    __slots__ = ("_began", "_pauses")
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._pauses = 0
+
+    def is_used_up(self, steps: Steps) -> bool:
+        """Whether the generator must pause now, so that other tasks can run."""
+        now = time.perf_counter()
+        if now - self._began <= SHARE:
+            return False
+        if steps.observed and steps.suspended:
+            self._began = now
+            return False
+        steps.observed = self._pauses % OBSERVED == 0
+        self._pauses += 1
+        return True
+
+    def begin(self) -> None:
+        """Other tasks have just had their turn: a new share begins."""
+        self._began = time.perf_counter()
