@@ -16,36 +16,38 @@ from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import dash
 from dash import _callback, _callback_context, _get_app, _grouping, _utils, _validate, dependencies, exceptions
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component as _Component, ComponentRegistry
 
-from .user_code.threads import run_without_waiting
+from .user_code.threads import run_async, run_without_waiting
 
 __all__ = [
     "APP_NAMES",
     "AttributeDict",
     "Component",
+    "DashApp",
     "DashDependency",
     "PreventUpdate",
     "QuartDashServer",
-    "QuartRequestAdapter",
-    "ShutdownEvent",
+    "RequestAdapter",
     "WebsocketDisconnected",
     "Wildcard",
     "add_route",
     "app_context",
     "callback",
     "calling_pages_plainly",
+    "calls_users_function",
     "context_value",
     "disagrees_with_callback",
     "extra_components",
     "flatten_grouping",
     "function_of",
     "handle_grouped_callback_args",
+    "hidden_component",
     "inputs_to_dict",
     "is_flash",
     "is_no_update",
@@ -55,6 +57,7 @@ __all__ = [
     "output_props",
     "prepare_callback",
     "prepare_websocket_callback",
+    "set_shutdown_event",
     "setup_server",
     "shows_dev_tools",
     "silences_routes",
@@ -122,7 +125,7 @@ if TYPE_CHECKING:
         def serve_component_suites(self, dash_app: Any, package_name: str, fingerprinted_path: str) -> Any: ...
         def register_callback_api_routes(self, callback_api_paths: dict[str, Any]) -> None: ...
 
-    class QuartRequestAdapter:
+    class _QuartRequestAdapter:
         """What Dash's own code asks about a request."""
 
         _request: Any
@@ -130,7 +133,9 @@ if TYPE_CHECKING:
 else:
     Component = _Component
     QuartDashServer = _quart_backend.QuartDashServer
-    QuartRequestAdapter = _quart_backend.QuartRequestAdapter
+    _QuartRequestAdapter = _quart_backend.QuartRequestAdapter
+
+C = TypeVar("C", bound=_Component)
 
 
 AttributeDict: Any = _utils.AttributeDict
@@ -152,7 +157,83 @@ validate_and_group_input_args = cast(
 )
 
 
-class ShutdownEvent:
+class DashApp(dash.Dash):
+    """A Dash app with names for those private methods of Dash's that Flash overrides.
+
+    Dash calls its own names, which call these; and these, unless they are overridden, do what Dash does.
+    """
+
+    def _prepare_for_requests(self) -> None:
+        """Make the app ready for requests: assets, layout, callbacks."""
+        super()._setup_server()
+
+    def _renderer_options(self) -> dict[str, Any]:
+        """What the page's renderer is told about the app."""
+        return super()._config()
+
+    def _executing(self, function: Any, arguments: Any, outputs: Any, context: Any) -> Any:
+        """A function without parameters that executes a callback."""
+        return super()._execute_callback(function, arguments, outputs, context)
+
+    def _layout_before_hooks(self) -> Any:
+        """The layout, with the extra components."""
+        return super()._layout_value()
+
+    def _setup_server(self) -> None:
+        self._prepare_for_requests()
+
+    def _config(self) -> dict[str, Any]:
+        return self._renderer_options()
+
+    def _execute_callback(self, func: Any, args: Any, outputs_list: Any, g: Any) -> Any:
+        return self._executing(func, args, outputs_list, g)
+
+    def _layout_value(self) -> Any:
+        return self._layout_before_hooks()
+
+
+class RequestAdapter(_QuartRequestAdapter):
+    """What Dash's own code asks about a request.
+
+    Args:
+        incoming: the request, which may be the handshake of a websocket.
+    """
+
+    def __init__(self, incoming: Any) -> None:
+        self._request = incoming
+
+    def get_json(self) -> Any:
+        """The body. That this is plain tells MCP's route to be so too, and that runs in a thread then."""
+        return run_async(self._request.get_json)
+
+
+def hidden_component(*props: str) -> Callable[[type[C]], type[C]]:
+    """Make a class a component of Flash's own, which its scripts draw: one without children, with these properties."""
+
+    def describe(kind: type[C]) -> type[C]:
+        described: Any = kind
+        described._children_props = ComponentRegistry.children_props["flash"][kind.__name__] = []
+        described._base_nodes = ["children"]
+        described._namespace = "flash"
+        described._type = kind.__name__
+        described._prop_names = described.available_properties = list(props)
+        described._valid_wildcard_attributes = described.available_wildcard_properties = []
+        return kind
+
+    return describe
+
+
+def calls_users_function(module: str, function: str) -> bool:
+    """Whether a function of this name, in a module of this name, is where Dash calls the function of a callback."""
+    return module == _callback.__name__ and function in ("_invoke_callback", "_async_invoke_callback")
+
+
+def set_shutdown_event(backend: QuartDashServer, stop: Callable[[], None], is_closed: Callable[[], bool]) -> None:
+    """Let the fixtures of `dash.testing` stop the server of a backend: they look for such an event there."""
+    cast("Any", backend)._ws_shutdown_event = _ShutdownEvent(stop, is_closed)
+
+
+class _ShutdownEvent:
     """What the fixtures of `dash.testing` stop a server with: they take it for the `asyncio.Event` of Dash's backend.
 
     They look for it at `backend._ws_shutdown_event`, and call `event._loop.call_soon_threadsafe(event.set)`.

@@ -17,12 +17,35 @@ import errno
 import functools
 from collections.abc import Awaitable, Callable, Generator
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
+import quart
 import trio
-from quart.wrappers.response import DataBody, FileBody, IOBody
+from quart.signals import websocket_received, websocket_sent
+from quart.utils import encode_headers
+from quart.wrappers.request import Body
+from quart.wrappers.response import DataBody, FileBody, IOBody, ResponseBody
+from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
+from quart_trio.wrappers.request import TrioBody
 from quart_trio.wrappers.response import TrioFileBody
 from werkzeug.exceptions import HTTPException, NotFound, RequestedRangeNotSatisfiable
+
+__all__ = [
+    "Body",
+    "DataBody",
+    "HTTPConnection",
+    "ResponseBody",
+    "TrioBody",
+    "WebsocketConnection",
+    "current_request",
+    "encode_headers",
+    "refuse_bad_hosts",
+    "run_on_trio",
+    "websocket_received",
+    "websocket_sent",
+]
+
+WebsocketConnection = TrioASGIWebsocketConnection
 
 OPENERS = ("quart.app", "quart.blueprints", "quart.datastructures", "quart.wrappers.response")
 """The modules that open files as `async_open`."""
@@ -34,6 +57,23 @@ NO_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTDIR)
 """What the system says of a name that no file can have."""
 
 _utils: Any = import_module("quart.utils")
+
+
+class HTTPConnection(TrioASGIHTTPConnection):
+    """What Quart-Trio serves one HTTP request by, in the parts that Flash puts together anew."""
+
+    def create_request(self, send: Any) -> quart.Request:
+        """The request that the scope of the connection describes."""
+        return self._create_request_from_scope(send)
+
+    async def send_response(self, send: Any, response: Any) -> None:
+        """Send all of a response by an ASGI `send`."""
+        await self._send_response(send, response)
+
+
+def current_request() -> quart.Request:
+    """The request at hand itself, and not what stands for whichever is at hand."""
+    return cast("Any", quart.request)._get_current_object()
 
 
 class _Threads:

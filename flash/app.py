@@ -52,7 +52,7 @@ GENERIC_ERROR = "The stream failed on the server."
 _DASH_LAYOUT = cast("Any", dash.Dash.layout)
 
 
-class Flash(dash.Dash):
+class Flash(_dash.DashApp):
     """A Dash app that runs on Trio and streams.
 
     It takes everything that `dash.Dash` takes, and these options:
@@ -314,8 +314,8 @@ class Flash(dash.Dash):
         with _dash.calling_pages_plainly(self):
             super().enable_pages()
 
-    def _execute_callback(self, func: Any, args: Any, outputs_list: Any, g: Any) -> Any:
-        execute = cast("Any", super())._execute_callback(func, args, outputs_list, g)
+    def _executing(self, function: Any, arguments: Any, outputs: Any, context: Any) -> Any:
+        execute = super()._executing(function, arguments, outputs, context)
         # On the loop it is awaited. In a thread, as MCP's tools are, it is called.
         return execute if trio.lowlevel.in_trio_run() else as_plain(execute)
 
@@ -331,7 +331,7 @@ class Flash(dash.Dash):
             return layout
         return [*(layout if isinstance(layout, list | tuple) else [layout]), *hidden]
 
-    def _layout_value(self) -> Any:
+    def _layout_before_hooks(self) -> Any:
         """The layout before its hooks, without the hidden components."""
         layout = self.layout
         if not callable(layout):
@@ -339,12 +339,12 @@ class Flash(dash.Dash):
         # Set-up is done before there is a request, which a layout may ask for its user.
         return html.Div() if self._is_setting_up else layout()
 
-    def _config(self) -> dict[str, Any]:
+    def _renderer_options(self) -> dict[str, Any]:
         """What the page's renderer is told: not to open connections that none of its callbacks uses.
 
         Dash 4.5 has a channel for streams of its own; a websocket would be opened by every page.
         """
-        config = cast("Any", super())._config()
+        config = super()._renderer_options()
         if "stream" in config:
             config["stream"] = {"enabled": False}
         if not _dash.uses_websocket(self):
@@ -355,7 +355,7 @@ class Flash(dash.Dash):
         assert self.metrics is not None
         return Response(self.metrics.expose(), content_type=self.metrics.content_type)
 
-    def _setup_server(self) -> None:
+    def _prepare_for_requests(self) -> None:
         """Make the app ready. What is wrong with it (two components with one id) is told to all who ask for a page."""
         if self._setup_error is not None:
             raise self._setup_error.with_traceback(None)
@@ -372,7 +372,7 @@ class Flash(dash.Dash):
                 _dash.extra_components(self).extend([Page(), *streams])
         self._is_setting_up = True
         try:
-            super()._setup_server()
+            super()._prepare_for_requests()
         finally:
             self._is_setting_up = False
         for output, registered in cast("Any", self).callback_map.items():

@@ -20,13 +20,9 @@ from typing import Any, cast
 
 import trio
 from quart import Request
-from quart.utils import encode_headers
-from quart.wrappers.request import Body
-from quart.wrappers.response import DataBody, ResponseBody
-from quart_trio.asgi import TrioASGIHTTPConnection
-from quart_trio.wrappers.request import TrioBody
 
 from .. import _hypercorn
+from .._quart import Body, DataBody, HTTPConnection, ResponseBody, TrioBody, encode_headers
 from ..user_code.cleanup import Deadline
 from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.inner_generators import InnerGenerators
@@ -193,7 +189,7 @@ class EndlessBody(ResponseBody):
         raise TypeError("This body has no ranges.")
 
 
-class FlashConnection(TrioASGIHTTPConnection):
+class FlashConnection(HTTPConnection):
     """One HTTP request, the last word of whose response is said in peace.
 
     Hypercorn tells the app that the request is over from within the `send` that ends the response. Quart-Trio takes
@@ -274,7 +270,7 @@ class FlashConnection(TrioASGIHTTPConnection):
 
     async def _answer(self, receive: Any, exchange: Exchange) -> None:
         """What Quart-Trio does with a request, in two tasks less: every request pays for each."""
-        request = self._create_request_from_scope(exchange)
+        request = self.create_request(exchange)
         if exchange.body is None:
             await self._answer_as_the_body_comes(request, receive, exchange)
             return
@@ -350,7 +346,7 @@ class FlashConnection(TrioASGIHTTPConnection):
             if timeout is ...:
                 timeout = cast("Any", self.app.config["RESPONSE_TIMEOUT"])
             with trio.move_on_after(inf if timeout is None else timeout):
-                await self._send_response(send, response)
+                await self.send_response(send, response)
         nursery.cancel_scope.cancel()
 
 

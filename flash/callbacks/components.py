@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._dash import Component
+from .._dash import Component, hidden_component
 from ..asgi.page_key import PAGE_ID, token_of
 from ..asgi.tokens import new_token
 
 
+@hidden_component("id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes", "output")
 class Stream(Component):
     """The streams of one event callback, for use in an Input or State: `Input(my_callback.stream, "status")`.
 
@@ -23,15 +24,6 @@ class Stream(Component):
         statuses: for a callback with MATCH: a dict from the matched values, as JSON with sorted keys such as
             `{"index":1}`, to `{"status": ..., "error": ...}`.
     """
-
-    _children_props: list[str] = []  # noqa: RUF012 - the name and type are Dash's
-    _base_nodes = ["children"]  # noqa: RUF012
-    _namespace = "flash"
-    _type = "Stream"
-    _prop_names = ["id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes", "output"]  # noqa: RUF012
-    _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
-    available_properties = _prop_names
-    available_wildcard_properties: list[str] = []  # noqa: RUF012
 
     id: str
 
@@ -56,17 +48,9 @@ class Stream(Component):
         super().__init__(id=id, status="idle", error=None, statuses={}, **checks)
 
 
+@hidden_component("id", "token", "secret")
 class Page(Component):
     """One load of the app in one browser tab. It is given a new secret each time that a layout is served."""
-
-    _children_props: list[str] = []  # noqa: RUF012
-    _base_nodes = ["children"]  # noqa: RUF012
-    _namespace = "flash"
-    _type = "Page"
-    _prop_names = ["id", "token", "secret"]  # noqa: RUF012
-    _valid_wildcard_attributes: list[str] = []  # noqa: RUF012
-    available_properties = _prop_names
-    available_wildcard_properties: list[str] = []  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__(id=PAGE_ID)

@@ -30,6 +30,7 @@ from .._dash import (
     stringify_id,
     validate_and_group_input_args,
 )
+from .._quart import current_request
 from ..asgi.browser_cookie import browser_of
 from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.http_exchange import EXCHANGE, cancel_with_client
@@ -241,7 +242,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             channel.refuse(json.dumps({"callback": stream_id, "match": match, "message": str(refusal)}).encode())
             raise
         if (exchange := EXCHANGE.get()) is not None and quart.has_request_context():
-            exchange.outlived_by = cast("Any", quart.request)._get_current_object()
+            exchange.outlived_by = current_request()
         # Whatever its Outputs are: the request updates nothing.
         raise dash.exceptions.PreventUpdate
 

@@ -124,7 +124,7 @@ class FlashBackend(_dash.QuartDashServer):
         # By this name Dash silences logs, and the fixtures of `dash.testing` know how to stop a server.
         self.server_type = "quart"
         self._stop_request = serving.StopRequest()
-        self._ws_shutdown_event = _dash.ShutdownEvent(self._stop_request.make, lambda: not self._stop_request.pending)
+        _dash.set_shutdown_event(self, self._stop_request.make, lambda: not self._stop_request.pending)
         self.request_adapter = websocket_route.RequestAdapter
         self._mistakes = Mistakes()
         self._threads = trio.CapacityLimiter(CALLBACK_THREADS)

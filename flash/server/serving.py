@@ -29,7 +29,7 @@ import trio
 from hypercorn.config import Config
 
 from .. import _hypercorn
-from ..user_code.threads import let_go_of_killed_workers
+from .._trio import let_go_of_killed_workers
 from .lifespan import Run, StreamingApp, begin_run
 
 _log = logging.getLogger("flash.server")

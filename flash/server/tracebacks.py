@@ -10,8 +10,7 @@ import html
 import traceback
 from types import TracebackType
 
-_INVOKING = ("_invoke_callback", "_async_invoke_callback")
-"""The functions of `dash._callback` that call the user's."""
+from .._dash import calls_users_function
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -63,10 +62,8 @@ def _users(frames: TracebackType | None) -> TracebackType | None:
     """A traceback from where the user's code begins."""
     walk, begin = frames, frames
     while walk is not None:
-        code, name = walk.tb_frame.f_code, walk.tb_frame.f_globals.get("__name__", "")
-        if (name == "dash._callback" and code.co_name in _INVOKING) or (
-            walk is begin and name.partition(".")[0] == "flash"
-        ):
+        function, module = walk.tb_frame.f_code.co_name, walk.tb_frame.f_globals.get("__name__", "")
+        if calls_users_function(module, function) or (walk is begin and module.partition(".")[0] == "flash"):
             begin = walk.tb_next
         walk = walk.tb_next
     return begin if begin is not None else frames

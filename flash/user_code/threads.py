@@ -74,19 +74,6 @@ def run_without_waiting(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     raise RuntimeError(f"{function!r} waits.")
 
 
-def let_go_of_killed_workers() -> None:
-    """Make Trio forget those of its idle threads that were killed.
-
-    The fixtures of `dash.testing` raise SystemExit in every thread that came up since a server started. An idle worker
-    notices when it is given a job, which is then never done: so each is given one that nobody waits for.
-    """
-    idle = sum(thread.name.startswith("Trio thread") for thread in threading.enumerate())
-    given = threading.Event()
-    for _ in range(idle):
-        trio.lowlevel.start_thread_soon(given.wait, lambda result: None)
-    given.set()
-
-
 def in_thread(function: Callable[..., Any], limiter: trio.CapacityLimiter) -> Callable[..., Awaitable[Any]]:
     """An async function that runs a plain one in a worker thread; an awaitable that this returns is awaited."""
 

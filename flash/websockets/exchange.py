@@ -15,10 +15,9 @@ from typing import Any
 
 import trio
 from quart import current_app
-from quart.signals import websocket_received, websocket_sent
-from quart_trio.asgi import TrioASGIWebsocketConnection
 
 from .. import _hypercorn
+from .._quart import WebsocketConnection, websocket_received, websocket_sent
 from ..asgi.http_exchange import LAST_WORD
 
 Receive = Callable[[], Awaitable[Any]]
@@ -69,7 +68,7 @@ WIRE: ContextVar[Wire] = ContextVar("flash_wire")
 """The websocket at hand."""
 
 
-class FlashWebsocketConnection(TrioASGIWebsocketConnection):
+class FlashWebsocketConnection(WebsocketConnection):
     """One websocket, which can be closed while its peer goes on sending.
 
     Hypercorn hands over what it has read before it reads on, and nobody takes it when the app is done with the

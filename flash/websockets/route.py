@@ -24,7 +24,6 @@ from ..callbacks.start import BODY, HOST, Host
 from ..errors import RequestRefused
 from ..sse import answer_refusal
 from ..user_code.functions import name_of
-from ..user_code.threads import run_async
 from .callback import WebsocketCallback
 from .connection import Connection, Connections, Prepared, Settings, Wire, ask_hooks, check_origin
 from .exchange import WIRE
@@ -35,15 +34,11 @@ GENERIC_ERROR = "The callback failed on the server."
 """What a page without dev tools is told of a failure: nothing that the exception says."""
 
 
-class RequestAdapter(_dash.QuartRequestAdapter):
-    """What Dash's own code asks about a request, which may be the handshake of a websocket."""
+class RequestAdapter(_dash.RequestAdapter):
+    """What Dash's own code asks about the request at hand, which may be the handshake of a websocket."""
 
     def __init__(self) -> None:
-        self._request = quart.request if quart.has_request_context() else quart.websocket
-
-    def get_json(self) -> Any:
-        """The body. That this is plain tells MCP's route to be so too, and that runs in a thread then."""
-        return run_async(self._request.get_json)
+        super().__init__(quart.request if quart.has_request_context() else quart.websocket)
 
 
 async def check_handshake(server: Quart, app: dash.Dash) -> None:
