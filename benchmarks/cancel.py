@@ -29,6 +29,7 @@ from benchmarks.client import Client, Dependencies, FlashPage
 from benchmarks.harness import Runs, add_no_dash, percentile, say, serve
 from benchmarks.one_stream import StreamingPage
 from benchmarks.results import Result
+from tests.support.wire_client import last_opened_in
 
 NAME = "cancel"
 QUIET, BUSY, BROWSER, DASH = "quiet server", "other streams active", "in Chromium", "Dash 4.5.0rc2, multiplexed"
@@ -101,17 +102,14 @@ def _cancel_each(client: Client, dependencies: Dependencies, cancels: int) -> di
     took: list[float] = []
     took_since_sent: list[float] = []
     stream, sent = "", 0
-    values: dict[str, Any] = {"stop.n_clicks": None}
+    values: dict[str, Any] = {"stop": {"n_clicks": None}}
 
     def take(block: bytes, now: int) -> None:
         nonlocal stream, sent
+        stream = last_opened_in(block) or stream
         if b'"running"' in block:
-            opened = re.findall(rb'event: open\ndata: \{"stream":"([^"]+)"', block)
-            stream = opened[-1].decode() if opened else stream
             # Not at once: nothing that the start has left is to be paid for by the cancel.
             client.after(random.uniform(0.002, 0.02), cancel)
-        elif opened := re.findall(rb'event: open\ndata: \{"stream":"([^"]+)"', block):
-            stream = opened[-1].decode()
         if ended := re.search(rb'"times",\{"children":"(\d+) (\d+)"', block):
             arrived, unwound = int(ended[1]), int(ended[2])
             took.append((unwound - arrived) / 1e6)
@@ -122,13 +120,12 @@ def _cancel_each(client: Client, dependencies: Dependencies, cancels: int) -> di
     def cancel() -> None:
         nonlocal sent
         sent = time.monotonic_ns()
-        body = {"page": page.token, "stream": stream, "condition": 0, "value": 1}
-        client.post("/_flash/cancel", body, browser=page.browser)
+        page.cancel(stream)
 
     client.run(lambda: page.greeted)
     for number in range(cancels):
-        body = dependencies.request("wait", number + 1, page.token, values)
-        client.post("/_dash-update-component", body, browser=page.browser)
+        body = dependencies.request("wait", number + 1, page, values)
+        page.start(body)
         client.run(lambda number=number: len(took) > number)
     return {FINALLY: percentile(took, 0.99), SENT: percentile(took_since_sent, 0.99)}
 
@@ -139,9 +136,9 @@ def _keep_busy(client: Client, dependencies: Dependencies, streams: int) -> None
         client.run(lambda page=page: page.greeted)
         for number in range(STREAMS):
             body = dependencies.request(
-                f"tick{number}", {"interval": 1.0, "begin": time.monotonic() + random.random()}, page.token
+                f"tick{number}", {"interval": 1.0, "begin": time.monotonic() + random.random()}, page
             )
-            client.post("/_dash-update-component", body, browser=page.browser)
+            page.start(body)
     client.run(client.idle)
 
 

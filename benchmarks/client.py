@@ -2,7 +2,7 @@
 
     client = Client(port)
     page = FlashPage(client, on_events)          # connects; acknowledges as Flash's script does
-    client.post("/_dash-update-component", body, browser=page.browser)
+    page.start(body)
     client.run(until=lambda: page.greeted)
 
 `on_events(block, now)` gets what has arrived, in whole events and as bytes, with the time in nanoseconds of the clock
@@ -14,13 +14,15 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import secrets
 import select
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
+
+from tests.support.dash_requests import Callbacks, Values
+from tests.support.wire_client import Message, PageIdentity, cookie, has_ping, last_id_in, ping_interval_in
 
 OnEvents = Callable[[bytes, int], None]
 OnAnswer = Callable[[int, bytes], None]
@@ -110,7 +112,7 @@ class Client:
         content = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\n"
-            f"Cookie: flash_browser={browser}\r\nContent-Length: {len(content)}\r\n\r\n"
+            f"Cookie: {cookie(browser)}\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         self._requests[lane].send(head.encode() + content, then)
 
@@ -256,9 +258,9 @@ class EventStream:
             self._client.remove(self._socket)
 
 
-def get_stream(client: Client, target: str, on_events: OnEvents, cookie: str = "") -> EventStream:
+def get_stream(client: Client, target: str, on_events: OnEvents, browser: str = "") -> EventStream:
     """The answer to a GET, as a stream of events."""
-    request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\nCookie: flash_browser={cookie}\r\n\r\n"
+    request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\nCookie: {cookie(browser)}\r\n\r\n"
     return EventStream(client, request.encode(), on_events)
 
 
@@ -266,8 +268,7 @@ class FlashPage:
     """A page of a Flash app, as far as its server can see it: it says hello, and acknowledges as the script does.
 
     Attributes:
-        token: names the page.
-        browser: the secret in the browser's cookie.
+        identity: what it is called, and what it sends.
         on_events: is given what comes.
         applied: the id of the last event that it has done with.
         greeted: its connection stands.
@@ -282,8 +283,7 @@ class FlashPage:
             on_events: is given what comes.
             acknowledges: what has come is applied at once, and acknowledged when that is due.
         """
-        self.token = secrets.token_urlsafe(24)
-        self.browser = secrets.token_urlsafe(24)
+        self.identity = PageIdentity()
         self.on_events = on_events
         self.applied = b""
         self.greeted = False
@@ -292,21 +292,16 @@ class FlashPage:
         self._acknowledges = acknowledges
         self._acknowledged = b""
         self._acknowledged_at = time.monotonic_ns()
-        self._unasked = 0
-        self.stream = get_stream(client, f"/_flash/events?page={self.token}", self._receive, self.browser)
+        self._unasked = 0.0
+        self.stream = get_stream(client, self.identity.events, self._receive, self.identity.browser)
 
-    def _receive(self, block: bytes, now: int) -> None:
-        if not self.greeted and (hello := re.search(rb'event: hello\ndata: .*"ping": ([\d.]+|null)', block)):
-            self.greeted = True
-            # A third of the interval between pings: see `keepUp` in the script.
-            self._unasked = int(float(hello[1]) * 1e9 * 1.1) if hello[1] != b"null" else 1 << 62
-        self.on_events(block, now)
-        if self._acknowledges:
-            at = block.rfind(b"id: ")
-            if at >= 0:
-                self.applied = block[at + 4 : block.index(b"\n", at)]
-            if b"event: ping\n" in block or now - self._acknowledged_at > self._unasked:
-                self.acknowledge()
+    def start(self, body: Any) -> None:
+        """Send the request that starts a stream: see `Dependencies.request`."""
+        self._client.post(self.identity.start, body, browser=self.identity.browser)
+
+    def cancel(self, stream: str) -> None:
+        """Cancel a stream by its first condition."""
+        self._say(self.identity.cancel(stream, 0, 1))
 
     def acknowledge(self) -> None:
         """Tell the server what it need not keep."""
@@ -314,8 +309,22 @@ class FlashPage:
             self._acknowledged = self.applied
             self._acknowledged_at = time.monotonic_ns()
             self.acknowledgements += 1
-            body = {"page": self.token, "event": self.applied.decode()}
-            self._client.post("/_flash/ack", body, browser=self.browser)
+            self._say(self.identity.acknowledge(self.applied.decode()))
+
+    def _say(self, message: Message) -> None:
+        self._client.post(message.target, message.body, browser=self.identity.browser)
+
+    def _receive(self, block: bytes, now: int) -> None:
+        if not self.greeted and (interval := ping_interval_in(block)) is not None:
+            self.greeted = True
+            # A little more than the interval between pings: see `keepUp` in the script.
+            self._unasked = interval * 1e9 * 1.1
+        self.on_events(block, now)
+        if self._acknowledges:
+            if last := last_id_in(block):
+                self.applied = last
+            if has_ping(block) or now - self._acknowledged_at > self._unasked:
+                self.acknowledge()
 
 
 class Dependencies:
@@ -323,35 +332,16 @@ class Dependencies:
 
     def __init__(self, client: Client) -> None:
         client.get("/")
-        self._callbacks = json.loads(client.get("/_dash-dependencies"))
+        self._callbacks = Callbacks(json.loads(client.get("/_dash-dependencies")))
 
-    def request(self, component: str, value: Any, token: str = "", values: dict[str, Any] | None = None) -> Any:
+    def request(self, component: str, value: Any, page: FlashPage | None = None, values: Values | None = None) -> Any:
         """The body that is sent when `n_clicks` of `component` has become `value`.
 
         Args:
             component: the id of an Input of one callback.
             value: what its property has become.
-            token: of the page, for Flash.
-            values: of other components' properties, by `id.property`; a component that is not there is missing.
+            page: whose request it is, for Flash.
+            values: of other components' properties; a component without any is missing in the layout.
         """
-        (callback,) = [
-            callback for callback in self._callbacks if any(entry["id"] == component for entry in callback["inputs"])
-        ]
-        known = {f"{component}.n_clicks": value, "_flash.token": token, **(values or {})}
-
-        def entry(dependency: dict[str, Any]) -> dict[str, Any]:
-            name, prop = dependency["id"], dependency["property"]
-            if f"{name}.{prop}" not in known:
-                return dict(dependency)
-            return {"id": name, "property": prop, "value": known[f"{name}.{prop}"]}
-
-        body = {
-            "output": callback["output"],
-            "inputs": [entry(dependency) for dependency in callback["inputs"]],
-            "state": [entry(dependency) for dependency in callback.get("state", [])],
-            "changedPropIds": [f"{component}.n_clicks"],
-        }
-        if not callback.get("no_output"):
-            name, _, prop = callback["output"].rpartition(".")
-            body["outputs"] = {"id": name, "property": prop}
-        return body
+        known = {component: {"n_clicks": value}, **(page.identity.props if page else {}), **(values or {})}
+        return self._callbacks.request(component, values=known)

@@ -108,8 +108,8 @@ class FlashCrowd(Crowd):
             for page in new:
                 for number in range(streams):
                     setting = {"interval": interval, "begin": begin + interval * random.random(), "sleeps": self.sleeps}
-                    body = self._dependencies.request(f"tick{number}", setting, page.token)
-                    self.client.post("/_dash-update-component", body, browser=page.browser)
+                    body = self._dependencies.request(f"tick{number}", setting, page)
+                    page.start(body)
             self.client.run(self.client.idle)
             self.pages += new
         self.client.run_for(begin - time.monotonic())

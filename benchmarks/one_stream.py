@@ -128,9 +128,7 @@ def _flash(runs: Runs, updates: int) -> None:
         client.run(lambda: page.greeted and other.greeted)
 
         def start(owner: FlashPage, component: str, value: Any) -> None:
-            client.post(
-                "/_dash-update-component", dependencies.request(component, value, owner.token), browser=owner.browser
-            )
+            owner.start(dependencies.request(component, value, owner))
 
         for warm_up in (True, False):
             # First alone, for its rate and its cost; the CPU is this stream's.

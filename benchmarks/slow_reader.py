@@ -11,7 +11,6 @@ generator got rid of: without `conflate` it waits, and the page is behind by wha
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from collections import deque
 from functools import partial
@@ -20,6 +19,7 @@ from benchmarks import harness
 from benchmarks.client import STAMP, UPDATE, Client, Dependencies, FlashPage
 from benchmarks.harness import Runs, Server, percentile, say, serve
 from benchmarks.results import Result
+from tests.support.wire_client import events_in, has_ping, last_id_in
 
 NAME = "slow reader"
 CONFLATED, WAITING = "conflate=True", "without conflate"
@@ -78,7 +78,7 @@ class SlowPage:
         self.page.on_events = self._take
 
     def _take(self, block: bytes, now: int) -> None:
-        self._events.extend(EVENT.findall(block))
+        self._events.extend(events_in(block))
         if not self._busy:
             self._next()
 
@@ -86,27 +86,19 @@ class SlowPage:
         self._busy = False
         while self._events and not self._busy:
             event = self._events.popleft()
-            if b"event: ping" in event:
+            if has_ping(event):
                 self.page.acknowledge()
             elif b"event: props" in event:
                 self._busy = True
                 self._client.after(APPLY, partial(self._apply, event))
             else:
-                self.page.applied = event_id(event)
+                self.page.applied = last_id_in(event)
 
     def _apply(self, event: bytes) -> None:
         self.applied += event.count(UPDATE)
         self.behind.append((time.monotonic_ns() - int(STAMP.findall(event)[-1])) / 1e6)
-        self.page.applied = event_id(event)
+        self.page.applied = last_id_in(event)
         self._next()
-
-
-EVENT = re.compile(rb"(?:id: [^\n]*\n)?event: [^\n]*\ndata: [^\n]*\n\n")
-
-
-def event_id(event: bytes) -> bytes:
-    """The id of an event; empty if it has none."""
-    return event[4 : event.index(b"\n")] if event.startswith(b"id: ") else b""
 
 
 def _read_slowly(server: Server, component: str, seconds: float) -> dict[str, float]:
@@ -114,8 +106,8 @@ def _read_slowly(server: Server, component: str, seconds: float) -> dict[str, fl
         dependencies = Dependencies(client)
         slow = SlowPage(client)
         client.run(lambda: slow.page.greeted)
-        body = dependencies.request(component, 1, slow.page.token)
-        client.post("/_dash-update-component", body, browser=slow.page.browser)
+        body = dependencies.request(component, 1, slow.page)
+        slow.page.start(body)
         client.run(lambda: slow.applied > 0)
         client.run_for(min(4.0, seconds / 2))
         # From here on nothing is new to it.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.client import Client
+from tests.support.wire_client import cookie
 
 OnMessage = Callable[[bytes, int], None]
 
@@ -33,7 +34,7 @@ class WebSocket:
         self._socket.sendall(
             f"GET /_dash-ws-callback HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nConnection: Upgrade\r\n"
             f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
-            f"Cookie: flash_browser={browser}\r\n\r\n".encode()
+            f"Cookie: {cookie(browser)}\r\n\r\n".encode()
         )
         head = b""
         while b"\r\n\r\n" not in head:

@@ -35,8 +35,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from flash import MATCH, EndReason, Flash, Input, State, StreamCancelled, Update, ctx, html, no_update, stream_props
 from flash.nursery import Channel
 from flash.streams.stream import Stream
-from tests.faults.soak_page import Connection, ConnectionLost, Event, Page
+from tests.faults.soak_page import Connection, ConnectionLost, Page
 from tests.support.serving import Server, serve
+from tests.support.wire_client import Event
 
 GRACE = 1.0
 """Seconds for which the streams of a page go on without a connection."""
@@ -465,7 +466,7 @@ class Visitor:
                             await self._acknowledge(scope)
                     else:
                         self._apply(event)
-                        self._applied = event.id
+                        self._applied = event.id or ""
             except ConnectionLost:
                 pass
             if not scope.cancel_called and connection is self._connection and not self._left:
@@ -478,7 +479,7 @@ class Visitor:
 
     def _apply(self, event: Event) -> None:
         """Check one event against all that came before it."""
-        life, _, number = event.id.partition(".")
+        life, _, number = (event.id or "").partition(".")
         # There may be gaps in the numbers: the updates that a stream has not sent are dropped when it is cancelled.
         if life != self._life or (self._applied and int(number) <= int(self._applied.partition(".")[2])):
             self._complain(f"after {self._applied} came {event.id}")

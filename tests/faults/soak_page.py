@@ -6,10 +6,6 @@ cookie, connects, and sends the requests that Dash's renderer would send.
 
 from __future__ import annotations
 
-import json
-import secrets
-import socket
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,35 +13,14 @@ from typing import Any
 import h11
 import trio
 
+from tests.faults.sockets import Answer, reset
+from tests.support.dash_requests import fill_in, key_of, pattern_of, request_of
 from tests.support.eventually import TIMEOUT
+from tests.support.wire_client import Event, EventReader, Message, PageIdentity, resuming
 
 
 class ConnectionLost(Exception):
     """The response has ended before it was complete."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event of a connection: its name, its data, and its id or ""."""
-
-    name: str
-    data: Any
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a request."""
-
-    status: int
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def text(self) -> str:
-        return self.body.decode()
 
 
 @dataclass
@@ -54,25 +29,24 @@ class Page:
 
     Attributes:
         port: of the server, on 127.0.0.1.
-        token: names the page.
-        browser: the secret that it sends as its cookie.
+        identity: what it is called, and what it sends.
         host: what its requests say the server is called.
     """
 
     port: int
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    browser: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    identity: PageIdentity = field(default_factory=PageIdentity)
     host: str = "127.0.0.1"
     _socket: trio.SocketStream | None = None
     _http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
     _connections: list[Connection] = field(default_factory=list["Connection"])
     _turn: trio.Lock = field(default_factory=trio.Lock)
 
+    @property
+    def token(self) -> str:
+        return self.identity.token
+
     async def get(self, path: str) -> Answer:
         return await self._request("GET", path, b"")
-
-    async def post(self, path: str, body: object) -> Answer:
-        return await self._request("POST", path, json.dumps(body).encode())
 
     async def dependencies(self) -> list[dict[str, Any]]:
         """Dash's list of the app's callbacks."""
@@ -89,51 +63,41 @@ class Page:
             index: what MATCH for `index` matches.
         """
 
-        def fill(entry: dict[str, Any]) -> dict[str, Any]:
-            name, prop = entry["id"], entry["property"]
-            if name == "_flash":
-                return {"id": name, "property": prop, "value": self.token}
-            if name.startswith("{"):
-                kind = json.loads(name)["type"]
-                return {"id": {"type": kind, "index": index}, "property": prop, "value": values.get(f"{kind}.{prop}")}
-            if name.endswith("-never"):
-                return dict(entry)
-            return {"id": name, "property": prop, "value": values.get(f"{name}.{prop}")}
-
-        inputs = [fill(entry) for entry in callback["inputs"]]
-        trigger = inputs[0]
-        name = trigger["id"]
-        written = name if isinstance(name, str) else json.dumps(name, sort_keys=True, separators=(",", ":"))
-        body: dict[str, Any] = {
-            "output": callback["output"],
-            "inputs": inputs,
-            "state": [fill(entry) for entry in callback["state"]],
-            "changedPropIds": [f"{written}.{trigger['property']}"],
-        }
-        return await self.post("/_dash-update-component", body)
+        matched = {"index": index}
+        props: dict[str, dict[str, Any]] = {}
+        for entry in [*callback["inputs"], *callback["state"]]:
+            if not entry["id"].endswith("-never"):
+                component_id = fill_in(pattern_of(entry["id"]), matched)
+                name = component_id if isinstance(component_id, str) else component_id["type"]
+                prop = entry["property"]
+                props.setdefault(key_of(component_id), {})[prop] = values.get(f"{name}.{prop}")
+        trigger = callback["inputs"][0]
+        changed = f"{key_of(fill_in(pattern_of(trigger['id']), matched))}.{trigger['property']}"
+        body = request_of(callback, changed, {**props, **self.identity.props}, matched)
+        return await self._say(Message(self.identity.start, body))
 
     async def cancel(self, stream: str, value: object, condition: int = 0) -> Answer:
         """Tell that the property of a condition has become `value`."""
-        body = {"page": self.token, "stream": stream, "condition": condition, "value": value}
-        return await self.post("/_flash/cancel", body)
+        return await self._say(self.identity.cancel(stream, condition, value))
 
     async def acknowledge(self, event: str) -> Answer:
-        return await self.post("/_flash/ack", {"page": self.token, "event": event})
+        return await self._say(self.identity.acknowledge(event))
 
     async def leave(self) -> Answer:
         """What the page sends on `pagehide`."""
-        return await self.post("/_flash/close", {"page": self.token})
+        return await self._say(self.identity.leave())
+
+    async def _say(self, message: Message) -> Answer:
+        return await self._request("POST", message.target, message.content)
 
     async def connect(self, last: str = "", *, in_header: bool = True) -> Connection:
         """Open the event stream; `last` is the id of the last event that the page has applied."""
         with trio.fail_after(TIMEOUT):
             stream = await trio.open_tcp_stream("127.0.0.1", self.port)
             http = h11.Connection(h11.CLIENT)
-            query = f"page={self.token}" + (f"&after={last}" if last and not in_header else "")
-            headers = [*self._headers(), ("Accept", "text/event-stream")]
-            if last and in_header:
-                headers.append(("Last-Event-ID", last))
-            request = h11.Request(method="GET", target=f"/_flash/events?{query}", headers=headers)
+            target = self.identity.events + (f"&after={last}" if last and not in_header else "")
+            headers = [*self._headers(), ("Accept", "text/event-stream"), *resuming(last if in_header else "")]
+            request = h11.Request(method="GET", target=target, headers=headers)
             try:
                 await stream.send_all(http.send(request) + http.send(h11.EndOfMessage()))
                 response = await _next_event(stream, http)
@@ -157,7 +121,7 @@ class Page:
             await trio.aclose_forcefully(closing)
 
     def _headers(self) -> list[tuple[str, str]]:
-        return [("Host", self.host), ("Cookie", f"flash_browser={self.browser}")]
+        return [("Host", self.host), *self.identity.headers]
 
     async def _request(self, method: str, path: str, body: bytes) -> Answer:
         async with self._turn:
@@ -196,10 +160,11 @@ class Page:
         )
         response = await _next_event(self._socket, http)
         assert isinstance(response, h11.Response), response
+        headers_received = {name.decode(): value.decode() for name, value in response.headers}
         received = bytearray()
         while isinstance(event := await _next_event(self._socket, http), h11.Data):
             received += event.data
-        return Answer(response.status_code, bytes(received))
+        return Answer(response.status_code, headers_received, bytes(received))
 
 
 class Connection:
@@ -217,25 +182,19 @@ class Connection:
         self.headers = {name.decode().lower(): value.decode() for name, value in headers.items()}
         self._stream = stream
         self._http = http
-        self._buffer = b""
+        self._reader = EventReader()
 
     async def next(self) -> Event | None:
         """The next event; None if the response is over; ConnectionLost if it was cut."""
-        while True:
-            block, found, rest = self._buffer.partition(b"\n\n")
-            if found:
-                self._buffer = rest
-                fields = dict(line.split(": ", 1) for line in block.decode().split("\n"))
-                if "event" in fields:
-                    return Event(fields["event"], json.loads(fields["data"]), fields.get("id", ""))
-                continue
+        while (event := self._reader.next_event()) is None:
             try:
-                event = await _next_event(self._stream, self._http)
+                received = await _next_event(self._stream, self._http)
             except trio.ClosedResourceError:
                 return None
-            if not isinstance(event, h11.Data):
+            if not isinstance(received, h11.Data):
                 return None
-            self._buffer += event.data
+            self._reader.receive(received.data)
+        return event
 
     async def expect(self, name: str) -> Any:
         """The data of the next event that is not a ping; it is to have this name."""
@@ -262,8 +221,7 @@ class Connection:
 
     def reset(self) -> None:
         """Go without a goodbye, with a RST."""
-        self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._stream.socket.close()
+        reset(self._stream)
 
 
 async def _next_event(stream: trio.SocketStream, http: h11.Connection) -> Any:

@@ -15,14 +15,13 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import signal
 import socket
 import ssl
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,9 @@ import h11
 import trio
 
 import flash
+from tests.support.dash_requests import Callbacks
 from tests.support.eventually import TIMEOUT, eventually, eventually_sync
+from tests.support.wire_client import Event, EventReader, Message, PageIdentity, new_secret, resuming
 
 ROOT = Path(flash.__file__).parents[1]
 """The folder from which `flash` is imported here, and is to be in the processes of the tests."""
@@ -63,15 +64,6 @@ class Answer:
         return json.loads(self.body)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event of an event stream: its name, its JSON, and its id if it has one."""
-
-    name: str
-    data: Any
-    id: str | None
-
-
 class Events:
     """An event stream that is read event by event.
 
@@ -93,7 +85,7 @@ class Events:
         self._read = read
         self._acknowledge = acknowledge
         self._stream = stream
-        self._buffer = b""
+        self._reader = EventReader()
 
     @property
     def stream(self) -> trio.SocketStream:
@@ -104,7 +96,7 @@ class Events:
         """The next event; EOFError if the response is over. Pings are left out unless they are asked for."""
         with trio.fail_after(TIMEOUT):
             while True:
-                event = _parse(await self._block())
+                event = await self._event()
                 if event.id is not None:
                     self.applied = event.id
                 if event.name == "ping" and self._acknowledge is not None and self.applied:
@@ -113,7 +105,7 @@ class Events:
                         OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError
                     ):
                         await self._acknowledge(self.applied)
-                if pings or event.name not in ("ping", "retry"):
+                if pings or event.name != "ping":
                     return event
 
     async def until(self, name: str) -> Any:
@@ -143,21 +135,13 @@ class Events:
         """Go, as a browser does whose tab is closed."""
         await self.stream.aclose()
 
-    async def _block(self) -> bytes:
-        while b"\n\n" not in self._buffer:
+    async def _event(self) -> Event:
+        while (event := self._reader.next_event()) is None:
             data = await self._read()
             if not data:
                 raise EOFError
-            self._buffer += data
-        block, _, self._buffer = self._buffer.partition(b"\n\n")
-        return block
-
-
-def _parse(block: bytes) -> Event:
-    fields = dict(line.split(": ", 1) for line in block.decode().split("\n"))
-    if "retry" in fields:
-        return Event("retry", int(fields["retry"]), None)
-    return Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+            self._reader.receive(data)
+        return event
 
 
 # HTTP/1.1
@@ -374,12 +358,12 @@ class Site:
         tls: how its certificate is checked; None without TLS.
         dependencies: Dash's list of the app's callbacks.
         sockets: those that were opened and are closed by `close`.
-        prefix: of the app's routes, without the slash at its end.
+        prefix: of the app's routes, with the slash at its end.
     """
 
     port: int
     tls: ssl.SSLContext | None = None
-    prefix: str = ""
+    prefix: str = "/"
     dependencies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     sockets: set[trio.SocketStream] = field(default_factory=set[trio.SocketStream])
 
@@ -437,8 +421,8 @@ class Site:
     async def page(self, browser: str | None = None) -> Page:
         """A page of the app, in a browser of its own unless one is named."""
         if not self.dependencies:
-            self.dependencies = (await self.get(f"{self.prefix}/_dash-dependencies")).json()
-        return Page(self, browser or secrets.token_urlsafe(24))
+            self.dependencies = (await self.get(f"{self.prefix}_dash-dependencies")).json()
+        return Page(self, browser or new_secret())
 
     async def close(self) -> None:
         """Close every connection, without a goodbye."""
@@ -459,10 +443,11 @@ class Page:
 
     def __init__(self, site: Site, browser: str) -> None:
         self.site = site
+        self.identity = PageIdentity(browser=browser, prefix=site.prefix)
         self.browser = browser
-        self.token = secrets.token_urlsafe(24)
-        self.headers = [("Cookie", f"flash_browser={browser}"), ("Content-Type", "application/json")]
-        self.target = f"{site.prefix}/_flash/events?page={self.token}"
+        self.token = self.identity.token
+        self.headers = [*self.identity.headers, ("Content-Type", "application/json")]
+        self.target = self.identity.events
 
     async def connect(
         self,
@@ -485,8 +470,7 @@ class Page:
         with trio.fail_after(TIMEOUT):
             stream = await self.site.open(receive_buffer)
             http = Http1(stream)
-            last = [("Last-Event-ID", after)] if after else []
-            await http.send("GET", self.target, [*self.headers, *last], b"", then)
+            await http.send("GET", self.target, [*self.headers, *resuming(after)], b"", then)
             status, _ = await http.head()
         assert not ok or status == 200, status
         return Events(status, http.read, self.acknowledge if acknowledging else None, stream)
@@ -500,37 +484,32 @@ class Page:
         assert status == 200, status
 
         async def acknowledge(event: str) -> None:
-            body = json.dumps({"page": self.token, "event": event}).encode()
-            await (await connection.request("POST", f"{self.site.prefix}/_flash/ack", self.headers, body)).answer()
+            message = self.identity.acknowledge(event)
+            await (await connection.request("POST", message.target, self.headers, message.content)).answer()
 
         return Events(status, reply.read, acknowledge if acknowledging else None), reply
 
     async def request_http2(self, connection: Http2, *, after: str = "", window: int = 2**20) -> Reply:
         """Ask for the event stream over HTTP/2, and do not wait for the response."""
-        last = [("Last-Event-ID", after)] if after else []
-        return await connection.request("GET", self.target, [*self.headers, *last], window=window)
-
-    async def post(self, name: str, body: Mapping[str, Any]) -> Answer:
-        """POST to one of Flash's routes."""
-        data = json.dumps({"page": self.token, **body}).encode()
-        return await self.site.request("POST", f"{self.site.prefix}/_flash/{name}", headers=self.headers, body=data)
+        return await connection.request("GET", self.target, [*self.headers, *resuming(after)], window=window)
 
     async def acknowledge(self, event: str) -> Answer:
-        return await self.post("ack", {"event": event})
+        return await self._say(self.identity.acknowledge(event))
 
     async def leave(self) -> Answer:
-        return await self.post("close", {})
+        return await self._say(self.identity.leave())
+
+    async def _say(self, message: Message) -> Answer:
+        return await self.site.request("POST", message.target, headers=self.headers, body=message.content)
 
     async def status(self) -> Answer:
         """Why a connection of the page would be refused."""
-        return await self.site.get(f"{self.site.prefix}/_flash/status?page={self.token}", headers=self.headers)
+        return await self.site.get(self.identity.status, headers=self.headers)
 
     async def start(self, component: str = "go", value: Any = 1) -> Answer:
         """The request with which Dash calls the callback whose Input is the component's `n_clicks`."""
         body = json.dumps(self.body(component, value)).encode()
-        return await self.site.request(
-            "POST", f"{self.site.prefix}/_dash-update-component", headers=self.headers, body=body
-        )
+        return await self.site.request("POST", self.identity.start, headers=self.headers, body=body)
 
     async def begin(self, component: str = "go", value: Any = 1) -> None:
         """Start an event callback; fail if the server does not."""
@@ -539,29 +518,8 @@ class Page:
 
     def body(self, component: str = "go", value: Any = 1) -> dict[str, Any]:
         """The body of that request."""
-        (callback,) = [
-            found
-            for found in self.site.dependencies
-            if any((entry["id"], entry["property"]) == (component, "n_clicks") for entry in found["inputs"])
-        ]
-        values = {component: value, "_flash": self.token}
-
-        def sent(entry: dict[str, Any]) -> dict[str, Any]:
-            # What is not in the layout is sent as it is declared.
-            if entry["id"] not in values:
-                return entry
-            return {"id": entry["id"], "property": entry["property"], "value": values[entry["id"]]}
-
-        body: dict[str, Any] = {
-            "output": callback["output"],
-            "inputs": [sent(entry) for entry in callback["inputs"]],
-            "state": [sent(entry) for entry in callback["state"]],
-            "changedPropIds": [f"{component}.n_clicks"],
-        }
-        if not callback["no_output"]:
-            output, _, prop = callback["output"].rpartition(".")
-            body["outputs"] = {"id": output, "property": prop}
-        return body
+        values = {component: {"n_clicks": value}, **self.identity.props}
+        return Callbacks(self.site.dependencies).request(component, values=values)
 
 
 def reset(stream: trio.SocketStream) -> None:

@@ -314,7 +314,7 @@ async def test_a_stop_ends_the_streams_of_every_app_of_the_server(tmp_path: Path
         events = await page.connect()
         await page.begin("go")
         await events.until("props")
-        second = await Site(site.port, prefix="/other", sockets=site.sockets).page()
+        second = await Site(site.port, prefix="/other/", sockets=site.sockets).page()
         more = await second.connect()
         await second.begin("go")
         await more.until("props")

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 from tests.faults.sockets import flash_run, python
+from tests.support.dash_requests import Callbacks
 from tests.support.eventually import eventually_sync
+from tests.support.wire_client import PageIdentity, cookie, last_opened_in
 
 APP = """
 import json
@@ -101,7 +103,7 @@ class Target:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        return [("Cookie", f"flash_browser={self.browser}"), ("Content-Type", "application/json")]
+        return [("Cookie", cookie(self.browser)), ("Content-Type", "application/json")]
 
     def statistics(self) -> dict[str, int]:
         return json.loads(fetch(self.port, "/statistics", []))
@@ -136,31 +138,21 @@ def target(server: int) -> Iterator[Target]:
     """A page with a stream, of which nothing is left in the end."""
     eventually_sync(lambda: json.loads(fetch(server, "/statistics", []))["pages"] == 0)
     baseline = json.loads(fetch(server, "/statistics", []))
-    browser, page = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-    headers = [("Cookie", f"flash_browser={browser}"), ("Content-Type", "application/json")]
-    (callback,) = json.loads(fetch(server, "/_dash-dependencies", []))
-    values = {"go": 1, "out": "text", "_flash": page}
-
-    def sent(entry: dict[str, Any]) -> dict[str, Any]:
-        return {**entry, "value": values[entry["id"]]} if entry["id"] in values else entry
-
-    start = {
-        "output": callback["output"],
-        "inputs": [sent(entry) for entry in callback["inputs"]],
-        "state": [sent(entry) for entry in callback["state"]],
-        "changedPropIds": ["go.n_clicks"],
-    }
+    page = PageIdentity()
+    headers = [*page.headers, ("Content-Type", "application/json")]
+    callbacks = Callbacks(json.loads(fetch(server, "/_dash-dependencies", [])))
+    values = {"go": {"n_clicks": 1}, "out": {"children": "text"}, **page.props}
+    start = callbacks.request("go", values=values)
     with socket.create_connection(("127.0.0.1", server), timeout=20) as events:
-        request = f"GET /_flash/events?page={page} HTTP/1.1\r\nHost: x\r\nCookie: flash_browser={browser}\r\n\r\n"
+        request = f"GET {page.events} HTTP/1.1\r\nHost: x\r\nCookie: {cookie(page.browser)}\r\n\r\n"
         events.sendall(request.encode())
         received = b""
         while b"event: hello" not in received:
             received += events.recv(65_536)
-        fetch(server, "/_dash-update-component", headers, json.dumps(start).encode(), "POST")
+        fetch(server, page.start, headers, json.dumps(start).encode(), "POST")
         while b"event: open" not in received or not received.endswith(b"\n\n\r\n"):
             received += events.recv(65_536)
-        stream = json.loads(received.partition(b"event: open\ndata: ")[2].partition(b"\n")[0])["stream"]
-        yield Target(server, browser, page, stream, start, events, baseline)
+        yield Target(server, page.browser, page.token, last_opened_in(received), start, events, baseline)
     left: list[dict[str, int]] = [{}]
 
     def at_the_baseline() -> bool:
@@ -285,6 +277,6 @@ def test_starts_that_are_not_json(target: Target, body: bytes, headers: list[tup
 @settings(EXAMPLES, max_examples=20)
 @given(data=st.binary(max_size=300), cut=st.integers(0, 400))
 def test_what_is_not_http(target: Target, data: bytes, cut: int) -> None:
-    whole = f"POST /_flash/ack HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\nCookie: flash_browser={target.browser}\r\n"
+    whole = f"POST /_flash/ack HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\nCookie: {cookie(target.browser)}\r\n"
     for sent in (data, whole.encode()[:cut], whole.encode() + b"\r\n" + data, whole.encode() + data):
         assert target.send(sent) in {0, *REFUSED}

@@ -7,45 +7,16 @@ nobody asks.
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import h11
 import trio
 
 from tests.support.eventually import TIMEOUT
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event as it was on the wire.
-
-    Attributes:
-        name: `hello`, `open`, `props`, `end`, `ping`, `replaced` or `refused`.
-        data: its JSON, decoded.
-        id: the text of its `id` line; None if it has none.
-    """
-
-    name: str
-    data: Any
-    id: str | None
-
-
-def parse_event(block: bytes) -> Event:
-    """The event of one block of lines; ValueError if the block is not what an EventSource expects."""
-    fields: dict[str, str] = {}
-    for line in block.decode().split("\n"):
-        name, colon, value = line.partition(": ")
-        if not colon or name not in ("event", "data", "id"):
-            raise ValueError(f"{line!r} is not a line of an event")
-        if name in fields:
-            raise ValueError(f"{name} comes twice in {block!r}")
-        fields[name] = value
-    return Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+from tests.support.wire_client import Event, EventReader, parse_event
 
 
 class EventStream:
@@ -66,7 +37,7 @@ class EventStream:
         self.headers = headers
         self.hello: Event | None = None
         self._http = http
-        self._buffer = b""
+        self._reader = EventReader()
         self._over = False
 
     @classmethod
@@ -115,13 +86,12 @@ class EventStream:
 
     async def block(self) -> bytes:
         """The next block of lines, without the empty line that ends it; EOFError if the response is over."""
-        while b"\n\n" not in self._buffer:
+        while (block := self._reader.next_block()) is None:
             data = await self.read()
             if not data:
-                assert self._buffer == b"", "the response ended within an event"
+                assert self._reader.rest == b"", "the response ended within an event"
                 raise EOFError
-            self._buffer += data
-        block, _, self._buffer = self._buffer.partition(b"\n\n")
+            self._reader.receive(data)
         return block
 
     async def next(self, *, pings: bool = False) -> Event:

@@ -12,18 +12,15 @@ requests of callbacks carry them. What the server sends is not applied.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import httpx
 
 from tests.http.event_streams import EventStream
+from tests.support.dash_requests import Callbacks, ComponentId, components_of, key_of
 from tests.support.eventually import TIMEOUT
-
-COOKIE = "flash_browser"
-
-ComponentId = str | dict[str, Any]
+from tests.support.wire_client import COOKIE, PAGE, START, Message, PageIdentity
 
 
 class Page:
@@ -61,16 +58,21 @@ class Page:
                 self.layout = response.json()
             elif url == "_dash-dependencies":
                 self.dependencies = response.json()
-        for kind, props in _components(self.layout):
-            self._values[_key(props["id"])] = props
+        for kind, props in components_of(self.layout):
+            self._values[key_of(props["id"])] = props
             if kind == "flash.Stream":
                 self.streams.append(props["id"])
-        self.token = self._values.get("_flash", {}).get("token", "")
+        self.token = self._values.get(PAGE, {}).get("token", "")
 
     @property
     def cookie(self) -> str:
         """The secret of the browser; "" if it has none."""
         return self.client.cookies.get(COOKIE) or ""
+
+    @property
+    def identity(self) -> PageIdentity:
+        """What the page is called, and what it sends."""
+        return PageIdentity(self.token, self.cookie, self.prefix)
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         """GET a path that is relative to the app's prefix."""
@@ -93,9 +95,8 @@ class Page:
             ok: whether the server is expected to accept.
         """
         if headers is None:
-            headers = {"Cookie": f"{COOKIE}={self.cookie}"}
-        target = f"{self.prefix}_flash/events?page={self.token}"
-        stream = await EventStream.connect(self.port, target, headers, receive_buffer=receive_buffer)
+            headers = dict(self.identity.headers)
+        stream = await EventStream.connect(self.port, self.identity.events, headers, receive_buffer=receive_buffer)
         self._connections.append(stream)
         if ok:
             assert stream.status == 200, stream.status
@@ -103,12 +104,18 @@ class Page:
 
     async def cancel(self, stream: str, condition: int | str = 0, value: Any = None) -> httpx.Response:
         """Tell the server that the property of a condition of a stream has become `value`."""
-        body = {"page": self.token, "stream": stream, "condition": condition, "value": value}
-        return await self.post("_flash/cancel", body)
+        return await self._say(self.identity.cancel(stream, condition, value))
+
+    async def acknowledge(self, event: str) -> httpx.Response:
+        """Tell the server that all events up to the one with this id have been applied."""
+        return await self._say(self.identity.acknowledge(event))
 
     async def leave(self) -> httpx.Response:
         """Tell the server that the page is being left, as on `pagehide`."""
-        return await self.post("_flash/close", {"page": self.token})
+        return await self._say(self.identity.leave())
+
+    async def _say(self, message: Message) -> httpx.Response:
+        return await self.client.post(message.target, json=message.body)
 
     async def close(self) -> None:
         """Close the event streams."""
@@ -119,7 +126,7 @@ class Page:
 
     def set(self, component_id: ComponentId, **props: Any) -> None:
         """Give a component's properties other values than the layout has."""
-        self._values.setdefault(_key(component_id), {"id": component_id}).update(props)
+        self._values.setdefault(key_of(component_id), {"id": component_id}).update(props)
 
     async def start(
         self, component_id: ComponentId, prop: str = "n_clicks", value: Any = None, *, callback: str = ""
@@ -132,7 +139,7 @@ class Page:
             value: None to count one up.
             callback: part of the callback's output, to tell callbacks on the same Input apart.
         """
-        return await self.post("_dash-update-component", self.request(component_id, prop, value, callback=callback))
+        return await self.post(START, self.request(component_id, prop, value, callback=callback))
 
     async def call(
         self, component_id: ComponentId, prop: str = "n_clicks", value: Any = None, *, callback: str = ""
@@ -147,43 +154,9 @@ class Page:
     ) -> dict[str, Any]:
         """The body of the request that `start` sends."""
         if value is None:
-            value = (self._values.get(_key(component_id), {}).get(prop) or 0) + 1
+            value = (self._values.get(key_of(component_id), {}).get(prop) or 0) + 1
         self.set(component_id, **{prop: value})
-        found = [
-            (dependency, matched)
-            for dependency in self.dependencies
-            if callback in " ".join([dependency["output"], *(entry["id"] for entry in dependency["inputs"])])
-            for entry in dependency["inputs"]
-            if entry["property"] == prop and (matched := _match(_pattern(entry["id"]), component_id)) is not None
-        ]
-        assert len(found) == 1, f"{len(found)} callbacks have the Input {component_id!r}.{prop}"
-        dependency, matched = found[0]
-        body = {
-            "output": dependency["output"],
-            "inputs": [self._entry(entry, matched) for entry in dependency["inputs"]],
-            "state": [self._entry(entry, matched) for entry in dependency["state"]],
-            "changedPropIds": [f"{_key(component_id)}.{prop}"],
-        }
-        if not dependency["no_output"]:
-            body["outputs"] = _outputs(dependency["output"])
-        return body
-
-    def _entry(self, entry: Mapping[str, Any], matched: Mapping[str, Any]) -> Any:
-        """What the renderer sends for one Input or State."""
-        prop = entry["property"]
-        pattern = _pattern(entry["id"])
-        if isinstance(pattern, dict):
-            pattern = {
-                name: matched.get(name, value) if value == ["MATCH"] else value for name, value in pattern.items()
-            }
-            if any(isinstance(value, list) for value in pattern.values()):
-                ids = [props["id"] for props in self._values.values() if _match(pattern, props["id"]) is not None]
-                return [{"id": i, "property": prop, "value": self._values[_key(i)].get(prop)} for i in ids]
-        props = self._values.get(_key(pattern))
-        if props is None:
-            # This is how the renderer says that a component is not in the layout.
-            return dict(entry)
-        return {"id": pattern, "property": prop, "value": props.get(prop)}
+        return Callbacks(self.dependencies).request(component_id, prop, values=self._values, callback=callback)
 
 
 def new_client(port: int) -> httpx.AsyncClient:
@@ -191,47 +164,3 @@ def new_client(port: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", verify=False, trust_env=False, timeout=TIMEOUT, follow_redirects=False
     )
-
-
-def _components(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The components of a layout that have an id: their types and props."""
-    if isinstance(node, list):
-        for child in cast("list[Any]", node):
-            yield from _components(child)
-    elif isinstance(node, dict) and "props" in node:
-        props = cast("dict[str, Any]", node["props"])
-        if "id" in props:
-            yield f"{node['namespace']}.{node['type']}", props
-        yield from _components(props.get("children"))
-
-
-def _key(component_id: ComponentId) -> str:
-    """A component's id as Dash writes it in `changedPropIds`."""
-    if isinstance(component_id, str):
-        return component_id
-    return json.dumps(component_id, sort_keys=True, separators=(",", ":"))
-
-
-def _pattern(component_id: str) -> ComponentId:
-    """The id in a dependency: a string, or an object in which `["MATCH"]` is a wildcard."""
-    return cast("dict[str, Any]", json.loads(component_id)) if component_id.startswith("{") else component_id
-
-
-def _match(pattern: ComponentId, component_id: ComponentId) -> dict[str, Any] | None:
-    """What the wildcards of `pattern` stand for in `component_id`; None if that is another component."""
-    if isinstance(pattern, str) or isinstance(component_id, str):
-        return {} if pattern == component_id else None
-    if pattern.keys() != component_id.keys():
-        return None
-    for name, value in pattern.items():
-        if not isinstance(value, list) and value != component_id[name]:
-            return None
-    return {name: component_id[name] for name, value in pattern.items() if value == ["MATCH"]}
-
-
-def _outputs(output: str) -> Any:
-    """The `outputs` of a request, from the name of its callback."""
-    if output.startswith(".."):
-        return [_outputs(part) for part in output.strip(".").split("...")]
-    component_id, _, prop = output.rpartition(".")
-    return {"id": component_id, "property": prop.partition("@")[0]}

@@ -244,5 +244,5 @@ async def test_a_page_that_is_behind_gets_the_newest_value_of_a_stream_that_conf
     assert (await events.next(pings=True)).name == "ping"
     go_on.set()
     await sent.wait()
-    assert (await page.post("_flash/ack", {"page": page.token, "event": first.id})).status_code == 204
+    assert (await page.acknowledge(first.id)).status_code == 204
     assert (await events.expect("props"))["props"] == [["out", {"children": 4_999}]]

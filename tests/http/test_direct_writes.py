@@ -10,9 +10,10 @@ import trio
 
 from flash import Flash, Input, Update, html, stream_props
 from flash.asgi.direct_writes import DirectWriter
-from tests.http.pages import COOKIE, Page
+from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.wire_client import COOKIE
 
 APART = 0.006
 """Seconds between two updates that are not joined."""

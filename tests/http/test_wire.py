@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from flash import Flash, Input, Output, Update, html, stream_props
-from tests.http.event_streams import EventStream, parse_event
+from tests.http.event_streams import EventStream
 from tests.http.servers import Serve
+from tests.support.wire_client import parse_event
 
 
 def make_app(**options: object) -> Flash:
@@ -181,6 +182,6 @@ async def test_a_page_can_come_back_with_the_token_that_it_has(serve: Serve) -> 
     await old.stop()
     new = await serve(make_app())
     target = f"/_flash/events?page={page.token}"
-    events = await EventStream.connect(new.port, target, {"Cookie": f"flash_browser={page.cookie}"})
+    events = await EventStream.connect(new.port, target, dict(page.identity.headers))
     assert events.status == 200
     await events.close()

@@ -16,8 +16,9 @@ from typing import Any, Protocol, cast
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from tests.http.pages import COOKIE, Page
+from tests.http.pages import Page
 from tests.support.eventually import TIMEOUT
+from tests.support.wire_client import COOKIE
 
 RENDERER = "tab"
 
