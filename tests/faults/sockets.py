@@ -436,18 +436,22 @@ class Page:
     """One load of the app in one tab.
 
     Attributes:
-        browser: the secret of the browser.
-        token: names the page.
+        identity: what it is called, and what it sends.
         headers: what the browser sends with each request.
     """
 
     def __init__(self, site: Site, browser: str) -> None:
         self.site = site
         self.identity = PageIdentity(browser=browser, prefix=site.prefix)
-        self.browser = browser
-        self.token = self.identity.token
         self.headers = [*self.identity.headers, ("Content-Type", "application/json")]
-        self.target = self.identity.events
+
+    @property
+    def token(self) -> str:
+        return self.identity.token
+
+    @property
+    def browser(self) -> str:
+        return self.identity.browser
 
     async def connect(
         self,
@@ -470,7 +474,7 @@ class Page:
         with trio.fail_after(TIMEOUT):
             stream = await self.site.open(receive_buffer)
             http = Http1(stream)
-            await http.send("GET", self.target, [*self.headers, *resuming(after)], b"", then)
+            await http.send("GET", self.identity.events, [*self.headers, *resuming(after)], b"", then)
             status, _ = await http.head()
         assert not ok or status == 200, status
         return Events(status, http.read, self.acknowledge if acknowledging else None, stream)
@@ -491,7 +495,7 @@ class Page:
 
     async def request_http2(self, connection: Http2, *, after: str = "", window: int = 2**20) -> Reply:
         """Ask for the event stream over HTTP/2, and do not wait for the response."""
-        return await connection.request("GET", self.target, [*self.headers, *resuming(after)], window=window)
+        return await connection.request("GET", self.identity.events, [*self.headers, *resuming(after)], window=window)
 
     async def acknowledge(self, event: str) -> Answer:
         return await self._say(self.identity.acknowledge(event))

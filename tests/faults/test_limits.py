@@ -289,7 +289,7 @@ async def test_another_browser_with_the_token_gets_nothing_and_changes_nothing(s
     stream = (await events.until("open"))["stream"]
     await events.until("props")
     thief = await site.page()
-    thief.token, thief.target = page.token, page.target
+    thief.identity.token = page.token
     await refused(thief, 403, "another browser")
     assert (await thief.leave()).status == 403
     assert (await thief.acknowledge(events.applied)).status == 403
