@@ -1,9 +1,8 @@
-"""Why a stream ends: reasons, conditions, and the cancel scope that joins the two.
+"""Defines why and how a stream is cancelled: reasons, conditions, and the cancel scope of a stream.
 
-A stream has one `StreamScope`. Whatever wants the stream to end calls `StreamScope.cancel` with a reason;
-the first call wins, and its reason is what `on_error`, the log and the page are told. A `Condition` turns a
-change of a component's property into such a call. Nothing here knows of HTTP or Dash: properties are labels,
-values are what JSON can express.
+A stream has one `StreamScope`. Whatever ends the stream calls `StreamScope.cancel` with a reason. The first call wins:
+its reason goes to `on_error`, into the log and to the page. A `Condition` turns a change of a component's property into
+such a call. Nothing here knows of HTTP or Dash: properties are labels, values are what JSON can express.
 """
 
 from __future__ import annotations
@@ -100,7 +99,7 @@ class Condition:
     def is_met(self, value: object, on_failure: Callable[[BaseException], object]) -> bool:
         """Whether a stream may go on now that the property has become `value`.
 
-        A predicate that raises is taken as not met, whatever it raises; `on_failure` is told.
+        A predicate that raises counts as not met, whatever it raises; `on_failure` is called with the exception.
         """
         if self.predicate is None:
             return False
@@ -116,7 +115,7 @@ class Condition:
 
 
 class StreamScope:
-    """The cancel scope of one stream, and the first reason that it was cancelled for.
+    """The cancel scope of one stream, and the reason of the first cancellation.
 
     It is shielded: nothing from outside can cut a stream except `cancel`, so no stream ends without a reason.
 
@@ -184,13 +183,13 @@ class StreamScope:
         self._closed = True
 
     def exception(self) -> StreamCancelled:
-        """What `on_error` is told of the cancellation."""
+        """The exception that `on_error` gets for the cancellation."""
         assert self.reason is not None
         return StreamCancelled(self.reason, self.condition, self._value)
 
 
 class ScopeRegistry:
-    """The scopes that are alive, by stream id. A scope leaves it when the stream's end has left."""
+    """The scopes of the streams that have opened and not sent their `end`, by stream id."""
 
     def __init__(self) -> None:
         self._scopes: dict[str, StreamScope] = {}

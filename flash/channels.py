@@ -1,7 +1,7 @@
-"""Which pages a server holds: their channels, by page.
+"""Holds the channels of all pages of a server process, by page.
 
-A page's first connection opens its channel, as a task of the app's nursery, and later ones find it here. Requests that
-name a page are checked here, too: a page belongs to the browser that opened it.
+A page's first link opens its channel, as a task of the app's nursery; later links and requests find it here. Here it is
+also checked that a request comes from the browser that opened the page: a page belongs to that one.
 
 Nothing here knows of HTTP, Dash or Quart.
 """
@@ -34,7 +34,7 @@ class Channels:
     Attributes:
         limits: what bounds each stream.
         page_limits: what bounds each page.
-        load: what they hold together, and may.
+        load: what they hold together, and how much they may.
         closing: the server stops; nothing is opened or started any more.
     """
 
@@ -64,7 +64,7 @@ class Channels:
                 return link
             channel.close(EndReason.DISCONNECTED)
         channel = Channel(page, browser, self.limits, self.page_limits, self.load)
-        # At once: whoever comes while its task starts is to find it.
+        # Before its task starts: a request that comes meanwhile must find it.
         self._enter(channel)
         try:
             await nursery.start(self._run, channel)
@@ -106,9 +106,9 @@ class Channels:
         return channel
 
     def issue_ticket(self, page: str) -> str | None:
-        """What opens one link of the page, once, from a browser that has another secret than the one that opened it.
+        """Return a ticket, with which a browser that has another secret than the page's may open one link of the page.
 
-        For a request that is known to be the page's own. None if the page has no channel: its link needs nothing.
+        Only for a request that has proved to be the page's own. None if the page has no channel: its link needs none.
         """
         channel = self._open.get(page)
         if channel is None:
@@ -124,13 +124,13 @@ class Channels:
         channel.ticket = None
         return channel.browser
 
-    async def wait_for(self, page: str, browser: str, patience: float, *, proven: bool = False) -> Channel | None:
-        """The page's channel; None if it does not open within `patience` seconds. See `find`.
+    async def wait_for(self, page: str, browser: str, start_timeout: float, *, proven: bool = False) -> Channel | None:
+        """The page's channel; None if it does not open within `start_timeout` seconds. See `find`.
 
         Raises:
             RequestRefused: it was opened by another browser, or the server stops.
         """
-        deadline = trio.current_time() + patience
+        deadline = trio.current_time() + start_timeout
         while True:
             if self.closing:
                 raise RequestRefused(503, "The server is stopping.")
@@ -147,7 +147,7 @@ class Channels:
             if scope.cancelled_caught:
                 if not pauses.slept_past(deadline):
                     return None
-                deadline = trio.current_time() + pauses.REPRIEVE
+                deadline = trio.current_time() + pauses.RESUME_TIMEOUT
 
     async def shut_down(self) -> None:
         """Open nothing more, end every stream with `shutdown`, and return when all channels are over."""
@@ -176,7 +176,7 @@ class Channels:
             self._leave(channel)
             channel.finished.set()
 
-        # Whatever comes out of it, the app's nursery holds the other pages, too.
+        # An exception must not reach the app's nursery, which holds the other pages, too.
         await contain(
             _log,
             "What was started in the nursery of a page's streams, and is not one of them, has failed.",

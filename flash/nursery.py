@@ -2,17 +2,18 @@
 
     app's nursery ── channel (one per page) ── streams (one task each)
                         ▲
-                        └── connection: attached, reads the outbox, owns nothing
+                        └── link: attached, reads the outbox, owns nothing
 
 A channel is a task of the app's nursery, so no stream belongs to a request that may go away. It opens with the
-page's first connection. When that is lost the channel lives on for a grace, in which the page may come back and
-take up where it was; a page that is connected but confirms nothing has a time of its own. Closing cancels every
-stream with one reason and then waits for them: the nursery is the proof that nothing survives the page. The
-streams' scopes are shielded, so that even the cancellation of the app's nursery reaches them as an end with a reason.
+page's first link. When the link is lost the channel goes on for `reconnect_grace` seconds, in which the page may come
+back and continue from the last event that it has applied. A page that is connected but acknowledges nothing is given
+up after `stall_timeout`. Closing cancels every stream with one reason and then waits for them: the nursery guarantees
+that nothing survives the page. The scopes of the streams are shielded, so even a cancellation of the app's nursery
+ends them with a reason.
 
-The user's code can reach the nursery: it is the `parent_nursery` of a stream's task. A task that is started there may
-fail, or the nursery may be cancelled: the streams go on. When they are over, such tasks are cancelled, and the channel
-does not wait for one that withstands that.
+User code can reach the nursery: it is the `parent_nursery` of a stream's task. It may start a task there that fails, or
+cancel the nursery: the streams go on. When they are over, such tasks are cancelled, and the channel does not wait for
+one that does not yield to that.
 
 Nothing here knows of HTTP, Dash or Quart.
 """
@@ -44,27 +45,27 @@ from .user_code.containment import contain
 _log = logging.getLogger("flash.streams")
 
 _NOTHING: frozenset[tuple[str, str]] = frozenset()
-"""The mistakes that most pages were told of; one for all pages."""
+"""The mistakes that most pages were shown: none. One object for all pages."""
 
-STARTS = 64
-"""How many starts of a page are remembered by their names. A name has as many characters at the most."""
+REMEMBERED_STARTS = 64
+"""How many starts of a page are remembered by their names, of which as many characters count."""
 
-DOUBT = 0.1
-"""Seconds between two looks at a page that is overdue, and has not taken all that it was sent."""
+RECHECK_INTERVAL = 0.1
+"""Seconds between two checks of a page that is past its deadline, and has not received all that it was sent."""
 
-DOUBTS = 10
-"""After how many such looks the page is given up."""
+RECHECKS = 10
+"""After how many such checks the page is given up."""
 
-PATIENCE = 10
-"""A page that takes what it is sent, but acknowledges nothing, is given up after so many times `stall_timeout`.
+STALL_FACTOR = 10
+"""A page that receives what it is sent, but acknowledges nothing, is given up after so many times `stall_timeout`.
 
-That is if it has been sent less than what it is asked to acknowledge; else it is given up after one.
+This holds while it was sent less than what it is asked to acknowledge; else it is given up after `stall_timeout`.
 """
 
 
 @dataclass(slots=True)
 class _Slot:
-    """The runs of one key: the one that has opened, and the one that waits for its end."""
+    """The runs of one key: the one that has opened, and the one that waits for that one's end."""
 
     current: Stream
     waiting: Stream | None = None
@@ -99,8 +100,8 @@ class Channel:
         self._streams: dict[str, Stream] = {}
         self._link: Link[Channel] | None = None
         self._lost_at: float | None = None
-        self._doubts = 0
-        self._taken: tuple[str, ...] = ()
+        self._rechecks = 0
+        self._start_names: tuple[str, ...] = ()
         self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._count = 0
@@ -110,7 +111,7 @@ class Channel:
 
     @cached_property
     def finished(self) -> trio.Event:
-        """Set when every stream is over, and what belongs to it. Made when somebody asks, which few do."""
+        """Set when every stream and its tasks are over. Made on first use, which is rare: it costs memory."""
         return trio.Event()
 
     @property
@@ -121,7 +122,7 @@ class Channel:
     async def run(
         self, over: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """The channel's task: until `close`, and until every stream is over, of which it tells by `over()`."""
+        """The channel's task: runs until `close` and the end of every stream, then calls `over`, maybe twice."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -129,11 +130,11 @@ class Channel:
                 try:
                     await self._watch_on(nursery)
                 finally:
-                    # If this is cancelled, the server does not stand any more.
+                    # Closed already, unless this task was cancelled: then the server is going down.
                     self.close(EndReason.SHUTDOWN)
                     with trio.CancelScope(shield=True):
                         await self._wait_for_own_tasks()
-                    # What is left was started by somebody else.
+                    # The tasks that are left were started by user code.
                     nursery.cancel_scope.cancel()
                     self.outbox.close()
                     over()
@@ -142,9 +143,9 @@ class Channel:
             over()
 
     def attach(self, life: str | None, number: int) -> Link[Channel] | None:
-        """Take over the outbox for a page that has applied the events of `life` up to `number`.
+        """Attach a link for a page that has applied the events of `life` up to `number`.
 
-        A connection that had it is replaced. None if the page cannot go on from there without a gap.
+        It replaces the link before, if there is one. None if the page cannot go on from there without a gap.
         """
         if (life is not None and life != self.life) or not self.outbox.rewind(number):
             return None
@@ -161,7 +162,7 @@ class Channel:
         if link is not self._link:
             return
         self._link = None
-        # A page that never had anything here has nothing to come back for: it would hold a place that others need.
+        # A page that was never sent anything has nothing to come back for, and must not take another page's place.
         is_empty = self._count == 0 and self.outbox.unacknowledged == 0 and self.outbox.control_bytes == 0
         if reason is not EndReason.DISCONNECTED or self._page_limits.reconnect_grace == 0 or is_empty:
             self.close(reason)
@@ -174,7 +175,7 @@ class Channel:
         return life == self.life and self.outbox.acknowledge(number)
 
     def close(self, reason: EndReason) -> None:
-        """End every stream with `reason`, start no other, and be over when they are. Only the first call counts."""
+        """End every stream with `reason` and start no other. The channel ends with them. Only the first call counts."""
         if self.closing:
             return
         self.closing = True
@@ -231,11 +232,11 @@ class Channel:
         return sum(stream.spec.values_size for stream in (*self._streams.values(), *waiting))
 
     def takes(self, start: str) -> bool:
-        """Whether a start of this name has not been taken yet; it has been now. Of many, the last are remembered."""
-        start = start[:STARTS]
-        if start in self._taken:
+        """Remember the name of a start; say whether it is new. Only the last `REMEMBERED_STARTS` are remembered."""
+        start = start[:REMEMBERED_STARTS]
+        if start in self._start_names:
             return False
-        self._taken = (*self._taken[1 - STARTS :], start)
+        self._start_names = (*self._start_names[1 - REMEMBERED_STARTS :], start)
         return True
 
     def callbacks(self) -> list[str]:
@@ -243,12 +244,12 @@ class Channel:
         return [stream.spec.callback for stream in list(self._streams.values())]
 
     def refuse(self, refusal: bytes) -> None:
-        """Tell the page of a start that was refused, unless it does not read what it is told."""
+        """Send the page the event `refused`, unless too much waits for it already."""
         if self.outbox.control_bytes < self._limits.buffer.bytes:
             self.outbox.put("refused", refusal)
 
     def report(self, callback: str, kind: str, message: str) -> None:
-        """Show a mistake of the app's code in the page's dev tools, unless one of its kind was."""
+        """Show a mistake of the app's code in the page's dev tools, unless one of its kind was shown before."""
         if (callback, kind) not in self._reported and not self.outbox.exhausted:
             self._reported = self._reported | {(callback, kind)}
             self.outbox.put("mistake", json.dumps({"callback": callback, "message": message}).encode())
@@ -275,7 +276,7 @@ class Channel:
                 waiting=None if stream.waiting_since is None else now - stream.waiting_since,
             )
 
-    # What streams ask of their host.
+    # What streams need of their host: see `StreamHost`.
 
     def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /) -> None:
         nursery = self._nursery
@@ -298,14 +299,14 @@ class Channel:
             self._idle = trio.Event()
             await self._idle.wait()
 
-    def ended(self, stream: Stream) -> None:
-        self.scopes.remove(stream.id)
-        waiting = self._slots.pop(stream.spec.key).waiting
+    def ended(self, stream_id: str, key: str) -> None:
+        self.scopes.remove(stream_id)
+        waiting = self._slots.pop(key).waiting
         if waiting is not None:
             self._launch(waiting)
 
-    def over(self, stream: Stream) -> None:
-        del self._streams[stream.id]
+    def over(self, stream_id: str) -> None:
+        del self._streams[stream_id]
         self._load.streams -= 1
 
     def reschedule(self) -> None:
@@ -313,13 +314,13 @@ class Channel:
         self._wake.set()
 
     async def _watch_on(self, nursery: trio.Nursery) -> None:
-        """Watch, even if the streams' nursery is cancelled: the user's code has done that, to whatever end."""
+        """Watch the page, even if user code has cancelled the nursery of the streams."""
         try:
             return await self._watch()
         except trio.Cancelled:
             if is_cancelled_from_outside(nursery.cancel_scope):
                 raise
-        # Not while that is being handled: whatever is cancelled from there would have it for its context.
+        # Outside the `except`: else Trio's exception would become the context of every later one.
         _log.error(
             "The nursery of a page's streams was cancelled, by code that has reached for it (`parent_nursery`), or "
             "because a task failed that was started there. The streams go on. Start tasks in a nursery of your own."
@@ -329,25 +330,25 @@ class Channel:
         return None
 
     async def _watch(self) -> None:
-        """Return when the channel is to close: it was closed, or the page's time is up. Meanwhile, see to the pings.
+        """Return when the channel closes: it was closed, or the page is past its deadline. Meanwhile, have pings sent.
 
-        One timer for each page, not one for each wait: it looks when the earliest of what it knew of is due.
+        A page has one timer, which wakes this task for the earliest of its deadlines.
         """
-        look_at, reprieve = inf, -inf
+        wake_at, resume_deadline = inf, -inf
         while not self.closing:
             now = trio.current_time()
-            if pauses.slept_past(look_at):
-                # What the page has said meanwhile is yet to be read.
-                reprieve = now + pauses.REPRIEVE
-            due = self.outbox.progress_at + self._page_limits.stall_timeout
+            if pauses.slept_past(wake_at):
+                # What the page has sent during the pause is not read yet.
+                resume_deadline = now + pauses.RESUME_TIMEOUT
+            deadline = self.outbox.progress_at + self._page_limits.stall_timeout
             if self._lost_at is not None:
-                due = self._lost_at + self._page_limits.reconnect_grace
+                deadline = self._lost_at + self._page_limits.reconnect_grace
             elif self.outbox.unacknowledged == 0:
-                due = now + self._page_limits.stall_timeout
-            due = max(due, reprieve)
-            if due <= now:
-                due = now + self._excuse(now)
-            if due <= now:
+                deadline = now + self._page_limits.stall_timeout
+            deadline = max(deadline, resume_deadline)
+            if deadline <= now:
+                deadline = now + self._extra_time(now)
+            if deadline <= now:
                 _log.info("The page %s… is gone: %s.", self.page[:8], "stalled" if self._lost_at is None else "lost")
                 return self.close(EndReason.DISCONNECTED)
             link = self._link
@@ -356,30 +357,30 @@ class Channel:
                 if ping_at <= now:
                     link.ping_due = True
                     self.outbox.wake()
-                due = min(due, max(ping_at, now))
-            look_at = due
-            with trio.move_on_at(due):
+                deadline = min(deadline, max(ping_at, now))
+            wake_at = deadline
+            with trio.move_on_at(deadline):
                 await self._wake.wait()
                 self._wake = trio.Event()
         return None
 
-    def _excuse(self, now: float) -> float:
-        """How long a page is still waited for that has confirmed nothing in its time; 0 if it is to be given up.
+    def _extra_time(self, now: float) -> float:
+        """Seconds that a page still gets which has acknowledged nothing by its deadline; 0 if it is to be given up.
 
-        If nothing lies between it and the server, what it was sent has arrived there although it does not say so: its
-        script does not get to run, or its requests do not get through.
+        If no proxy lies between the server and the page, the server can tell that everything has arrived there. Then
+        the page is alive, but its script does not get to run, or its acknowledgements do not get through.
         """
         peer = None if self._link is None else self._link.peer
         if peer is None:
             return 0
         if not peer.has_taken_all():
-            # Something may have been sent just now.
-            self._doubts += 1
-            return DOUBT if self._doubts < DOUBTS else 0
-        self._doubts = 0
-        patience = PATIENCE * self._page_limits.stall_timeout
-        is_still = self.outbox.needs_no_acknowledgement and now < self.outbox.progress_at + patience
-        return DOUBTS * DOUBT if peer.is_asking() or is_still else 0
+            # It may be that something was sent just now: check again.
+            self._rechecks += 1
+            return RECHECK_INTERVAL if self._rechecks < RECHECKS else 0
+        self._rechecks = 0
+        stall_timeout = STALL_FACTOR * self._page_limits.stall_timeout
+        is_waited_for = self.outbox.needs_no_acknowledgement and now < self.outbox.progress_at + stall_timeout
+        return RECHECKS * RECHECK_INTERVAL if peer.is_asking() or is_waited_for else 0
 
     def _launch(self, stream: Stream) -> None:
         self._slots[stream.spec.key] = _Slot(stream)

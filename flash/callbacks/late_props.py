@@ -24,7 +24,7 @@ class LateProps(dict[Any, Any]):
         return default
 
     def __setitem__(self, component_id: Any, props: Any) -> None:
-        self._mistakes.tell(
+        self._mistakes.log_once(
             f"late set_props in {self._callback}",
             f"set_props({component_id!r}, ...) was called in the callback {self._callback!r} after it had been "
             "answered, and changed nothing. Wait for tasks and threads before the callback returns, or make it an "

@@ -261,7 +261,7 @@ def _last_value(parts: Declaration, mistakes: Mistakes) -> Callable[[object], ob
     def last(value: object) -> object:
         if parts.outputs is not None or isinstance(value, Update) or is_no_update(value):
             return value
-        mistakes.tell(
+        mistakes.log_once(
             "returns a value",
             f"The event callback {parts.name!r} returned a {type(value).__name__}, which goes nowhere: it has no "
             "Outputs. Yield or return stream_props(...), or give it Outputs under @callback.",

@@ -76,7 +76,7 @@ class StartConditions:
                 f"The predicate of the condition on {label} raised {sentence_of(failure)}: {name!r} was not started, "
                 "for that counts as not met. Let it return True or False for every value, None included."
             )
-            self._mistakes.tell(f"predicate {label}", mistake, failure)
+            self._mistakes.log_once(f"predicate {label}", mistake, failure)
             return NotMet(message, mistake, f"predicate {label}")
         said = _shortened(value)
         wanted = "what its function wants" if condition.desired is None else condition.desired
@@ -92,7 +92,7 @@ class StartConditions:
             f"{message} It is {said}, not {wanted}, and has never been that when a stream was to be started. A "
             f"condition of cancel= says when the stream may go on; if this one is to say when it ends, {remedy}."
         )
-        self._mistakes.tell(f"inverted {label}", mistake)
+        self._mistakes.log_once(f"inverted {label}", mistake)
         return NotMet(message, mistake, f"inverted {label}")
 
 

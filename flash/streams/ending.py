@@ -1,4 +1,4 @@
-"""What is said of a stream's end: to the page, in its one `end` event, and in the log."""
+"""Composes what Flash says of a stream's end: to the page, in its one `end` event, and in the log."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encode_end(stream_id: str, reason: EndReason, props: Sequence[bytes], error:
 
 
 def describe(spec: StreamSpec, error: BaseException) -> bytes:
-    """What the page is told of a failure, as JSON."""
+    """Describe a failure for the page, as JSON."""
     try:
         return spec.describe(error)
     except BaseException as failure:
@@ -45,7 +45,7 @@ def describe(spec: StreamSpec, error: BaseException) -> bytes:
 def log_end(
     callback: str, reason: EndReason, seconds: float, updates: int, error: BaseException | None, handled: bool
 ) -> None:
-    """One line for each end; a failure with its traceback. What `on_error` has handled is no error any more."""
+    """Log one line for each end, with the traceback of a failure; as an error unless `on_error` has handled it."""
     failed = reason is EndReason.FAILED
     log_failure(
         _log,

@@ -1,8 +1,8 @@
-"""Stepping a user's generator, async or plain, from one task.
+"""Steps a user's generator, async or plain, from the task of its stream.
 
-Both kinds look the same to the stream that drives them: `next` to go on, `throw` to raise something at the
-`yield` where the generator stands, `close` to unwind it. The first two return what the generator yields next,
-and raise StopAsyncIteration when it is over; `close` says whether the generator went, or yielded again.
+Both kinds have the same interface: `next` resumes the generator, `throw` raises something at the `yield` where it
+stands, `close` unwinds it. The first two return what the generator yields next, and raise StopAsyncIteration when it is
+over; `close` says whether the generator is over, or yielded again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AsyncSteps:
     async def close(self) -> bool:
         if self._generator.ag_frame is None:
             return True
-        # Not aclose(): once that has failed, Python takes the generator for closed and will not try again.
+        # Not aclose(): when that has failed once, Python takes the generator for closed and does nothing any more.
         try:
             await self._generator.athrow(GeneratorExit())
         except (GeneratorExit, StopAsyncIteration):
@@ -88,7 +88,7 @@ class ThreadSteps:
 
     async def throw(self, error: BaseException) -> object:
         if isinstance(error, trio.Cancelled):
-            # What a plain generator knows of cancellation is GeneratorExit.
+            # A plain generator is cancelled by GeneratorExit.
             if await self.close():
                 raise error
             return None
@@ -108,14 +108,14 @@ class ThreadSteps:
         return await self._thread.run(run, shielded=True)
 
     async def _step(self, step: Callable[[], _T]) -> _T:
-        # StopIteration cannot leave a coroutine: it is told apart in the thread.
+        # StopIteration cannot leave a coroutine, so it becomes a value in the thread.
         def run() -> tuple[bool, _T | None]:
             try:
                 return True, step()
             except StopIteration:
                 return False, None
             except StopAsyncIteration as error:
-                # To whoever steps it this would be its end.
+                # The stream would take this for the generator's end.
                 raise RuntimeError("generator raised StopAsyncIteration") from error
 
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -1,4 +1,4 @@
-"""What streams, a page and a server process may hold, and what they do hold."""
+"""Defines the limits of streams, pages and a server process, and counts what the process holds."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Limits:
     """What bounds the streams of a server.
 
     Attributes:
-        buffer: what may wait per stream.
+        buffer: how much may wait per stream.
         cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
         threads: how many streams of plain generators run at a time: each has a thread.
         handlers: how many plain `on_error`s run at a time; apart, so that steps that block keep none from running.
-        observer: is told of what happens to them.
+        observer: is called at each step in their lives.
     """
 
     buffer: Bounds = field(default_factory=Bounds)
@@ -71,10 +71,10 @@ class PageLimits:
 
 @dataclass(slots=True)
 class Load:
-    """What a server process holds, beside what it may.
+    """What a server process holds, and how much it may.
 
     Attributes:
-        limits: what it may.
+        limits: how much it may.
         streams: how many streams run.
         pages: how many pages each browser has.
     """

@@ -1,7 +1,7 @@
-"""Running the user's `on_error`: once for each stream that does not complete, and within what is left of its time.
+"""Runs the user's `on_error`, once for each stream that does not complete, until the deadline of the stream's clean-up.
 
 The handler runs in a task of its own, so that one that does not return by the deadline can be cut and the stream's
-`end` leaves all the same. What it returns, and what it says by `set_props`, goes into that `end`.
+`end` is sent all the same. What the handler returns, and what it gives to `set_props`, goes into that `end`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ErrorHandling:
     """One call of one `on_error`.
 
     Attributes:
-        handled: it returned: what it was told is no news to anybody else.
+        handled: it returned, so the exception that it was given needs no further report.
         failure: what it raised, if it did.
     """
 
@@ -41,16 +41,16 @@ class ErrorHandling:
         self._thread = thread
         self.handled = False
         self.failure: BaseException | None = None
-        self._words: list[bytes] = []
+        self._props: list[bytes] = []
         self._done = trio.Event()
         self._scope = trio.CancelScope(shield=True)
 
-    def say(self, update: object) -> None:
-        """Take in an update that the handler gives to `set_props`."""
-        self._words.append(self._spec.encode(update) or b"")
+    def add(self, update: object) -> None:
+        """Add an update that the handler has returned or given to `set_props`."""
+        self._props.append(self._spec.encode(update) or b"")
 
     async def run(self, error: BaseException, left: float, spawn: Spawn) -> bytes:
-        """Call the handler with `error`; return what it has said before the deadline, as pairs in JSON.
+        """Call the handler with `error`; return the updates that it gave before the deadline, as pairs in JSON.
 
         Args:
             error: the user's exception, or a `StreamCancelled`.
@@ -72,7 +72,7 @@ class ErrorHandling:
             )
             with trio.move_on_after(LAST_GRACE):
                 await self._done.wait()
-        return b",".join(filter(None, self._words))
+        return b",".join(filter(None, self._props))
 
     async def _handle(self, error: BaseException, deadline: Deadline) -> None:
         CURRENT.set(deadline)
@@ -81,7 +81,7 @@ class ErrorHandling:
                 async with InnerGenerators(f"on_error of the event callback {self._spec.callback!r}"):
                     result = await self._call(error)
                 if result is not None:
-                    self.say(result)
+                    self.add(result)
             self.handled = not self._scope.cancelled_caught
         except self._spec.finishes:
             self.handled = True

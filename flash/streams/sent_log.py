@@ -1,12 +1,12 @@
-"""What a page was sent and has not acknowledged, to be sent again if its connection is cut.
+"""The log of what a page was sent and has not acknowledged, so that it can be sent again when a connection breaks.
 
     append ── sent ── forget
      ▲         │
   resend ◄─────┘ rewind
 
-A busy server keeps a hundred thousand updates here. An object for each would take more memory than the update does,
-and live long enough to have Python's garbage collector go through every object of every stream again and again. So
-what is kept of an update is its bytes, beside what the JSON of its event begins with, which is its stream's.
+A busy server keeps a hundred thousand updates here. One object for each would take more memory than the update itself,
+and would live long enough that Python's garbage collector goes through all of them again and again. So the log keeps
+two byte strings per update: its JSON, and the head of its event's JSON, which all updates of a stream share.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class SentLog:
     """The events that were sent, oldest first, by number.
 
     Attributes:
-        unacknowledged: bytes that were sent on the connection at hand, and not acknowledged.
+        unacknowledged: bytes that were sent on the present link and not acknowledged.
     """
 
     __slots__ = ("_bodies", "_first", "_heads", "_position", "unacknowledged")
@@ -26,11 +26,11 @@ class SentLog:
     def __init__(self) -> None:
         self.unacknowledged = 0
         self._first = 0
-        # Of updates the inner part of their array; whole events of what is not, or is asked for; None where there is
-        # no event of that number, as the stream was cancelled while it waited.
+        # For an update the inner part of its array; for an event without updates, or a conflated one, the event; None
+        # for a number whose event was dropped, because its stream was cancelled while it waited.
         self._bodies: list[bytes | Event | None] = []
         self._heads: list[bytes] = []
-        # How many of them the connection at hand has been sent.
+        # How many of them were sent on the present link.
         self._position = 0
 
     def append(self, event: Event) -> None:
@@ -64,7 +64,7 @@ class SentLog:
         return [body for body in had if isinstance(body, Event) and body.conflated]
 
     def rewind(self) -> None:
-        """A new connection: everything is to be sent again."""
+        """There is a new link: everything is to be sent again."""
         self.unacknowledged = self._position = 0
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""What a stream runs: one request to start one event callback, with everything that is peculiar to Dash taken out."""
+"""Describes what a stream is to run: one request to start one event callback, in terms that know nothing of Dash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .mistakes import Mistakes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
-    """What to run: one request to start one event callback, with everything that is peculiar to Dash taken out.
+    """What a stream is to run, and how.
 
     Attributes:
         callback: the name of the event callback, for messages.
@@ -23,18 +23,18 @@ class StreamSpec:
         encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
             nothing to send, None if None was yielded. Raises InvalidUpdate.
         pieces: of a stream that conflates: the same, property by property; else None.
-        opening: what `open` tells the page, as the inner part of a JSON object.
+        opening: what the event `open` carries besides the stream's id, as the inner part of a JSON object.
         resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
         off: the pairs that come last in `end`, always: the off values of `running`.
         conditions: in the order in which the page numbers them.
         on_error: the user's handler, sync or async; None if there is none.
-        describe: what `end` tells the page of an exception, as JSON.
+        describe: turns an exception into what `end` says of it, as JSON.
         timeout: seconds; None for no limit.
         values_size: bytes of memory that the values of its Inputs and States take, about; 0 if they are few.
         context: the contextvars of the request that started the stream.
         mistakes: of the event callback.
         shows_mistakes: whether the page has dev tools to show them in.
-        finishes: exceptions by which the generator, or `on_error`, says that it has nothing more to say.
+        finishes: exceptions that end the generator, or `on_error`, without a failure.
     """
 
     callback: str

@@ -1,4 +1,4 @@
-"""The life of one stream: from its first step to the one end that it has.
+"""Runs one stream: steps the user's generator, sends what it yields, and ends the stream, once and always the same way.
 
     open ── updates, in the order yielded ── end
 
@@ -9,12 +9,12 @@ this order: `on_error`, the `end` event, leaving the registry.
 *`yield` is a checkpoint inside the generator.* The generator stands at its `yield` while Flash waits for room in
 the buffer, and a cancel scope that the user opened around the `yield` belongs to this task. So a `Cancelled`
 that surfaces in Flash's wait is thrown into the generator, where the scope that it belongs to can catch it
-(PEP 789 tells what happens otherwise).
+(PEP 789 describes what happens otherwise).
 
-*Clean-up has a deadline.* From the moment of the cancellation a second task, a timer, waits for the generator to
-unwind. It cannot cut a `finally` under the user's own shield, nor a thread; what it can do is to finish the stream
-for the page at the deadline, log who is to blame, and list the stream as stuck until it returns. What clean-up awaits
-is cut unless it is under a shield: see `cleanup`.
+*Clean-up has a deadline.* From the cancellation on, a second task, a timer, gives the generator `cleanup_timeout` to
+unwind. It cannot cut a `finally` under the user's own shield, nor a thread. At the deadline it finishes the stream for
+the page instead, and logs which callback has overrun; the stream counts as stuck until its clean-up returns. What
+clean-up awaits without a shield is cut: see `user_code.cleanup`. The states of all this are in `states`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Protocol
 
 import trio
 
@@ -36,16 +35,17 @@ from ..user_code.cleanup import CURRENT, LAST_GRACE, Deadline, report_cut
 from ..user_code.containment import log_failure
 from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
+from . import mistakes
 from .buffer import StreamBuffer
 from .ending import describe, encode_end, log_end
 from .fairness import FairShare
 from .generators import Steps, steps_of
+from .host import StreamHost
 from .limits import Limits
 from .on_error import ErrorHandling
-from .outbox import Outbox
 from .spec import StreamSpec
 from .states import LISTED_AS, Lifecycle, StreamState, Trigger
-from .thread import Spawn, StreamThread
+from .thread import StreamThread
 
 _log = logging.getLogger("flash.streams")
 
@@ -54,29 +54,6 @@ TASK_NAME = "stream of "
 
 CLOSE_ATTEMPTS = 3
 """How often a generator that ignores GeneratorExit is closed again before it is given up."""
-
-
-class Host(Protocol):
-    """What a stream needs of the channel that it runs in."""
-
-    outbox: Outbox
-
-    def ended(self, stream: Stream) -> None:
-        """The stream's end has left; the next run of its key may start."""
-        ...
-
-    def over(self, stream: Stream) -> None:
-        """The stream's task is over."""
-        ...
-
-    def report(self, callback: str, kind: str, message: str) -> None:
-        """Show a mistake in the page's dev tools, unless one of its kind was."""
-        ...
-
-    @property
-    def spawn(self) -> Spawn:
-        """Runs a function as a task of the channel's nursery, with given contextvars."""
-        ...
 
 
 class Stream:
@@ -92,7 +69,7 @@ class Stream:
         waiting_since: when its generator began to wait for room in the buffer; None if it does not.
     """
 
-    def __init__(self, stream_id: str, spec: StreamSpec, host: Host, limits: Limits) -> None:
+    def __init__(self, stream_id: str, spec: StreamSpec, host: StreamHost, limits: Limits) -> None:
         self.id = stream_id
         self.spec = spec
         self.scope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
@@ -107,8 +84,8 @@ class Stream:
         self._steps: Steps | None = None
         self._thread: StreamThread | None = None
         self._inner = InnerGenerators(self._name)
-        self._spoken = False
-        self._end_left: trio.Event | None = None
+        self._sent_first = False
+        self._end_sent: trio.Event | None = None
         self._cancelled_at: float | None = None
         self._deadline = Deadline("the event callback", spec.callback, limits.cleanup_timeout)
         self._timers: list[trio.CancelScope] = []
@@ -155,7 +132,7 @@ class Stream:
                         report_cut(unwound, self._deadline)
                     raise
         except BaseException as caught:
-            # Whatever becomes of the reading, this has failed.
+            # Kept even if `read_end` raises: the stream has failed.
             error = caught
             error = read_end(caught, self._name, self.spec.finishes, self.scope.reason is not None)
         finally:
@@ -168,12 +145,12 @@ class Stream:
                     if before is StreamState.RUNNING or before is StreamState.UNWINDING:
                         await self._finish(error)
                     else:
-                        # The timer's task has begun to, at the deadline.
+                        # The timer's task has begun to finish the stream, at the deadline.
                         await self._wait_for_end()
             finally:
                 if self._thread is not None:
                     self._thread.end()
-                self._host.over(self)
+                self._host.over(self.id)
             if self.overran:
                 _log.warning("The clean-up of %s has returned after all.", self._name)
 
@@ -188,7 +165,7 @@ class Stream:
             BufferOverrun: the buffer holds twice its bound; a `yield` would have waited.
         """
         if self._handling is not None:
-            self._handling.say(value)
+            self._handling.add(value)
         elif self._lifecycle.is_running:
             if self.buffer.full(times=2):
                 bounds = self._limits.buffer
@@ -198,17 +175,12 @@ class Stream:
                     "until the page has caught up), or raise stream_buffer_updates= or "
                     "stream_buffer_bytes= of Flash(...)."
                 )
-            # Not written directly: how far a loop that never yields gets would be a matter of time, not of its bound.
+            # Not sent directly: how far a loop without a `yield` gets is to depend on the bound, not on the socket.
             self._put(value, direct=False)
         elif self._lifecycle.has_sent_end:
-            self._tell(
-                "set_props after the end",
-                f"set_props was called in {self._name} after its stream had ended ({self.scope.reason or 'over'}), "
-                "and changed nothing: the page was told that it is over. Wait for tasks and threads that a stream "
-                "starts before its generator returns, in a nursery for instance.",
-            )
+            self._report(mistakes.updated_after_end(self._name, self.scope.reason))
         elif unwinding:
-            self._drop("called set_props")
+            self._report(mistakes.updated_in_cleanup(self._name, "called set_props"))
 
     @property
     def _name(self) -> str:
@@ -278,41 +250,33 @@ class Stream:
             finally:
                 self.waiting_since = None
                 self._limits.observer.waited(self.spec.callback, trio.current_time() - began)
-            # Room and a cancellation may have come in one tick: what was dropped must not be followed.
+            # A cancellation in the same tick has dropped what was buffered, which made the room: put nothing after it.
             await trio.lowlevel.checkpoint_if_cancelled()
             self._share.begin()
 
     def _put(self, value: object, direct: bool = True) -> None:
         pairs = self._encode(value)
         if pairs is None:
-            self._tell("yields None", f"{self._name} yielded None: it is ignored. Yield stream_props(...), or nothing.")
+            self._report(mistakes.yielded_none(self._name))
         elif pairs:
-            if not self._spoken:
-                self._spoken = True
+            if not self._sent_first:
+                self._sent_first = True
                 self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
             if isinstance(pairs, bytes):
                 self._host.outbox.put_update(pairs, self.buffer, direct)
             else:
                 self._host.outbox.put_pieces(pairs, self.buffer)
 
-    def _drop(self, did: str) -> None:
-        """Note that clean-up has said something after the cancellation."""
-        self._tell(
-            f"{did} in clean-up",
-            f"{self._name} {did} in its clean-up, after it was cancelled: that is dropped. What the page is to be told "
-            "at the end, on_error returns, or reset_props has.",
-        )
-
     def _encode_nothing(self, value: object) -> bytes:
-        """Takes the place of the encoder once the stream is cancelled: a shield lets a `yield` come so far."""
-        self._drop("yielded")
+        """Replaces the encoder once the stream is cancelled: under a shield, clean-up may still get to a `yield`."""
+        self._report(mistakes.updated_in_cleanup(self._name, "yielded"))
         return b""
 
-    def _tell(self, kind: str, sentence: str, error: BaseException | None = None) -> None:
-        """Tell of a mistake that raises nothing."""
-        self.spec.mistakes.tell(kind, sentence, error)
+    def _report(self, mistake: mistakes.Mistake) -> None:
+        """Log a mistake, and show it in the page's dev tools."""
+        self.spec.mistakes.log_once(*mistake)
         if self.spec.shows_mistakes:
-            self._host.report(self.spec.callback, kind, sentence)
+            self._host.report(self.spec.callback, mistake.kind, mistake.sentence)
 
     async def _close(self) -> None:
         """Close the generator, so that nothing of it is left to the garbage collector."""
@@ -338,7 +302,7 @@ class Stream:
 
     async def _overrun(self) -> None:
         if self._lifecycle.state is not StreamState.UNWINDING:
-            # The generator is over since this very tick.
+            # The generator got over in this very tick.
             return
         self._lifecycle.advance(Trigger.DEADLINE_PASSED)
         self.overran = True
@@ -373,30 +337,31 @@ class Stream:
     async def _finish(self, error: BaseException | None) -> None:
         """Run `on_error`, send `end`, and leave the registry: once for every stream."""
         reason = self.scope.reason or (EndReason.FAILED if error is not None else EndReason.COMPLETED)
-        told = error
+        exception = error
         if self.scope.reason is not None:
-            told = self.scope.exception()
+            exception = self.scope.exception()
             if error is not None:
-                told.__cause__ = error
+                exception.__cause__ = error
                 log_failure(_log, error, "The clean-up of %s (%s) raised.", self._name, reason)
-        words, handled = b"", False
-        if told is not None and self.spec.on_error is not None:
+        last_props, handled = b"", False
+        if exception is not None and self.spec.on_error is not None:
             self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits, self._thread)
-            # What is left until the deadline; after a failure, or an overrun, nothing has been counted yet.
+            # Seconds until the deadline. It is past after an overrun, and after a failure there was none yet: then
+            # `on_error` gets the whole timeout.
             left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
-            words = await self._handling.run(told, left, self._host.spawn)
+            last_props = await self._handling.run(exception, left, self._host.spawn)
             handled = self._handling.handled
             if self._handling.failure is not None and self.spec.shows_mistakes:
-                said = f"on_error of {self._name} raised {sentence_of(self._handling.failure)}."
-                self._host.report(self.spec.callback, "on_error", said)
+                sentence = f"on_error of {self._name} raised {sentence_of(self._handling.failure)}."
+                self._host.report(self.spec.callback, "on_error", sentence)
             self._handling = None
         buffer, cancelled = self.buffer, self._cancelled_at
         seconds = trio.current_time() - self.started
         log_end(self.spec.callback, reason, seconds, buffer.sent_updates + buffer.updates, error, handled)
         if self.scope.failure is not None:
-            self._tell_failed_predicate(self.scope.failure)
-        props = [words, b"" if told is None else self.spec.resets, self.spec.off]
-        described = describe(self.spec, told) if reason is EndReason.FAILED and told is not None else b"null"
+            self._report(mistakes.failed_predicate(self._name, self.scope.condition, self.scope.failure))
+        props = [last_props, b"" if exception is None else self.spec.resets, self.spec.off]
+        described = describe(self.spec, exception) if reason is EndReason.FAILED and exception is not None else b"null"
         self._host.outbox.flush(buffer)
         self._host.outbox.put("end", encode_end(self.id, reason, props, described, handled))
         self._limits.observer.ended(
@@ -406,22 +371,13 @@ class Stream:
             buffer.sent_bytes + buffer.bytes,
             None if cancelled is None else trio.current_time() - cancelled,
         )
-        self._host.ended(self)
+        self._host.ended(self.id, self.spec.key)
         self._lifecycle.advance(Trigger.END_SENT)
-        if self._end_left is not None:
-            self._end_left.set()
+        if self._end_sent is not None:
+            self._end_sent.set()
 
     async def _wait_for_end(self) -> None:
-        """Return when `end` has left: it may be another task that sees to that, at the deadline."""
+        """Return when `end` was sent: after an overrun, the timer's task does that."""
         if not self._lifecycle.has_sent_end:
-            self._end_left = trio.Event()
-            await self._end_left.wait()
-
-    def _tell_failed_predicate(self, failure: BaseException) -> None:
-        label = self.scope.condition
-        self._tell(
-            f"predicate {label}",
-            f"The predicate of the condition on {label} raised {sentence_of(failure)}: {self._name} was cancelled, for "
-            "that counts as not met. Let it return True or False for every value, None included.",
-            failure,
-        )
+            self._end_sent = trio.Event()
+            await self._end_sent.wait()

@@ -1,13 +1,13 @@
-"""The thread of a stream whose generator is plain: one, from its first step to its end.
+"""Runs a plain generator in a thread of its own, from its first step to its end.
 
     stream's task ── jobs: a step, `close`, a plain `on_error` ──▶ the thread, one job after the other
                   ◀───────────── what came of it ────────────────
 
-A connection of sqlite3, an RLock, what is thread-local: each belongs to the thread that made it, and a plain generator
-has as good a right to them as a function. So all of it runs in one thread, in one context, and that ends with the
-stream. It is held by a task beside the stream's, the *host*, which waits in `trio.to_thread.run_sync` for as long as
-the thread lives. So `trio.from_thread` works in a generator as in any thread of Trio's, and a cancellation of the
-stream reaches what a step waits for there. `close` and `on_error` are shielded from it.
+A sqlite3 connection, an RLock or a thread-local value belongs to the thread that made it, and a plain generator may use
+them like any function. So all its steps run in one thread and one context, which end with the stream. A second task
+beside the stream's, the *holder*, waits in `trio.to_thread.run_sync` as long as the thread lives. So
+`trio.from_thread` works in the generator as in any thread of Trio's, and a cancellation of the stream reaches what a
+step waits for there. `close` and `on_error` are shielded from it.
 
 A thread costs 25 KB of memory before it does anything, and 8 MiB of address space: `StreamThreads` bounds them, by
 refusing another stream.
@@ -54,7 +54,7 @@ class StreamThreads:
     def __init__(self, total: int = DEFAULTS.stream_threads) -> None:
         self.total = total
         self.held = 0
-        # Counted here, where the start can be refused; there nobody is to wait.
+        # Threads are counted here, where a start can be refused; so Trio need not limit them, too.
         self.limiter = trio.CapacityLimiter(inf)
 
     def check(self, callback: str, superseding: bool = False) -> None:
@@ -74,7 +74,7 @@ class StreamThreads:
 
 
 class _Job:
-    """Something to be done in the thread, and who waits for it; None when nobody does any more."""
+    """A function to be called in the thread, and the task that waits for it; None when that has gone."""
 
     __slots__ = ("function", "shielded", "task")
 
@@ -113,11 +113,11 @@ class StreamThread:
             abandon: if the caller is cancelled, it goes on, and the function is left to itself; else this waits for it.
         """
         if self._over:
-            # Somebody has ended the thread, as test fixtures do. Better in another one than not at all.
+            # The thread was ended from outside, as test fixtures do. Better run this in another one than not at all.
             return await trio.to_thread.run_sync(function, limiter=self._threads.limiter, abandon_on_cancel=abandon)
         if not self._started:
             self._started = True
-            self._spawn(contextvars.copy_context(), self._host, f"thread of {self._callback}")
+            self._spawn(contextvars.copy_context(), self._hold, f"thread of {self._callback}")
         job = self._job = _Job(function, trio.lowlevel.current_task(), shielded)
 
         def abort(_: Any) -> trio.lowlevel.Abort:
@@ -143,13 +143,13 @@ class StreamThread:
             else:
                 self._threads.held -= 1
 
-    async def _host(self) -> None:
+    async def _hold(self) -> None:
         """The task that holds the thread."""
         try:
             with self._cancellation, self._shield:
                 await trio.to_thread.run_sync(self._work, limiter=self._threads.limiter)
         except BaseException as error:
-            # Nothing that the thread does is the page's affair: the jobs have their answers, or get one here.
+            # This must not reach the page's nursery. Every job has its result, or gets one here.
             _log.warning("The thread of %r was ended.", self._callback, exc_info=error)
         finally:
             self._over = True
@@ -161,7 +161,7 @@ class StreamThread:
         """What the thread does."""
         while (job := self._jobs.get()) is not None:
             if job.shielded:
-                # In the host: what waits there from now on is not cancelled.
+                # In the holder's task: what waits there from now on is not cancelled.
                 trio.from_thread.run_sync(self._begin_shield)
                 forget_cancellation()
             result = capture(job.function)

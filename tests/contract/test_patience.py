@@ -10,9 +10,9 @@ import trio
 import trio.testing
 
 from flash.channels import Channels
-from flash.nursery import DOUBT, DOUBTS, PATIENCE
+from flash.nursery import RECHECK_INTERVAL, RECHECKS, STALL_FACTOR
 from flash.streams.limits import PageLimits
-from flash.streams.pauses import REPRIEVE
+from flash.streams.pauses import RESUME_TIMEOUT
 
 from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 
@@ -73,7 +73,7 @@ async def test_a_page_that_has_answered_while_the_process_slept_is_heard(open_de
     for _ in range(3):
         pause(seconds)
         # It takes a while until what waits in the sockets is read.
-        await trio.sleep(REPRIEVE / 2)
+        await trio.sleep(RESUME_TIMEOUT / 2)
         assert channel.acknowledge(channel.life, desk.number)
         await desk.settle()
     assert stream.state == "running"
@@ -96,7 +96,7 @@ async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_de
     pause(1_000)
     resumed = trio.current_time()
     await desk.connection.channel.finished.wait()
-    assert trio.current_time() - resumed == REPRIEVE
+    assert trio.current_time() - resumed == RESUME_TIMEOUT
 
 
 async def test_a_lost_page_may_come_back_after_a_pause(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
@@ -107,7 +107,7 @@ async def test_a_lost_page_may_come_back_after_a_pause(open_desk: OpenDesk, nurs
     desk.connection.detach()
     await trio.sleep(1)
     pause(1_000)
-    await trio.sleep(REPRIEVE / 2)
+    await trio.sleep(RESUME_TIMEOUT / 2)
     desk.connection = await desk.channels.connect(nursery, PAGE, BROWSER, channel.life, desk.number)
     assert desk.connection.channel is channel
     assert stream.state == "running"
@@ -127,7 +127,7 @@ async def test_a_start_waits_for_a_link_that_came_during_a_pause(nursery: trio.N
         starts.start_soon(start)
         await trio.testing.wait_all_tasks_blocked()
         pause(60)
-        await trio.sleep(REPRIEVE / 2)
+        await trio.sleep(RESUME_TIMEOUT / 2)
         await channels.connect(nursery, PAGE, BROWSER)
     assert await channels.wait_for("another", BROWSER, 5) is None
     await channels.shut_down()
@@ -137,7 +137,7 @@ async def test_a_page_that_takes_what_it_is_sent_has_longer(open_desk: OpenDesk)
     desk = await open_desk(stall_timeout=STALL)
     desk.connection.peer = Peer()
     desk.start(ticking)
-    assert await reads_for(desk, (PATIENCE - 1) * STALL, acknowledging=False)
+    assert await reads_for(desk, (STALL_FACTOR - 1) * STALL, acknowledging=False)
     assert not await reads_for(desk, 2 * STALL, acknowledging=False)
 
 
@@ -145,7 +145,7 @@ async def test_a_page_whose_requests_are_being_answered_has_as_long_as_they_take
     desk = await open_desk(stall_timeout=STALL, window=40)
     desk.connection.peer = peer = Peer(asks=True)
     desk.start(ticking)
-    assert await reads_for(desk, 3 * PATIENCE * STALL, acknowledging=False)
+    assert await reads_for(desk, 3 * STALL_FACTOR * STALL, acknowledging=False)
     peer.asks = False
     assert not await reads_for(desk, STALL, acknowledging=False)
 
@@ -164,7 +164,7 @@ async def test_a_page_that_takes_nothing_is_given_up_in_its_time(open_desk: Open
     await desk.settle()
     began = trio.current_time()
     await desk.connection.channel.finished.wait()
-    assert STALL <= trio.current_time() - began <= STALL + DOUBT * DOUBTS + 1
+    assert STALL <= trio.current_time() - began <= STALL + RECHECK_INTERVAL * RECHECKS + 1
 
 
 async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_desk: OpenDesk) -> None:
@@ -174,9 +174,9 @@ async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_desk: Ope
     await desk.settle()
     for _ in range(20):
         peer.takes = False
-        await trio.sleep(STALL + 3 * DOUBT)
+        await trio.sleep(STALL + 3 * RECHECK_INTERVAL)
         peer.takes = True
-        await trio.sleep(DOUBTS * DOUBT)
+        await trio.sleep(RECHECKS * RECHECK_INTERVAL)
         channel = desk.connection.channel
         assert not channel.closing
         await desk.settle()
