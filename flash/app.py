@@ -16,8 +16,8 @@ from quart_trio.wrappers import TrioResponse as Response
 from . import _dash
 from .asgi.forwarded import LOOPBACK, TrustedProxies
 from .callbacks.components import Page
-from .callbacks.declaration import Options
-from .callbacks.start import Host
+from .callbacks.declaration import EventCallbackOptions
+from .callbacks.request import StreamHost
 from .channels import Channels
 from .errors import InvalidEventCallback, InvalidOption, WrongServer
 from .event_callback import (
@@ -193,7 +193,7 @@ class Flash(_dash.DashApp):
             ping_interval=ping_interval,
             values=values_per_page,
         )
-        self.stream_host = Host(
+        self.stream_host = StreamHost(
             Channels(limits, page_limits, Load(server_limits)),
             start_timeout,
             self._describe_failure,
@@ -262,7 +262,7 @@ class Flash(_dash.DashApp):
             dependencies,
             keywords,
             prevent_initial_call,
-            Options(
+            EventCallbackOptions(
                 cancel=cancel,
                 on_error=on_error,
                 reset_props=reset_props,

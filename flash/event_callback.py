@@ -27,8 +27,8 @@ from ._dash import callback, is_flash
 from ._dash_patches import before_set_up, let_stand_for_component
 from .asgi.page_key import PAGE_ID
 from .callbacks.components import Stream
-from .callbacks.declaration import Declaration, Options, check_arguments
-from .callbacks.start import Sent, starter
+from .callbacks.declaration import Declaration, EventCallbackOptions, check_arguments
+from .callbacks.start import StartDependencies, starter
 from .errors import InvalidEventCallback
 from .props import stream_props
 from .user_code.discarded_calls import check_discarded
@@ -144,7 +144,7 @@ def event_callback(
         dependencies,
         keywords,
         prevent_initial_call,
-        Options(
+        EventCallbackOptions(
             cancel=cancel,
             on_error=on_error,
             reset_props=reset_props,
@@ -163,7 +163,7 @@ def declare(
     dependencies: tuple[Any, ...],
     keywords: Mapping[str, Any],
     prevent_initial_call: bool | None,
-    options: Options,
+    options: EventCallbackOptions,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
     """The decorator behind `event_callback`: registers with `register`, a Dash `callback`, and notes in `declared`."""
     unknown = set(keywords) - {"inputs", "state"}
@@ -232,14 +232,14 @@ def register_stream(
         own_inputs = [dash.Input(stream, "id")]
         prevent_initial_call = False
     page = [dash.State(PAGE_ID, "secret"), dash.State(PAGE_ID, "token")]
-    sent = Sent([*parts.inputs, *own_inputs], [*parts.states, *parts.cancel_states, *page])
+    dependencies = StartDependencies([*parts.inputs, *own_inputs], [*parts.states, *parts.cancel_states, *page])
     register(
         output=outputs,
-        inputs=sent.inputs,
-        state=sent.states,
+        inputs=dependencies.inputs,
+        state=dependencies.states,
         prevent_initial_call=prevent_initial_call,
         **keywords,
-    )(starter(function, parts, sent, stream.id))
+    )(starter(function, parts, dependencies, stream.id))
     declared.add(stream)
     return EventCallback[P, R](function, stream)
 

@@ -20,7 +20,7 @@ import dash
 from . import _dash, _dash_patches
 from ._dash import handle_grouped_callback_args
 from .asgi.http_exchange import cancel_with_client
-from .callbacks.declaration import Declaration, Options, check_on_error
+from .callbacks.declaration import Declaration, EventCallbackOptions, check_on_error
 from .errors import InvalidEventCallback
 from .event_callback import (
     GLOBAL_EVENT_CALLBACKS,
@@ -187,7 +187,7 @@ def _streaming(
                 f"{name!r} yields, and so cannot be {described}: that takes one result. Return it, or leave "
                 f"{option}= out."
             )
-    own = {option: options[option] for option in Options.__dataclass_fields__ if option in options}
+    own = {option: options[option] for option in EventCallbackOptions.__dataclass_fields__ if option in options}
     if isinstance(own.get("cancel"), dash.Input):
         # As background callbacks may have it.
         own["cancel"] = [own["cancel"]]
@@ -197,7 +197,7 @@ def _streaming(
         for option, value in options.items()
         if not (option in own or option in dependencies or option in _RESULTS_ONLY or option in _NOT_FOR_STREAMS)
     }
-    parts = Declaration.check(name, arguments, dependencies, Options(**own))
+    parts = Declaration.check(name, arguments, dependencies, EventCallbackOptions(**own))
     *_, prevent_initial_call = handle_grouped_callback_args(list(arguments), dict(options))
     passed_on.pop("prevent_initial_call", None)
     if prevent_initial_call is None and parts.outputs is None and parts.matches:

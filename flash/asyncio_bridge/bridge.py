@@ -26,7 +26,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 import trio
 from outcome import Error, acapture
 
-from ..callbacks.start import HOST
+from ..callbacks.request import CALLBACK_REQUEST
 from ..errors import AsyncioCancelled, FlashError
 from ..event_callback import EventCallback
 from ..user_code.functions import name_of
@@ -112,8 +112,8 @@ def _bridge_generator(function: Callable[..., Any], name: str) -> Callable[..., 
 
 
 def _cleanup_timeout() -> float:
-    host = HOST.get(None)
-    return CLEANUP_TIMEOUT if host is None else host.channels.limits.cleanup_timeout
+    asked = CALLBACK_REQUEST.get()
+    return CLEANUP_TIMEOUT if asked is None else asked.host.channels.limits.cleanup_timeout
 
 
 async def _run(begin: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:

@@ -28,7 +28,7 @@ _log = logging.getLogger("flash.streams")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class EventCallbackOptions:
     """How streams end and what goes with them, as written: see `event_callback`."""
 
     cancel: Any = None
@@ -83,7 +83,7 @@ class Declaration:
 
     @classmethod
     def check(
-        cls, name: str, dependencies: tuple[Any, ...], keywords: Mapping[str, Any], options: Options
+        cls, name: str, dependencies: tuple[Any, ...], keywords: Mapping[str, Any], options: EventCallbackOptions
     ) -> Declaration:
         outputs, inputs, states, grouping = _check_dependencies(name, dependencies, keywords)
         sources = [*inputs, *(outputs.flat if outputs else ())]

@@ -13,7 +13,6 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -30,15 +29,11 @@ from .._dash import (
     stringify_id,
     validate_and_group_input_args,
 )
-from .._quart import current_request
 from ..asgi.browser_cookie import browser_of
-from ..asgi.client_json import DOCUMENT_SIZE
-from ..asgi.http_exchange import EXCHANGE, cancel_with_client
+from ..asgi.http_exchange import cancel_with_client
 from ..asgi.origins import refuse_other_sites
 from ..asgi.page_key import START, proves
 from ..asgi.tokens import is_token
-from ..cancel_scopes import StreamCancelled
-from ..channels import Channels
 from ..dash_json import to_json
 from ..errors import FlashError, InvalidUpdate, RequestRefused
 from ..nursery import Channel
@@ -48,40 +43,8 @@ from ..streams.spec import StreamSpec
 from ..streams.stream import Stream as RunningStream
 from ..user_code.functions import call, kind_of_generator
 from .declaration import Declaration, match_keys
+from .request import CALLBACK_REQUEST, CallbackRequest
 from .start_conditions import StartConditions, is_missing
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What event callbacks need of the app that serves them.
-
-    Attributes:
-        channels: the channels of its pages.
-        start_timeout: seconds that a start waits for its page's connection.
-        describe: what `end` tells the page of a stream's failure, as JSON, given the callback's name.
-        on_error: the app's own handler, for failures of streams that have none; None if there is none.
-        shows_mistakes: whether pages have dev tools, in which mistakes that raise nothing are to be shown.
-    """
-
-    channels: Channels
-    start_timeout: float
-    describe: Callable[[str, BaseException], bytes]
-    on_error: Callable[[BaseException], object] | None = None
-    shows_mistakes: Callable[[], bool] = lambda: False
-
-    def handler(self, own: Callable[[BaseException], object] | None) -> Callable[[BaseException], object] | None:
-        """The `on_error` of a stream whose callback has `own`."""
-        of_app = self.on_error
-        if own is not None or of_app is None:
-            return own
-        return lambda error: None if isinstance(error, StreamCancelled) else of_app(error)
-
-
-HOST: ContextVar[Host] = ContextVar("flash_host")
-"""The app that serves the callback request at hand."""
-
-BODY: ContextVar[Mapping[str, Any]] = ContextVar("flash_body")
-"""The callback request at hand, over HTTP or a websocket."""
 
 
 class _LiveProps(dict[Any, Any]):
@@ -121,7 +84,7 @@ _NO_RESPONSE = _NoResponse()
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class StartDependencies:
     """What the renderer sends with a start: the user's dependencies, and Flash's own behind them."""
 
     inputs: list[Any]
@@ -146,30 +109,33 @@ def _where(dependency: Any, matched: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream_id: str) -> Callable[..., Any]:
+def starter(
+    function: Callable[..., Any], parts: Declaration, dependencies: StartDependencies, stream_id: str
+) -> Callable[..., Any]:
     """The Dash callback that starts a stream of `function`."""
-    hashed = len(sent.inputs) - len(parts.inputs)
-    first_state = len(sent.inputs)
+    hashed = len(dependencies.inputs) - len(parts.inputs)
+    first_state = len(dependencies.inputs)
     first_cancel = first_state + len(parts.states)
     mistakes = Mistakes()
     conditions = StartConditions(parts, mistakes)
 
     @functools.wraps(function)
     async def start(*values: Any) -> Any:
-        host = HOST.get(None)
-        if host is None:
+        asked = CALLBACK_REQUEST.get()
+        if asked is None:
             raise FlashError(f"{parts.name!r} is an event callback: it needs app = Flash(...), not Dash(...).")
+        host, http = asked.host, asked.http
         # For a page that has gone there is nothing to start.
         cancel_with_client()
         secret, page = values[-2:]
-        if quart.has_request_context():
+        if http is not None:
             # The handshake of a websocket was checked by its origin, and others than this may be allowed.
-            refuse_other_sites(quart.request)
-        browser = browser_of(quart.request if quart.has_request_context() else quart.websocket)
+            refuse_other_sites(http)
+        browser = browser_of(quart.websocket if http is None else http)
         if not is_token(page):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request does not name its page.")
         request = context_value.get()
-        if (len(request.inputs_list), len(request.states_list)) != (len(sent.inputs), len(sent.states)):
+        if (len(request.inputs_list), len(request.states_list)) != (len(dependencies.inputs), len(dependencies.states)):
             raise RequestRefused(400, f"{parts.name!r} was not started: the request lacks values.")
         watched = request.states_list[len(parts.states) : -2]
         matched = _matched(parts, request)
@@ -184,7 +150,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
                 "same one (sticky sessions).",
             )
         # Before the user's predicates: what comes both ways is asked about once.
-        if not _is_first(channel):
+        if http is not None and not _is_first(channel, http):
             raise dash.exceptions.PreventUpdate
         not_met = conditions.ask(watched, values[first_cancel:-2], by_user=bool(request.triggered_inputs))
         if not_met is not None:
@@ -193,13 +159,13 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             if shows and not_met.mistake is not None:
                 channel.report(parts.name, not_met.kind, not_met.mistake)
             raise dash.exceptions.PreventUpdate
-        again = sent.again(BODY.get(), matched) if parts.restart else None
-        output = None if parts.outputs is None else BODY.get()["output"]
+        again = dependencies.again(asked.body, matched) if parts.restart else None
+        output = None if parts.outputs is None else asked.body["output"]
         live = _LiveProps()
         context = contextvars.copy_context()
         context.run(context_value.set, _stream_context(request, parts, hashed, live))
         # What only the start needs is not to live as long as the stream.
-        context.run(BODY.set, {})
+        context.run(CALLBACK_REQUEST.set, CallbackRequest(host))
         arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
         last = _last_value(parts, mistakes)
         args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
@@ -230,7 +196,7 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
             on_error=host.handler(parts.on_error),
             describe=lambda error: host.describe(parts.name, error),
             timeout=parts.timeout,
-            values_size=DOCUMENT_SIZE.get(),
+            values_size=asked.values_size,
             context=context,
             mistakes=mistakes,
             shows_mistakes=shows,
@@ -241,17 +207,17 @@ def starter(function: Callable[..., Any], parts: Declaration, sent: Sent, stream
         except RequestRefused as refusal:
             channel.refuse(json.dumps({"callback": stream_id, "match": match, "message": str(refusal)}).encode())
             raise
-        if (exchange := EXCHANGE.get()) is not None and quart.has_request_context():
-            exchange.outlived_by = current_request()
+        if asked.exchange is not None:
+            asked.exchange.outlived_by = http
         # Whatever its Outputs are: the request updates nothing.
         raise dash.exceptions.PreventUpdate
 
     return start
 
 
-def _is_first(channel: Channel) -> bool:
-    """Whether the start at hand has not come before, by the other way that the page has sent it."""
-    name = quart.request.headers.get(START) if quart.has_request_context() else None
+def _is_first(channel: Channel, http: quart.Request) -> bool:
+    """Whether this start has not come before over the page's websocket: a page may send one both ways."""
+    name = http.headers.get(START)
     return name is None or channel.takes(name)
 
 

@@ -25,6 +25,7 @@ from werkzeug.exceptions import HTTPException
 
 from .. import _dash, _dash_patches, _quart
 from ..asgi.browser_cookie import mark_browser
+from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings, escape_what_clients_send
 from ..asgi.compression import Compression
 from ..asgi.forwarded import Forwarded
@@ -32,7 +33,7 @@ from ..asgi.http_exchange import EXCHANGE, FlashConnection
 from ..asgi.page_key import with_secret
 from ..asgi.request_body import read_body
 from ..callbacks.late_props import LateProps
-from ..callbacks.start import BODY, HOST
+from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest
 from ..dash_json import to_json
 from ..errors import RequestRefused, WrongServer
 from ..sse import answer_refusal
@@ -265,12 +266,13 @@ class FlashBackend(_dash.QuartDashServer):
 
     def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
         async def dispatch() -> Response:
-            HOST.set(dash_app.stream_host)
             try:
                 body = with_secret(await read_body(request))
             except RequestRefused as refusal:
                 return answer_refusal(refusal)
-            BODY.set(body)
+            exchange = EXCHANGE.get()
+            current = _quart.current_request()
+            CALLBACK_REQUEST.set(CallbackRequest(dash_app.stream_host, body, DOCUMENT_SIZE.get(), current, exchange))
             try:
                 context, execute, is_async = _dash.prepare_callback(dash_app, body)
             except Exception as error:
@@ -279,7 +281,7 @@ class FlashBackend(_dash.QuartDashServer):
                 if is_async:
                     name = name_of(_dash.function_of(dash_app, body["output"]))
                     with clean_up_of(name, dash_app.websockets.limits.cleanup_timeout) as deadline:
-                        if (exchange := EXCHANGE.get()) is not None:
+                        if exchange is not None:
                             exchange.deadline = deadline
                         data = await execute()
                 else:

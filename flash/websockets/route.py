@@ -18,9 +18,10 @@ from quart import Quart
 
 from .. import _dash
 from ..asgi.browser_cookie import browser_or_address
+from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings
 from ..asgi.page_key import with_secret
-from ..callbacks.start import BODY, HOST, Host
+from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest, StreamHost
 from ..errors import RequestRefused
 from ..sse import answer_refusal
 from ..user_code.functions import name_of
@@ -59,7 +60,7 @@ def _plain_hooks_in_threads(server: Quart, app: dash.Dash, name: str) -> list[Ca
 
 
 def register(
-    server: Quart, app: dash.Dash, sockets: Connections, host: Host, describe: Callable[[BaseException], str]
+    server: Quart, app: dash.Dash, sockets: Connections, host: StreamHost, describe: Callable[[BaseException], str]
 ) -> None:
     """Serve the app's websocket.
 
@@ -79,7 +80,7 @@ def register(
 
     def prepare(body: dict[str, Any], interface: WebsocketCallback) -> Prepared:
         body = with_secret(body)
-        BODY.set(body)
+        CALLBACK_REQUEST.set(CallbackRequest(host, body, DOCUMENT_SIZE.get()))
         try:
             execute, is_async = _dash.prepare_websocket_callback(app, body, interface)
         except Exception as error:
@@ -119,7 +120,8 @@ def register(
             wire = WIRE.get()
             wire.take_over()
         await websocket.accept()
-        HOST.set(host)
+        # What the hooks of messages see: none has asked for a callback yet.
+        CALLBACK_REQUEST.set(CallbackRequest(host))
         _dash.app_context.set(app)
         await sockets.serve(Connection(websocket, wire, settings, WIRE.get().peer), browser)
         return None

@@ -1,0 +1,74 @@
+"""The callback request at hand: what the code beneath Dash's `callback` may know of the request that it answers.
+
+    server/backend.py    over HTTP          ─┐
+                                             ├─ CALLBACK_REQUEST ── Dash ── callbacks/start.py, asyncio_bridge
+    websockets/route.py  over a websocket   ─┘
+
+Dash calls a callback with the values of its Inputs and States, and nothing else. Whatever else the start of a stream
+needs is in the one context variable here, which is set before Dash is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from quart import Request
+
+from ..asgi.http_exchange import Exchange
+from ..cancel_scopes import StreamCancelled
+from ..channels import Channels
+
+Handler = Callable[[BaseException], object]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHost:
+    """What the streams of an app need of the app that serves them.
+
+    Attributes:
+        channels: the channels of its pages.
+        start_timeout: seconds that a start waits for its page's connection.
+        describe: given a callback's name and its failure, the JSON that `end` says of that to the page.
+        on_error: the app's own handler, for failures of streams whose callback has none; None if there is none.
+        shows_mistakes: whether pages have dev tools, in which mistakes that raise nothing are to be shown.
+    """
+
+    channels: Channels
+    start_timeout: float
+    describe: Callable[[str, BaseException], bytes]
+    on_error: Handler | None = None
+    shows_mistakes: Callable[[], bool] = lambda: False
+
+    def handler(self, own: Handler | None) -> Handler | None:
+        """The `on_error` of a stream: that of its callback, `own`, else the app's, which hears of failures only."""
+        of_app = self.on_error
+        if own is not None or of_app is None:
+            return own
+        return lambda error: None if isinstance(error, StreamCancelled) else of_app(error)
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRequest:
+    """One callback request, over HTTP or a websocket.
+
+    Attributes:
+        host: the app that serves it.
+        body: what Dash's renderer sent; empty where no callback was asked for yet, as in a hook, and in a stream, which
+            outlives its request.
+        values_size: bytes of memory, about, that the values in `body` take; 0 if they are small.
+        http: the HTTP request; None over a websocket.
+        exchange: that request as Flash's ASGI code has it; None over a websocket or on another server than Flash's.
+    """
+
+    host: StreamHost
+    body: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    values_size: int = 0
+    http: Request | None = None
+    exchange: Exchange | None = None
+
+
+CALLBACK_REQUEST: ContextVar[CallbackRequest | None] = ContextVar("flash_callback_request", default=None)
+"""The callback request at hand; None where there is none, or a plain `dash.Dash` serves it."""
