@@ -4,7 +4,7 @@ A coroutine function becomes one that waits for an asyncio task; an async genera
 function like any other. Whoever drives the generator, Flash's streams included, need not know what it is made of.
 
 The asyncio generator is stepped in one asyncio task for its whole life, as `asyncio.timeout`, task groups and much of
-what is built on them require. Between two steps that task waits for the next question. A cancellation that reaches it
+what is built on them require. Between two steps that task waits for the next step. A cancellation that reaches it
 there, the stream's or that of an `asyncio.timeout` around the `yield`, is raised at the `yield`.
 
 asyncio cancels once, and then a clean-up may await what it needs. One that takes longer than `cleanup_timeout` is
@@ -38,7 +38,7 @@ R = TypeVar("R")
 _log = logging.getLogger("flash.asyncio")
 
 CLEANUP_TIMEOUT = 5.0
-"""Seconds that a clean-up has where there is no app to say how many."""
+"""Seconds that a clean-up may take where no app is at hand, whose `cleanup_timeout=` it would be."""
 
 CLOSE_ATTEMPTS = 3
 """How often a generator may answer GeneratorExit with another `yield`."""
@@ -56,7 +56,7 @@ def on_asyncio(function: Callable[..., Any]) -> Callable[..., Any]:
     cancelled, so is the asyncio task, and its clean-up is waited for. Called from asyncio, the function is as it was.
 
     Raises:
-        FlashError: it is something else.
+        FlashError: it is something else than a coroutine function or an async generator function.
     """
     name = name_of(function)
     if isinstance(function, EventCallback):
@@ -120,12 +120,12 @@ async def _run(begin: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
     """Run a coroutine in a task of asyncio's, and return what it returns."""
     thread, timeout, context = asyncio_thread(), _cleanup_timeout(), contextvars.copy_context()
     task: asyncio.Task[None] | None = None
-    # What is to be said of a task that is cancelled before it has begun.
+    # The result of a task that is cancelled before it has begun.
     result: Result = Error(asyncio.CancelledError())
 
     async def run() -> None:
         nonlocal result
-        # Whatever it raises is the answer, and nothing that the loop need hear of.
+        # Whatever it raises is handed to the caller: asyncio's loop is not to log it.
         result = await acapture(begin)
 
     def start(answer: Answer) -> None:
@@ -143,13 +143,13 @@ async def _run(begin: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
 
 
 @dataclass(eq=False, slots=True)
-class _Question:
-    """What the generator is asked to do.
+class _Step:
+    """One step of the generator, which Trio's side asks for and asyncio's side answers.
 
     Attributes:
-        thrown: what is raised at its `yield`; None to go on, and for a cancellation.
-        cancels: its task is cancelled.
-        answer: takes what it yields or raises; set once the question has come to the loop's thread.
+        thrown: the exception to raise at its `yield`; None to go on, and for a cancellation.
+        cancels: whether to cancel its task.
+        answer: takes what the generator yields or raises; set once the step has come to the loop's thread.
     """
 
     thrown: BaseException | None = None
@@ -171,26 +171,26 @@ class _Driver:
         self._timeout = _cleanup_timeout()
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[None] | None = None
-        self._question: _Question | None = None
-        self._asked: asyncio.Future[None] | None = None
-        # What the generator has yielded or raised, until somebody asks.
-        self._said: Result | None = None
-        # The task was cancelled since the question came.
+        self._step: _Step | None = None
+        self._step_came: asyncio.Future[None] | None = None
+        # What the generator has yielded or raised, until a step takes it.
+        self._outcome: Result | None = None
+        # The task was cancelled since the step came.
         self._cancelled = False
         self._given_up = False
         self._cut: asyncio.TimerHandle | None = None
 
     async def next(self) -> Any:
-        return await self._ask(_Question())
+        return await self._ask(_Step())
 
     async def throw(self, error: BaseException) -> Any:
-        return await self._ask(_Question(error))
+        return await self._ask(_Step(error))
 
     async def cancel(self, cancelled: trio.Cancelled) -> Any:
         """Cancel the generator at its `yield`; `cancelled` is raised if that is what ends it."""
         try:
             with trio.CancelScope(shield=True):
-                return await self._ask(_Question(cancels=True))
+                return await self._ask(_Step(cancels=True))
         except AsyncioCancelled:
             raise cancelled from None
 
@@ -198,37 +198,37 @@ class _Driver:
         """Close the generator at its `yield`, so that nothing of it is left to the garbage collector."""
         with trio.CancelScope(shield=True), contextlib.suppress(StopAsyncIteration, GeneratorExit, AsyncioCancelled):
             for _ in range(CLOSE_ATTEMPTS):
-                await self._ask(_Question(GeneratorExit()))
+                await self._ask(_Step(GeneratorExit()))
             _log.error("%r yields whatever is raised in it and cannot be closed; it is given up.", self._name)
             self._given_up = True
-            await self._ask(_Question(cancels=True))
+            await self._ask(_Step(cancels=True))
 
-    async def _ask(self, question: _Question) -> Any:
-        take, cancel = functools.partial(self._take, question), functools.partial(self._cancel, question)
+    async def _ask(self, step: _Step) -> Any:
+        take, cancel = functools.partial(self._take, step), functools.partial(self._cancel, step)
         return await self._thread.ask(self._name, take, cancel)
 
     # In the loop's thread
 
-    def _take(self, question: _Question, answer: Answer) -> None:
-        question.answer = answer
-        self._question = question
+    def _take(self, step: _Step, answer: Answer) -> None:
+        step.answer = answer
+        self._step = step
         self._cancelled = False
         if self._task is None:
             self._task = self._thread.loop.create_task(self._main(), name=self._name, context=self._context)
             self._task.add_done_callback(self._over)
         elif self._task.done():
             self._over(self._task)
-        elif question.cancels:
-            self._cancel(question)
+        elif step.cancels:
+            self._cancel(step)
         else:
-            if isinstance(question.thrown, GeneratorExit):
+            if isinstance(step.thrown, GeneratorExit):
                 self._cut_later(self._task)
-            if self._asked is not None and not self._asked.done():
-                self._asked.set_result(None)
+            if self._step_came is not None and not self._step_came.done():
+                self._step_came.set_result(None)
 
-    def _cancel(self, question: _Question) -> None:
-        """Cancel what the question has set off, unless it has been answered in the meantime."""
-        if self._question is question and self._task is not None:
+    def _cancel(self, step: _Step) -> None:
+        """Cancel the generator's task for this step, unless the step has been answered in the meantime."""
+        if self._step is step and self._task is not None:
             self._cancelled = True
             self._task.cancel()
             self._cut_later(self._task)
@@ -238,57 +238,57 @@ class _Driver:
             self._cut = self._thread.loop.call_later(self._timeout, task.cancel)
 
     async def _main(self) -> None:
-        """The generator's task. It ends with the generator, and leaves what that has said last."""
+        """The generator's task. It ends with the generator; `_outcome` is then what that raised last."""
         try:
             generator = self._begin()
         except BaseException as error:
-            self._said = Error(error)
+            self._outcome = Error(error)
             return
-        while not isinstance(self._said, Error):
-            question = self._question
-            assert question is not None
-            if question.thrown is not None:
-                self._said = await acapture(generator.athrow, question.thrown)
-            elif self._said is None:
-                self._said = await acapture(generator.__anext__)
+        while not isinstance(self._outcome, Error):
+            step = self._step
+            assert step is not None
+            if step.thrown is not None:
+                self._outcome = await acapture(generator.athrow, step.thrown)
+            elif self._outcome is None:
+                self._outcome = await acapture(generator.__anext__)
             if self._cancelled:
                 await self._meet_cancellation(generator)
-            if isinstance(self._said, Error):
+            if isinstance(self._outcome, Error):
                 return
-            self._reply(self._said)
-            self._said = None
+            self._reply(self._outcome)
+            self._outcome = None
             await self._wait_at_yield(generator)
 
     async def _meet_cancellation(self, generator: AsyncGenerator[Any, None]) -> None:
-        """Raise a cancellation at the `yield` that the step which it was meant for has not met."""
+        """Raise a cancellation at the `yield` if the step that it was meant for was over before it came."""
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError as cancelled:
-            if not isinstance(self._said, Error):
-                self._said = await acapture(generator.athrow, cancelled)
+            if not isinstance(self._outcome, Error):
+                self._outcome = await acapture(generator.athrow, cancelled)
 
     async def _wait_at_yield(self, generator: AsyncGenerator[Any, None]) -> None:
-        """Wait for the next question. A cancellation, whoever it is from, is raised at the `yield`."""
-        while self._question is None and not isinstance(self._said, Error):
-            self._asked = self._thread.loop.create_future()
+        """Wait for the next step. A cancellation, whoever it is from, is raised at the `yield`."""
+        while self._step is None and not isinstance(self._outcome, Error):
+            self._step_came = self._thread.loop.create_future()
             try:
-                await self._asked
+                await self._step_came
             except asyncio.CancelledError as cancelled:
                 given_up = Error(asyncio.CancelledError())
-                self._said = given_up if self._given_up else await acapture(generator.athrow, cancelled)
-        self._asked = None
+                self._outcome = given_up if self._given_up else await acapture(generator.athrow, cancelled)
+        self._step_came = None
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        """The task is over: say why, and from then on that it is."""
-        if self._question is not None:
-            said, self._said = self._said, Error(StopAsyncIteration())
-            self._reply(said if isinstance(said, Error) else Error(asyncio.CancelledError()))
+        """The task is over: answer the step with what ended it, and every later step with StopAsyncIteration."""
+        if self._step is not None:
+            outcome, self._outcome = self._outcome, Error(StopAsyncIteration())
+            self._reply(outcome if isinstance(outcome, Error) else Error(asyncio.CancelledError()))
 
     def _reply(self, result: Result) -> None:
-        question, self._question = self._question, None
+        step, self._step = self._step, None
         if self._cut is not None:
             self._cut.cancel()
             self._cut = None
-        assert question is not None
-        assert question.answer is not None
-        question.answer(result)
+        assert step is not None
+        assert step.answer is not None
+        step.answer(result)

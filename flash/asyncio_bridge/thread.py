@@ -1,11 +1,12 @@
-"""asyncio's event loop, in a thread beside Trio's.
+"""Runs asyncio's event loop in a thread beside Trio's, and hands work from Trio's tasks to it.
 
-One per Trio run, and so one per server: asyncio's locks, pools and sessions can be shared between callbacks. It is
-asyncio's own loop, unchanged: what works under `asyncio.run` works here. It opens when it is first needed. A system
-task of Trio's owns it, which ends after everything else: streams are over by then, and their pages told.
+There is one loop per Trio run, and so one per server: asyncio's locks, pools and sessions can be shared between
+callbacks. It is asyncio's own loop, unchanged: what works under `asyncio.run` works here. It opens when it is first
+needed. A system task of Trio's owns it, which ends after everything else: by then streams have ended, and their pages
+have been sent the reasons.
 
-What crosses between the threads is a question and its answer. A cancellation on Trio's side is a cancellation on
-asyncio's, and is over only when that is: nothing is left behind to run by itself.
+A task of Trio's asks for something and waits for the answer. When it is cancelled, what it asked for is cancelled on
+asyncio's side, and the task goes on waiting until that has ended: nothing is left behind to run by itself.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class AsyncioThread:
         """Call `begin(answer)` in the loop's thread, and return or raise what `answer` is then called with.
 
         Args:
-            name: who asks, for messages.
+            name: of the function that runs on asyncio, for messages.
             begin: sees to it that `answer` is called, once, in the loop's thread.
             cancel: called in the loop's thread if the caller is cancelled. The answer is waited for all the same.
 
