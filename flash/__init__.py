@@ -86,9 +86,12 @@ _js_dist = [
     {"relative_package_path": "client/asynchronous.js", "namespace": "flash"},
     {"relative_package_path": "client/updates.js", "namespace": "flash"},
     {"relative_package_path": "client/presence.js", "namespace": "flash"},
+    {"relative_package_path": "client/reconnect.js", "namespace": "flash"},
     {"relative_package_path": "client/streams.js", "namespace": "flash"},
     {"relative_package_path": "client/inbox.js", "namespace": "flash"},
     {"relative_package_path": "client/control.js", "namespace": "flash"},
+    {"relative_package_path": "client/link_states.js", "namespace": "flash"},
+    {"relative_package_path": "client/conditions.js", "namespace": "flash"},
     {"relative_package_path": "client/connection.js", "namespace": "flash"},
     {"relative_package_path": "client/starts.js", "namespace": "flash"},
 ]

@@ -1,126 +1,74 @@
 // @ts-check
 /**
- * The page's connection: one EventSource for all its streams, and what goes the other way because of them.
+ * The page's link: opens it, keeps it open, hands its events to the inbox, and acknowledges them.
  *
- * `hello` names the life of the page's channel on the server. While the life is the same, a connection that was cut
- * is taken up where the page stands: it says which event it applied last and gets the rest. Another life means that
- * the streams of the last one are gone, and so does a connection that does not come back within the grace: the page
- * then brings itself back to its known-good state.
+ * One EventSource carries the events of all streams of the page. How it stands is a state in `link_states.js`; when it
+ * is opened again is decided in `reconnect.js`.
  *
- * EventSource reconnects by itself when a connection is cut. What it does not notice is a connection that is only
- * half open, after sleep for instance: a watchdog, on the wall clock, misses its pings. And when the server refuses
- * a connection it hides why and stays closed: then `_flash/status` is asked, and a new one is opened after a while
- * that grows with each refusal.
+ * Each link begins with `hello`, which names the life of the page's channel on the server. If it is the life that the
+ * page knows, the server goes on behind the last event that the page has received, and nothing is lost. If it is
+ * another, the streams of the life before are gone. So are they when no link stands for longer than the grace. In both
+ * cases the page sets its props back to their known-good state.
+ *
+ * A classic script: Dash serves component files as such.
  */
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {renderer, streams, inbox, control, reports} = flash;
+    const {renderer, streams, inbox, control, conditions, reports, reconnect} = flash;
 
-    const FIRST_RETRY = 1_000;
-    const LAST_RETRY = 30_000;
-    /** Milliseconds between two looks of the watchdog. */
-    const WATCH = 1_000;
-    /** Milliseconds that the server may take to answer. */
-    const PATIENCE = 10_000;
     /** Pings after which the page acknowledges without having been asked. */
-    const LATE = 1.1;
-    /** How many pings may be missed. */
-    const MISSED = 3;
-    /** Milliseconds by which the page waits longer than the server, which ends its streams after the grace. */
-    const MARGIN = 1_000;
+    const UNASKED = 1.1;
 
+    const link = new flash.linkStates.LinkLife();
     /** @type {EventSource | null} */
     let source = null;
-    /** What opens the next connection although the browser's cookie has changed; null if nothing need. @type {string | null} */
+    /** When the server was last heard of, on the wall clock. */
+    let heard = Date.now();
+    /** Seconds between two pings, as `hello` says; Infinity for never. */
+    let ping = 15;
+    /** Seconds for which the server keeps streams without a link, as `hello` says; Infinity for ever. */
+    let grace = 0;
+    /** What opens the next link although the browser's cookie has changed; null if nothing need. @type {string | null} */
     let ticket = null;
+    /** The last reason for a refusal that was shown, so that it is shown once. */
+    let shown = '';
+
     /** The life of the channel that the page knows; '' while it knows none. */
     let life = '';
     /** The life that the page has given up: its server may not have noticed. */
-    let gone = '';
+    let abandoned = '';
+    /** Gives the life up when the grace is over. @type {ReturnType<typeof setTimeout> | undefined} */
+    let losing;
+
     /** The id of the last event that was acknowledged. */
     let acknowledged = '';
     /** When that was, on the wall clock. */
     let acknowledgedAt = Date.now();
-    /** Seconds, as the server says in `hello`; Infinity for never. */
-    let ping = 15;
-    let grace = 0;
-    /** When the server was last heard of, on the wall clock. */
-    let heard = Date.now();
-    let retry = FIRST_RETRY;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let losing;
-    /** The last refusal that was shown, so that it is shown once. */
-    let shown = '';
-    let hasBegun = false;
-    let replaced = false;
-    /** The connection has said hello. */
-    let greeted = false;
-    /** The page has said goodbye. */
-    let left = false;
-    /** The number of the last change of a cancel Input: a page that comes later by the same token begins higher. */
-    let changes = Date.now();
-    /** Those that could not be sent, by stream and condition. @type {Map<string, {number: number, again: () => void}>} */
-    const unsent = new Map();
 
-    /**
-     * A cancel Input has changed while a stream that depends on it runs.
-     * @param {string} stream
-     * @param {number | 'layout'} condition
-     * @param {any} value
-     */
-    function change(stream, condition, value) {
-        report(stream, condition, value, ++changes);
-    }
-
-    /**
-     * Tell the server of a change. One that cannot be sent is sent again when the server is back, unless there is a
-     * newer one then. By its number the server knows what it has been told before, and what was overtaken on the way.
-     * @param {string} stream
-     * @param {number | 'layout'} condition
-     * @param {any} value
-     * @param {number} number
-     */
-    function report(stream, condition, value, number) {
-        const key = `${stream} ${condition}`;
-        unsent.delete(key);
-        const again = () => {
-            if (streams.running.has(stream) && number > (unsent.get(key)?.number ?? 0)) {
-                unsent.set(key, {number, again: () => report(stream, condition, value, number)});
-            }
-        };
-        control.post('cancel', {stream, condition, value, change: number}).then((/** @type {Answer} */ response) => {
-            if (response.status === 403 || response.status === 404) {
-                restart();
-            } else if (response.status === 429 || response.status >= 500) {
-                again();
-            } else if (!response.ok) {
-                console.error(`Flash: a change of a cancel Input was refused (${response.status}).`);
-            }
-        }, again);
-    }
-
-    /** The server no longer knows this page as it is: start clean. */
+    /** The server does not know this page any more: begin a new life. */
     function restart() {
         close();
         lose();
-        connect();
+        if (link.allows('restarted')) {
+            connect('restarted');
+        }
     }
 
-    /** The streams of the page are gone, and what has come of them. */
+    /** The streams of the page are gone, and so are their events that wait in the inbox. */
     function lose() {
         inbox.clear();
         endLife();
     }
 
-    /** The streams of the page are gone; what waits in the inbox is of the next life. */
+    /** The streams of the page are gone; the events that wait in the inbox are of the next life. */
     function endLife() {
         clearTimeout(losing);
         losing = undefined;
-        gone = life || gone;
+        abandoned = life || abandoned;
         life = acknowledged = '';
         inbox.forget();
-        unsent.clear();
+        conditions.forget();
         streams.lose();
     }
 
@@ -131,7 +79,7 @@
         }
     }
 
-    /** Tell the server what it need not keep. */
+    /** Tell the server which event the page has applied last: it need not keep those up to there. */
     function acknowledge() {
         if (inbox.applied !== acknowledged) {
             acknowledged = inbox.applied;
@@ -143,31 +91,31 @@
         }
     }
 
-    /** Acknowledge in time if the server's question is late: it waits for its turn behind what came before it. */
+    /** Acknowledge unasked when the server's `ping` is late: it waits in the inbox behind the events before it. */
     function keepUp() {
-        if (Date.now() - acknowledgedAt > LATE * ping * 1_000) {
+        if (Date.now() - acknowledgedAt > UNASKED * ping * 1_000) {
             acknowledge();
         }
     }
 
-    /** The server wants to know how far the page has come; a good time for what it could not be told, too. */
+    /** `ping`: the server asks for an acknowledgement. It can be reached, so what could not be sent is sent, too. */
     function answer() {
         acknowledge();
-        [...unsent.values()].forEach(({again}) => again());
+        conditions.sendAgain();
     }
 
     /**
-     * The connection stands.
+     * `hello`: the server has taken the link.
      * @param {{life: string, ping: number | null, grace: number | null}} hello
      */
     function greet(hello) {
-        retry = FIRST_RETRY;
+        reconnect.refusals.reset();
         shown = '';
         streams.explain(null);
         ping = hello.ping ?? Infinity;
         grace = hello.grace ?? Infinity;
-        if (hello.life === gone) {
-            // The server has kept what the page has given up. Let it end that; the next life is another.
+        if (hello.life === abandoned) {
+            // The server has kept the life that the page has given up. Have it end that; the next life is another.
             control.post('close', {}).catch(() => undefined);
             return;
         }
@@ -175,16 +123,17 @@
             endLife();
             life = hello.life;
         }
-        [...unsent.values()].forEach(({again}) => again());
+        conditions.sendAgain();
         streams.resume(control.start);
     }
 
-    /** The connection is cut: the streams are lost unless it is back within the grace. */
+    /** No link stands: the streams are lost unless one does within the grace. */
     function interrupt() {
-        if (grace === 0) {
+        const timeout = reconnect.lossTimeout(grace);
+        if (timeout === 0) {
             lose();
-        } else if (losing === undefined && life !== '' && grace < Infinity) {
-            losing = setTimeout(lose, grace * 1_000 + MARGIN);
+        } else if (losing === undefined && life !== '' && timeout < Infinity) {
+            losing = setTimeout(lose, timeout);
         }
     }
 
@@ -194,7 +143,7 @@
      */
     const handlers = {
         hello: greet,
-        open: data => streams.open(data, change),
+        open: data => streams.open(data, conditions.change),
         props: streams.update,
         end: streams.end,
         refused: streams.refuse,
@@ -210,15 +159,15 @@
      */
     function receive(name, text, id) {
         if (name === 'replaced') {
-            replaced = true;
+            link.advance('taken over');
             close();
             lose();
             console.warn('Flash: this page has been opened a second time; only the newer one is kept up to date.');
         } else {
             let data;
             if (name === 'hello') {
-                greeted = true;
-                // In time, even if it will take a while to get to what it announces.
+                link.advance('greeted');
+                // At once: `greet` comes only when the events before this one have been applied.
                 clearTimeout(losing);
                 losing = undefined;
             }
@@ -230,15 +179,16 @@
         }
     }
 
-    function connect() {
-        if (source !== null || replaced || left) {
-            return;
-        }
-        // What waits to be applied has come.
+    /**
+     * Open a new link.
+     * @param {LinkTrigger} trigger
+     */
+    function connect(trigger) {
+        link.advance(trigger);
+        // The server goes on behind the last event that has come, be it applied or not.
         const opened = new EventSource(control.link(inbox.last(), ticket));
         ticket = null;
         source = opened;
-        greeted = false;
         heard = Date.now();
         for (const name of [...Object.keys(handlers), 'replaced']) {
             opened.addEventListener(name, event => {
@@ -254,26 +204,35 @@
                 return;
             }
             interrupt();
-            if (opened.readyState === EventSource.CLOSED) {
-                source = null;
-                // Not at once: a page that is being left loses its connection, too.
-                setTimeout(() => explain().then(connect), retry);
-                retry = Math.min(2 * retry, LAST_RETRY);
+            if (opened.readyState !== EventSource.CLOSED) {
+                link.advance('cut');
+                return;
             }
+            source = null;
+            link.advance('denied');
+            // Not at once: a page that is being left loses its connection, too.
+            setTimeout(retry, reconnect.refusals.next());
         };
     }
 
-    /** Open the connection anew if nothing has been heard for three pings. */
-    function watch() {
-        const limit = MISSED * ping * 1_000;
-        if (source !== null && Date.now() - heard > (greeted ? limit : Math.min(limit, PATIENCE))) {
-            close();
-            interrupt();
-            connect();
+    /** The pause after a refusal is over. */
+    async function retry() {
+        await explain();
+        if (link.allows('retried')) {
+            connect('retried');
         }
     }
 
-    /** Show why the server refuses the connection. */
+    /** Open the link anew if nothing has been heard of the server for too long. */
+    function watch() {
+        if (source !== null && reconnect.isSilent(link.state, heard, ping)) {
+            close();
+            interrupt();
+            connect('silent');
+        }
+    }
+
+    /** Ask the server why it refuses the link, and show that. */
     async function explain() {
         const {message, ticket: issued} = await control.explain();
         ticket = issued;
@@ -285,40 +244,48 @@
     }
 
     /**
-     * The page is there.
+     * The layout has brought the page's token and secret.
      * @param {{token: string, secret: string}} names
      */
     function begin(names) {
-        if (hasBegun) {
+        if (!link.allows('begun')) {
             return;
         }
-        hasBegun = true;
         control.begin(names);
+        conditions.begin(restart);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
-        streams.watch(change);
+        streams.watch(conditions.change);
         reports.begin(streams.refuseStart);
-        connect();
-        setInterval(watch, WATCH);
+        connect('begun');
+        setInterval(watch, reconnect.CHECK_INTERVAL);
         document.addEventListener('visibilitychange', watch);
         window.addEventListener('online', watch);
-        window.addEventListener('pagehide', () => {
-            left = true;
-            close();
-            lose();
-            // The page that has replaced this one goes by the same token.
-            control.leave(!replaced);
-        });
-        // Back from the back/forward cache.
-        window.addEventListener('pageshow', () => {
-            left = false;
-            connect();
-            watch();
-        });
+        window.addEventListener('pagehide', hide);
+        window.addEventListener('pageshow', show);
     }
 
-    /** Begin before the page is drawn, which comes after its first callbacks have been called. */
+    /** The page is being left. */
+    function hide() {
+        if (link.allows('hidden')) {
+            link.advance('hidden');
+        }
+        close();
+        lose();
+        // A page that has taken over the token is still there: its channel is not to be closed.
+        control.leave(link.state !== 'replaced');
+    }
+
+    /** The page is shown: for the first time, or again, from the back/forward cache. */
+    function show() {
+        if (link.allows('shown')) {
+            connect('shown');
+        }
+        watch();
+    }
+
+    /** Begin before the first callbacks are called; the page is drawn, and `Page` with it, only after that. */
     function beginEarly() {
-        const names = hasBegun ? undefined : renderer.component('_flash')?.props;
+        const names = !link.allows('begun') ? undefined : renderer.component('_flash')?.props;
         if (names?.token) {
             begin(names);
         }

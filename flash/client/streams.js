@@ -21,7 +21,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {updates, presence, reports} = flash;
+    const {updates, presence, reports, reconnect} = flash;
     const {layout, onChange: onRendererChange, resolve, component, stringIds, patchOf, callBody} = flash.renderer;
 
     /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
@@ -32,11 +32,6 @@
      * @type {Map<string, Opening>}
      */
     const waiting = new Map();
-
-    /** Milliseconds: the longest pause before a stream is started again, at first and at last. */
-    const FIRST_PAUSE = 500;
-    const LAST_PAUSE = 30_000;
-    let pause = FIRST_PAUSE;
 
     /** What stands in place of the value of a component that is not in the layout. */
     const MISSING = undefined;
@@ -147,7 +142,7 @@
     function update({stream, props}) {
         const opening = running.get(stream);
         if (opening !== undefined) {
-            pause = FIRST_PAUSE;
+            reconnect.restarts.reset();
             reports.sent(opening.callback, props);
             updates.put(props, opening);
             presence.update(stream, props);
@@ -240,6 +235,10 @@
      * @param {(body: object) => Promise<boolean>} request  sends a start, and says whether the server took it
      */
     function resume(request) {
+        if (waiting.size === 0) {
+            return;
+        }
+        const pause = reconnect.restarts.next();
         for (const [run, opening] of waiting) {
             setTimeout(async () => {
                 const body = opening.again && waiting.delete(run) ? callBody(opening.again) : null;
@@ -247,10 +246,7 @@
                     waiting.set(run, opening);
                     resume(request);
                 }
-            }, Math.random() * pause);
-        }
-        if (waiting.size > 0) {
-            pause = Math.min(2 * pause, LAST_PAUSE);
+            }, reconnect.jitter(pause));
         }
     }
 

@@ -1,0 +1,112 @@
+// @ts-check
+/**
+ * The states of the page's link, and the transitions between them: everything that is possible stands in one table.
+ *
+ * The link is the response over which the server sends the page its events; the browser's `EventSource` reads it. An
+ * EventSource says little of how it stands: the same `error` is fired for a connection that was cut, which it opens
+ * again by itself, and for one that the server has refused, after which it stays closed. And a page that is being left
+ * or was replaced is not to open a connection at all. The state tells these cases apart.
+ *
+ * `advance` throws on a trigger that the table does not have for the present state: that is a bug in Flash. Where a
+ * trigger may come late and be of no matter, such as a timer's, the caller asks `allows` first.
+ *
+ * `docs/states.md` shows the table; `python -m tools.draw_link_states` writes it.
+ *
+ * A classic script: Dash serves component files as such.
+ */
+
+/**
+ * @typedef {'idle' | 'connecting' | 'open' | 'reconnecting' | 'refused' | 'left' | 'replaced'} LinkState
+ * @typedef {'begun' | 'greeted' | 'cut' | 'silent' | 'denied' | 'retried' | 'restarted' | 'taken over' | 'hidden' | 'shown'} LinkTrigger
+ */
+
+(function () {
+    const {flash} = /** @type {any} */ (window);
+
+    /** What each state means. @type {Record<LinkState, string>} */
+    const meanings = {
+        idle: 'The page does not know its token yet.',
+        connecting: 'A connection was opened anew, and the server has not said `hello` on it.',
+        open: 'The server has said `hello`, and sends events.',
+        reconnecting: 'The connection was cut; the EventSource opens it again by itself.',
+        refused: 'The server has refused the connection; the next attempt comes after a pause.',
+        left: 'The page has been left. It may come back from the back/forward cache.',
+        replaced: 'Another page has taken over the token: this one opens no connection any more.'
+    };
+
+    /** When each trigger comes. @type {Record<LinkTrigger, string>} */
+    const causes = {
+        begun: 'The layout has brought the token.',
+        greeted: '`hello` has come.',
+        cut: 'The EventSource has fired `error`, and connects again.',
+        silent: 'Nothing has come for too long: the connection may be half open.',
+        denied: 'The EventSource has fired `error`, and is closed.',
+        retried: 'The pause after a refusal is over, and `_flash/status` has been asked for its reason.',
+        restarted: 'The server has answered that it does not know the page as it is: the page starts a new life.',
+        'taken over': '`replaced` has come.',
+        hidden: 'The browser has fired `pagehide`.',
+        shown: 'The browser has fired `pageshow`.'
+    };
+
+    /** @type {Record<LinkState, Partial<Record<LinkTrigger, LinkState>>>} */
+    const transitions = {
+        idle: {begun: 'connecting'},
+        connecting: {
+            greeted: 'open',
+            cut: 'connecting',
+            silent: 'connecting',
+            denied: 'refused',
+            restarted: 'connecting',
+            'taken over': 'replaced',
+            hidden: 'left'
+        },
+        open: {
+            cut: 'reconnecting',
+            silent: 'connecting',
+            denied: 'refused',
+            restarted: 'connecting',
+            'taken over': 'replaced',
+            hidden: 'left'
+        },
+        reconnecting: {
+            greeted: 'open',
+            cut: 'reconnecting',
+            silent: 'connecting',
+            denied: 'refused',
+            restarted: 'connecting',
+            'taken over': 'replaced',
+            hidden: 'left'
+        },
+        refused: {retried: 'connecting', restarted: 'connecting', shown: 'connecting', hidden: 'left'},
+        left: {shown: 'connecting'},
+        replaced: {}
+    };
+
+    /** The state of one link. */
+    class LinkLife {
+        /** @type {LinkState} */
+        state = 'idle';
+
+        /**
+         * Whether a trigger is possible in the present state.
+         * @param {LinkTrigger} trigger
+         */
+        allows(trigger) {
+            return transitions[this.state][trigger] !== undefined;
+        }
+
+        /**
+         * Move on to the state that a trigger leads to.
+         * @param {LinkTrigger} trigger
+         */
+        advance(trigger) {
+            const after = transitions[this.state][trigger];
+            if (after === undefined) {
+                throw new Error(`Flash: a link that is ${this.state} cannot take the trigger "${trigger}".`);
+            }
+            this.state = after;
+        }
+    }
+
+    Object.assign(flash, {linkStates: {LinkLife, transitions, meanings, causes}});
+})();
