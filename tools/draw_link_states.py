@@ -1,0 +1,92 @@
+"""Writes the states of a page's link into docs/states.md, drawn from the table in flash/client/link_states.js.
+
+    python -m tools.draw_link_states
+
+Node.js runs the script, and says what the table has. Only the part between the two markers is replaced; the test in
+tests/docs/test_link_states.py fails while it is stale.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "states.md"
+SCRIPT = ROOT / "flash" / "client" / "link_states.js"
+
+BEGIN = "<!-- drawn from flash/client/link_states.js by python -m tools.draw_link_states -->"
+END = "<!-- end of the drawing of the link -->"
+
+FIRST = "idle"
+"""The state in which a link begins."""
+
+
+@dataclass(frozen=True)
+class LinkTable:
+    """The table of link_states.js.
+
+    Attributes:
+        transitions: the state that each trigger leads to, by the state in which it comes.
+        meanings: a sentence for each state.
+        causes: a sentence for each trigger.
+    """
+
+    transitions: dict[str, dict[str, str]]
+    meanings: dict[str, str]
+    causes: dict[str, str]
+
+
+def run_script(expression: str) -> str:
+    """The value of a JavaScript expression, as JSON. In it, `states` is what link_states.js exports."""
+    # Node.js stands beside Python, where the requirements of the tests have put it.
+    node = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert node is not None, "Node.js runs the script; it comes with the requirements of the tests."
+    code = (
+        "globalThis.window = {flash: {}}; (0, eval)(require('fs').readFileSync(process.argv[1], 'utf8'));"
+        f"const states = window.flash.linkStates; console.log(JSON.stringify({expression}))"
+    )
+    return subprocess.run(
+        [node, "-e", code, str(SCRIPT)], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+
+def read_table() -> LinkTable:
+    """The table, as the script has it."""
+    return LinkTable(
+        **json.loads(run_script("(({transitions, meanings, causes}) => ({transitions, meanings, causes}))(states)"))
+    )
+
+
+def draw(table: LinkTable) -> str:
+    """The states as a mermaid diagram, and as tables."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {FIRST}"]
+    for state, transitions in table.transitions.items():
+        lines += [f"    {state} --> {after}: {trigger}" for trigger, after in transitions.items()]
+        if not transitions:
+            lines.append(f"    {state} --> [*]")
+    lines += ["```", "", "| state | what it means |", "| --- | --- |"]
+    lines += [f"| {state} | {meaning} |" for state, meaning in table.meanings.items()]
+    lines += ["", "| trigger | when it comes |", "| --- | --- |"]
+    lines += [f"| {trigger} | {cause} |" for trigger, cause in table.causes.items()]
+    return "\n".join(lines)
+
+
+def drawn_in(text: str) -> str:
+    """The drawing that a page of the docs has between its markers."""
+    return text.partition(BEGIN)[2].partition(END)[0].strip()
+
+
+def redraw(text: str, drawing: str) -> str:
+    """The text of a page, with a fresh drawing between its markers."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n\n{drawing}\n\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(redraw(PAGE.read_text(), draw(read_table())))
