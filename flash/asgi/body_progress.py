@@ -1,4 +1,4 @@
-"""The body of a request has to come along: what brings nothing for long is given up.
+"""Gives up requests whose bodies do not arrive: each has to bring some bytes in each minute.
 
 An upload may take hours over a slow line, so its time is not what is bounded. But in each `WINDOW` it has to bring
 `MINIMUM` bytes, which the slowest line does; a body that was announced and never comes, or comes byte by byte for ever,

@@ -1,4 +1,4 @@
-"""The cookie by which a browser is told apart from others: a channel belongs to the browser that opened it.
+"""Sets and reads the cookie that tells browsers apart: a channel belongs to the browser that opened it.
 
     over HTTPS                flash_browser as __Host-flash_browser; HttpOnly; Secure; SameSite=Lax; Path=/
     over HTTP                 flash_browser; HttpOnly; SameSite=Lax; Path= the app's

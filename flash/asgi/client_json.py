@@ -1,4 +1,4 @@
-"""JSON that a client has sent: read off the event loop when it is large, and not at all when it would not fit.
+"""Reads JSON that a client has sent: in a thread when it is large, and not at all when it would not fit.
 
 A byte of JSON costs more than a byte of memory: `[],` takes three bytes and a hundred bytes of Python objects, and no
 other thread runs while Python reads it. So what a document would take is estimated from how many brackets, commas and

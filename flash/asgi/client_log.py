@@ -1,4 +1,4 @@
-"""The log, as far as a client can write it: no lines of its own, and not as many as it likes.
+"""Keeps clients from writing lines of their own into the log, and from flooding it.
 
 What a client sends is in messages, ids, paths, and exceptions: with a line break in it, it would look like a line of
 the log, and with an escape sequence it would command the terminal that shows it. So control characters are escaped

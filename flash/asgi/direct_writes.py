@@ -1,4 +1,4 @@
-"""Writing to a page's socket without waking the task that serves its connection.
+"""Writes to a page's socket without waking the task that serves its connection.
 
     a generator yields ── outbox ── the connection's task ── Quart ── Hypercorn ── socket
                              └────────── DirectWriter ───────────────────────────────┘

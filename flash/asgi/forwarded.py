@@ -1,4 +1,4 @@
-"""What a proxy says of the client: its address and scheme, from `X-Forwarded-For` and `X-Forwarded-Proto`.
+"""Reads what a trusted proxy says of the client: address and scheme, from `X-Forwarded-For` and `X-Forwarded-Proto`.
 
     client ── TLS ── proxy ── HTTP, with these headers ── Hypercorn ── Forwarded ── the app
 

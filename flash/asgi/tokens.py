@@ -1,4 +1,4 @@
-"""Names that cannot be guessed: of pages, and of browsers."""
+"""Makes and recognises names that cannot be guessed: of pages, and of browsers."""
 
 from __future__ import annotations
 

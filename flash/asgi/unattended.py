@@ -1,4 +1,4 @@
-"""Callback requests that go on though their client has gone: what was begun is brought to its end.
+"""Lets callback requests go on though their client has gone: what was begun is brought to its end.
 
 A page is reloaded, or closed, while its callback saves something. On Flask, and so with Dash, the request does not even
 notice. Quart cancels it, which cuts the save in the middle. So a callback request, once it has come in whole, is

@@ -1,4 +1,4 @@
-"""`set_props` where nobody hears it: after a callback has been answered, by a task or a thread that it left behind.
+"""Reports calls of `set_props` that come after their callback was answered, by a task or thread that it left behind.
 
 Dash collects what a callback says with `set_props`, and sends it with the answer. What comes later would be lost.
 """

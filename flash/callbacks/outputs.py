@@ -1,4 +1,4 @@
-"""The Outputs of a streaming callback: where the values go that its generator yields.
+"""Turns the values that a streaming callback yields into props of its Outputs.
 
 A value is what a Dash callback with these Outputs may return: one value per Output, in their shape, `no_update`
 for those that stay as they are. Dash's own code turns it into props; what comes out is an update like any other.

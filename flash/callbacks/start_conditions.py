@@ -1,4 +1,4 @@
-"""The conditions of an event callback when it is started: a stream whose condition is not met does not start.
+"""Checks the conditions of an event callback when it is started: while one is not met, its stream does not start.
 
 That is as it should be, and looks like a button that does nothing. So the page is told why. And a condition that has
 never been met, when somebody wants to start the stream, may have been written the wrong way round: as what ends the

@@ -1,4 +1,4 @@
-"""Seeing a server at work: Prometheus metrics, the lag of the event loop, and who blocks it.
+"""Measures a server: Prometheus metrics, the lag of the event loop, and who blocks it.
 
 The metrics need `prometheus-client` (`pip install flash-trio[metrics]`).
 """

@@ -1,4 +1,4 @@
-"""Quart's limits on a request's size and time, which Flask and so Dash have not: lifted, unless the app asks for them.
+"""Lifts Quart's limits on a request's size and time, which Flask and so Dash have not, unless the app asks for them.
 
 By default Quart answers a body of more than 16 MB with 413, cuts one that takes longer than 60 s, and cuts a response
 that takes longer than 60 s to be taken, in the middle, under its status 200. An upload of `dcc.Upload` is larger, and a

@@ -1,4 +1,4 @@
-"""`app.run(debug=True)`: the program starts again when its code changes.
+"""Starts the program again when its code changes: `app.run(debug=True)`.
 
 The process that the user started becomes a watchman. It runs the same command again, with WERKZEUG_RUN_MAIN in its
 environment (the name that Dash and its users look for), and that process serves; when a file changes it is stopped,

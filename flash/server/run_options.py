@@ -1,4 +1,4 @@
-"""The keywords of `app.run` beyond Dash's own: Flask's, which Dash apps bring along, and those of Hypercorn's Config.
+"""Reads the keywords of `app.run` beyond Dash's own: Flask's, which apps bring along, and those of Hypercorn's Config.
 
 Of Flask's, what has a counterpart here is translated (`ssl_context`, `use_reloader`, `extra_files`), what only says
 how Werkzeug's server is to work is ignored, and what would quietly be missing is refused.

@@ -1,4 +1,4 @@
-"""Clean-up that awaits: the time that it has, and the warning when it was cut.
+"""Gives clean-up that awaits its time after a cancellation, and warns when it was cut.
 
 In a scope that is cancelled every `await` raises `Cancelled`: that is Trio's rule, and it holds for what a `finally`,
 an `except` or an `__aexit__` awaits. `cleanup()` is the shield against that. It lasts for what is left of the deadline

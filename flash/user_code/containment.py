@@ -1,4 +1,4 @@
-"""What the user's code raises ends nothing but itself.
+"""Contains what the user's code raises, so that it ends nothing but itself.
 
 A task that raises ends its nursery, and with it every task beside it. Between the user's code and a nursery that
 others share stands `contain`. It takes in everything: `SystemExit` too, which asks for the end of a process that

@@ -1,4 +1,4 @@
-"""Calls whose result is what matters, and is thrown away: `stream_props(...)` without `yield`, `sleep` without `await`.
+"""Finds calls whose result is thrown away: `stream_props(...)` without `yield`, `sleep` without `await`.
 
 Found in the code of the function when it is decorated, so that a stream pays nothing for it. In bytecode, an
 expression statement is a call followed by `POP_TOP`; where the call begins in the source its callee begins as well,

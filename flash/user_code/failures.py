@@ -1,4 +1,4 @@
-"""What an exception of the user's code is taken for: one alone out of a nursery is itself; known mistakes get a note.
+"""Reads exceptions of the user's code: one alone out of a nursery is itself, and known mistakes get a note.
 
 A nursery raises its children's exceptions as a group, one or many. Whoever asked for several things at a time means the
 one that failed, `PreventUpdate` included; a group of several that failed stays a group.

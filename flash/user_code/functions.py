@@ -1,4 +1,4 @@
-"""What a callable of the user's is, and how it is called: generator functions also behind decorators.
+"""Tells of a callable of the user's whether it makes a generator, and calls it: also behind decorators.
 
 A login check or a stopwatch stands between `@event_callback` and the generator function, as an ordinary function under
 `functools.wraps` that returns what it was given; a `partial`, a bound method or an object with `__call__` stands in

@@ -1,4 +1,4 @@
-"""Async generators that the user's code iterates and does not close.
+"""Closes async generators that the user's code iterates and leaves open, in the task that iterated them.
 
     async def prices():                       @event_callback(Input("go", "n_clicks"))
         async with open_websocket(...):       async def show(n_clicks):

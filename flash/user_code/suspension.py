@@ -1,4 +1,4 @@
-"""Noticing that a coroutine has to wait: what is needed only then need not be paid for before.
+"""Notices when a coroutine has to wait: what is needed only then need not be paid for before.
 
 A deadline, a task that watches for the end of a connection: each costs as much as a small request. Most of what is
 awaited does not wait at all.

@@ -1,4 +1,4 @@
-"""Running what came over a websocket: an async callback at the page's pace, a plain one in a thread.
+"""Runs callbacks that came over a websocket: an async one at the page's pace, a plain one in a thread.
 
 `set_props` is a plain function and cannot wait for a page that does not read. So the coroutine of an async callback
 is driven from here, and whenever it would go on after an `await` while the page has too much to read, it goes on

@@ -1,4 +1,4 @@
-"""The websockets of an app that are open: how many there may be, of all browsers and of each, and their end.
+"""Counts the open websockets of an app, bounds them, of all browsers and of each, and closes them at the end.
 
 An app has two kinds, Dash's for callbacks and Flash's for control messages, and one `OpenSockets` for each.
 """

@@ -1,4 +1,4 @@
-"""What a websocket has still to send, bounded, and in which frames it goes.
+"""The queue of what a websocket has still to send: bounds it, and gathers messages into frames.
 
     callbacks ── put ── waiting ── next_frame ── the task that sends ── socket
               └──────── pass_by, if nothing waits ────────────────────────┘
