@@ -1,6 +1,6 @@
 """Refuses requests that pages of other sites send in the browser's name.
 
-Browsers mark these by `Sec-Fetch-Site` over HTTPS and on the machine itself. Elsewhere there is no such header, and what
+Browsers mark them by `Sec-Fetch-Site` over HTTPS and on the machine itself. Elsewhere there is no such header, and what
 keeps other sites out is that the cookie is `SameSite`, and that a request with JSON needs a permission that the app
 does not give.
 """
