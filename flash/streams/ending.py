@@ -20,8 +20,8 @@ def encode_end(stream_id: str, reason: EndReason, props: Sequence[bytes], error:
         stream_id: of the stream.
         reason: why it ended.
         props: the last pairs, as JSON, in the order in which the page applies them.
-        error: what the page is told of a failure, as JSON.
-        handled: whether `on_error` has dealt with the failure, so that nobody else is to be told.
+        error: the description of a failure, as JSON; `null` if the stream has not failed.
+        handled: whether `on_error` has dealt with the failure, so that the page need not report it.
     """
     return b'{"stream":%b,"reason":"%b","props":[%b],"error":%b%b}' % (
         json.dumps(stream_id).encode(),

@@ -55,9 +55,9 @@ class PageLimits:
     Attributes:
         streams: how many it may have at a time.
         window: bytes that may have been sent to it and not been acknowledged.
-        reconnect_grace: seconds for which it may be without a connection; 0 ends its streams at once.
+        reconnect_grace: seconds for which it may be without a link; 0 ends its streams at once.
         stall_timeout: seconds for which it may leave what was sent to it unacknowledged.
-        ping_interval: seconds after which its connection is to ask whether it is there.
+        ping_interval: seconds between pings, by which its link asks it for an acknowledgement.
         values: bytes of memory that the values with which its streams were started may take, about.
     """
 

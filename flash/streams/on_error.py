@@ -54,7 +54,7 @@ class ErrorHandling:
 
         Args:
             error: the user's exception, or a `StreamCancelled`.
-            left: seconds until the deadline; if none are left the handler has all of `cleanup_timeout`.
+            left: seconds until the deadline; if it has passed, the handler gets all of `cleanup_timeout`.
             spawn: starts the handler's task.
         """
         limits, name = self._limits, self._spec.callback
@@ -96,9 +96,9 @@ class ErrorHandling:
             self._done.set()
 
     async def _call(self, error: BaseException) -> object:
-        """Call a handler that may be async; a plain one runs in a thread, and is left to itself when it is cut.
+        """Call a handler that may be async; a plain one runs in a thread, which goes on when the call is cut.
 
-        That is the thread of the stream, if it has one that is free: a step that is stuck has it for itself.
+        That is the thread of the stream, if it has one that is idle: a step that is stuck keeps it busy.
         """
         if iscoroutinefunction(self._handler):
             return await self._handler(error)

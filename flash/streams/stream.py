@@ -3,7 +3,7 @@
     open ── updates, in the order yielded ── end
 
 A stream is one task. It steps the user's generator inside one cancel scope, encodes what is yielded, and puts it
-into the page's outbox. When the generator is over, whatever the reason, `_finish` does what is left, once and in
+into the page's outbox. When the generator is over, whatever the reason, `_finish` ends the stream, once and in
 this order: `on_error`, the `end` event, leaving the registry.
 
 *`yield` is a checkpoint inside the generator.* The generator stands at its `yield` while Flash waits for room in
@@ -64,7 +64,7 @@ class Stream:
         spec: what it runs.
         scope: its cancel scope and reason.
         overran: its clean-up did not return by its deadline; it may have since.
-        buffer: what of it waits for the page, and what was sent.
+        buffer: counts its updates that wait for the page, and those that were sent.
         started: when it opened, on Trio's clock.
         waiting_since: when its generator began to wait for room in the buffer; None if it does not.
     """
@@ -238,7 +238,7 @@ class Stream:
         return self._thread
 
     async def _pause(self) -> None:
-        """The checkpoint at the `yield`: raise what is due, let others run, wait for room."""
+        """The checkpoint at the `yield`: raise a pending cancellation, let other tasks run, wait for room."""
         if self._inner.left:
             await self._inner.close_left()
         await trio.lowlevel.checkpoint()
@@ -279,7 +279,7 @@ class Stream:
             self._host.report(self.spec.callback, mistake.kind, mistake.sentence)
 
     async def _close(self) -> None:
-        """Close the generator, so that nothing of it is left to the garbage collector."""
+        """Close the generator, so that the garbage collector has nothing to unwind."""
         if self._steps is None:
             return
         for _ in range(CLOSE_ATTEMPTS):

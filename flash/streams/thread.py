@@ -44,11 +44,11 @@ class Spawn(Protocol):
 
 
 class StreamThreads:
-    """How many streams have a thread, and may have one.
+    """Counts the streams that have a thread, and refuses more than there may be.
 
     Attributes:
-        total: how many may.
-        held: how many do. What was superseded, and is still busy, may be on top for a while.
+        total: how many streams may have one.
+        held: how many do: for a while more than `total`, if superseded streams still have theirs.
     """
 
     def __init__(self, total: int = DEFAULTS.stream_threads) -> None:
@@ -101,7 +101,7 @@ class StreamThread:
 
     @property
     def idle(self) -> bool:
-        """It has run something, and runs nothing now: it can be given a job that is done at once."""
+        """It runs and has no job: the next one starts at once."""
         return self._started and not self._ended and not self._over and self._job is None
 
     async def run(self, function: Callable[[], _T], *, shielded: bool = False, abandon: bool = False) -> _T:
@@ -109,8 +109,9 @@ class StreamThread:
 
         Args:
             function: what to call.
-            shielded: the stream's cancellation is not to reach what it waits for by `trio.from_thread`.
-            abandon: if the caller is cancelled, it goes on, and the function is left to itself; else this waits for it.
+            shielded: the stream's cancellation does not reach what the function waits for by `trio.from_thread`.
+            abandon: if the caller is cancelled, this raises at once, and the function goes on in the thread; else this
+                waits for the function.
         """
         if self._over:
             # The thread was ended from outside, as test fixtures do. Better run this in another one than not at all.
@@ -130,12 +131,12 @@ class StreamThread:
         return await trio.lowlevel.wait_task_rescheduled(abort)
 
     def cancel(self) -> None:
-        """The stream is cancelled: what a step waits for on the loop is, too."""
+        """Cancel what the present job waits for by `trio.from_thread`."""
         if self._job is not None:
             self._cancellation.cancel()
 
     def end(self) -> None:
-        """The stream is over: the thread ends when it has done what it is at."""
+        """Let the thread end after its present job."""
         if not self._ended:
             self._ended = True
             if self._started:
@@ -158,7 +159,7 @@ class StreamThread:
                 self._answer(self._job, Error(RuntimeError(f"The thread of {self._callback!r} was ended.")))
 
     def _work(self) -> None:
-        """What the thread does."""
+        """Run in the thread: do one job after the other."""
         while (job := self._jobs.get()) is not None:
             if job.shielded:
                 # In the holder's task: what waits there from now on is not cancelled.
@@ -167,7 +168,7 @@ class StreamThread:
             result = capture(job.function)
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._answer, job, result)
-            # Not kept until the next one comes: it refers to the generator, and what came of it may be large.
+            # Do not keep them until the next job comes: the job refers to the generator, and a result may be large.
             del job, result
 
     def _begin_shield(self) -> None:
