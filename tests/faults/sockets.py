@@ -500,6 +500,9 @@ class Page:
     async def acknowledge(self, event: str) -> Answer:
         return await self._say(self.identity.acknowledge(event))
 
+    async def cancel(self, stream: str, value: object, condition: int = 0) -> Answer:
+        return await self._say(self.identity.cancel(stream, condition, value))
+
     async def leave(self) -> Answer:
         return await self._say(self.identity.leave())
 

@@ -293,6 +293,6 @@ async def test_another_browser_with_the_token_gets_nothing_and_changes_nothing(s
     await refused(thief, 403, "another browser")
     assert (await thief.leave()).status == 403
     assert (await thief.acknowledge(events.applied)).status == 403
-    assert (await thief.post("cancel", {"stream": stream, "condition": 0, "value": 1})).status == 403
+    assert (await thief.cancel(stream, 1)).status == 403
     assert (await thief.start("go1")).status == 403
     assert [info.id for info in app.streams()] == [stream]
