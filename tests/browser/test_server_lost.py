@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.support.connections import free_port
 from tests.support.eventually import TIMEOUT
 
 from .conftest import Console
@@ -22,18 +21,6 @@ from .conftest import Console
 APP = Path(__file__).with_name("apps") / "counting.py"
 
 Start = Callable[[], subprocess.Popen[str]]
-
-
-def free_port() -> int:
-    """A port that no outgoing connection is given, so that it stays free while the server is down."""
-    while True:
-        port = random.randint(20_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
-"""What fault tests in a browser share: a property as the page has it, and a port for a server that comes back."""
+"""What fault tests see in a page that a browser has open."""
 
 from __future__ import annotations
-
-import random
-import socket
 
 from playwright.sync_api import Page
 
@@ -13,15 +10,3 @@ def prop_of(page: Page, component_id: str, name: str) -> object:
     return page.evaluate(
         "([id, name]) => dash_component_api.getLayout(id)?.props?.[name] ?? null", [component_id, name]
     )
-
-
-def free_port() -> int:
-    """A port that no outgoing connection is given, so that it stays free while nothing listens there."""
-    while True:
-        port = random.randint(20_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import trio
 
-from tests.support.eventually import TIMEOUT
+from tests.support.threads import running_in_thread
 
 T = TypeVar("T")
 
@@ -190,26 +190,6 @@ class CuttingProxy:
 @contextmanager
 def cutting_proxy(target: int) -> Iterator[CuttingProxy]:
     """Run a proxy to the port `target` of 127.0.0.1 while the block runs."""
-    proxy, ready, failures = CuttingProxy(target), threading.Event(), list[BaseException]()
-
-    def run() -> None:
-        try:
-            trio.run(proxy.run, ready)
-        except BaseException as failure:
-            failures.append(failure)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=run, name="the proxy of a test", daemon=True)
-    thread.start()
-    assert ready.wait(TIMEOUT), "the proxy did not start"
-    try:
-        if not failures:
-            yield proxy
-    finally:
-        if not failures:
-            proxy.stop()
-        thread.join(TIMEOUT)
-    if failures:
-        raise failures[0]
-    assert not thread.is_alive(), "the proxy did not stop"
+    proxy = CuttingProxy(target)
+    with running_in_thread("proxy", proxy.run, proxy.stop):
+        yield proxy

@@ -13,7 +13,8 @@ from typing import Any
 import h11
 import trio
 
-from tests.faults.sockets import Answer, reset
+from tests.faults.sockets import Answer
+from tests.support.connections import reset
 from tests.support.dash_requests import fill_in, key_of, pattern_of, request_of
 from tests.support.eventually import TIMEOUT
 from tests.support.wire_client import Event, EventReader, Message, PageIdentity, resuming

@@ -16,9 +16,7 @@ import json
 import os
 import re
 import signal
-import socket
 import ssl
-import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -35,6 +33,7 @@ import h11
 import trio
 
 import flash
+from tests.support.connections import open_connection, reset
 from tests.support.dash_requests import Callbacks
 from tests.support.eventually import TIMEOUT, eventually, eventually_sync
 from tests.support.wire_client import Event, EventReader, Message, PageIdentity, new_secret, resuming
@@ -369,16 +368,7 @@ class Site:
 
     async def open(self, receive_buffer: int | None = None) -> trio.SocketStream:
         """A connection, with a receive buffer of so many bytes."""
-        connected = trio.socket.socket()
-        if receive_buffer is not None:
-            # Only what is set before the connection counts for the window that the server is offered.
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        try:
-            await connected.connect(("127.0.0.1", self.port))
-        except BaseException:
-            connected.close()
-            raise
-        stream = trio.SocketStream(connected)
+        stream = await open_connection(self.port, receive_buffer)
         self.sockets.add(stream)
         return stream
 
@@ -527,13 +517,6 @@ class Page:
         """The body of that request."""
         values = {component: {"n_clicks": value}, **self.identity.props}
         return Callbacks(self.site.dependencies).request(component, values=values)
-
-
-def reset(stream: trio.SocketStream) -> None:
-    """Go without a goodbye: the server gets a reset."""
-    if stream.socket.fileno() != -1:
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        stream.socket.close()
 
 
 # Processes

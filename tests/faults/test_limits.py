@@ -11,7 +11,8 @@ import trio
 
 from flash import Flash, Input, Update, html, stream_props
 from tests.faults.conftest import Serve
-from tests.faults.sockets import Events, Page, Site, reset
+from tests.faults.sockets import Events, Page, Site
+from tests.support.connections import reset
 from tests.support.eventually import TIMEOUT, eventually
 
 PAGES = 1_000

@@ -14,8 +14,8 @@ import trio
 
 import flash
 from flash import EndReason, Flash, Input, StreamCancelled, Update, html, stream_props
-from tests.faults.browsing import free_port
 from tests.faults.soak_page import Connection, Page
+from tests.support.connections import free_port
 from tests.support.eventually import TIMEOUT, eventually_sync
 from tests.support.serving import Journal, serve
 

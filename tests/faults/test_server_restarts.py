@@ -14,8 +14,9 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 import flash
-from tests.faults.browsing import free_port, prop_of
+from tests.faults.browsing import prop_of
 from tests.support.browser import chromium, context, serving
+from tests.support.connections import free_port
 from tests.support.eventually import TIMEOUT, eventually_sync
 
 __all__ = ["chromium", "context", "serving"]

@@ -13,7 +13,8 @@ import trio
 
 from flash import Flash, Input, StreamCancelled, StreamInfo, Update, html, stream_props
 from tests.faults.conftest import Certificate, Serve
-from tests.faults.sockets import Events, Page, Reply, Site, reset, serving
+from tests.faults.sockets import Events, Page, Reply, Site, serving
+from tests.support.connections import reset
 from tests.support.eventually import TIMEOUT, eventually
 
 WINDOW = 100_000

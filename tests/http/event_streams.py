@@ -7,14 +7,13 @@ nobody asks.
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 import h11
 import trio
 
+from tests.support.connections import open_connection
 from tests.support.eventually import TIMEOUT
 from tests.support.wire_client import Event, EventReader, parse_event
 
@@ -53,7 +52,7 @@ class EventStream:
             receive_buffer: bytes that the socket may hold unread; few, to be a page that does not read.
         """
         with trio.fail_after(TIMEOUT):
-            stream = await _open_socket(port, receive_buffer)
+            stream = await open_connection(port, receive_buffer)
             http = h11.Connection(h11.CLIENT)
             request = h11.Request(
                 method="GET",
@@ -132,18 +131,3 @@ class EventStream:
     async def close(self) -> None:
         """Go, as a browser does whose tab is closed."""
         await self.stream.aclose()
-
-
-def reset(stream: trio.SocketStream) -> None:
-    """Go without a goodbye: the server gets a reset, and what it was sent and has not read yet is lost."""
-    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.socket.close()
-
-
-async def _open_socket(port: int, receive_buffer: int | None) -> trio.SocketStream:
-    connected = trio.socket.socket()
-    if receive_buffer is not None:
-        # Only what is set before the connection counts for the window that the server is offered.
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    await connected.connect(("127.0.0.1", port))
-    return trio.SocketStream(connected)

@@ -9,8 +9,8 @@ import trio
 import trio.testing
 
 from flash import BufferOverrun, Flash, Input, StreamInfo, Update, html, set_props, stream_props
-from tests.http.event_streams import reset
 from tests.http.servers import Serve
+from tests.support.connections import reset
 from tests.support.eventually import eventually
 
 SMALL_WINDOW = 4_096

@@ -9,9 +9,10 @@ import trio
 
 from flash import Flash, Input, Update, html, stream_props
 from tests.http.apps import Waiting
-from tests.http.event_streams import EventStream, reset
+from tests.http.event_streams import EventStream
 from tests.http.pages import Page
 from tests.http.servers import Serve
+from tests.support.connections import reset
 from tests.support.eventually import TIMEOUT, eventually
 
 Leave = Callable[[EventStream], Awaitable[None]]

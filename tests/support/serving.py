@@ -17,6 +17,7 @@ from hypercorn.trio import serve as serve_asgi
 
 from flash import Flash
 from tests.support.eventually import TIMEOUT, eventually_sync
+from tests.support.threads import running_in_thread
 
 T = TypeVar("T")
 
@@ -111,27 +112,7 @@ class Server:
 @contextlib.contextmanager
 def serve(app: Flash) -> Iterator[Server]:
     """Serve `app` while the block runs; then stop, and check that no stream and no thread is left."""
-    server, ready, failures = Server(app), threading.Event(), list[BaseException]()
-
-    def run() -> None:
-        try:
-            trio.run(server.main, ready)
-        except BaseException as failure:
-            failures.append(failure)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=run, name="the server of a test", daemon=True)
-    thread.start()
-    assert ready.wait(TIMEOUT), "the server did not start"
-    try:
-        if not failures:
-            yield server
-    finally:
-        if not failures:
-            server.stop()
-        thread.join(TIMEOUT)
-    if failures:
-        raise failures[0]
-    assert not thread.is_alive(), "the server did not stop"
+    server = Server(app)
+    with running_in_thread("server", server.main, server.stop):
+        yield server
     assert app.streams() == []

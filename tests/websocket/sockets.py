@@ -17,8 +17,8 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from tests.http.pages import Page
+from tests.support.connections import open_connection
 from tests.support.eventually import TIMEOUT
-from tests.support.wire_client import COOKIE
 
 RENDERER = "tab"
 
@@ -127,14 +127,10 @@ class Sockets:
         self, page: Page, *, origin: str | None = "", path: str = "_dash-ws-callback", receive_buffer: int | None = None
     ) -> Socket:
         """Open a websocket: see `Connect`."""
-        headers = [("Cookie", f"{COOKIE}={page.cookie}")]
+        headers = page.identity.headers
         if origin is not None:
             headers.append(("Origin", origin or f"http://127.0.0.1:{page.port}"))
-        plain = trio.socket.socket()
-        if receive_buffer is not None:
-            plain.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
-        await plain.connect(("127.0.0.1", page.port))
-        stream = trio.SocketStream(plain)
+        stream = await open_connection(page.port, receive_buffer)
         self._streams.append(stream)
         raw = await wrap_client_stream(
             self._nursery,
