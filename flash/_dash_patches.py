@@ -1,9 +1,9 @@
 """What Flash changes in Dash, for all apps of the process, Flash's or not.
 
 Dash has no hook for any of it, and asks for these functions by their names in its modules, so they are replaced there:
-the first five when `flash` is imported, because callbacks may be declared before there is an app; the encoder when the
-first app is made. `docs/differences.md` lists them. Of the names that this touches, `tests/test_private_names.py` says
-which one an upgrade has dropped.
+by `patch_once` when the first callback is declared by one of Flash's decorators or the first app is made, whichever
+comes first; the encoder when the first app is made. `docs/differences.md` lists them. `tests/test_private_names.py`
+says which of the names that this touches an upgrade has dropped.
 """
 # Dash is typed in part only, and most of this is private on purpose.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -31,15 +31,31 @@ _to_json = _utils.to_json
 _PACKAGES = (Path(dash.__file__).parent, Path(__file__).parent)
 
 
-def tell_bare_callbacks_apart() -> None:
+_patched = False
+
+
+def patch_once(check: Callable[[dash.Dash], None]) -> None:
+    """Change in Dash what Flash's callbacks and apps need; only the first call does.
+
+    Args:
+        check: is called with each app, of Flash's or not, before it takes its callbacks.
+    """
+    global _patched  # noqa: PLW0603 - one process, one Dash
+    if not _patched:
+        _patched = True
+        _tell_bare_callbacks_apart()
+        _explain_set_props()
+        _read_failures_of_callbacks()
+        _before_set_up(check)
+
+
+def _tell_bare_callbacks_apart() -> None:
     """Have callbacks without Output and Input named by the user's line, as Dash does, not by the line of Flash's.
 
     Dash names them by the first frame outside its own package: with Flash, the same one for all.
     """
     module: Any = _callback
     original: Callable[..., str] = module.create_callback_id
-    if getattr(original, "tells_bare_callbacks_apart", False):
-        return
 
     def create_callback_id(output: Any, inputs: Any, no_output: bool = False) -> str:
         if inputs or not no_output:
@@ -49,16 +65,13 @@ def tell_bare_callbacks_apart() -> None:
             frame = frame.f_back
         return hashlib.sha256(f"{frame.f_code.co_filename}:{frame.f_lineno}".encode()).hexdigest()
 
-    create_callback_id.tells_bare_callbacks_apart = True  # type: ignore[attr-defined]
     module.create_callback_id = create_callback_id
 
 
-def explain_set_props() -> None:
+def _explain_set_props() -> None:
     """Have `set_props` outside of callbacks say what to do instead."""
     context: Any = dash.callback_context
     original: Callable[..., None] = context.set_props
-    if getattr(original, "explains", False):
-        return
 
     def set_props(component_id: Any, props: Any) -> None:
         try:
@@ -80,11 +93,10 @@ def explain_set_props() -> None:
 
     get: Callable[[str, Any], Any] = _callback_context._get_from_context
     _callback_context._get_from_context = get_from_context
-    set_props.explains = True  # type: ignore[attr-defined]
     context.set_props = set_props
 
 
-def before_set_up(check: Callable[[dash.Dash], None]) -> None:
+def _before_set_up(check: Callable[[dash.Dash], None]) -> None:
     """Call `check` with each app, of Flash's or not, before it takes its callbacks."""
     original = dash.Dash._setup_server
 
@@ -96,7 +108,7 @@ def before_set_up(check: Callable[[dash.Dash], None]) -> None:
     dash.Dash._setup_server = _setup_server  # type: ignore[method-assign]
 
 
-def read_failures_of_callbacks() -> None:
+def _read_failures_of_callbacks() -> None:
     """Have what callbacks raise read as `failures` does, before Dash asks what it is and tells error handlers.
 
     And have a plain function that returns a coroutine waited for, as one under a decorator that is not async does.
@@ -104,8 +116,6 @@ def read_failures_of_callbacks() -> None:
     module: Any = _callback
     plain: Callable[..., Any] = module._invoke_callback
     awaited: Callable[..., Any] = module._async_invoke_callback
-    if getattr(plain, "reads_failures", False):
-        return
 
     def invoke(func: Any, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -126,7 +136,6 @@ def read_failures_of_callbacks() -> None:
             raise error
         raise failure
 
-    invoke.reads_failures = True  # type: ignore[attr-defined]
     module._invoke_callback = invoke
     module._async_invoke_callback = invoke_async
 

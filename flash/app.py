@@ -25,6 +25,7 @@ from .event_callback import (
     EventCallback,
     EventCallbacks,
     declare,
+    prepare_dash,
 )
 from .options import COUNT, FlashOptions, check
 from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
@@ -204,6 +205,7 @@ class Flash(_dash.DashApp):
         self._is_setting_up = False
         self._setup_error: Exception | None = None
         own = server if isinstance(server, quart_trio.QuartTrio) else None
+        prepare_dash()
         initialize = cast("Any", super()).__init__
         initialize(
             own.name if own is not None and name is None else name,

@@ -24,7 +24,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import dash
 
 from ._dash import callback, is_flash
-from ._dash_patches import before_set_up, let_stand_for_component
+from ._dash_patches import let_stand_for_component, patch_once
 from .asgi.page_key import PAGE_ID
 from .callbacks.components import Stream
 from .callbacks.declaration import Declaration, EventCallbackOptions, check_arguments
@@ -92,7 +92,9 @@ def _refuse_elsewhere(app: dash.Dash) -> None:
         )
 
 
-before_set_up(_refuse_elsewhere)
+def prepare_dash() -> None:
+    """Change in Dash what callbacks of Flash's need. To be called before one is declared, and before an app is made."""
+    patch_once(_refuse_elsewhere)
 
 
 def event_callback(
@@ -166,6 +168,7 @@ def declare(
     options: EventCallbackOptions,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
     """The decorator behind `event_callback`: registers with `register`, a Dash `callback`, and notes in `declared`."""
+    prepare_dash()
     unknown = set(keywords) - {"inputs", "state"}
     if unknown:
         raise InvalidEventCallback(f"event_callback does not know the argument {sorted(unknown)[0]!r}.")

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 import dash
 
-from . import _dash, _dash_patches
+from . import _dash
 from ._dash import handle_grouped_callback_args
 from .asgi.http_exchange import cancel_with_client
 from .callbacks.declaration import Declaration, EventCallbackOptions, check_on_error
@@ -26,16 +26,13 @@ from .event_callback import (
     GLOBAL_EVENT_CALLBACKS,
     EventCallback,
     EventCallbacks,
+    prepare_dash,
     register_stream,
 )
 from .props import stream_props
 from .user_code.discarded_calls import check_discarded
 from .user_code.functions import is_generator_function, kind_of_generator, name_of
 from .user_code.threads import on_own_loop
-
-_dash_patches.tell_bare_callbacks_apart()
-_dash_patches.read_failures_of_callbacks()
-_dash_patches.explain_set_props()
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,7 +79,7 @@ def declare_callback(
     register: Callable[..., Any], declared: EventCallbacks, arguments: tuple[Any, ...], options: Mapping[str, Any]
 ) -> CallbackDecorator:
     """The decorator behind `callback`: registers with `register`, Dash's own, and notes streams in `declared`."""
-
+    prepare_dash()
     options = dict(options)
     on_disconnect = options.pop("on_disconnect", None)
 

@@ -45,8 +45,8 @@ from ..user_code.threads import as_plain, in_thread
 from ..websockets import route as websocket_route
 from ..websockets.exchange import FlashWebsocketConnection
 from . import serving
+from .block_watch import BlockWatch
 from .lifespan import APPS, FlashLifespan, StreamingApp
-from .metrics import BlockWatch
 from .reloading import can_reload, reload_on_changes
 from .run_options import read_run_options
 from .tracebacks import describe_exception, traceback_page

@@ -1,12 +1,10 @@
-"""Measures a server: Prometheus metrics, the lag of the event loop, and who blocks it.
+"""Measures a server for Prometheus: its streams, its websockets, and the lag of its event loop.
 
-The metrics need `prometheus-client` (`pip install flash-trio[metrics]`).
+They need `prometheus-client` (`pip install flash-trio[metrics]`).
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +13,12 @@ import trio
 from ..cancel_scopes import EndReason
 from ..errors import InvalidOption
 from ..streams.observer import Observer
-from ..streams.stream import TASK_NAME
 
 if TYPE_CHECKING:
     from ..streams.limits import StreamInfo
 
-_log = logging.getLogger("flash.server")
-
 LAG_INTERVAL = 1.0
 """Seconds between two measurements of the event loop's lag."""
-
-BLOCKED = 0.1
-"""Seconds that a step of a stream may hold the event loop before debug mode names it: what a user begins to feel."""
 
 
 class Metrics(Observer):
@@ -119,23 +111,3 @@ class Metrics(Observer):
             began = trio.current_time()
             await trio.sleep(LAG_INTERVAL)
             self._lag.observe(max(0.0, trio.current_time() - began - LAG_INTERVAL))
-
-
-class BlockWatch(trio.abc.Instrument):
-    """Warns of generators that hold the event loop, by name."""
-
-    def __init__(self) -> None:
-        self._began = 0.0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._began = time.perf_counter()
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        held = time.perf_counter() - self._began
-        if held > BLOCKED and task.name.startswith(TASK_NAME):
-            _log.warning(
-                "The event callback %r held the event loop for %.0f ms: nothing else ran meanwhile. Await "
-                "trio.to_thread.run_sync for what blocks, or make it a plain `def` generator, which runs in a thread.",
-                task.name.removeprefix(TASK_NAME),
-                1_000 * held,
-            )
