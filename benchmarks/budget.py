@@ -190,7 +190,9 @@ async def _whole(updates: int) -> float:
         connection = await channels.connect(nursery, "page", "browser")
         channel = connection.channel
         began = time.thread_time()
-        channel.start(StreamSpec(callback="count", key="count", generator=generator, encode=encode))
+        channel.start(
+            StreamSpec(callback="count", key="count", generator=generator, encode=encode, opening=b'"callback":"count"')
+        )
         over = False
         while not over:
             events = await connection.receive(WRITE_SIZE)

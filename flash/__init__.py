@@ -82,6 +82,7 @@ share_modules()
 
 _js_dist = [
     {"relative_package_path": "client/renderer.js", "namespace": "flash"},
+    {"relative_package_path": "client/wire.js", "namespace": "flash"},
     {"relative_package_path": "client/reports.js", "namespace": "flash"},
     {"relative_package_path": "client/asynchronous.js", "namespace": "flash"},
     {"relative_package_path": "client/updates.js", "namespace": "flash"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
@@ -43,6 +42,7 @@ from .user_code.threads import as_plain
 from .websockets import control, route as websocket_route
 from .websockets.connection import Connections, WebsocketLimits
 from .websockets.open_sockets import OpenSockets
+from .wire import Failure
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -387,6 +387,5 @@ class Flash(_dash.DashApp):
 
     def _describe_failure(self, callback: str, error: BaseException) -> bytes:
         if not _dash.shows_dev_tools(self):
-            return json.dumps({"message": GENERIC_ERROR, "html": None}).encode()
-        described = {"message": describe_exception(error), "html": traceback_page(error, f"Event callback {callback}")}
-        return json.dumps(described).encode()
+            return Failure(GENERIC_ERROR, None).encode()
+        return Failure(describe_exception(error), traceback_page(error, f"Event callback {callback}")).encode()

@@ -21,7 +21,6 @@ Nothing here knows of HTTP, Dash or Quart.
 from __future__ import annotations
 
 import contextvars
-import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -41,6 +40,7 @@ from .streams.outbox import Outbox
 from .streams.spec import StreamSpec
 from .streams.stream import TASK_NAME, Stream
 from .user_code.containment import contain
+from .wire import Mistake, Refused
 
 _log = logging.getLogger("flash.streams")
 
@@ -243,16 +243,16 @@ class Channel:
         """The names of the event callbacks that have streams; may be asked from any thread."""
         return [stream.spec.callback for stream in list(self._streams.values())]
 
-    def refuse(self, refusal: bytes) -> None:
+    def refuse(self, refusal: Refused) -> None:
         """Send the page the event `refused`, unless too much waits for it already."""
         if self.outbox.control_bytes < self._limits.buffer.bytes:
-            self.outbox.put("refused", refusal)
+            self.outbox.put(refusal.event, refusal.encode())
 
     def report(self, callback: str, kind: str, message: str) -> None:
         """Show a mistake of the app's code in the page's dev tools, unless one of its kind was shown before."""
         if (callback, kind) not in self._reported and not self.outbox.exhausted:
             self._reported = self._reported | {(callback, kind)}
-            self.outbox.put("mistake", json.dumps({"callback": callback, "message": message}).encode())
+            self.outbox.put(Mistake.event, Mistake(callback, message).encode())
 
     def has_had(self, stream_id: str) -> bool:
         """Whether a stream of this channel was ever called so."""

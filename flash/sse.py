@@ -36,16 +36,17 @@ from .asgi.browser_cookie import browser_of
 from .asgi.direct_writes import DirectWriter
 from .asgi.http_exchange import EndlessBody, body_at_hand
 from .asgi.origins import refuse_other_sites
-from .asgi.page_key import PROOF, proves
+from .asgi.page_key import proves
 from .asgi.peer import Peer
 from .asgi.tokens import is_token
-from .cancel_scopes import LAYOUT, EndReason
+from .cancel_scopes import EndReason
 from .channels import Channels
 from .errors import RequestRefused
 from .nursery import Channel
 from .streams.events import Event
 from .streams.limits import PageLimits
 from .streams.link import Link
+from .wire import PROOF_HEADER, Ack, Cancel, Close, Hello, Payload, Ping, Replaced, Status, Ticket, TicketRequest
 
 BODY_LIMIT = 256_000
 """Bytes of a request's body: the value of a cancel Input fits, an upload does not."""
@@ -70,9 +71,15 @@ _FRAME = b"event: %b\ndata: %b\n\n"
 _NUMBERED = b"id: %b.%d\n" + _FRAME
 """One that a page acknowledges: the life of the channel, and the event's number, come first."""
 
-PING = _FRAME % (b"ping", b"{}")
-
 _EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
+
+
+def encode_unnumbered(payload: Payload) -> bytes:
+    """An event that is not acknowledged."""
+    return _FRAME % (payload.event.encode(), payload.encode())
+
+
+PING = encode_unnumbered(Ping())
 
 
 def encode_events(life: str, events: Iterable[Event]) -> bytes:
@@ -126,7 +133,7 @@ class EventStream:
             while data := await self._next(link):
                 await send(data)
             if link.replaced:
-                await send(_FRAME % (b"replaced", b"{}"))
+                await send(encode_unnumbered(Replaced()))
         except trio.Cancelled as cancelled:
             # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
             if cancelled.source == "deadline":
@@ -165,12 +172,14 @@ class EventStream:
 
     def _hello(self, link: Link[Channel]) -> bytes:
         channel, limits = link.channel, self._limits
-        seconds = {"ping": limits.ping_interval, "grace": limits.reconnect_grace}
         # JSON has no infinity.
-        finite = {name: value if math.isfinite(value) else None for name, value in seconds.items()}
-        hello = {"life": channel.life, **finite}
+        ping, grace = (
+            seconds if math.isfinite(seconds) else None for seconds in (limits.ping_interval, limits.reconnect_grace)
+        )
+        hello = Hello(channel.life, ping, grace)
         # The id makes an EventSource forget the life before, of which it would tell the next connection.
-        return _NUMBERED % (channel.life.encode(), channel.outbox.acknowledged, b"hello", json.dumps(hello).encode())
+        number = channel.outbox.acknowledged
+        return _NUMBERED % (channel.life.encode(), number, hello.event.encode(), hello.encode())
 
     def _encode(self, link: Link[Channel], events: list[Event]) -> bytes:
         data = encode_events(link.channel.life, events)
@@ -201,12 +210,12 @@ class Routes:
         """Add the routes to `server` under `prefix`, which ends in a slash."""
         for name, method, view in (
             ("events", "GET", self.events),
-            ("status", "GET", self.status),
+            (Status.route, "GET", self.status),
             ("health", "GET", self.health),
-            ("ack", "POST", self.acknowledge),
-            ("cancel", "POST", self.cancel),
-            ("close", "POST", self.close),
-            ("ticket", "POST", self.issue_ticket),
+            (Ack.route, "POST", self.acknowledge),
+            (Cancel.route, "POST", self.cancel),
+            (Close.route, "POST", self.close),
+            (TicketRequest.route, "POST", self.issue_ticket),
         ):
             path = f"{prefix}_flash/{name}"
             # Both methods are routed here: else Dash's catch-all would answer the wrong one with a page.
@@ -243,12 +252,12 @@ class Routes:
         return Response(json.dumps(state), status=code, content_type="application/json", headers=HEADERS)
 
     async def status(self) -> Response:
-        """200 with `{"message": null}` if a connection would be accepted, else the refusal."""
+        """200 with `wire.Status` if a connection would be accepted, else the refusal."""
         self._channels.admit(self._page_in_query(), self._browser())
-        return Response(json.dumps({"message": None}), content_type="application/json", headers=HEADERS)
+        return Response(Status(None).encode(), content_type="application/json", headers=HEADERS)
 
     async def acknowledge(self) -> Response:
-        """`{"page", "event"}`: the id of the last event that the page has applied."""
+        """`wire.Ack`: the id of the last event that the page has applied."""
         body = await self._body()
         channel = self._channel(body)
         event = body.get("event")
@@ -258,26 +267,16 @@ class Routes:
         return Response(status=204)
 
     async def cancel(self) -> Response:
-        """`{"page", "stream", "condition", "value", "change"}`: the property of that condition has changed.
-
-        The condition is a number, or "layout": the stream has none of its components in the layout any more. `change`
-        numbers the changes of a page, in the order in which it made them: a message may come twice, or be overtaken.
-        """
+        """`wire.Cancel`: the property of a condition has changed."""
         body = await self._body()
         channel = self._channel(body)
-        stream, index = body.get("stream"), body.get("condition")
-        numbered = index == LAYOUT or (isinstance(index, int) and not isinstance(index, bool))
-        if not isinstance(stream, str) or not numbered or "value" not in body:
-            raise RequestRefused(400, 'A cancel request needs a "stream", the number of a "condition", and a "value".')
-        number = body.get("change")
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
-            raise RequestRefused(400, 'The "change" of a cancel request is a number.')
-        scope = channel.scopes.get(stream)
-        if scope is None and not channel.has_had(stream):
+        cancel = Cancel.read(body)
+        scope = channel.scopes.get(cancel.stream)
+        if scope is None and not channel.has_had(cancel.stream):
             raise RequestRefused(404, "This page has had no such stream.")
         if scope is not None:
             try:
-                scope.change(cast("int | str", index), body["value"], number)
+                scope.change(cancel.condition, cancel.value, cancel.change)
             except IndexError:
                 raise RequestRefused(400, "The stream has no such condition.") from None
             # The generator first: the answer can wait.
@@ -286,19 +285,19 @@ class Routes:
         return Response(status=204)
 
     async def close(self) -> Response:
-        """`{"page"}`: the page is being left."""
+        """`wire.Close`: the page is being left."""
         self._channel(await self._body()).close(EndReason.DISCONNECTED)
         return Response(status=204)
 
     async def issue_ticket(self) -> Response:
-        """`{"page"}`, and the page's secret: answered with `{"ticket"}`, for the address of one link."""
+        """`wire.TicketRequest`, and the page's secret: answered with a ticket, for the address of one link."""
         body = await self._body()
         page = _page(body.get("page"))
         self._browser()
         if not self._is_proven(page):
             raise RequestRefused(403, "The page's secret is missing, or another page's.")
         ticket = self._channels.issue_ticket(page)
-        return Response(json.dumps({"ticket": ticket}), content_type="application/json", headers=HEADERS)
+        return Response(Ticket(ticket).encode(), content_type="application/json", headers=HEADERS)
 
     def _page_in_query(self) -> str:
         return _page(request.args.get("page"))
@@ -307,7 +306,7 @@ class Routes:
         return browser_of(request)
 
     def _is_proven(self, page: str) -> bool:
-        return proves(request.headers.get(PROOF), page)
+        return proves(request.headers.get(PROOF_HEADER), page)
 
     def _channel(self, body: dict[str, Any]) -> Channel:
         page, browser = _page(body.get("page")), self._browser()

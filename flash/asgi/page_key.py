@@ -3,9 +3,9 @@
     secret ── SHA-256 ── token
 
 Each load of the app is given a secret with its layout, and the token that is the secret's hash. The token names the
-page; it stands in addresses, which reach access logs. The secret never does: it comes in the header PROOF of what a
-page posts, and in the State of a start. Who has it has the layout that it came with; any process can check it, and none
-has to remember it.
+page; it stands in addresses, which reach access logs. The secret never does: it comes in a header of what a page posts
+(`wire.PROOF_HEADER`), and in the State of a start. Who has it has the layout that it came with; any process can check
+it, and none has to remember it.
 
 A channel belongs to the browser that opened it, which is known by its cookie, and to the page that has the secret. A
 request that brings the secret is the page's own even if the browser's cookie has changed since: tabs that are opened
@@ -26,12 +26,6 @@ from .tokens import is_token
 
 PAGE_ID = "_flash"
 """The id of the hidden component that has the page's token and its secret."""
-
-PROOF = "X-Flash-Proof"
-"""The header by which a page proves that a request is its own."""
-
-START = "X-Flash-Start"
-"""The header that names a start, which may come twice: as a request, and over the control websocket."""
 
 
 def token_of(secret: str) -> str:

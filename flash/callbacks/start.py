@@ -20,6 +20,7 @@ import dash
 import quart
 import trio
 
+from .. import wire
 from .._dash import (
     AttributeDict,
     context_value,
@@ -32,7 +33,7 @@ from .._dash import (
 from ..asgi.browser_cookie import browser_of
 from ..asgi.http_exchange import cancel_with_client
 from ..asgi.origins import refuse_other_sites
-from ..asgi.page_key import START, proves
+from ..asgi.page_key import proves
 from ..asgi.tokens import is_token
 from ..dash_json import to_json
 from ..errors import FlashError, InvalidUpdate, RequestRefused
@@ -90,7 +91,7 @@ class StartDependencies:
     inputs: list[Any]
     states: list[Any]
 
-    def again(self, request: Mapping[str, Any], matched: Mapping[str, Any]) -> dict[str, Any]:
+    def again(self, request: Mapping[str, Any], matched: Mapping[str, Any]) -> wire.Again:
         """The start that `request` was, for the page to fill in and send again."""
         return {
             "output": request["output"],
@@ -100,7 +101,7 @@ class StartDependencies:
         }
 
 
-def _where(dependency: Any, matched: Mapping[str, Any]) -> dict[str, Any]:
+def _where(dependency: Any, matched: Mapping[str, Any]) -> wire.Dependency:
     """Where the page finds the value of a dependency, and whether it may be missing."""
     return {
         "id": wire_id(resolve_id(dependency.component_id, matched)),
@@ -154,8 +155,7 @@ def starter(
             raise dash.exceptions.PreventUpdate
         not_met = conditions.ask(watched, values[first_cancel:-2], by_user=bool(request.triggered_inputs))
         if not_met is not None:
-            refusal = {"callback": stream_id, "match": match, "message": not_met.message, "status": "idle"}
-            channel.refuse(json.dumps(refusal).encode())
+            channel.refuse(wire.Refused(stream_id, match, not_met.message, status="idle"))
             if shows and not_met.mistake is not None:
                 channel.report(parts.name, not_met.kind, not_met.mistake)
             raise dash.exceptions.PreventUpdate
@@ -171,6 +171,17 @@ def starter(
         args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
         resets = encode_pairs(resolve_match(parts.resets, matched))
         off = encode_pairs(resolve_match(parts.off, matched))
+        opening = wire.Open(
+            callback=stream_id,
+            output=output,
+            match=match,
+            again=again,
+            conflate=parts.conflate,
+            components=to_json(None if parts.keep else _components(parts, request.inputs_list, matched)).encode(),
+            conditions=to_json(_describe_conditions(parts, watched, values[first_cancel:-2], matched)).encode(),
+            props=wire.array(encode_pairs(resolve_match(parts.on, matched))),
+            reset=wire.array(resets, off),
+        )
         spec = StreamSpec(
             callback=parts.name,
             key=stream_id if match is None else f"{stream_id} {match}",
@@ -178,18 +189,7 @@ def starter(
             generator=lambda: call(function, args, kwargs, last),
             encode=_encoder(parts, request.outputs_list, encode_pairs, b""),
             pieces=_encoder(parts, request.outputs_list, encode_pieces, []) if parts.conflate else None,
-            opening=b'"callback":%b,"output":%b,"match":%b,"again":%b,"conflate":%b,"components":%b,"conditions":%b,"props":[%b],"reset":[%b]'
-            % (
-                json.dumps(stream_id).encode(),
-                json.dumps(output).encode(),
-                json.dumps(match).encode(),
-                json.dumps(again).encode(),
-                json.dumps(parts.conflate).encode(),
-                to_json(None if parts.keep else _components(parts, request.inputs_list, matched)).encode(),
-                to_json(_describe_conditions(parts, watched, values[first_cancel:-2], matched)).encode(),
-                encode_pairs(resolve_match(parts.on, matched)),
-                b",".join(filter(None, (resets, off))),
-            ),
+            opening=opening.encode_fields(),
             resets=resets,
             off=off,
             conditions=parts.conditions,
@@ -205,7 +205,7 @@ def starter(
         try:
             live.stream = channel.start(spec)
         except RequestRefused as refusal:
-            channel.refuse(json.dumps({"callback": stream_id, "match": match, "message": str(refusal)}).encode())
+            channel.refuse(wire.Refused(stream_id, match, str(refusal)))
             raise
         if asked.exchange is not None:
             asked.exchange.outlived_by = http
@@ -217,7 +217,7 @@ def starter(
 
 def _is_first(channel: Channel, http: quart.Request) -> bool:
     """Whether this start has not come before over the page's websocket: a page may send one both ways."""
-    name = http.headers.get(START)
+    name = http.headers.get(wire.START_HEADER)
     return name is None or channel.takes(name)
 
 
@@ -302,9 +302,9 @@ def _components(parts: Declaration, inputs: Sequence[Any], matched: Mapping[str,
 
 def _describe_conditions(
     parts: Declaration, watched: Sequence[Any], values: Sequence[Any], matched: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+) -> list[wire.WatchedCondition]:
     """What the page needs to watch the conditions: where they are, and what they were when the stream was started."""
-    described: list[dict[str, Any]] = []
+    described: list[wire.WatchedCondition] = []
     for state, condition, entry, value in zip(parts.cancel_states, parts.conditions, watched, values, strict=True):
         described.append(
             {

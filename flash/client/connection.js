@@ -15,7 +15,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {renderer, streams, inbox, control, conditions, reports, reconnect} = flash;
+    const {wire, renderer, streams, inbox, control, conditions, reports, reconnect} = flash;
 
     /** Pings after which the page acknowledges without having been asked. */
     const UNASKED = 1.1;
@@ -106,7 +106,7 @@
 
     /**
      * `hello`: the server has taken the link.
-     * @param {{life: string, ping: number | null, grace: number | null}} hello
+     * @param {Hello} hello
      */
     function greet(hello) {
         reconnect.refusals.reset();
@@ -172,7 +172,7 @@
                 losing = undefined;
             }
             if (name === 'end') {
-                data = JSON.parse(text);
+                data = wire.parse(name, text);
                 inbox.abandon(data);
             }
             inbox.push({name, text, data, id});
@@ -190,7 +190,7 @@
         ticket = null;
         source = opened;
         heard = Date.now();
-        for (const name of [...Object.keys(handlers), 'replaced']) {
+        for (const name of Object.keys(wire.events)) {
             opened.addEventListener(name, event => {
                 // EventSource has an `open` of its own, which carries no data.
                 if (source === opened && event instanceof MessageEvent) {

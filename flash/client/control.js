@@ -24,6 +24,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
+    const {wire} = flash;
     const {config, callAddress} = flash.renderer;
 
     /** Milliseconds that the server may take to answer. */
@@ -78,7 +79,7 @@
     /** What proves that a request is the page's own, and what Dash answers CSRF protections with. */
     function proofs() {
         /** @type {Record<string, string>} */
-        const headers = {'X-Flash-Proof': secret};
+        const headers = {[wire.PROOF_HEADER]: secret};
         const start = `${config().csrfCookie}=`;
         const cookie = document.cookie.split('; ').find(entry => entry.startsWith(start));
         if (cookie !== undefined) {
@@ -104,7 +105,7 @@
      * @param {object} message
      */
     function post(name, message) {
-        const body = JSON.stringify({page: token, ...message});
+        const body = wire.encode(name, {page: token, ...message});
         return tell(name, body, {}, controller => byRequest(url(name), body, controller), answer => answer);
     }
 
@@ -115,7 +116,7 @@
      * @returns {Promise<Response>}
      */
     function begun(send, body) {
-        const id = {'X-Flash-Start': crypto.getRandomValues(new Uint32Array(4)).join('-')};
+        const id = {[wire.START_HEADER]: crypto.getRandomValues(new Uint32Array(4)).join('-')};
         return tell(
             'start',
             body,
@@ -203,7 +204,7 @@
     function overSocket(name, body, headers) {
         return new Promise((resolve, reject) => {
             const id = ++count;
-            const message = JSON.stringify({id, to: name, headers: {...proofs(), ...headers}, body});
+            const message = wire.encode('control', {id, to: name, headers: {...proofs(), ...headers}, body});
             if (message.length > LONGEST || Date.now() < blockedUntil) {
                 reject(new Error('This message can only go by its request.'));
                 return;
@@ -245,7 +246,7 @@
         };
         opened.onmessage = ({data}) => {
             if (socket === opened) {
-                answer(JSON.parse(data));
+                answer(wire.parseAnswer('control', data));
             }
         };
         opened.onclose = () => {
@@ -259,7 +260,7 @@
 
     /**
      * The server has answered.
-     * @param {{id: number, status: number, text: string, type: string}} answered
+     * @param {ControlAnswer} answered
      */
     function answer({id, status, text, type}) {
         unanswered.get(id)?.resolve({status, ok: status >= 200 && status < 300, text, type});
@@ -297,9 +298,9 @@
      */
     function leave(owner) {
         if (owner) {
-            const body = JSON.stringify({page: token});
+            const body = wire.encode('close', {page: token});
             if (socket !== null && socket.readyState === WebSocket.OPEN) {
-                socket.send(JSON.stringify({id: ++count, to: 'close', headers: proofs(), body}));
+                socket.send(wire.encode('control', {id: ++count, to: 'close', headers: proofs(), body}));
             }
             send(url('close'), body, {keepalive: true}).catch(() => undefined);
         }
@@ -321,7 +322,7 @@
             }
             const message = await response.text();
             const issued = response.status === 403 ? await post('ticket', {}) : null;
-            return issued?.ok ? {message: '', ticket: JSON.parse(issued.text).ticket} : {message, ticket: null};
+            return issued?.ok ? {message: '', ticket: wire.parseAnswer('ticket', issued.text).ticket} : {message, ticket: null};
         } catch {
             return {message: 'the server does not answer', ticket: null};
         }

@@ -20,7 +20,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {updates, asynchronous} = flash;
+    const {wire, updates, asynchronous} = flash;
     const {onChange} = flash.renderer;
 
     /** Milliseconds for which updates are applied in one go: half a frame. */
@@ -106,12 +106,12 @@
 
     /**
      * The updates of a stream that was cut short and that wait to be applied are not worth their time any more.
-     * @param {{stream: string, reason: string}} ending
+     * @param {Ending} ending
      */
     function abandon({stream, reason}) {
         if (reason !== 'completed' && reason !== 'failed') {
-            const start = `{"stream":${JSON.stringify(stream)},`;
-            queue = queue.filter(({name, text}) => name !== 'props' || !text.startsWith(start));
+            const prefix = wire.streamPrefix(stream);
+            queue = queue.filter(({name, text}) => name !== 'props' || !text.startsWith(prefix));
             updates.drop(stream);
         }
     }
@@ -160,7 +160,7 @@
         }
         before = handled;
         try {
-            host.handlers[name](data ?? JSON.parse(text));
+            host.handlers[name](data ?? wire.parse(name, text));
         } catch (error) {
             console.error(`Flash: an event could not be handled: ${name}.`, error);
         }

@@ -19,8 +19,6 @@
  * @typedef {string | Record<string, any>} Id  an id; `["ALL"]` as a value of an object stands for a wildcard
  * @typedef {Record<string, any>} Props
  * @typedef {{namespace: string, type: string, props: Props}} Component
- * @typedef {{id: Id, property: string, optional: boolean}} Dependency
- * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
  */
 
 (function () {

@@ -82,7 +82,7 @@
     /**
      * A stream has failed, and nobody has handled that.
      * @param {string} callback
-     * @param {{message: string, html: string | null}} failure
+     * @param {Failure} failure
      */
     function failure(callback, {message, html}) {
         if (config().hasDevTools) {
@@ -94,7 +94,7 @@
 
     /**
      * `mistake`: the server has found one.
-     * @param {{message: string}} found
+     * @param {Mistake} found
      */
     function mistake({message}) {
         tell(message);

@@ -10,12 +10,6 @@
  */
 
 /**
- * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
- * @typedef {{stream: string, callback: string, output: string | null, match: string | null, conflate: boolean, components: Id[] | null,
- *            conditions: Condition[], props: Pair[], reset: Pair[], again: Start | null}} Opening
- * @typedef {{message: string, html: string | null}} Failure
- * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null,
- *            handled?: boolean}} Ending
  * @typedef {(stream: string, condition: number | 'layout', value: any) => void} OnChange
  */
 
@@ -137,7 +131,7 @@
 
     /**
      * `props`: a stream has sent updates. What comes after its end is dropped.
-     * @param {{stream: string, props: Pair[]}} update
+     * @param {PropsOfStream} update
      */
     function update({stream, props}) {
         const opening = running.get(stream);
@@ -177,13 +171,13 @@
      * @param {string} message
      */
     function refuseStart(callback, message) {
-        refuse({callback, match: null, message});
+        refuse({callback, match: null, message, status: null});
         updates.flush();
     }
 
     /**
      * `refused`: a stream was not started.
-     * @param {{callback: string, match: string | null, message: string, status?: string}} refusal
+     * @param {Refusal} refusal
      */
     function refuse({callback, match, message, status}) {
         const runs = [...running.values()].some(stream => stream.callback === callback && stream.match === match);

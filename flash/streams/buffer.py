@@ -62,7 +62,7 @@ class StreamBuffer(BoundedBuffer):
 
     Attributes:
         bounds: how much may wait.
-        head: what the JSON of every event with updates of this stream begins with; `]}` ends it.
+        head: what the JSON of every event with updates of this stream begins with: see `wire.props_head`.
         updates: how many updates wait.
         bytes: bytes of JSON that wait.
         sent_updates: how many updates were sent.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from ..wire import PROPS_DATA, Props
+
 
 class EventBuffer(Protocol):
     """What an event needs of the buffer of its stream.
 
     Attributes:
-        head: what the JSON of every event with updates of this stream begins with; `]}` ends it.
+        head: what the JSON of every event with updates of this stream begins with: see `wire.props_head`.
     """
 
     head: bytes
@@ -70,7 +72,7 @@ class Event:
     @property
     def data(self) -> bytes:
         """The event's JSON."""
-        return self._data if self.buffer is None else b"%b%b]}" % (self.buffer.head, self.pairs)
+        return self._data if self.buffer is None else PROPS_DATA % (self.buffer.head, self.pairs)
 
     @property
     def pairs(self) -> bytes:
@@ -106,7 +108,7 @@ class ConflatedEvent(Event):
     conflated = True
 
     def __init__(self, buffer: EventBuffer) -> None:
-        super().__init__(0, "props", b"", buffer)
+        super().__init__(0, Props.event, b"", buffer)
         self._values: dict[object, bytes] = {}
 
     def put(self, piece: Piece) -> None:

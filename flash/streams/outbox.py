@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from ..wire import Props
 from .buffer import StreamBuffer
 from .events import ConflatedEvent, Event, Piece
 from .sent_log import SentLog
@@ -37,6 +38,8 @@ MERGE_FROM = 8
 
 MERGED_SIZE = 8_192
 """Bytes of JSON from which on an event takes in no more updates: a page has to parse it in one go."""
+
+_PROPS = Props.event
 
 
 class Outbox:
@@ -106,7 +109,7 @@ class Outbox:
             buffer.bytes += size
         else:
             self._count += 1
-            buffer.tail = tail = Event(self._count, "props", pairs, buffer)
+            buffer.tail = tail = Event(self._count, _PROPS, pairs, buffer)
             self._waiting.append(tail)
             buffer.charge(size)
             if direct:

@@ -11,6 +11,7 @@ two byte strings per update: its JSON, and the head of its event's JSON, which a
 
 from __future__ import annotations
 
+from ..wire import PROPS_DATA, Props
 from .events import Event
 
 
@@ -80,8 +81,8 @@ class SentLog:
             if isinstance(body, Event):
                 return body
             if body is not None:
-                data = b"%b%b]}" % (self._heads[self._position], body)
-                return Event(self._first + self._position, "props", data, None)
+                data = PROPS_DATA % (self._heads[self._position], body)
+                return Event(self._first + self._position, Props.event, data, None)
             self._position += 1
         return None
 

@@ -23,12 +23,12 @@ class StreamSpec:
         encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
             nothing to send, None if None was yielded. Raises InvalidUpdate.
         pieces: of a stream that conflates: the same, property by property; else None.
-        opening: what the event `open` carries besides the stream's id, as the inner part of a JSON object.
+        opening: what the event `open` carries besides the stream's id: the encoded fields of `wire.Open`.
         resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
         off: the pairs that come last in `end`, always: the off values of `running`.
         conditions: in the order in which the page numbers them.
         on_error: the user's handler, sync or async; None if there is none.
-        describe: turns an exception into what `end` says of it, as JSON.
+        describe: turns an exception into what `end` says of it: an encoded `wire.Failure`.
         timeout: seconds; None for no limit.
         values_size: bytes of memory that the values of its Inputs and States take, about; 0 if they are few.
         context: the contextvars of the request that started the stream.
@@ -41,8 +41,8 @@ class StreamSpec:
     key: str
     generator: Callable[[], object]
     encode: Callable[[object], bytes | None]
+    opening: bytes
     pieces: Callable[[object], Sequence[Piece] | None] | None = None
-    opening: bytes = b""
     resets: bytes = b""
     off: bytes = b""
     conditions: Sequence[Condition] = ()

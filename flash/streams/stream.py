@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 
 import trio
 
+from .. import wire
 from .._trio import is_cancelled
 from ..cancel_scopes import EndReason, StreamScope
 from ..errors import BufferOverrun, FlashError
@@ -37,7 +37,7 @@ from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
 from . import mistakes
 from .buffer import StreamBuffer
-from .ending import describe, encode_end, log_end
+from .ending import describe, log_end
 from .fairness import FairShare
 from .generators import Steps, steps_of
 from .host import StreamHost
@@ -74,7 +74,7 @@ class Stream:
         self.spec = spec
         self.scope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
         self.overran = False
-        self.buffer = StreamBuffer(limits.buffer, b'{"stream":%b,"props":[' % json.dumps(stream_id).encode())
+        self.buffer = StreamBuffer(limits.buffer, wire.props_head(stream_id))
         self.started = trio.current_time()
         self.waiting_since: float | None = None
         self._lifecycle = Lifecycle()
@@ -100,9 +100,8 @@ class Stream:
     def open(self) -> None:
         """Tell the page that the stream starts."""
         self._lifecycle.advance(Trigger.OPENED)
-        opening = b"," + self.spec.opening if self.spec.opening else b""
         self.started = trio.current_time()
-        self._host.outbox.put("open", b'{"stream":%b%b}' % (json.dumps(self.id).encode(), opening))
+        self._host.outbox.put(wire.Open.event, wire.encode_for(self.id, self.spec.opening))
         self._limits.observer.started(self.spec.callback)
         if self.spec.is_plain:
             self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
@@ -363,7 +362,8 @@ class Stream:
         props = [last_props, b"" if exception is None else self.spec.resets, self.spec.off]
         described = describe(self.spec, exception) if reason is EndReason.FAILED and exception is not None else b"null"
         self._host.outbox.flush(buffer)
-        self._host.outbox.put("end", encode_end(self.id, reason, props, described, handled))
+        end = wire.End(reason, wire.array(*props), described, handled and reason is EndReason.FAILED)
+        self._host.outbox.put(end.event, end.encode_for(self.id))
         self._limits.observer.ended(
             self.spec.callback,
             reason,

@@ -17,7 +17,6 @@ sockets, of a message's size, and of the messages that are being answered, beyon
 from __future__ import annotations
 
 import contextvars
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ import trio
 from quart import Quart
 
 from ..asgi.browser_cookie import browser_of
-from ..asgi.page_key import PROOF, START
 from ..errors import RequestRefused
 from ..sse import answer_refusal
+from ..wire import MESSAGES, PROOF_HEADER, START_HEADER, ControlAnswer, ControlMessage
 from .connection import GOING_AWAY, LAST_WORD, MALFORMED
 from .exchange import WIRE, Wire
 from .open_sockets import OpenSockets
@@ -41,19 +40,13 @@ _log = logging.getLogger("flash.server")
 Ask = Callable[[str, bytes, Mapping[str, str]], Awaitable["Answer"]]
 """Makes a request of the app, given where to, its body, and its headers."""
 
-TARGETS = {
-    "ack": "_flash/ack",
-    "cancel": "_flash/cancel",
-    "close": "_flash/close",
-    "ticket": "_flash/ticket",
-    "start": "_dash-update-component",
-}
+TARGETS = {message.route: f"_flash/{message.route}" for message in MESSAGES} | {"start": "_dash-update-component"}
 """Where the messages go, by what they are."""
 
 MESSAGE_LIMIT = 512_000
 """Bytes of a message: a body of the largest size that is taken, and as much again for what it is wrapped in."""
 
-MESSAGES = 32
+ANSWERED_AT_ONCE = 32
 """How many messages of a socket are answered at a time."""
 
 IDLE = 20.0
@@ -71,45 +64,6 @@ TOO_BIG = 1009
 
 _OF_THE_HANDSHAKE = (b"connection", b"upgrade", b"accept-encoding", b"content-length", b"transfer-encoding", b"expect")
 """Headers that are not passed on, beside those that begin with `sec-websocket-`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What a page sends.
-
-    Attributes:
-        number: names it in the answer.
-        to: what it is: one of TARGETS.
-        headers: of the request that it becomes, beside those of the handshake.
-        body: of the request that it becomes.
-    """
-
-    number: int
-    to: str
-    headers: dict[str, str]
-    body: bytes
-
-    @classmethod
-    def read(cls, data: str | bytes) -> Message | None:
-        """What the message says; None if it makes no sense."""
-        try:
-            said: object = json.loads(data) if isinstance(data, str) else None
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(said, dict):
-            return None
-        fields = cast("dict[str, object]", said)
-        number, to, headers, body = (fields.get(name) for name in ("id", "to", "headers", "body"))
-        if isinstance(number, bool) or not isinstance(number, int) or not isinstance(to, str):
-            return None
-        if not isinstance(body, str) or not isinstance(headers, dict):
-            return None
-        if not all(
-            isinstance(value, str) and value.isprintable() for value in cast("dict[str, object]", headers).values()
-        ):
-            return None
-        # Half a surrogate pair is no text, and makes no request.
-        return cls(number, to, cast("dict[str, str]", headers), body.encode(errors="replace"))
 
 
 @dataclass(slots=True)
@@ -131,8 +85,7 @@ class Answer:
 
     def to(self, number: int) -> str:
         """The answer to the message with this number."""
-        text = self.body.decode(errors="replace")
-        return json.dumps({"id": number, "status": self.status, "type": self.type, "text": text})
+        return ControlAnswer(number, self.status, self.type, self.body.decode(errors="replace")).encode().decode()
 
 
 class ControlSocket:
@@ -150,7 +103,7 @@ class ControlSocket:
         self._ask = ask
         self._reading = trio.CancelScope()
         self._goodbye: tuple[int, str] | None = (GOING_AWAY, "The server stops.")
-        self._room = trio.CapacityLimiter(MESSAGES)
+        self._room = trio.CapacityLimiter(ANSWERED_AT_ONCE)
 
     async def run(self) -> None:
         """Answer messages until either side closes the socket."""
@@ -186,7 +139,7 @@ class ControlSocket:
                 return None
             if len(data) > MESSAGE_LIMIT:
                 return TOO_BIG, f"A message is larger than {MESSAGE_LIMIT} bytes."
-            message = Message.read(data)
+            message = ControlMessage.read(data)
             if message is None:
                 return MALFORMED, "A message is a JSON object with an id, what it is, and a body."
             # As long as there is no room for another, the socket is not read.
@@ -195,17 +148,19 @@ class ControlSocket:
             nursery.start_soon(self._answer, message, place)
         return NORMAL, "The socket was not needed any more."
 
-    async def _answer(self, message: Message, place: object) -> None:
+    async def _answer(self, message: ControlMessage, place: object) -> None:
         try:
             answer = Answer(404, "text/plain", b"There is no such message.")
             if message.to in TARGETS:
                 try:
-                    answer = await self._ask(TARGETS[message.to], message.body, message.headers)
+                    # Half a surrogate pair is no text, and makes no request.
+                    body = message.body.encode(errors="replace")
+                    answer = await self._ask(TARGETS[message.to], body, message.headers)
                 except Exception as error:
                     # Of middleware: what fails in Quart is answered there.
                     _log.error("A message of a page failed: %s.", message.to, exc_info=error)
                     answer = Answer()
-            await self._wire.send(answer.to(message.number))
+            await self._wire.send(answer.to(message.id))
         finally:
             self._room.release_on_behalf_of(place)
 
@@ -226,7 +181,7 @@ def register(
         check_handshake: raises RequestRefused if the handshake at hand is not one of a page that may have a websocket.
         csrf_header: gives the name of the header by which Dash answers CSRF protections.
     """
-    path = f"{prefix}_flash/control"
+    path = f"{prefix}_flash/{ControlMessage.route}"
 
     async def serve() -> Any:
         websocket = cast("Any", quart.websocket)
@@ -243,7 +198,7 @@ def register(
         wire.take_over()
         wire.limit(MESSAGE_LIMIT)
         await websocket.accept()
-        ask = partial(_ask, server, websocket.scope, (PROOF, START, csrf_header()))
+        ask = partial(_ask, server, websocket.scope, (PROOF_HEADER, START_HEADER, csrf_header()))
         await sockets.serve(ControlSocket(websocket, wire, ask), browser)
         return None
 

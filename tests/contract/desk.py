@@ -45,7 +45,9 @@ class Desk:
         options.setdefault("resets", b'"reset"')
         options.setdefault("off", b'"off"')
         options.setdefault("is_plain", inspect.isgeneratorfunction(generator))
-        spec = StreamSpec(callback="test", key=key, generator=generator, encode=encode, **options)
+        spec = StreamSpec(
+            callback="test", key=key, generator=generator, encode=encode, opening=b'"callback":"test"', **options
+        )
         return self.connection.channel.start(spec)
 
     def read(self) -> list[tuple[str, dict[str, Any]]]:

@@ -187,6 +187,7 @@ class Play:
             key=key,
             generator=run.make,
             encode=encode,
+            opening=b'"callback":"test"',
             resets=b'"reset"',
             off=b'"off"',
             conditions=[Condition("tab.value", lambda value: value == "here", counts=False)],

@@ -16,6 +16,7 @@ from flash import BufferOverrun, EndReason, RequestRefused, StreamCancelled
 from flash.cancel_scopes import Condition
 from flash.channels import Channels
 from flash.streams.link import Link
+from flash.wire import Refused
 
 from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, is_met, on_mock_clock, reasons
 
@@ -955,7 +956,7 @@ async def test_a_failure_that_cannot_be_described_ends_the_stream_all_the_same(d
 async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> None:
     desk = await open_desk(size=1_000)
     for _ in range(1_000):
-        desk.connection.channel.refuse(b'{"message":"no"}')
+        desk.connection.channel.refuse(Refused("test", None, "no"))
     assert desk.connection.channel.outbox.control_bytes < 1_100
 
 

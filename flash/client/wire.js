@@ -1,0 +1,133 @@
+// @ts-check
+/**
+ * The wire: every event, message and answer between the server and its pages, by name and by fields.
+ *
+ * The twin of `flash/wire.py`, which says what each field means. An event is one entry of `events`, under its name: a
+ * function that picks its fields from the parsed JSON. Messages and answers are entries of `messages` and `answers`,
+ * by the route that they are of. A test runs this script and fails if it and `wire.py` do not agree.
+ *
+ * A classic script: Dash serves component files as such.
+ */
+
+/**
+ * @typedef {{life: string, ping: number | null, grace: number | null}} Hello
+ * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
+ * @typedef {{id: Id, property: string, optional: boolean}} Dependency
+ * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
+ * @typedef {{stream: string, callback: string, output: string | null, match: string | null, conflate: boolean,
+ *            components: Id[] | null, conditions: Condition[], props: Pair[], reset: Pair[], again: Start | null}} Opening
+ * @typedef {{stream: string, props: Pair[]}} PropsOfStream
+ * @typedef {{message: string, html: string | null}} Failure
+ * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null, handled: boolean}} Ending
+ * @typedef {{callback: string, match: string | null, message: string, status: string | null}} Refusal
+ * @typedef {{callback: string, message: string}} Mistake
+ * @typedef {{id: number, status: number, type: string, text: string}} ControlAnswer
+ */
+
+(function () {
+    const {flash} = /** @type {any} */ (window);
+
+    /** What the server sends over a link: for each event its fields. */
+    const events = {
+        /** @param {Hello} said @returns {Hello} */
+        hello: ({life, ping, grace}) => ({life, ping, grace}),
+        /** @param {Opening} said @returns {Opening} */
+        open: ({stream, callback, output, match, again, conflate, components, conditions, props, reset}) => ({
+            stream,
+            callback,
+            output,
+            match,
+            again,
+            conflate,
+            components,
+            conditions,
+            props,
+            reset
+        }),
+        /** @param {PropsOfStream} said @returns {PropsOfStream} */
+        props: ({stream, props}) => ({stream, props}),
+        /** @param {Ending} said @returns {Ending} */
+        end: ({stream, reason, props, error, handled = false}) => ({stream, reason, props, error, handled}),
+        /** @param {Refusal} said @returns {Refusal} */
+        refused: ({callback, match, message, status = null}) => ({callback, match, message, status}),
+        /** @param {Mistake} said @returns {Mistake} */
+        mistake: ({callback, message}) => ({callback, message}),
+        /** @returns {object} */
+        ping: () => ({}),
+        /** @returns {object} */
+        replaced: () => ({})
+    };
+
+    /** What the page says, by the route that it is posted to. */
+    const messages = {
+        /** @param {{page: string, event: string}} said */
+        ack: ({page, event}) => ({page, event}),
+        /** @param {{page: string, stream: string, condition: number | 'layout', value: any, change: number}} said */
+        cancel: ({page, stream, condition, value, change}) => ({page, stream, condition, value, change}),
+        /** @param {{page: string}} said */
+        close: ({page}) => ({page}),
+        /** @param {{page: string}} said */
+        ticket: ({page}) => ({page}),
+        /** @param {{id: number, to: string, headers: Record<string, string>, body: string}} said */
+        control: ({id, to, headers, body}) => ({id, to, headers, body})
+    };
+
+    /** What the server answers, by the route that it answers. */
+    const answers = {
+        /** @param {{message: null}} said */
+        status: ({message}) => ({message}),
+        /** @param {{ticket: string | null}} said */
+        ticket: ({ticket}) => ({ticket}),
+        /** @param {ControlAnswer} said @returns {ControlAnswer} */
+        control: ({id, status, type, text}) => ({id, status, type, text})
+    };
+
+    /** The header by which the page proves that a request is its own. */
+    const PROOF_HEADER = 'X-Flash-Proof';
+    /** The header that names a start, which may be sent twice. */
+    const START_HEADER = 'X-Flash-Start';
+
+    /**
+     * What an event says.
+     * @template {keyof typeof events} Name
+     * @param {Name} name
+     * @param {string} text  its data
+     * @returns {ReturnType<typeof events[Name]>}
+     */
+    function parse(name, text) {
+        return /** @type {any} */ (events[name])(JSON.parse(text));
+    }
+
+    /**
+     * What the page says, as JSON.
+     * @template {keyof typeof messages} Name
+     * @param {Name} name
+     * @param {Parameters<typeof messages[Name]>[0]} said
+     */
+    function encode(name, said) {
+        return JSON.stringify(messages[name](/** @type {any} */ (said)));
+    }
+
+    /**
+     * What the server answers.
+     * @template {keyof typeof answers} Name
+     * @param {Name} name
+     * @param {string} text  the body of the answer
+     * @returns {ReturnType<typeof answers[Name]>}
+     */
+    function parseAnswer(name, text) {
+        return /** @type {any} */ (answers[name])(JSON.parse(text));
+    }
+
+    /**
+     * What the JSON of every event of a stream begins with: so it is found without being parsed.
+     * @param {string} stream  its id
+     */
+    function streamPrefix(stream) {
+        return `{"stream":${JSON.stringify(stream)},`;
+    }
+
+    Object.assign(flash, {
+        wire: {events, messages, answers, parse, encode, parseAnswer, streamPrefix, PROOF_HEADER, START_HEADER}
+    });
+})();
