@@ -1,4 +1,4 @@
-"""Every submodule of Dash is a submodule of `flash` as well, the same module object under a second name.
+"""Makes every submodule of Dash importable from `flash` as well: the same module object under a second name.
 
     import flash.dcc ── sys.modules ── dash.dcc
     import flash.testing ── this finder ── imports dash.testing ── sys.modules["flash.testing"]

@@ -1,4 +1,13 @@
-"""`class Flash(Dash)`: a Dash app on Trio."""
+"""`class Flash(Dash)`: a Dash app that wires the parts of Flash to each other and to Dash.
+
+    Flash(...)     checks the options, and makes the limits, the channels, the websockets and the metrics
+    init_app       adds the routes of these to the server
+    callback, event_callback, layout, ...
+                   what users call, each handed on to the module that does it
+    _setup_server  what Dash does before the first page: the hidden components join the layout
+
+Methods whose names begin with an underscore and which Dash has, too, override Dash's.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +57,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 GENERIC_ERROR = "The stream failed on the server."
-"""What the page is told of a failure when it has no dev tools: nothing that the exception says."""
+"""What a page without dev tools is shown of a failure; the exception itself is only logged."""
 
 _DASH_LAYOUT = cast("Any", dash.Dash.layout)
 
@@ -297,7 +306,7 @@ class Flash(_dash.DashApp):
         return streams() if trio.lowlevel.in_trio_run() else trio.from_thread.run_sync(streams)
 
     def serve_layout(self) -> Any:
-        """The layout names the page, and so is not for any cache."""
+        """Serve the layout, which names the page and its browser, and so must not be cached."""
         response = super().serve_layout()
         response.headers["Cache-Control"] = "no-store"
         backend: Any = cast("Any", self).backend
@@ -318,14 +327,14 @@ class Flash(_dash.DashApp):
 
     def _executing(self, function: Any, arguments: Any, outputs: Any, context: Any) -> Any:
         execute = super()._executing(function, arguments, outputs, context)
-        # On the loop it is awaited. In a thread, as MCP's tools are, it is called.
+        # On the event loop the result is awaited. MCP's tools call it in a thread, and need a plain value.
         return execute if trio.lowlevel.in_trio_run() else as_plain(execute)
 
     def get_layout(self) -> Any:
-        """The layout of a page as its hooks have left it, and the hidden components beside it.
+        """The layout of a page after its hooks, followed by the hidden components.
 
-        Dash puts both into an element of its own, and then a rule for `#react-entry-point > *`, or a height of 100 %,
-        does not reach the page. A layout may be a list: the hidden components, which draw nothing, come behind it.
+        Dash puts both into an element of its own, so that a style for `#react-entry-point > *`, or a height of 100 %,
+        would not reach the page. Here the layout becomes a list, to which the hidden components are appended.
         """
         layout = cast("Any", super()).get_layout()
         hidden = _dash.extra_components(self)
@@ -334,17 +343,17 @@ class Flash(_dash.DashApp):
         return [*(layout if isinstance(layout, list | tuple) else [layout]), *hidden]
 
     def _layout_before_hooks(self) -> Any:
-        """The layout before its hooks, without the hidden components."""
+        """The layout before its hooks are called, without the hidden components."""
         layout = self.layout
         if not callable(layout):
             return layout
-        # Set-up is done before there is a request, which a layout may ask for its user.
+        # During set-up there is no request yet, and a layout function may need one, to find the user for example.
         return html.Div() if self._is_setting_up else layout()
 
     def _renderer_options(self) -> dict[str, Any]:
-        """What the page's renderer is told: not to open connections that none of its callbacks uses.
+        """The configuration of the page's renderer, without the connections that no callback of the app uses.
 
-        Dash 4.5 has a channel for streams of its own; a websocket would be opened by every page.
+        Dash 4.5 would have every page open a connection for Dash's own streams, and a websocket.
         """
         config = super()._renderer_options()
         if "stream" in config:
@@ -358,7 +367,7 @@ class Flash(_dash.DashApp):
         return Response(self.metrics.expose(), content_type=self.metrics.content_type)
 
     def _prepare_for_requests(self) -> None:
-        """Make the app ready. What is wrong with it (two components with one id) is told to all who ask for a page."""
+        """Set the app up, once. If that fails, every later request for a page fails with the same exception."""
         if self._setup_error is not None:
             raise self._setup_error.with_traceback(None)
         try:

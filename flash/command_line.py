@@ -1,4 +1,4 @@
-"""`flash run module:app`: serve an app from the command line."""
+"""The command `flash`: `flash run module:app` serves an app, `flash --version` prints versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON as Dash writes it: what an app can send, and what arrives, does not depend on orjson being installed.
+"""Encodes values as JSON with orjson's speed and exactly as Dash without orjson would.
 
     value ── orjson, with Dash's own rules for what is not plain ──┐
       └─ refused ── Dash's own encoder ────────────────────────────┼── text
@@ -6,8 +6,8 @@
 
 Dash chooses orjson as soon as it is there, and orjson differs: it refuses dictionaries whose keys are numpy's numbers,
 integers beyond 64 bits and lone surrogates, and writes dates and single-precision numbers of numpy in another form.
-Flash brings orjson, and so would change what apps send. Here orjson writes only what there is one way to write. For
-anything else it asks the encoder that Dash uses without orjson. What that refuses and orjson takes (UUIDs, enums,
+Flash depends on orjson, and so would change what apps send. Here orjson writes only values for which both agree. For
+anything else it calls the encoder that Dash uses without orjson. What that refuses and orjson takes (UUIDs, enums,
 dataclasses) is sent all the same.
 """
 # Plotly has no types.
@@ -24,7 +24,7 @@ from plotly.io.json import config, to_json_plotly
 from plotly.utils import PlotlyJSONEncoder
 
 PLAIN = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-"""The option of orjson to encode what there is only one way to write, and refuse the rest."""
+"""The option of orjson to encode the values that Dash writes in the same way, and to refuse the rest."""
 
 _DATES = (datetime.datetime, datetime.date, datetime.time)
 

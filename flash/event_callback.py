@@ -1,4 +1,4 @@
-"""The decorator: what the user wrote, checked and registered with Dash.
+"""The decorator `event_callback`: checks what the user wrote, and registers a Dash callback that starts streams.
 
 An event callback is an ordinary Dash callback whose request only starts a stream. Dash's renderer sends it the
 Inputs and States that the user asked for; Flash adds, behind them, the cancel Inputs (as States, so that the
@@ -7,9 +7,9 @@ the decorator runs.
 
 Dash names a callback by its Outputs, and one without Outputs by a hash of its Inputs alone, so that two on the
 same Inputs would collide: an event callback has an additional Input that is never there. It has an Output, on its
-hidden `Stream` component, only if it is to be called initially. With an Output it would be called whenever one of its
-Inputs appears, as if it had been clicked, `prevent_initial_call` or not. One without any Input has its own hidden
-component as Input, and so starts when the page is loaded.
+hidden `Stream` component, only if it is to be called initially: Dash calls a callback with an Output whenever one of
+its Inputs appears in the layout, as if it had been clicked, even with `prevent_initial_call`. One without any Input
+has its own hidden component as Input, and so starts when the page is loaded.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _names: Counter[str] = Counter()
 
 
 class EventCallback(Generic[P, R]):
-    """An event callback: the user's generator function, which it calls when called, and its streams.
+    """An event callback. Calling it calls the user's generator function; `stream` shows the status of its streams.
 
     Attributes:
         stream: the hidden component with the status of the streams: `Input(my_callback.stream, "status")`. In an
@@ -70,7 +70,7 @@ class EventCallbacks:
         self._streams.append(stream)
 
     def names(self) -> list[str]:
-        """What messages call them."""
+        """Their names, as messages have them."""
         return [cast("Any", stream).name for stream in self._streams]
 
     def take(self) -> list[Stream]:
@@ -83,7 +83,7 @@ GLOBAL_EVENT_CALLBACKS = EventCallbacks()
 
 
 def _refuse_elsewhere(app: dash.Dash) -> None:
-    """Refuse to let an app that is not Flash's take over callbacks that start streams: nothing would come of them."""
+    """Refuse an app that is a plain `dash.Dash`, which could not serve the streams of these callbacks."""
     names = GLOBAL_EVENT_CALLBACKS.names()
     if names and not is_flash(app):
         raise InvalidEventCallback(
@@ -231,7 +231,7 @@ def register_stream(
     else:
         outputs = dash.Output(stream, "start")
     if not parts.inputs:
-        # What is always there and never changes: Dash calls it when the page is loaded, and only then.
+        # This Input is always in the layout and never changes: Dash calls the callback once, when the page is loaded.
         own_inputs = [dash.Input(stream, "id")]
         prevent_initial_call = False
     page = [dash.State(PAGE_ID, "secret"), dash.State(PAGE_ID, "token")]

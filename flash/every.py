@@ -1,10 +1,10 @@
-"""Ticks at an interval, for streams that show something every so often.
+"""`every(seconds)`: ticks at an interval, for streams that show something every so often.
 
     generators ── every ── slots of 5 ms ── one task that wakes all who wait in a slot
 
-A stream that sleeps costs a cancel scope, a deadline in Trio's heap, and an exception that is raised and caught each
-time. Whoever waits for a tick has none of these: it is noted in the slot in which the tick is due, and woken together
-with all others there.
+A task that sleeps costs a cancel scope, a deadline in Trio's heap, and an exception that is raised and caught each
+time. A task that waits for a tick costs none of these: it is noted in the slot in which its tick is due, and is woken
+together with all other tasks there.
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ class Ticks:
 
 
 class _Ticker:
-    """Wakes who waits for a tick. There is one to a run of Trio; its task lives while somebody waits."""
+    """Wakes the tasks that wait for a tick. Each run of Trio has one; its own task runs while there are such tasks."""
 
     def __init__(self) -> None:
-        # Those who wait, by the number of the slot in which they are due; and these numbers, as a heap.
+        # The waiting tasks, by the number of the slot in which they are due; and these numbers, as a heap.
         self._slots: dict[int, dict[trio.lowlevel.Task, None]] = {}
         self._numbers: list[int] = []
         self._scope: trio.CancelScope | None = None
@@ -112,7 +112,7 @@ class _Ticker:
             slot = self._slots[number] = {}
             heapq.heappush(self._numbers, number)
             if len(self._numbers) > 2 * len(self._slots) + 64:
-                # Most are of slots that all have left.
+                # Most are of slots that have no task any more.
                 self._numbers = list(self._slots)
                 heapq.heapify(self._numbers)
             if self._scope is None:

@@ -1,4 +1,4 @@
-"""Updates: what a stream yields, checked when it is made and encoded when it is yielded.
+"""`stream_props` and the updates that it makes, which it checks; and their encoding, once they are yielded.
 
 An update is a list of pairs `(id, props)`. On the wire it is an array `[[id, props], ...]`; an id is a string, or
 an object for a pattern-matching id, in which `["ALL"]` stands for a wildcard that the page resolves.
@@ -74,7 +74,7 @@ class _Shown(str):
 
 
 def _shown(value: object) -> object:
-    """What stands for a value in a message: a `Patch` does not tell what it does."""
+    """How a message shows a value: the `repr` of a `Patch` would not say what it does."""
     if isinstance(value, dash.Patch):
         return _Shown(f"Patch({value.to_plotly_json()['operations']!r})")
     return value
@@ -149,7 +149,7 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
     """
     plain = True
     for component_id, props in pairs:
-        # An id may have a wildcard, and nothing is to be said of no props.
+        # An id that is a dict may have a wildcard; a pair without props is left out.
         if type(component_id) is not str or not props:
             plain = False
         for value in props.values():
@@ -160,7 +160,7 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
             # A copy, in any case: what orjson gives has room for kilobytes, and this may be kept for a while.
             return orjson.dumps(pairs, None, PLAIN)[1:-1]
         except TypeError:
-            pass  # Something that is not plain, or that JSON has no room for: let Dash say what becomes of it.
+            pass  # Something that is not plain, or has no form in JSON: Dash's encoder decides.
     sent: list[tuple[Any, dict[str, Any]]] = []
     for component_id, props in pairs:
         kept = {name: value for name, value in props.items() if not is_no_update(value)}

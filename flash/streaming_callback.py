@@ -1,11 +1,9 @@
-"""`callback`: Dash's own, and over a generator a streaming callback.
+"""The decorator `callback`: Dash's own over a function, and a streaming callback over a generator function.
 
-A streaming callback is an event callback with Outputs: each value that it yields goes into them at once, and it ends as
-event callbacks do. Dash knows it as a callback with these Outputs, whose request starts the stream and updates
-nothing. So what Dash does with Outputs holds: duplicates are refused, MATCH and ALL mean what they mean, and
-without `prevent_initial_call=True` the page calls it initially.
-
-Over a function that returns its result, `callback` is Dash's.
+A streaming callback is an event callback with Outputs: each value that it yields goes into them at once, and its
+streams end as those of event callbacks do. Dash registers it as a callback with these Outputs; its request starts the
+stream and updates nothing. So Dash's rules for Outputs hold: duplicates are refused, MATCH and ALL work, and without
+`prevent_initial_call=True` the page calls it initially.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ _RESULTS_ONLY = {
     "mcp_enabled": "an MCP tool",
     "progress": "progress=",
 }
-"""What is for callbacks that return one result, and how a message names it."""
+"""Options for callbacks that return one result, and what a message calls such a callback."""
 
 _NOT_FOR_STREAMS = ("manager", "cache_args_to_ignore", "cache_ignore_triggered", "interval", "progress_default")
 """Options of background callbacks, without effect on others; Dash does not mind them there either."""

@@ -29,6 +29,7 @@ from outcome import Error, acapture
 from ..callbacks.request import CALLBACK_REQUEST
 from ..errors import AsyncioCancelled, FlashError
 from ..event_callback import EventCallback
+from ..options import DEFAULTS
 from ..user_code.functions import name_of
 from .thread import Answer, Result, asyncio_thread
 
@@ -37,7 +38,7 @@ R = TypeVar("R")
 
 _log = logging.getLogger("flash.asyncio")
 
-CLEANUP_TIMEOUT = 5.0
+CLEANUP_TIMEOUT = DEFAULTS.cleanup_timeout
 """Seconds that a clean-up may take where no app is at hand, whose `cleanup_timeout=` it would be."""
 
 CLOSE_ATTEMPTS = 3

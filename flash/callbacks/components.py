@@ -1,6 +1,7 @@
-"""The hidden components through which the page and the server know each other.
+"""The two hidden components, `Stream` and `Page`, that Flash appends to the layout of an app with event callbacks.
 
-They are drawn by `client/` and need no bundle. Both are appended to every layout of an app with event callbacks.
+A `Stream` shows the page the status of one event callback; the `Page` tells the server which page a request is from.
+The scripts in `client/` render them, so they need no bundle of their own.
 """
 
 from __future__ import annotations

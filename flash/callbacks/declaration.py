@@ -1,6 +1,7 @@
-"""What the user wrote in `@event_callback(...)`, or in `@callback(...)` over a generator, checked.
+"""Checks what the user wrote in `@event_callback(...)`, or in `@callback(...)` over a generator.
 
-Everything that can be told wrong without a request is told here, when the decorator runs, with the callback's name.
+Every mistake that can be found without a request is found here, when the decorator runs: the message names the
+callback. `Declaration` is what is left: everything that the start of a stream needs to know of its callback.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _log = logging.getLogger("flash.streams")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventCallbackOptions:
-    """How streams end and what goes with them, as written: see `event_callback`."""
+    """The options of `event_callback` as the user wrote them, not checked yet."""
 
     cancel: Any = None
     on_error: Any = None
@@ -135,7 +136,7 @@ class Declaration:
         )
 
     def doubts(self) -> list[str]:
-        """What can be declared, and hardly is what was meant: told in the log, too."""
+        """Warnings about options that are allowed and probably do not do what was meant; they are logged as well."""
         doubts: list[str] = []
         for state, condition in zip(self.cancel_states, self.conditions, strict=True):
             if condition.counts and condition.desired is not None and condition.desired not in ("0", "None"):
@@ -149,7 +150,7 @@ class Declaration:
         return doubts
 
     def named(self) -> list[tuple[str, Any, str]]:
-        """The components and properties that the options name, and which option does, for the page to check."""
+        """`(option, id, property)` for each property that an option names: the page checks that they exist."""
         named = [("cancel", state.component_id, state.component_property) for state in self.cancel_states]
         for option, pairs in (("reset_props", self.resets), ("running", self.on)):
             named += [(option, component_id, prop) for component_id, props in pairs for prop in props]

@@ -13,7 +13,7 @@ from inspect import isawaitable, iscoroutinefunction
 
 import trio
 
-from ..user_code.cleanup import CURRENT, LAST_GRACE, Deadline
+from ..user_code.cleanup import CURRENT, UNWIND_TIMEOUT, Deadline
 from ..user_code.containment import log_failure
 from ..user_code.failures import read_failure
 from ..user_code.inner_generators import InnerGenerators
@@ -70,7 +70,7 @@ class ErrorHandling:
                 name,
                 limits.cleanup_timeout,
             )
-            with trio.move_on_after(LAST_GRACE):
+            with trio.move_on_after(UNWIND_TIMEOUT):
                 await self._done.wait()
         return b",".join(filter(None, self._props))
 

@@ -31,7 +31,7 @@ from .. import wire
 from .._trio import is_cancelled
 from ..cancel_scopes import EndReason, StreamScope
 from ..errors import BufferOverrun, FlashError
-from ..user_code.cleanup import CURRENT, LAST_GRACE, Deadline, report_cut
+from ..user_code.cleanup import CURRENT, UNWIND_TIMEOUT, Deadline, report_cut
 from ..user_code.containment import log_failure
 from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
@@ -324,7 +324,7 @@ class Stream:
                 await trio.sleep(seconds)
                 if self._deadline.shields:
                     # `cleanup()` is cut at this very moment, and the generator unwinds.
-                    await trio.sleep(LAST_GRACE)
+                    await trio.sleep(UNWIND_TIMEOUT)
             if not timer.cancelled_caught:
                 with trio.CancelScope(shield=True):
                     await then()

@@ -7,8 +7,9 @@ of whoever runs: the stream, its `on_error`, or the callback. So clean-up gets i
     task of a stream, an on_error, a callback        `Deadline` in a context variable, which tasks and threads inherit
         └── with flash.cleanup():                    a shielded scope, which ends at that deadline
 
-Who awaits without it is told. What gives it away is in the exception: the `Cancelled` that came out was raised while an
-earlier one, or `GeneratorExit`, was being handled. It still has the traceback of the `await` that it cut.
+Clean-up that awaits without it is cut at once, and a warning says so. The exception shows that this has happened: its
+`Cancelled` was raised while an earlier one, or `GeneratorExit`, was being handled, and still has the traceback of the
+`await` that it cut.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from types import TracebackType
 
 import trio
 
+from ..options import DEFAULTS
+
 _log = logging.getLogger("flash.streams")
 
-DEFAULT_TIMEOUT = 5.0
-"""Seconds that a clean-up has where there is no app to say how many."""
+DEFAULT_TIMEOUT = DEFAULTS.cleanup_timeout
+"""Seconds that clean-up may take outside any callback, where no app has a `cleanup_timeout=`."""
 
-LAST_GRACE = 0.1
-"""Seconds that a clean-up which was cut at its deadline has to unwind; then its stream's `end` leaves without it."""
+UNWIND_TIMEOUT = 0.1
+"""Seconds that clean-up which was cut at its deadline has to unwind; then its stream's `end` is sent anyway."""
 
 
 class Deadline:
@@ -56,11 +59,11 @@ class Deadline:
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         return f"{self.kind} {self.callback!r}" if self.callback else self.kind
 
     def begin(self) -> None:
-        """What is cleaned up has been cancelled now."""
+        """Set the deadline: the stream or the callback has just been cancelled."""
         self.at = trio.current_time() + self.timeout
 
 
