@@ -47,8 +47,8 @@ SMALL = 65_536
 CALLBACKS = "/_dash-update-component"
 """What the path of a callback request ends with."""
 
-LAST_WORD = 1.0
-"""Seconds that the end of a response has before a disconnect cuts it: a page that has gone does not take it."""
+END_TIMEOUT = 1.0
+"""Seconds in which the end of a response has to be sent once the client has disconnected."""
 
 
 class Exchange:
@@ -190,7 +190,7 @@ class EndlessBody(ResponseBody):
 
 
 class FlashConnection(HTTPConnection):
-    """One HTTP request, the last word of whose response is said in peace.
+    """One HTTP request. The end of its response is sent before a disconnect is acted on.
 
     Hypercorn tells the app that the request is over from within the `send` that ends the response. Quart-Trio takes
     that for a disconnect and cancels the `send`: the connection would then never be known to be idle, and never be
@@ -209,7 +209,7 @@ class FlashConnection(HTTPConnection):
             if message["type"] == "http.disconnect":
                 exchange.gone = True
                 if exchange.said is not None:
-                    with trio.move_on_after(LAST_WORD):
+                    with trio.move_on_after(END_TIMEOUT):
                         await exchange.said.wait()
                 else:
                     await attendance.hold()

@@ -35,8 +35,8 @@ _warnings = ClientWarnings(_log)
 APPS = "flash_apps"
 """The extension of a server that lists its Flash apps."""
 
-LAST_WORD = 1.0
-"""Seconds in which connections take what their streams have said at the end, before a server that failed is cut."""
+END_TIMEOUT = 1.0
+"""Seconds in which connections send the last events of their streams before a server that failed closes them."""
 
 
 class Closing(Protocol):
@@ -285,7 +285,7 @@ class FlashLifespan:
         message = "The nursery of the server (app.server.nursery) is over, and nobody has asked the server to stop."
         log_failure(_log, error, f"{message} Its streams have ended, and it stops.", level=logging.CRITICAL)
         if run.stop is None:
-            await trio.sleep(LAST_WORD)
+            await trio.sleep(END_TIMEOUT)
             raise lifespan_failure(message)
         run.failure = error or RuntimeError(message)
         run.stop()

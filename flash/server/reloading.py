@@ -41,13 +41,13 @@ def can_reload() -> bool:
     )
 
 
-def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str], patience: float) -> None:
+def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str], timeout: float) -> None:
     """Run this process's command again, and again at each change of its code. Does not return.
 
     Args:
         extra_files: files that count as code.
         exclude_patterns: of paths that do not, as of `fnmatch`.
-        patience: seconds that a process has to stop.
+        timeout: seconds in which a process has to stop.
     """
     extra = {os.path.abspath(path) for path in extra_files}
     os.environ[_SERVING] = os.environ[WATCHED] = "true"
@@ -57,7 +57,7 @@ def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str
         target_type="command",
         watch_filter=CodeFilter(extra, exclude_patterns),
         callback=_announce,
-        sigint_timeout=int(patience) + 1,
+        sigint_timeout=int(timeout) + 1,
         ignore_permission_denied=True,
     )
     sys.exit(0)

@@ -120,9 +120,9 @@ def run(app: Served, config: Config, request: StopRequest | None = None) -> None
 
 async def _serve(app: Served, config: Config, request: StopRequest, outcome: Run) -> None:
     sockets = config.create_sockets()
-    patience = int(min(app.channels.page_limits.stall_timeout * 1_000, MAX_USER_TIMEOUT))
+    timeout = int(min(app.channels.page_limits.stall_timeout * 1_000, MAX_USER_TIMEOUT))
     for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
-        give_up_on_silent_peers(listening, patience)
+        give_up_on_silent_peers(listening, timeout)
         listening.listen(config.backlog)
     serving = Serving(config, outcome)
     if threading.current_thread() is not threading.main_thread():

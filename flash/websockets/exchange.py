@@ -18,7 +18,7 @@ from quart import current_app
 
 from .. import _hypercorn
 from .._quart import WebsocketConnection, websocket_received, websocket_sent
-from ..asgi.http_exchange import LAST_WORD
+from ..asgi.http_exchange import END_TIMEOUT
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -93,6 +93,6 @@ class FlashWebsocketConnection(WebsocketConnection):
         over = False
         while not over:
             over = True
-            with trio.move_on_after(LAST_WORD):
+            with trio.move_on_after(END_TIMEOUT):
                 await receive()
                 over = False
