@@ -1,12 +1,11 @@
 // @ts-check
 /**
- * Components that take in by and by what they are given.
+ * Tells which components are still busy with the props of the last update, so that the next update waits for them.
  *
- * A `dcc.Graph` queues its drawing: what it is to add (`extendData`) it would add twice if more came before it is
- * drawn, and behind a new figure if that came. A grid gathers the rows that it is to add (`rowTransaction`) and adds
- * them 50 ms later, to whatever it then has. So an update of such a component waits until `isBusy` says that
- * what came before has been taken in. Of others that have properties of these names nothing more is known: they
- * are given a frame.
+ * A `dcc.Graph` draws in a queue. Data that it is to add (`extendData`) would be added twice if more came before it is
+ * drawn, and would be added to a new figure if one came. A grid collects the rows that it is to add (`rowTransaction`)
+ * and adds them 50 ms later, to the rows that it has by then. So an update of such a component waits until `isBusy` is
+ * false. Other components that have properties of these names are unknown: each is given the time of one frame.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -15,29 +14,29 @@
     const {flash} = /** @type {any} */ (window);
     const {nameOf, graphProgress, gridApi} = flash.renderer;
 
-    /** Properties that are taken in, not shown. */
+    /** Properties whose value is added to what a component has. */
     const ADDING = ['extendData', 'prependData', 'rowTransaction'];
 
-    /** Milliseconds after which a frame that does not come is not waited for: the page may be out of sight. */
-    const LATE = 100;
+    /** Milliseconds to wait for a frame: a page that is not in view may get none. */
+    const FRAME_TIMEOUT = 100;
 
-    /** Drawings of graphs that have been seen to the end. @type {WeakSet<Promise<any>>} */
+    /** The drawings of graphs that are over. @type {WeakSet<Promise<any>>} */
     const drawn = new WeakSet();
-    /** Drawings whose end is waited for. @type {WeakSet<Promise<any>>} */
+    /** The drawings of graphs that `follow` waits for, or has waited for. @type {WeakSet<Promise<any>>} */
     const awaited = new WeakSet();
     /** Other components that have been given something to add, until the next frame. @type {Set<string>} */
     const adding = new Set();
     /** The last `rowTransaction` of each grid, as JSON, and how many alike have followed it. @type {Map<string, [string, number]>} */
     const transactions = new Map();
-    /** Called when something has been taken in. @type {() => void} */
+    /** Called when a component may not be busy any more. @type {() => void} */
     let changed = () => undefined;
 
     /**
-     * What is asynchronous in components of a kind.
+     * A kind of component, and how it is handled.
      * @typedef {object} Kind
-     * @property {(props: Props) => boolean} concerns  whether an update has to do with it
-     * @property {(name: string, found: Component) => boolean} isBusy  whether it has still to take in what it was given
-     * @property {(name: string, found: Component, props: Props) => Props} prepare  called before it is given props, which it may add to
+     * @property {(props: Props) => boolean} concerns  whether an update with these props has to wait
+     * @property {(name: string, found: Component) => boolean} isBusy  whether the component is still busy with earlier props
+     * @property {(name: string, found: Component, props: Props) => Props} prepare  called before the props are set; returns the props to set
      */
 
     /** @type {Kind} */
@@ -46,7 +45,7 @@
         isBusy: name => {
             const progress = graphProgress(name);
             if (progress === null) {
-                // Not shown: it starts with what it finds.
+                // Not shown: when it is, it draws the props that it has then.
                 return false;
             }
             if (progress.drawing !== null && !drawn.has(progress.drawing)) {
@@ -67,7 +66,7 @@
                 return tellApart(name, props);
             }
             gridApi(name)?.flushAsyncTransactions();
-            // One that has not been taken in after all, by a grid that is not shown, is not to come behind this.
+            // A grid that is not shown has not added its rows yet: they must not be added to the new ones.
             return found.props.rowTransaction && 'rowData' in props ? {rowTransaction: null, ...props} : props;
         }
     };
@@ -79,20 +78,20 @@
         prepare: (name, found, props) => {
             adding.add(name);
             const forget = () => {
-                // Only one of the two: the other would be for what it is given next.
+                // Whichever comes first stops the other, which would otherwise end the wait for the next update.
                 cancelAnimationFrame(frame);
                 clearTimeout(late);
                 adding.delete(name);
                 changed();
             };
             const frame = requestAnimationFrame(forget);
-            const late = setTimeout(forget, LATE);
+            const late = setTimeout(forget, FRAME_TIMEOUT);
             return props;
         }
     };
 
     /**
-     * A grid passes over a `rowTransaction` that is the same as the last: such a one is given a number.
+     * A grid ignores a `rowTransaction` that equals the last one: such a one gets a number, which makes it differ.
      * @param {string} name
      * @param {Props} props
      */
@@ -113,7 +112,7 @@
     }
 
     /**
-     * The kind of a component, if an update concerns what is asynchronous in it.
+     * The kind of a component; null if an update with these props need not wait for it.
      * @param {Component} found
      * @param {Props} props
      * @returns {Kind | null}
@@ -129,7 +128,7 @@
     }
 
     /**
-     * Note when a drawing is over, one that failed included.
+     * Note when a drawing is over, whether it has succeeded or failed.
      * @param {Promise<any>} drawing
      */
     function follow(drawing) {
@@ -144,7 +143,7 @@
     }
 
     /**
-     * Have `then` called when something has been taken in that an update may wait for.
+     * Call a function when a component may not be busy any more.
      * @param {() => void} then
      */
     function afterwards(then) {
@@ -152,7 +151,7 @@
     }
 
     /**
-     * Whether a component has to take in what it was given before it is given these props.
+     * Whether a component is still busy with earlier props, so that these have to wait.
      * @param {Id} id
      * @param {Component} found
      * @param {Props} props
@@ -162,7 +161,7 @@
     }
 
     /**
-     * The props that a component is to be given now.
+     * The props to set on a component now, made of those of an update.
      * @param {Id} id
      * @param {Component} found
      * @param {Props} props

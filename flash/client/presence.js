@@ -1,21 +1,21 @@
 // @ts-check
 /**
- * Which streams have still something to do with what the page shows.
+ * Finds the streams whose components have all left the layout: they are to end.
  *
- * A stream depends on the components that it was started from, and on those that it has updated. When none of them is
- * in the layout any more, as when a page of a multi-page app is left, its time is over. A layout changes in steps: a
- * callback takes the old content away, another one brings the new. So the absence has to last: until no callback runs
- * that could bring something, or for a second.
+ * The components of a stream are those that it was started from and those that it has updated. All of them leave when
+ * the user goes from one page of a multi-page app to another, for instance. A layout changes in steps: one callback
+ * removes the old content, another inserts the new. So a stream ends only when its components are still absent once no
+ * callback runs that could insert them, or after a second.
  *
- * A stream with none of its components in the layout from the start, or that has none so far, is left alone until one
- * of them has been there. One that was declared with `keep=True` brings no components, and is never asked.
+ * A stream none of whose components has been in the layout so far is left alone until one appears. A stream that was
+ * declared with `keep=True` has no components here and never ends in this way.
  *
  * A classic script: Dash serves component files as such.
  */
 
 /**
  * @typedef {object} Watched
- * @property {Map<string, Id>} components  what the stream depends on
+ * @property {Map<string, Id>} components  those of the stream, by id
  * @property {boolean} present  whether one of them has been in the layout
  * @property {number | null} since  when they were first missed, on the clock of `performance`
  */
@@ -24,19 +24,19 @@
     const {flash} = /** @type {any} */ (window);
     const {nameOf, resolve, component, isIdle} = flash.renderer;
 
-    /** Milliseconds between a change of the layout and a look at it, and between two looks while something is missed. */
-    const PAUSE = 50;
-    /** Milliseconds after which callbacks that run are not waited for. */
-    const PATIENCE = 1_000;
-    /** How many components of a stream are remembered. */
-    const MANY = 500;
+    /** Milliseconds from a change of the layout to a check, and between two checks while components are absent. */
+    const CHECK_DELAY = 50;
+    /** Milliseconds that callbacks may take to insert components again. */
+    const CALLBACKS_TIMEOUT = 1_000;
+    /** The number of components that are remembered of a stream. */
+    const MAX_COMPONENTS = 500;
 
     /** The streams that are watched, by id. @type {Map<string, Watched>} */
     const watched = new Map();
     let timer = 0;
 
-    /** Called with the id of a stream that has nothing to do with the page any more. @type {(stream: string) => void} */
-    let left = () => undefined;
+    /** Called with the id of a stream whose components have left. @type {(stream: string) => void} */
+    let onLeft = () => undefined;
 
     /**
      * A stream has opened.
@@ -61,7 +61,7 @@
      */
     function update(stream, pairs) {
         const components = watched.get(stream)?.components;
-        if (components !== undefined && components.size < MANY) {
+        if (components !== undefined && components.size < MAX_COMPONENTS) {
             pairs.forEach(([id]) => components.set(nameOf(id), id));
         }
     }
@@ -77,12 +77,12 @@
     /** The layout has changed. */
     function change() {
         if (timer === 0 && watched.size > 0) {
-            timer = window.setTimeout(look, PAUSE);
+            timer = window.setTimeout(check, CHECK_DELAY);
         }
     }
 
-    /** Look which streams have lost all their components. */
-    function look() {
+    /** Find the streams that have lost all their components. */
+    function check() {
         timer = 0;
         const now = performance.now();
         let missed = false;
@@ -93,9 +93,9 @@
             } else if (known.present && known.since === null) {
                 known.since = now;
                 missed = true;
-            } else if (known.since !== null && (isIdle() || now - known.since > PATIENCE)) {
+            } else if (known.since !== null && (isIdle() || now - known.since > CALLBACKS_TIMEOUT)) {
                 end(stream);
-                left(stream);
+                onLeft(stream);
             } else if (known.since !== null) {
                 missed = true;
             }
@@ -113,11 +113,11 @@
     }
 
     /**
-     * Have `then` called with the id of each stream that loses all its components.
+     * Call a function with the id of each stream that loses all its components.
      * @param {(stream: string) => void} then
      */
     function watch(then) {
-        left = then;
+        onLeft = then;
     }
 
     Object.assign(flash, {presence: {open, update, end, change, watch}});

@@ -1,12 +1,12 @@
 // @ts-check
 /**
- * The requests by which Dash's renderer calls callbacks, on their way to the browser's connections.
+ * Wraps `fetch`, so that calls of callbacks do not take the connections that the link and the starts of streams need.
  *
- * A browser has six connections to a host over HTTP/1.1, and takes them in the order in which they are asked for. So the
- * page's link is asked for before the first callback, however many callbacks are due when the page is loaded; and the
- * start of a stream that has to wait for a connection goes by the control websocket, as what the page says itself does.
+ * A browser has six connections to a host over HTTP/1.1, and gives them to requests in order. So the first call of a
+ * callback waits until the page's link has its connection, however many callbacks are due when the page is loaded. And
+ * the request that starts a stream goes over the control websocket if it has to wait for a connection: see `control.js`.
  *
- * The renderer has no hook for this but `fetch` itself. Every other request passes as it is.
+ * The renderer has no other hook for this than `fetch` itself. Every other request passes unchanged.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -16,11 +16,11 @@
     const {renderer, control, connection} = flash;
     const plain = window.fetch;
 
-    /** What names the page in the request of a start, and in no other. */
+    /** The State that names the page: the request that starts a stream has it, and no other. */
     const START = /"id":"_flash","property":"token"/;
-    /** Milliseconds that the first calls leave to the link: an EventSource asks for its connection in a task of its own. */
-    const LINK = 10;
-    /** Headers of a callback's request that the websocket knows of; with others it is the app's own affair. */
+    /** Milliseconds that the first calls wait for the link: an EventSource asks for its connection in a later task. */
+    const LINK_DELAY = 10;
+    /** The headers that the websocket can carry. A request on which the app has set others goes by `fetch` alone. */
     const KNOWN = ['accept', 'content-type'];
 
     /**
@@ -41,10 +41,11 @@
         return [...headers.keys()].every(name => known.includes(name));
     }
 
-    /** Resolves when the page's link has asked for its connection; null before there is a call. @type {Promise<void> | null} */
+    /** Resolves when the page's link has asked for its connection; null before the first call. @type {Promise<void> | null} */
     let turn = null;
 
     /**
+     * `fetch`, but for calls of callbacks: those wait for the link, and may go over the websocket, too.
      * @param {RequestInfo | URL} resource
      * @param {RequestInit} [options]
      * @returns {Promise<Response>}
@@ -54,7 +55,7 @@
             return plain.call(window, resource, options);
         }
         if (turn === null) {
-            turn = new Promise(resolve => setTimeout(resolve, LINK));
+            turn = new Promise(resolve => setTimeout(resolve, LINK_DELAY));
             connection.beginEarly();
         }
         await turn;

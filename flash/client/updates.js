@@ -1,19 +1,20 @@
 // @ts-check
 /**
- * Applying updates to the layout: each in its turn, and each so that it is seen.
+ * Applies updates to the layout in the order in which they came, so that each one is drawn.
  *
- * Updates wait in one queue, whatever has brought them: a stream's `props`, its `open` or `end`, the page itself when
- * its server is lost. `run` takes them from there into a batch, and a batch is applied and drawn in one go. Where an
- * update would replace a value that nothing has seen yet, the batch before it is drawn first: React draws what is set
- * in one go only as it is in the end. Only of a stream that conflates the newer value takes the older one's place.
+ * Updates wait in one queue, whatever has brought them: the events `props`, `open` and `end` of a stream, or the page
+ * itself when its server is lost. `run` moves them from the queue into a batch, and `commit` sets and draws a batch at
+ * once. React draws only the last of several values that are set at once. So an update that would replace a value in
+ * the batch has the batch drawn first. Only a stream that conflates has its older values replaced undrawn.
  *
- * An update waits, and all that follow with it, while
+ * An update waits, and all behind it wait with it, while
  *
- * - its component is busy with what it was given before: see `asynchronous.js`;
- * - a callback has still to be called with the value that it would replace, if the page is shown: one that is hidden
- *   gets to its callbacks once a second, and then with the newest values.
+ * - its component is busy with the props of an earlier update: see `asynchronous.js`;
+ * - a callback has yet to be called with the value that the update would replace. This holds for a page in view: in a
+ *   hidden one, callbacks are called once a second, with the newest values.
  *
- * Neither for ever: then it is applied, and what it waited for is not waited for again until that was seen to be over.
+ * Each of the two waits has a timeout. When that is over the update is applied, and later ones do not wait for the same
+ * component or callbacks again until these have been found ready.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -21,10 +22,10 @@
 /**
  * @typedef {[Id, Props]} Pair
  * @typedef {object} Update
- * @property {Pair[]} pairs  what is left of it
- * @property {string | null} stream  the id of the stream that it is of; null if it is the page's own
+ * @property {Pair[]} pairs  those that have not been taken into a batch yet
+ * @property {string | null} stream  the id of the stream that has sent it; null if it is the page's own
  * @property {boolean} conflates
- * @property {string | null} output  the Outputs of the callback that it is of: it does not call that again
+ * @property {string | null} output  the Outputs of the callback that has sent it, which it does not call again
  * @typedef {{id: Id, props: Props, conflates: boolean, replaced: boolean, output: string | null}} Entry  what a batch sets
  */
 
@@ -34,26 +35,26 @@
     const {asynchronous, reports} = flash;
 
     /** Milliseconds for which an update waits for its component, which may have to be loaded first. */
-    const COMPONENT = 2_000;
-    /** Milliseconds for which it waits for callbacks: one may stand behind another that takes its time. */
-    const CALLBACKS = 250;
+    const COMPONENT_TIMEOUT = 2_000;
+    /** Milliseconds for which an update waits for callbacks: one may come behind another that takes long. */
+    const CALLBACKS_TIMEOUT = 250;
 
     /** @type {Update[]} */
     let queue = [];
     /** @type {Entry[]} */
     let batch = [];
-    /** What the batch has of each component, by its id. @type {Map<string, Entry[]>} */
+    /** The entries of the batch, by the id of their component. @type {Map<string, Entry[]>} */
     const touched = new Map();
-    /** What the first of the queue waits for, and since when. @type {{what: string, since: number} | null} */
+    /** What the first update of the queue waits for, and since when. @type {{what: string, since: number} | null} */
     let waiting = null;
-    /** What has been waited for in vain. @type {Set<string>} */
-    const hopeless = new Set();
+    /** Components and callbacks that were waited for until the timeout. @type {Set<string>} */
+    const timedOut = new Set();
 
     /** Called when updates have been applied. @type {() => void} */
     let applied = () => undefined;
 
     /**
-     * Take in updates, to be applied by `run` and `commit`.
+     * Put updates into the queue, to be applied by `run` and `commit`.
      * @param {Pair[]} pairs
      * @param {{stream: string, output: string | null, conflate: boolean} | null} [of]  the stream that has sent them
      */
@@ -74,8 +75,8 @@
     }
 
     /**
-     * Take updates into the batch until none is left, and say so. If it stops before that, because the first one has
-     * to wait or the time is over, what was taken has been applied.
+     * Move updates from the queue into the batch; says whether none is left. If some are, because the first one has to
+     * wait or the time is over, the batch has been applied.
      * @param {number} until  on the clock of `performance`
      */
     function run(until) {
@@ -103,7 +104,7 @@
     }
 
     /**
-     * Take one update into the batch; says whether it could be.
+     * Take one update into the batch; says whether it was taken. If not, it has to wait.
      * @param {Id} id
      * @param {Props} props
      * @param {Update} update
@@ -126,14 +127,15 @@
         const entries = touched.get(nameOf(id));
         entries === undefined ? touched.set(nameOf(id), [entry]) : entries.push(entry);
         if (brings) {
-            // What follows may be for components that it brings.
+            // The next updates may be for components that this one brings.
             commit();
         }
         return true;
     }
 
     /**
-     * Whether the batch is to be drawn before an update; what this replaces of streams that conflate is left out.
+     * Whether the batch has to be drawn before an update is added. Older values of a stream that conflates are marked
+     * as replaced instead.
      * @param {Id} id
      * @param {Component} found
      * @param {Props} props
@@ -160,7 +162,7 @@
     }
 
     /**
-     * Whether props stand for themselves, whatever was there before.
+     * Whether props are whole values: a Patch depends on the value before it.
      * @param {Props} props
      */
     function isWhole(props) {
@@ -178,36 +180,36 @@
         if (found === undefined) {
             return false;
         }
-        if (isToBeAwaited(`component ${nameOf(id)}`, asynchronous.isBusy(id, found, props), COMPONENT)) {
+        if (isToBeAwaited(`component ${nameOf(id)}`, asynchronous.isBusy(id, found, props), COMPONENT_TIMEOUT)) {
             return true;
         }
         const callbacks =
             !conflates && !document.hidden && Object.keys(props).some(property => isAwaited(id, property));
-        return isToBeAwaited(`callbacks ${nameOf(id)}`, callbacks, CALLBACKS);
+        return isToBeAwaited(`callbacks ${nameOf(id)}`, callbacks, CALLBACKS_TIMEOUT);
     }
 
     /**
-     * Whether something is still to be waited for.
-     * @param {string} what
-     * @param {boolean} pending
-     * @param {number} patience  milliseconds
+     * Whether an update still has to wait for a component or for callbacks.
+     * @param {string} what  names them
+     * @param {boolean} pending  whether they are not ready
+     * @param {number} timeout  milliseconds
      */
-    function isToBeAwaited(what, pending, patience) {
+    function isToBeAwaited(what, pending, timeout) {
         if (!pending) {
-            hopeless.delete(what);
+            timedOut.delete(what);
             if (waiting?.what === what) {
                 waiting = null;
             }
             return false;
         }
-        if (hopeless.has(what)) {
+        if (timedOut.has(what)) {
             return false;
         }
         if (waiting?.what !== what) {
             waiting = {what, since: performance.now()};
-        } else if (performance.now() - waiting.since > patience) {
+        } else if (performance.now() - waiting.since > timeout) {
             waiting = null;
-            hopeless.add(what);
+            timedOut.add(what);
             return false;
         }
         return true;
@@ -248,7 +250,7 @@
         }
     }
 
-    /** Apply what has been put, as far as that is possible. */
+    /** Apply the updates of the queue, up to the first that has to wait. */
     function flush() {
         if (!run(Infinity)) {
             updates.wake();
@@ -257,7 +259,7 @@
     }
 
     /**
-     * Have `then` called when updates have been applied.
+     * Call a function when updates have been applied.
      * @param {() => void} then
      */
     function afterwards(then) {
@@ -272,9 +274,9 @@
         flush,
         afterwards,
         applying: false,
-        /** Whether the first update has to wait: `run` is to be called again when something has changed. */
+        /** Whether the first update has to wait: `run` has to be called again when something has changed. */
         isWaiting: () => waiting !== null && queue.length > 0,
-        /** Has `run` called before long. */
+        /** Has `run` called with the next frame. The inbox sets it. */
         wake: () => undefined
     };
     Object.assign(flash, {updates});
