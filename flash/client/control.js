@@ -1,22 +1,21 @@
 // @ts-check
 /**
- * What the page tells the server: acknowledgements, changes of cancel Inputs, starts, its goodbye.
+ * Sends the page's messages to the server: acknowledgements, changes of cancel Inputs, starts, and that it is left.
  *
- * Each goes by a request. A browser has six connections to a host over HTTP/1.1, and slow callbacks may hold them all:
- * a request then waits in the browser, for as long as they take. A websocket is not counted among the six. So what has
- * not been answered within a moment is sent over one too, and the first answer counts: the server takes the same
- * message twice without harm.
+ * Each message is a request. A browser has six connections to a host over HTTP/1.1, and slow callbacks may hold all of
+ * them: a request then waits in the browser until one of them is over. A websocket does not count among the six. So a
+ * message whose request was not answered within `REQUEST_TIMEOUT` is also sent over a websocket, and the first answer
+ * counts. The server may receive a message twice: it acts on it once.
  *
- * The websocket is opened when it is needed, and closed when nothing has been sent over it for a while. Where it
- * cannot be opened, as behind a proxy that knows none, messages wait for their requests, and it is not tried again for
- * a while.
+ * The websocket is opened when it is needed, and closed after `IDLE_TIMEOUT` without a message. If it cannot be opened,
+ * for instance behind a proxy that forwards none, messages wait for their requests alone, for `BLOCKED_TIME`.
  *
  * A classic script: Dash serves component files as such.
  */
 
 /**
  * @typedef {{status: number, ok: boolean, text: string, type: string}} Answer  of the server, by request or websocket
- * @typedef {object} Sent  what was sent over the websocket, or will be when that is open
+ * @typedef {object} Sent  a message that was sent over the websocket, or will be when that is open
  * @property {string} message
  * @property {(answer: Answer) => void} resolve
  * @property {(error: Error) => void} reject
@@ -28,17 +27,17 @@
     const {config, callAddress} = flash.renderer;
 
     /** Milliseconds that the server may take to answer. */
-    const PATIENCE = 10_000;
-    /** Milliseconds that a request has at least before its message goes over the websocket, too. */
-    const MOMENT = 75;
+    const ANSWER_TIMEOUT = 10_000;
+    /** Milliseconds, at least, after which a message goes over the websocket as well as by its request. */
+    const REQUEST_TIMEOUT = 75;
     /** Milliseconds for which an unused websocket is kept. */
-    const IDLE = 10_000;
-    /** Milliseconds after which a websocket is not used for new messages: its cookies are those of its handshake. */
-    const OLD = 30_000;
-    /** Milliseconds for which no other is tried when one could not be opened. */
-    const BLOCKED = 60_000;
-    /** Characters of a message: the server takes no longer ones over a websocket. */
-    const LONGEST = 250_000;
+    const IDLE_TIMEOUT = 10_000;
+    /** Milliseconds after which a websocket takes no new messages: its cookies are those of its handshake. */
+    const MAX_AGE = 30_000;
+    /** Milliseconds for which no websocket is tried after one could not be opened. */
+    const BLOCKED_TIME = 60_000;
+    /** The most characters of a message that the server takes over a websocket. */
+    const MAX_LENGTH = 250_000;
 
     /** The page's token and its secret: see `flash/asgi/page_key.py`. */
     let token = '';
@@ -53,7 +52,7 @@
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let idle;
     let count = 0;
-    /** What was sent over the websocket and not answered, by id. @type {Map<number, Sent>} */
+    /** The messages for the websocket that have no answer yet, by id. @type {Map<number, Sent>} */
     const unanswered = new Map();
 
     /**
@@ -76,7 +75,7 @@
         return config().csrfHeader;
     }
 
-    /** What proves that a request is the page's own, and what Dash answers CSRF protections with. */
+    /** The headers that prove that a message is the page's own: Flash's, and Dash's for a CSRF protection. */
     function proofs() {
         /** @type {Record<string, string>} */
         const headers = {[wire.PROOF_HEADER]: secret};
@@ -100,7 +99,7 @@
     }
 
     /**
-     * Tell the server something: POST to one of Flash's routes.
+     * Send a message to one of Flash's routes.
      * @param {string} name
      * @param {object} message
      */
@@ -138,7 +137,7 @@
     }
 
     /**
-     * Send a message by a request, and if that is not answered within a moment over the websocket, too.
+     * Send a message by a request, and if that is not answered in time over the websocket, too.
      * @template T
      * @param {string} name
      * @param {string} body
@@ -163,10 +162,10 @@
                 ways += 1;
                 overSocket(name, body, headers).then(answer => {
                     resolve(read(answer));
-                    // It need not leave any more.
+                    // The request need not leave the browser any more.
                     controller.abort();
                 }, fail);
-            }, Math.max(MOMENT, 2 * (fastest < Infinity ? fastest : 0)));
+            }, Math.max(REQUEST_TIMEOUT, 2 * (fastest < Infinity ? fastest : 0)));
             ask(controller)
                 .then(answer => {
                     fastest = Math.min(fastest, performance.now() - began);
@@ -183,8 +182,8 @@
      * @returns {Promise<Answer>}
      */
     async function byRequest(address, body, controller) {
-        // A request on a connection that is only half open would hold that for ever.
-        const timer = setTimeout(() => controller.abort(), PATIENCE);
+        // A request on a half-open connection would otherwise hold it for ever.
+        const timer = setTimeout(() => controller.abort(), ANSWER_TIMEOUT);
         try {
             const response = await send(address, body, {signal: controller.signal});
             const {status, ok, headers} = response;
@@ -205,11 +204,11 @@
         return new Promise((resolve, reject) => {
             const id = ++count;
             const message = wire.encode('control', {id, to: name, headers: {...proofs(), ...headers}, body});
-            if (message.length > LONGEST || Date.now() < blockedUntil) {
+            if (message.length > MAX_LENGTH || Date.now() < blockedUntil) {
                 reject(new Error('This message can only go by its request.'));
                 return;
             }
-            if (socket !== null && unanswered.size === 0 && Date.now() - openedAt > OLD) {
+            if (socket !== null && unanswered.size === 0 && Date.now() - openedAt > MAX_AGE) {
                 drop();
             }
             unanswered.set(id, {message, resolve, reject});
@@ -222,7 +221,7 @@
         });
     }
 
-    /** Open the websocket, and send what waits for it. */
+    /** Open the websocket, and send the messages that wait for it. */
     function open() {
         /** @type {WebSocket} */
         let opened;
@@ -236,10 +235,10 @@
         socket = opened;
         openedAt = Date.now();
         let stood = false;
-        const patience = setTimeout(() => opened.close(), PATIENCE);
+        const timer = setTimeout(() => opened.close(), ANSWER_TIMEOUT);
         opened.onopen = () => {
             stood = true;
-            clearTimeout(patience);
+            clearTimeout(timer);
             if (socket === opened) {
                 unanswered.forEach(({message}) => opened.send(message));
             }
@@ -250,7 +249,7 @@
             }
         };
         opened.onclose = () => {
-            clearTimeout(patience);
+            clearTimeout(timer);
             if (socket === opened) {
                 socket = null;
                 stood ? giveUp() : block();
@@ -259,28 +258,28 @@
     }
 
     /**
-     * The server has answered.
+     * The server has answered over the websocket.
      * @param {ControlAnswer} answered
      */
     function answer({id, status, text, type}) {
         unanswered.get(id)?.resolve({status, ok: status >= 200 && status < 300, text, type});
         unanswered.delete(id);
         if (unanswered.size === 0) {
-            idle = setTimeout(drop, IDLE);
+            idle = setTimeout(drop, IDLE_TIMEOUT);
         }
     }
 
-    /** There is no websocket to be had. */
+    /** The websocket could not be opened: try none for a while. */
     function block() {
-        blockedUntil = Date.now() + BLOCKED;
+        blockedUntil = Date.now() + BLOCKED_TIME;
         giveUp();
     }
 
-    /** What was to go over the websocket, or was not answered, is left to its requests. */
+    /** Leave the messages that have no answer over the websocket to their requests. */
     function giveUp() {
-        const left = [...unanswered.values()];
+        const messages = [...unanswered.values()];
         unanswered.clear();
-        left.forEach(({reject}) => reject(new Error('The websocket is closed.')));
+        messages.forEach(({reject}) => reject(new Error('The websocket is closed.')));
     }
 
     /** Close the websocket. */
@@ -294,7 +293,7 @@
 
     /**
      * The page is being left.
-     * @param {boolean} owner  whether it is to say so: it is not if another goes by its token
+     * @param {boolean} owner  whether the server is to close the page's channel: not if another page has its token
      */
     function leave(owner) {
         if (owner) {
@@ -304,7 +303,7 @@
             }
             send(url('close'), body, {keepalive: true}).catch(() => undefined);
         }
-        // One that is open would keep the page out of the back/forward cache.
+        // An open websocket would keep the page out of the back/forward cache.
         drop();
     }
 
@@ -315,7 +314,7 @@
      */
     async function explain() {
         try {
-            const signal = AbortSignal.timeout(PATIENCE);
+            const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
             const response = await fetch(`${url('status')}?page=${encodeURIComponent(token)}`, {signal});
             if (response.ok) {
                 return {message: '', ticket: null};

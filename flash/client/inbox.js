@@ -1,11 +1,11 @@
 // @ts-check
 /**
- * The events that have come and wait to be applied, in their order.
+ * Holds the events that have come, and applies them in their order, in slices of a few milliseconds.
  *
- * They are applied in slices: the first with the next frame, the others, if there are many, as soon as the page has
- * answered its user and drawn. The updates of an event go to `updates.js`, and the next event waits until those of the
- * last one have been taken from there. `applied` is the id of the last event that is done: the connection acknowledges
- * it, and goes on from there when it was cut.
+ * The first slice comes with the next frame; if events are left, the next slice follows as soon as the browser has
+ * handled the user's input and drawn. The updates of an event go to `updates.js`, and the next event waits until that
+ * has taken all of them into a batch. `applied` is the id of the last event whose updates are all in the layout: it is
+ * what the page acknowledges.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -23,17 +23,17 @@
     const {wire, updates, asynchronous} = flash;
     const {onChange} = flash.renderer;
 
-    /** Milliseconds for which updates are applied in one go: half a frame. */
+    /** Milliseconds that a slice takes: half a frame. */
     const SLICE = 8;
-    /** Milliseconds after which a frame that does not come is not waited for: the page may be out of sight. */
-    const LATE = 100;
+    /** Milliseconds to wait for a frame: a page that is not in view may get none. */
+    const FRAME_TIMEOUT = 100;
 
     /** @type {Received[]} */
     let queue = [];
-    /** The id of the last event that was handled, and of the one before: whose updates may not have been applied. */
+    /** The ids of the last event that was handled, whose updates may not all be applied yet, and of the one before. */
     let handled = '';
     let before = '';
-    /** A slice is about to come, not waiting for a frame. */
+    /** A slice has been asked for that does not wait for a frame. */
     let hurried = false;
     /** The frame and the timer that the next slice waits for. */
     let frame = 0;
@@ -55,7 +55,7 @@
         onChange(goOn);
     }
 
-    /** What an update waits for may have happened. */
+    /** What an update waits for may have happened: try it again. */
     function goOn() {
         if (updates.isWaiting() && !updates.applying) {
             hurry();
@@ -71,17 +71,17 @@
         schedule();
     }
 
-    /** Have what has come applied: with the next frame, or at once if the page is not shown and need not wait. */
+    /** Ask for a slice: with the next frame, or at once if the page is hidden and no update has to wait. */
     function schedule() {
         if (document.hidden && !updates.isWaiting()) {
             hurry();
         } else if (frame === 0) {
             frame = requestAnimationFrame(work);
-            late = window.setTimeout(work, LATE);
+            late = window.setTimeout(work, FRAME_TIMEOUT);
         }
     }
 
-    /** Do not wait for a frame: a page that is hidden has none. */
+    /** Ask for a slice that does not wait for a frame: a page that is hidden has none. */
     function hurry() {
         if (!hurried) {
             hurried = true;
@@ -94,18 +94,18 @@
         return queue.length > 0 ? queue[queue.length - 1].id : inbox.applied;
     }
 
-    /** The life is over, and with it what has come of it; what has come behind the event at hand is of the next. */
+    /** The page's life is over, and its events with it. Those that still wait are of the next life. */
     function forget() {
         handled = before = inbox.applied = '';
     }
 
-    /** What waits is not to be applied any more. */
+    /** Drop the events that wait. */
     function clear() {
         queue = [];
     }
 
     /**
-     * The updates of a stream that was cut short and that wait to be applied are not worth their time any more.
+     * Drop the updates of a stream that was cut short: they need not be applied any more.
      * @param {Ending} ending
      */
     function abandon({stream, reason}) {
@@ -116,7 +116,7 @@
         }
     }
 
-    /** Apply what has come. A slice also ends where an update has to wait: see `updates.js`. */
+    /** Apply a slice of the events. It also ends where an update has to wait: see `updates.js`. */
     function work() {
         cancelAnimationFrame(frame);
         clearTimeout(late);
@@ -136,7 +136,7 @@
     }
 
     /**
-     * Apply what was handled, as far as there is time; says whether that was all.
+     * Apply the updates of the events that were handled, as far as there is time; says whether that was all.
      * @param {number} until
      */
     function settle(until) {
@@ -147,7 +147,7 @@
     }
 
     /**
-     * Handle an event, all updates before which have been taken in.
+     * Handle an event. The updates of the events before it are in a batch or applied.
      * @param {Received} event
      */
     function handle({name, text, data, id}) {
@@ -155,7 +155,7 @@
             return;
         }
         if (name === 'ping') {
-            // What it asks is how far the page has come.
+            // It asks for the last event applied: apply all that was handled before the answer.
             settle(Infinity);
         }
         before = handled;

@@ -1,11 +1,14 @@
 // @ts-check
 /**
- * What goes wrong and shows nothing: updates of components that are not there, of properties that they do not have, and
- * what the server has found of the kind. Each is told once, in the dev tools where there are any, else in the console.
+ * Reports mistakes in apps that would otherwise go unnoticed, such as updates of components that do not exist.
  *
- * Dash checks the Inputs and Outputs of callbacks when a page is loaded; what streams update is known when they do, and
- * what their options name is checked like Outputs. As with Dash, `suppress_callback_exceptions` allows any id, and
- * those of `validation_layout` may come and go. A component has a while to appear: what a stream adds is drawn first.
+ * It also reports updates of properties that a component does not have, and the mistakes that the server has found. Each
+ * is reported once: in the dev tools if the app has them, else in the console.
+ *
+ * Dash checks the Inputs and Outputs of callbacks when a page is loaded. What a stream updates is known only when it
+ * does, so it is checked then; what the options of its event callback name is checked like Outputs. As with Dash,
+ * `suppress_callback_exceptions` allows any id, and the ids of `validation_layout` may come and go. A component has
+ * `APPEAR_TIMEOUT` to appear, since a stream may update what it has just inserted.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -21,29 +24,29 @@
     const {showError, onResolved, firstOutputOf} = flash.renderer;
 
     /** Milliseconds that a component has to appear. */
-    const WHILE = 500;
-    /** How many properties are remembered of each event callback. */
-    const MANY = 10_000;
-    /** Characters of an answer that are shown as the error of a stream. */
-    const LONG = 1000;
+    const APPEAR_TIMEOUT = 500;
+    /** The number of properties that are remembered of each event callback. */
+    const MAX_PROPERTIES = 10_000;
+    /** The number of characters of an answer that are shown as the error of a stream. */
+    const MAX_ERROR = 1000;
 
-    /** What has been said. @type {Set<string>} */
-    const told = new Set();
+    /** The messages that were shown. @type {Set<string>} */
+    const shownOnce = new Set();
     /** The properties that each event callback has updated, by its id. @type {Map<string, Set<string>>} */
     const updated = new Map();
-    /** Who updates a component. @type {Map<string, string>} */
+    /** The event callback that updates a component, by the component's id. @type {Map<string, string>} */
     const senders = new Map();
-    /** The components that were there once. @type {Set<string>} */
+    /** The components that have been in the layout. @type {Set<string>} */
     const seen = new Set();
-    /** Those of them that were updated when they were there no more. @type {Set<string>} */
+    /** Those of them that were updated after they had left it. @type {Set<string>} */
     const gone = new Set();
-    /** The components that were not there when an update for them came. @type {Set<string>} */
+    /** The components that were not in the layout when an update for them came. @type {Set<string>} */
     const absent = new Set();
-    /** What is to be looked at when its components have had the time to appear. @type {Use[]} */
+    /** The uses to check when their components have had the time to appear. @type {Use[]} */
     let pending = [];
     /** The ids of the validation layout; null before they are asked for. @type {Set<string> | null} */
-    let planned = null;
-    /** Whether parts of the layout come and go, as pages do. */
+    let validationSet = null;
+    /** Whether parts of the layout come and go, as the pages of a multi-page app do. */
     let swaps = false;
 
     /**
@@ -55,15 +58,15 @@
     }
 
     /**
-     * Say something once.
+     * Show a message, unless it was shown before.
      * @param {string} message
      * @param {string} [html]  for the dev tools
      */
-    function tell(message, html) {
-        if (told.has(message)) {
+    function showOnce(message, html) {
+        if (shownOnce.has(message)) {
             return;
         }
-        told.add(message);
+        shownOnce.add(message);
         show(message, html);
     }
 
@@ -80,7 +83,7 @@
     }
 
     /**
-     * A stream has failed, and nobody has handled that.
+     * A stream has failed, and no `on_error` has handled it.
      * @param {string} callback
      * @param {Failure} failure
      */
@@ -93,23 +96,23 @@
     }
 
     /**
-     * `mistake`: the server has found one.
+     * `mistake`: the server has found a mistake.
      * @param {Mistake} found
      */
     function mistake({message}) {
-        tell(message);
+        showOnce(message);
     }
 
     /**
-     * A stream has sent updates. What it has not updated before is looked at.
+     * A stream has sent updates. Properties that its event callback has not updated before are checked.
      * @param {string} callback
      * @param {Pair[]} pairs
      */
     function sent(callback, pairs) {
         let known = updated.get(callback);
-        if (known === undefined || known.size > MANY) {
+        if (known === undefined || known.size > MAX_PROPERTIES) {
             if (known !== undefined) {
-                // An app that makes ids for ever is not to fill the page with what was said of them.
+                // An app that makes new ids for ever must not fill the page's memory with what is known of them.
                 [senders, seen, gone].forEach(remembered => remembered.clear());
             }
             updated.set(callback, (known = new Set()));
@@ -131,7 +134,7 @@
     }
 
     /**
-     * An update was for a component that is not there.
+     * An update was for a component that is not in the layout.
      * @param {Id} id
      * @param {Record<string, any>} props
      */
@@ -160,7 +163,7 @@
         const sender = senders.get(nameOf(id));
         const who = sender === undefined ? 'An update' : `${callbackName(sender)}`;
         for (const name of empty) {
-            tell(
+            showOnce(
                 `${who} sent a Patch of "${nameOf(id)}.${name}", which has no value that could be patched. ` +
                     'Give it one first, in the layout or by an update.'
             );
@@ -175,12 +178,12 @@
      */
     function later(use) {
         if (pending.push(use) === 1) {
-            setTimeout(look, WHILE);
+            setTimeout(checkAll, APPEAR_TIMEOUT);
         }
     }
 
-    /** Look at what has had its time to appear. */
-    function look() {
+    /** Check the uses whose components have had the time to appear. */
+    function checkAll() {
         const uses = pending;
         pending = [];
         uses.forEach(check);
@@ -193,12 +196,12 @@
         const there = resolve(id).filter((/** @type {Id} */ one) => component(one) !== undefined);
         if (there.length > 0) {
             seen.add(nameOf(id));
-            // One of many that are alike stands for all of them.
+            // The first mistake stands for all components that the wildcard matches.
             there.some((/** @type {Id} */ one) => checkProperty(callback, option, one, property));
             return;
         }
         if (option === '' && !absent.has(nameOf(id))) {
-            // It was there when it was updated. That it has gone since, by an update of the same stream say, is no matter.
+            // It was there when it was updated. It may have been removed since, by an update of the same stream for instance.
             return;
         }
         const known = validationIds().has(nameOf(id));
@@ -207,16 +210,16 @@
             return;
         }
         if (removed && component(callback)?.props.status !== 'running') {
-            // It has ended with the components, or what came was its end, which brings back what is there still.
+            // The stream has ended with the component, or this was its end, which resets the components that are left.
             return;
         }
         if (removed) {
-            tell(
+            showOnce(
                 `${callbackName(callback)} updates "${nameOf(id)}.${property}", but that component was removed from the ` +
                     'layout while the stream runs. End the stream with it (cancel=), or leave the component there.'
             );
         } else {
-            tell(
+            showOnce(
                 `${uses(callback, option)} "${nameOf(id)}.${property}", but there is no component with the id ` +
                     `"${nameOf(id)}" in the layout. Correct the id, or, if the component is to come later, set ` +
                     'validation_layout or suppress_callback_exceptions=True.'
@@ -236,12 +239,12 @@
     }
 
     /**
-     * The same rule by which Dash checks the properties of Inputs and Outputs.
+     * Check a property by the rule by which Dash checks those of Inputs and Outputs.
      * @param {string} callback
      * @param {string} option
      * @param {Id} id
      * @param {string} property
-     * @returns {boolean}  whether there was something to tell
+     * @returns {boolean}  whether there is a mistake
      */
     function checkProperty(callback, option, id, property) {
         const found = component(id);
@@ -254,7 +257,7 @@
                 return false;
             }
         }
-        tell(
+        showOnce(
             `${uses(callback, option)} "${nameOf(id)}.${property}", but ${found.type} components have no property ` +
                 `"${property}". They have: ${properties(valid)}.`
         );
@@ -270,15 +273,15 @@
 
     /** The ids of the validation layout. */
     function validationIds() {
-        if (planned === null) {
-            planned = new Set();
-            collect(config().validationLayout, planned);
+        if (validationSet === null) {
+            validationSet = new Set();
+            collect(config().validationLayout, validationSet);
         }
-        return planned;
+        return validationSet;
     }
 
     /**
-     * @param {any} node  components, and whatever holds some
+     * @param {any} node  a component, or a list or dictionary that may hold some
      * @param {Set<string>} ids
      */
     function collect(node, ids) {
@@ -292,7 +295,7 @@
     }
 
     /**
-     * The event callback that a callback of Dash's starts.
+     * The event callback whose stream a Dash callback starts; undefined if it starts none.
      * @param {any} callback
      * @returns {string | undefined}  its id
      */
@@ -316,7 +319,7 @@
     }
 
     /**
-     * What the server has said to a request that it has refused.
+     * The sentence with which the server has refused a request.
      * @param {any} error
      */
     async function sentenceOf(error) {
@@ -324,15 +327,15 @@
             return error?.message ?? String(error);
         }
         const text = (await error.clone().text()).trim();
-        // Other answers are pages, of the server or of a proxy, and for the dev tools.
+        // Other answers are HTML pages, of the server or of a proxy.
         if (text && !text.startsWith('<')) {
-            return text.slice(0, LONG);
+            return text.slice(0, MAX_ERROR);
         }
         return `The server has not started it, and answered ${error.status}.`;
     }
 
     /**
-     * Notice the starts that the server has refused, or has not answered.
+     * Call a function for each start that the server has refused, or has not answered.
      * @param {(callback: string, message: string) => void} onRefusal
      */
     function watchRefusals(onRefusal) {
@@ -345,7 +348,7 @@
     }
 
     /**
-     * The page is there: look at what the options of event callbacks name.
+     * The page is there: check what the options of event callbacks name.
      * @param {(callback: string, message: string) => void} onRefusal  called when the server has refused a start
      */
     function begin(onRefusal) {
@@ -355,7 +358,7 @@
         for (const callback of [...ids].filter(isOwn)) {
             const named = /** @type {Named[]} */ (component(callback)?.props.declared ?? []);
             if (config().hasDevTools) {
-                /** @type {string[]} */ (component(callback)?.props.mistakes ?? []).forEach(text => tell(text));
+                /** @type {string[]} */ (component(callback)?.props.mistakes ?? []).forEach(text => showOnce(text));
             }
             named.forEach(([option, id, property]) => later({callback, option, id, property}));
         }

@@ -1,12 +1,12 @@
 // @ts-check
 /**
- * What the page knows of its streams: it takes in their updates, watches their conditions, and shows their status.
+ * Keeps the streams that run: passes on their updates, watches their conditions, and shows their status.
  *
- * A stream is known from its `open` to its `end`. `open` brings all that the page needs to put itself right again
- * if the server is lost: the props to reset, and the conditions with the values that they had when the stream was
- * started, so that a change made in between is noticed.
+ * The page knows a stream from its `open` to its `end`. `open` brings the conditions with the values that they had when
+ * the stream was started, so that a change made in between is noticed. And it brings the props that are to be reset if
+ * the server is lost: the page then sets them itself.
  *
- * A classic script: Dash serves component files as such. It leaves one global, `window.flash`.
+ * A classic script: Dash serves component files as such.
  */
 
 /**
@@ -44,8 +44,8 @@
     }
 
     /**
-     * Report each condition whose property has changed since it was last looked at.
-     * A counter or bare Input that comes or goes with its component has not changed: nobody clicked it.
+     * Report each condition whose property has changed since the last check.
+     * A counter or bare Input that comes or goes with its component has not changed: nobody has clicked it.
      * @param {Opening} stream
      * @param {OnChange} onChange
      */
@@ -71,8 +71,8 @@
      */
     function watch(onChange) {
         let seen = layout();
-        const look = () => {
-            // While updates are applied there is no need to look after each of them.
+        const checkAll = () => {
+            // While updates are applied, one check after all of them is enough.
             if (layout() !== seen && !updates.applying) {
                 seen = layout();
                 running.forEach(stream => check(stream, onChange));
@@ -80,8 +80,8 @@
             }
         };
         presence.watch((/** @type {string} */ stream) => leave(stream, onChange));
-        onRendererChange(look);
-        updates.afterwards(look);
+        onRendererChange(checkAll);
+        updates.afterwards(checkAll);
     }
 
     /**
@@ -120,7 +120,7 @@
      */
     function open(opening, onChange) {
         running.set(opening.stream, opening);
-        waiting.delete(runOf(opening));
+        waiting.delete(keyOf(opening));
         show(opening.callback, opening.match, 'running', null);
         reports.sent(opening.callback, opening.props);
         updates.put(opening.props, {...opening, conflate: false});
@@ -130,7 +130,7 @@
     }
 
     /**
-     * `props`: a stream has sent updates. What comes after its end is dropped.
+     * `props`: a stream has sent updates. Those that come after its end are dropped.
      * @param {PropsOfStream} update
      */
     function update({stream, props}) {
@@ -155,7 +155,7 @@
         running.delete(stream);
         presence.end(stream);
         if (reason === 'shutdown' && opening.again) {
-            waiting.set(runOf(opening), opening);
+            waiting.set(keyOf(opening), opening);
         }
         reports.sent(opening.callback, props);
         updates.put(props, {...opening, conflate: false});
@@ -166,7 +166,7 @@
     }
 
     /**
-     * A start was refused, or not answered: the answer to the request says so, whatever the connection does.
+     * The request that starts a stream was refused, or not answered. This may come without any link.
      * @param {string} callback
      * @param {string} message
      */
@@ -205,7 +205,7 @@
         running.clear();
         for (const opening of lost) {
             if (opening.again) {
-                waiting.set(runOf(opening), opening);
+                waiting.set(keyOf(opening), opening);
             }
             presence.end(opening.stream);
             updates.drop(opening.stream);
@@ -216,16 +216,16 @@
     }
 
     /**
-     * What a stream is a run of.
+     * The key of a stream: the event callback, and the values that MATCH matched.
      * @param {{callback: string, match: string | null}} stream
      */
-    function runOf({callback, match}) {
+    function keyOf({callback, match}) {
         return `${callback} ${match}`;
     }
 
     /**
-     * A server answers: start the streams again that are to outlive theirs, with the Inputs as they are now.
-     * Not all at once, and less and less often if they do not get to send anything.
+     * A server answers: start the streams again that are to outlive their server, with the Inputs as they are now.
+     * `reconnect.js` says when.
      * @param {(body: object) => Promise<boolean>} request  sends a start, and says whether the server took it
      */
     function resume(request) {
@@ -233,11 +233,11 @@
             return;
         }
         const pause = reconnect.restarts.next();
-        for (const [run, opening] of waiting) {
+        for (const [key, opening] of waiting) {
             setTimeout(async () => {
-                const body = opening.again && waiting.delete(run) ? callBody(opening.again) : null;
+                const body = opening.again && waiting.delete(key) ? callBody(opening.again) : null;
                 if (body !== null && !(await request(body))) {
-                    waiting.set(run, opening);
+                    waiting.set(key, opening);
                     resume(request);
                 }
             }, reconnect.jitter(pause));
@@ -246,7 +246,7 @@
 
     /** The hidden component with the status of an event callback. */
     const Stream = () => null;
-    // By these Dash tells whether an Input names a property that there is.
+    // Dash checks with these whether an Input names a property that exists.
     Stream.propTypes = Object.fromEntries(
         [
             'id',
