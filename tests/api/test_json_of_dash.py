@@ -137,7 +137,7 @@ SENT: dict[str, Any] = {
     "tuples": [(), (1, (2, "x")), Point(1, Text("y"))],
     "enums": [Number.ONE, Word.A, Colour.RED, Flag.A | Flag.B],
     "numpy's scalars": [np.float64(0.1), np.float32(0.1), np.float16(0.1), np.int8(-1), np.uint64(2**64 - 1)],
-    "numpy's other scalars": [np.bool_(True), np.str_("s"), np.datetime64("2024-02-29"), np.datetime64("NaT")],
+    "numpy's other scalars": [np.bool_(True), np.str_("s"), np.datetime64("2024-02-29"), np.datetime64("NaT", "D")],
     "numpy's moments": [np.datetime64("2024-02-29T12:00:00.5"), np.datetime64("2024-02", "M")],
     "np.float64": np.array([0.1, math.nan, math.inf, 1e22, -0.0]),
     "np.float32": np.array([0.1, math.nan, 1e10], dtype="float32"),
