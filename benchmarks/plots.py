@@ -11,6 +11,8 @@ import matplotlib as mpl
 mpl.use("agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from benchmarks import budget
 from benchmarks.results import Result
@@ -84,12 +86,12 @@ def _draw_budget(results: Sequence[Result], folder: Path) -> str | None:
             left += result.value
         axes.set_yticks([0], [f"{subject}: {left:.1f} us"])
     rows[-1].set_xlabel("microseconds of CPU per update (two scales)")
-    patches = [plt.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
+    patches = [Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
     figure.legend(patches, names, ncols=len(names), loc="outside upper left", frameon=False)
     return _save(figure, folder, "budget.png")
 
 
-def _save(figure: plt.Figure, folder: Path, name: str) -> str:
+def _save(figure: Figure, folder: Path, name: str) -> str:
     # No version of the library in the file: the same figures make the same picture.
     figure.savefig(folder / name, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dash_mantine_components as dmc
 import plotly.graph_objects as go
@@ -13,7 +14,8 @@ from flash import Input, Output, clientside_callback, dcc, html
 SANS = '"Avenir Next", "Segoe UI Variable Text", "Segoe UI", "Helvetica Neue", "Liberation Sans", sans-serif'
 MONO = '"SF Mono", "Cascadia Mono", Consolas, "DejaVu Sans Mono", monospace'
 PETROL = ["#e9f4f2", "#d3e6e3", "#a5cdc8", "#74b3ac", "#4b9c94", "#2f8a81", "#0f766e", "#0b655e", "#08544e", "#05423d"]
-THEME = {
+# The components say that shades are a dict, and take a list.
+THEME: Any = {
     "primaryColor": "petrol",
     "colors": {"petrol": PETROL},
     "fontFamily": SANS,
@@ -21,10 +23,12 @@ THEME = {
     "defaultRadius": "sm",
 }
 
+COLOURWAY = ["#0f766e", "#d9531e", "#2f62a8", "#b58a0a", "#8a3b64"]
+
 PLOT = go.layout.Template(
     layout={
         "font": {"family": SANS, "size": 12, "color": "#51625e"},
-        "colorway": ["#0f766e", "#d9531e", "#2f62a8", "#b58a0a", "#8a3b64"],
+        "colorway": COLOURWAY,
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "margin": {"l": 8, "r": 56, "t": 12, "b": 32},

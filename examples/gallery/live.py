@@ -9,15 +9,16 @@ from trio_websocket import open_websocket_url
 from flash import Input, dcc, event_callback, html, stream_props
 
 from .exchange import HISTORY, SHARES, Tick
-from .layout import PLOT, Tab, badge, readout
+from .layout import COLOURWAY, PLOT, Tab, badge, readout
 
 FEED = "/ws/exchange"
-COLOURS = dict(zip(SHARES, PLOT.layout.colorway, strict=True))
+COLOURS = dict(zip(SHARES, COLOURWAY, strict=True))
 
 
 @event_callback(Input("tabs", "value"), cancel=[(Input("tabs", "value"), "live")])
 async def follow(tab):
-    host, port = request.scope["server"]  # the address this very server listens on
+    # The address this very server listens on: ASGI allows that there is none, a server on a port has one.
+    host, port = request.scope["server"]  # pyright: ignore[reportGeneralTypeIssues]
     async with open_websocket_url(f"ws://{host}:{port}{FEED}") as feed:
         history = json.loads(await feed.get_message())
         yield stream_props([("live-chart", {"figure": chart(history)}), *ticker(history[-1])])

@@ -7,7 +7,7 @@ The scripts in `client/` render them, so they need no bundle of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from .._dash import Component, hidden_component
 from ..asgi.page_key import PAGE_ID, token_of
@@ -57,7 +57,7 @@ class Page(Component):
         super().__init__(id=PAGE_ID)
 
     def to_plotly_json(self) -> dict[str, Any]:
-        described: dict[str, Any] = super().to_plotly_json()
+        described = cast("dict[str, Any]", super().to_plotly_json())
         secret = new_token()
         described["props"].update(token=token_of(secret), secret=secret)
         return described

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -49,9 +49,9 @@ def test_an_event_callback_is_the_function_that_was_decorated() -> None:
         yield stream_props("out", {"children": clicks})
 
     assert isinstance(count, EventCallback)
-    assert count.__name__ == "count"
+    assert count.__name__ == "count"  # pyright: ignore[reportAttributeAccessIssue] - as a function has it
     assert count.__doc__ == "Counts."
-    assert count.__wrapped__.__name__ == "count"  # type: ignore[attr-defined]
+    assert count.__wrapped__.__name__ == "count"  # pyright: ignore[reportAttributeAccessIssue]
     assert list(inspect.signature(count).parameters) == ["clicks"]
 
 
@@ -59,7 +59,7 @@ async def test_an_event_callback_can_be_called_and_gives_the_generator() -> None
     example = declare()
     generator = example(1)
     assert inspect.isasyncgen(generator)
-    assert [update.pairs async for update in generator] == [(("out", {"children": 1}),)]
+    assert [update.pairs async for update in cast("AsyncIterator[Update]", generator)] == [(("out", {"children": 1}),)]
 
 
 def test_a_plain_generator_function_will_do() -> None:

@@ -77,7 +77,7 @@ def test_so_it_is_in_a_callback_that_returns() -> None:
 def test_an_async_function_that_is_called_and_not_awaited_is_refused() -> None:
     async def naps(clicks: int) -> AsyncIterator[Update]:
         yield stream_props("out", {"children": clicks})
-        trio.sleep(1)  # noqa: ASYNC105 - that is the mistake
+        trio.sleep(1)  # noqa: ASYNC105  # pyright: ignore[reportUnusedCoroutine] - that is the mistake
 
     assert "await trio.sleep(...)" in refused(lambda app: app.event_callback(GO)(naps))
 
@@ -208,7 +208,7 @@ def test_a_counter_that_is_to_have_been_clicked_is_doubted(caplog: pytest.LogCap
     app = Flash(__name__)
     declared = app.event_callback(GO, cancel=[(Input("stop", "n_clicks"), 1)])(counts)
     assert "the bare Input('stop', 'n_clicks')" in caplog.text
-    assert len(declared.stream.mistakes) == 1
+    assert len(declared.stream.mistakes) == 1  # pyright: ignore[reportAttributeAccessIssue] - a prop
     caplog.clear()
     app.event_callback(GO, cancel=[(Input("stop", "n_clicks"), 0), (Input("tabs", "value"), 1)])(counts)
     assert caplog.text == ""

@@ -40,7 +40,7 @@ def test_a_component_and_its_props() -> None:
 def test_a_component_without_an_id_is_given_the_one_that_dash_gives() -> None:
     component = html.Div()
     [(given, _)] = pairs(stream_props(component, {"children": 1}))
-    assert given == component.id
+    assert given == component.id  # pyright: ignore[reportAttributeAccessIssue] - a prop
     assert pairs(stream_props([(component, {})])) == [(given, {})]
 
 

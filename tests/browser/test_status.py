@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -366,7 +366,7 @@ def test_a_start_that_a_hook_refuses_shows_the_answer(visit: Visit, console: Con
 
     @app.server.before_request
     async def refuse() -> tuple[str, int] | None:
-        started = request.method == "POST" and b'"start"' in await request.get_data(as_text=False)
+        started = request.method == "POST" and b'"start"' in cast("bytes", await request.get_data(as_text=False))
         return (answers.pop(0), 403) if started else None
 
     @app.event_callback(Input("start", "n_clicks"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import trio
 from playwright.sync_api import expect
@@ -42,7 +43,8 @@ def test_callbacks_go_over_the_socket_and_show_what_they_set_before_they_end(vis
 
     @app.callback(Output("upper", "children"), Input("name", "value"))
     def plain(value: str) -> str:
-        set_props("out", {"title": f"{ctx.websocket.get_prop_sync('bar', 'id')}"})
+        websocket: Any = ctx.websocket  # Dash's type does not know `get_prop_sync`
+        set_props("out", {"title": f"{websocket.get_prop_sync('bar', 'id')}"})
         return value.upper()
 
     posts: list[str] = []

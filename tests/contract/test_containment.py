@@ -172,7 +172,7 @@ def leaves_it_to_the_collector(inner: Inner) -> Callback:
     return callback
 
 
-kept: list[object] = []
+kept: list[AsyncGenerator[object, None]] = []
 
 
 @pytest.fixture(autouse=True)

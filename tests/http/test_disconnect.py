@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import trio
@@ -83,7 +83,7 @@ async def test_a_blocking_generator_ends_with_its_page_too(serve: Serve) -> None
     closed = trio.Event()
 
     @app.event_callback(Input("go", "n_clicks"))
-    def count(clicks: int) -> AsyncIterator[Update]:
+    def count(clicks: int) -> Iterator[Update]:
         try:
             while True:
                 yield stream_props("out", {"children": clicks})

@@ -11,7 +11,7 @@ import flask
 import pytest
 import trio
 import trio.lowlevel
-from flash.exceptions import PreventUpdate
+from flash.exceptions import PreventUpdate  # pyright: ignore[reportMissingImports] - lent by Dash, at run time
 
 from flash import Flash, Input, Output, every, html, stream_props
 from tests.http.servers import Serve

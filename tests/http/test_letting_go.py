@@ -71,7 +71,7 @@ async def test_of_a_page_that_waits_only_the_start_of_its_stream_is_kept(serve: 
 
 
 async def test_the_start_of_a_stream_is_kept_without_its_body(serve: Serve) -> None:
-    app, bodies = Flash(__name__), list[object]()
+    app, bodies = Flash(__name__), list[dict[str, object]]()
     app.layout = [html.Button(id="go"), html.Div(id="out")]
     asked = trio.Event()
 

@@ -14,6 +14,7 @@ import quart.utils
 import trio
 import trio.lowlevel
 from quart import Blueprint, Response, request
+from quart.typing import ResponseReturnValue
 
 from flash import Flash, html
 from tests.http.servers import Serve
@@ -67,7 +68,7 @@ def app(tmp_path: Path) -> Flash:
         return words()
 
     @server.route("/made")
-    async def made() -> Response:
+    async def made() -> ResponseReturnValue:
         return await quart.make_response(words())
 
     @server.route("/run_sync")

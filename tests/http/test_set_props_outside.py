@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
-from flash.exceptions import MissingCallbackContextException
+from flash.exceptions import MissingCallbackContextException  # pyright: ignore[reportMissingImports] - lent by Dash, at run time
 
 from flash import Flash, Input, Output, Update, html, set_props, stream_props
 from tests.http.servers import Serve

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from flash.exceptions import PreventUpdate
+from flash.exceptions import PreventUpdate  # pyright: ignore[reportMissingImports] - lent by Dash, at run time
 
 from flash import (
     ALL,

@@ -168,7 +168,7 @@ async def test_a_callback_reads_props_of_the_page(serve: Serve, connect: Connect
 
         @app.callback(output, trigger)
         def ask_in_thread(clicks: int) -> list[Any]:
-            page = ctx.websocket
+            page: Any = ctx.websocket  # Dash's type does not know `get_prop_sync`
             return [page.get_prop_sync("other", "title"), page.get_prop_sync("other", "nothing")]
 
     else:

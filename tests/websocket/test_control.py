@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -70,11 +70,10 @@ async def refusal(page: Page, *, origin: str | None = "", cookie: str | None = N
 
 
 @pytest.fixture
-def own_hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hooks are of the process: those of the test are gone after it."""
     registry: Any = hooks
     monkeypatch.setattr(registry, "_ns", {name: list(entries) for name, entries in registry._ns.items()})
-    return
 
 
 @pytest.mark.parametrize("prefixes", [{}, {"url_base_pathname": "/deep/er/"}], ids=["root", "prefix"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,11 +45,10 @@ async def refusal(page: Page, *, origin: str | None = "", headers: dict[str, str
 
 
 @pytest.fixture
-def own_hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hooks are of the process: those of the test are gone after it."""
     registry: Any = hooks
     monkeypatch.setattr(registry, "_ns", {name: list(entries) for name, entries in registry._ns.items()})
-    return
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def test_a_thread_is_told_once_that_the_socket_has_closed(serve: Serve, co
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))
     def plain(clicks: int) -> None:
-        page = ctx.websocket
+        page: Any = ctx.websocket  # Dash's type does not know `get_prop_sync`
         set_props("out", {"children": page.is_shutdown})
         assert closed.wait(10)
         log.append(f"is_shutdown {page.is_shutdown}")
@@ -146,8 +146,9 @@ async def test_a_thread_that_waits_for_the_page_is_released(serve: Serve, connec
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))
     def plain(clicks: int) -> None:
+        websocket: Any = ctx.websocket  # as above
         try:
-            ctx.websocket.get_prop_sync("out", "children")
+            websocket.get_prop_sync("out", "children")
         except exceptions.WebsocketDisconnected:
             log.append("disconnected")
 

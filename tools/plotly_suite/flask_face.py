@@ -133,7 +133,7 @@ def put_in_place_of_flask(server: type[Any]) -> None:
 
     flask.make_response = make_response
     with contextlib.suppress(ImportError):
-        import flask_talisman
+        import flask_talisman  # pyright: ignore[reportMissingImports] - the suite brings it
 
         flask_talisman.Talisman = _send_policy
     Headers.environ = property(_environ)  # type: ignore[attr-defined]
