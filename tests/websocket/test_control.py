@@ -385,7 +385,7 @@ async def test_a_page_that_leaves_while_a_message_is_answered_leaves_nothing_beh
 async def test_a_socket_is_not_read_while_too_much_is_being_answered(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "MESSAGES", 3)
+    monkeypatch.setattr(control, "ANSWERED_AT_ONCE", 3)
     app = Waiting().app
     asked: list[int] = []
     go_on = trio.Event()
