@@ -93,7 +93,7 @@ class EventReader:
 # For programs that count events by the thousand and do not decode each of them: a block is what has arrived, in whole
 # events, with or without the heads of HTTP's chunks between them.
 
-_HELLO = re.compile(rb'event: hello\ndata: .*"ping": ([\d.]+|null)')
+_HELLO = re.compile(rb'event: hello\ndata: .*"ping":([\d.]+|null)')
 _OPEN = re.compile(rb'event: open\ndata: \{"stream":"([^"]+)"')
 _EVENT = re.compile(rb"(?:id: [^\n]*\n)?event: [^\n]*\ndata: [^\n]*\n\n")
 
