@@ -3,7 +3,7 @@
 A callback is a task, if it is async, or runs in a worker thread; both may use the same methods. What they send goes
 through the outbox of the connection. When that holds as much as it may, because the page does not read, a thread
 waits in `set_props`. A task cannot wait there, for `set_props` is a plain function; it waits at its next `await`
-(see `websocket_execution`). A callback written for asyncio (`on_asyncio`) must not hold up its thread either, which it
+(see `pacing`). A callback written for asyncio (`on_asyncio`) must not hold up its thread either, which it
 shares: it may send as much without waiting as a task may, and waits in another thread for what it asks.
 
 When the socket closes, tasks are cancelled. A thread cannot be: it sees `is_shutdown`, and its next `set_props`
@@ -24,7 +24,7 @@ from .._dash import WebsocketDisconnected, stringify_id
 from ..asyncio_bridge.thread import in_asyncio, run_beside
 from ..errors import BufferOverrun
 from . import messages
-from .outbox import Gauge, Outbox
+from .batching import BatchingOutbox, SendBuffer
 
 BURST = 64
 """How many times its bound the outbox may hold of one callback that never waits: a burst is fine, a leak is not."""
@@ -50,22 +50,22 @@ class Link:
     """
 
     def __init__(self, bound: int, batch_delay: float) -> None:
-        self.outbox = Outbox(bound, batch_delay)
+        self.outbox = BatchingOutbox(bound, batch_delay)
         self.is_shutdown = False
         self.bound = bound
         self.token = trio.lowlevel.current_trio_token()
         self._questions: dict[str, _Question] = {}
 
-    async def send(self, message: str, gauge: Gauge | None = None, *, at_once: bool = True) -> None:
+    async def send(self, message: str, buffer: SendBuffer | None = None, *, urgent: bool = True) -> None:
         """Wait for room, and send a message.
 
         Raises:
             WebsocketDisconnected: the socket has closed.
         """
-        await self.outbox.gauge.wait_for_room()
+        await self.outbox.buffer.wait_for_room()
         if self.is_shutdown:
             raise WebsocketDisconnected
-        self.outbox.put(message, gauge, at_once=at_once)
+        self.outbox.put(message, buffer, urgent=urgent)
 
     async def ask(
         self, renderer: str, component_id: str, prop: str, path: list[str | int] | None, patience: float
@@ -118,7 +118,7 @@ class WebsocketCallback:
     def __init__(self, link: Link, renderer: str) -> None:
         self._link = link
         self._renderer = renderer
-        self._gauge = Gauge(link.bound)
+        self._buffer = SendBuffer(link.bound)
         self._told = False
 
     @property
@@ -152,7 +152,7 @@ class WebsocketCallback:
     async def set_prop(self, component_id: Any, prop_name: str, value: Any) -> None:
         """Set a property of a component in the page, now, and wait if the page does not read."""
         self.set_prop_sync(component_id, prop_name, value)
-        wait_for_room = self._link.outbox.gauge.wait_for_room
+        wait_for_room = self._link.outbox.buffer.wait_for_room
         if trio.lowlevel.in_trio_run():
             await wait_for_room()
         elif in_asyncio():
@@ -205,24 +205,24 @@ class WebsocketCallback:
         return (await self._link.ask(self._renderer, component_id, prop, path, patience)).get(prop)
 
     def _put_in_burst(self, message: str) -> None:
-        if self._gauge.full(BURST):
+        if self._buffer.full(BURST):
             raise BufferOverrun(
                 f"A callback has sent more than {BURST} times {self._link.bound:,} bytes with set_props that "
                 "its page has not read: let the task that sends be the callback itself, and await in between."
             )
-        self._link.outbox.put(message, self._gauge, at_once=False)
+        self._link.outbox.put(message, self._buffer, urgent=False)
 
     def _put_if_room(self, message: str) -> bool:
         outbox = self._link.outbox
-        if outbox.gauge.full():
+        if outbox.buffer.full():
             return False
         if self._link.is_shutdown:
             raise WebsocketDisconnected
-        outbox.put(message, self._gauge, at_once=False)
+        outbox.put(message, self._buffer, urgent=False)
         return True
 
     async def _put(self, message: str) -> None:
-        await self._link.send(message, self._gauge, at_once=False)
+        await self._link.send(message, self._buffer, urgent=False)
 
     def _disconnected(self) -> None:
         if trio.lowlevel.in_trio_run() or self._told:

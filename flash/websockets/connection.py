@@ -1,7 +1,7 @@
 """Dash's websocket callbacks: one connection, one nursery.
 
     connection ── the task that reads, and starts callbacks
-               ├─ the task that sends what has to wait (see `websocket_outbox`)
+               ├─ the task that sends what has to wait (see `batching`)
                └─ callbacks: a task each, which sends its answer; plain ones wait there for their thread
 
 When the socket closes, whoever closed it, the callbacks are cancelled and awaited. A page that does not read makes
@@ -34,9 +34,9 @@ from ..user_code.inner_generators import InnerGenerators
 from ..user_code.suspension import when_suspended
 from . import messages
 from .callback import Link, WebsocketCallback
-from .execution import paced, run_in_thread
 from .messages import CallbackRequest, Heartbeat, Malformed, PropsResponse
 from .open_sockets import OpenSockets
+from .pacing import paced, run_in_thread
 
 _log = logging.getLogger("flash.server")
 _warnings = ClientWarnings(_log)
@@ -164,7 +164,7 @@ class Connection:
     @property
     def waiting_bytes(self) -> int:
         """How much waits to be sent."""
-        return self._link.outbox.gauge.bytes
+        return self._link.outbox.buffer.bytes
 
     async def run(self) -> None:
         """Serve the socket until either side closes it, and every callback is over."""
@@ -249,12 +249,12 @@ class Connection:
     async def _respond(self, asked: CallbackRequest) -> None:
         """Run a callback and answer its request."""
         answer = await self._call(asked)
-        if self._link.outbox.pass_by():
+        if self._link.outbox.begin_direct_send():
             # As most answers do: waking the task that sends would cost as much as sending.
             try:
                 await self._write(answer)
             finally:
-                self._link.outbox.passed()
+                self._link.outbox.end_direct_send()
         else:
             with contextlib.suppress(WebsocketDisconnected):
                 await self._link.send(answer)
@@ -274,7 +274,7 @@ class Connection:
                     try:
                         coroutine: Coroutine[Any, Any, str] = callback.execute()
                         async with InnerGenerators(f"the callback {name!r}"):
-                            data = await paced(coroutine, self._link.outbox.gauge)
+                            data = await paced(coroutine, self._link.outbox.buffer)
                     finally:
                         self._deadlines.remove(deadline)
             else:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from .outbox import Gauge
+from .batching import SendBuffer
 
 _log = logging.getLogger("flash.server")
 
@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 
 @types.coroutine
-def paced(coroutine: Coroutine[Any, Any, T], gauge: Gauge) -> Generator[Any, Any, T]:
-    """Await a coroutine, and keep it from going on while the gauge is full."""
+def paced(coroutine: Coroutine[Any, Any, T], buffer: SendBuffer) -> Generator[Any, Any, T]:
+    """Await a coroutine, and keep it from going on while the buffer is full."""
     step: Callable[[Any], Any] = coroutine.send
     result: Any = None
     while True:
@@ -37,15 +37,15 @@ def paced(coroutine: Coroutine[Any, Any, T], gauge: Gauge) -> Generator[Any, Any
             step = coroutine.send
         except BaseException as error:
             result, step = error, coroutine.throw
-        if gauge.full():
-            yield from _wait_for_room(gauge).__await__()
+        if buffer.full():
+            yield from _wait_for_room(buffer).__await__()
 
 
-async def _wait_for_room(gauge: Gauge) -> None:
+async def _wait_for_room(buffer: SendBuffer) -> None:
     # A cancellation is not lost: it is raised again at what the coroutine awaits next. Raised here, it would take the
     # place of a result that the coroutine has already, such as a lock.
     with suppress(trio.Cancelled):
-        await gauge.wait_for_room()
+        await buffer.wait_for_room()
 
 
 async def run_in_thread(function: Callable[[], T], limiter: trio.CapacityLimiter, patience: float, name: str) -> T:
