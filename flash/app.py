@@ -49,7 +49,7 @@ from .streams.thread import StreamThreads
 from .user_code.functions import is_generator_function, name_of, takes
 from .user_code.threads import as_plain
 from .websockets import control, route as websocket_route
-from .websockets.connection import Connections, WebsocketLimits
+from .websockets.callback_socket import CallbackSockets, WebsocketLimits
 from .websockets.open_sockets import OpenSockets
 from .wire import Failure
 
@@ -176,7 +176,7 @@ class Flash(_dash.DashApp):
         workers = options.get("websocket_max_workers") or CALLBACK_THREADS
         check("websocket_max_workers", COUNT, workers)
         server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
-        self.websockets = Connections(
+        self.websockets = CallbackSockets(
             WebsocketLimits(
                 buffer=stream_buffer_bytes,
                 stall_timeout=own_options.effective_stall_timeout,

@@ -26,12 +26,12 @@ from ..errors import BufferOverrun
 from . import messages
 from .batching import BatchingOutbox, SendBuffer
 
-BURST = 64
+BURST_FACTOR = 64
 """How many times its bound the outbox may hold of one callback that never waits: a burst is fine, a leak is not."""
 
 
-class _Question:
-    """A question to the page that has no answer yet."""
+class _PropsRequest:
+    """A request to the page that has no answer yet."""
 
     __slots__ = ("answer", "answered")
 
@@ -40,7 +40,7 @@ class _Question:
         self.answer: Mapping[str, Any] | None = None
 
 
-class Link:
+class CallbackConnection:
     """What the callbacks of one websocket share.
 
     Attributes:
@@ -54,7 +54,7 @@ class Link:
         self.is_shutdown = False
         self.bound = bound
         self.token = trio.lowlevel.current_trio_token()
-        self._questions: dict[str, _Question] = {}
+        self._props_requests: dict[str, _PropsRequest] = {}
 
     async def send(self, message: str, buffer: SendBuffer | None = None, *, urgent: bool = True) -> None:
         """Wait for room, and send a message.
@@ -67,8 +67,8 @@ class Link:
             raise WebsocketDisconnected
         self.outbox.put(message, buffer, urgent=urgent)
 
-    async def ask(
-        self, renderer: str, component_id: str, prop: str, path: list[str | int] | None, patience: float
+    async def request_prop(
+        self, renderer: str, component_id: str, prop: str, path: list[str | int] | None, answer_timeout: float
     ) -> Mapping[str, Any]:
         """Ask the page for a prop of a component.
 
@@ -76,26 +76,26 @@ class Link:
             WebsocketDisconnected: the socket has closed.
             TimeoutError: there was no answer in time.
         """
-        request, question = str(uuid.uuid4()), _Question()
-        self._questions[request] = question
+        request_id, request = str(uuid.uuid4()), _PropsRequest()
+        self._props_requests[request_id] = request
         try:
-            with trio.move_on_after(patience):
-                await self.send(messages.get_props_request(renderer, request, component_id, prop, path))
-                await question.answered.wait()
+            with trio.move_on_after(answer_timeout):
+                await self.send(messages.get_props_request(renderer, request_id, component_id, prop, path))
+                await request.answered.wait()
         finally:
-            del self._questions[request]
-        if question.answer is not None:
-            return question.answer
+            del self._props_requests[request_id]
+        if request.answer is not None:
+            return request.answer
         if self.is_shutdown:
             raise WebsocketDisconnected
         raise TimeoutError(f"Timeout waiting for {component_id}.{prop}")
 
-    def answer(self, response: messages.PropsResponse) -> None:
+    def receive_response(self, response: messages.PropsResponse) -> None:
         """The page has answered. It may have been too late, or not asked."""
-        question = self._questions.get(response.request)
-        if question is not None:
-            question.answer = response.props
-            question.answered.set()
+        request = self._props_requests.get(response.request)
+        if request is not None:
+            request.answer = response.props
+            request.answered.set()
 
     def shut_down(self, *, discard: bool = True) -> None:
         """The socket closes: nothing more is sent, and nobody is to wait for the page.
@@ -108,23 +108,23 @@ class Link:
             self.outbox.discard()
         else:
             self.outbox.close()
-        for question in self._questions.values():
-            question.answered.set()
+        for request in self._props_requests.values():
+            request.answered.set()
 
 
 class WebsocketCallback:
     """`ctx.websocket`: the page, to a callback that it called over its websocket."""
 
-    def __init__(self, link: Link, renderer: str) -> None:
-        self._link = link
+    def __init__(self, connection: CallbackConnection, renderer: str) -> None:
+        self._connection = connection
         self._renderer = renderer
-        self._buffer = SendBuffer(link.bound)
-        self._told = False
+        self._buffer = SendBuffer(connection.bound)
+        self._has_raised = False
 
     @property
     def is_shutdown(self) -> bool:
-        """Whether the socket has closed. May be asked from any thread."""
-        return self._link.is_shutdown
+        """Whether the socket has closed. May be read from any thread."""
+        return self._connection.is_shutdown
 
     def set_prop_sync(self, component_id: Any, prop_name: str, value: Any) -> None:
         """Set a property of a component in the page, now. `set_props` does the same.
@@ -133,8 +133,8 @@ class WebsocketCallback:
             WebsocketDisconnected: the socket has closed; only in a thread, and only once.
             BufferOverrun: an async callback has sent far more than the page has read, without an `await`.
         """
-        link = self._link
-        if link.is_shutdown:
+        connection = self._connection
+        if connection.is_shutdown:
             self._disconnected()
             return
         message = messages.set_props(self._renderer, stringify_id(component_id), {prop_name: value})
@@ -143,20 +143,20 @@ class WebsocketCallback:
             return
         try:
             if in_asyncio():
-                trio.from_thread.run_sync(self._put_in_burst, message, trio_token=link.token)
-            elif not trio.from_thread.run_sync(self._put_if_room, message, trio_token=link.token):
-                trio.from_thread.run(self._put, message, trio_token=link.token)
+                trio.from_thread.run_sync(self._put_in_burst, message, trio_token=connection.token)
+            elif not trio.from_thread.run_sync(self._put_if_room, message, trio_token=connection.token):
+                trio.from_thread.run(self._put, message, trio_token=connection.token)
         except (WebsocketDisconnected, trio.RunFinishedError):
             self._disconnected()
 
     async def set_prop(self, component_id: Any, prop_name: str, value: Any) -> None:
         """Set a property of a component in the page, now, and wait if the page does not read."""
         self.set_prop_sync(component_id, prop_name, value)
-        wait_for_room = self._link.outbox.buffer.wait_for_room
+        wait_for_room = self._connection.outbox.buffer.wait_for_room
         if trio.lowlevel.in_trio_run():
             await wait_for_room()
         elif in_asyncio():
-            await run_beside(functools.partial(trio.from_thread.run, wait_for_room, trio_token=self._link.token))
+            await run_beside(functools.partial(trio.from_thread.run, wait_for_room, trio_token=self._connection.token))
 
     async def get_prop(
         self,
@@ -187,7 +187,7 @@ class WebsocketCallback:
             # Callbacks written for asyncio, and plain ones for Dash, as `asyncio.run(ctx.websocket.get_prop(...))`.
             ask = functools.partial(self.get_prop_sync, component_id, prop_name, timeout, path=path)
             return await run_beside(ask)
-        return await self._ask(stringify_id(component_id), prop_name, path, timeout)
+        return await self._request_prop(stringify_id(component_id), prop_name, path, timeout)
 
     def get_prop_sync(
         self, component_id: Any, prop_name: str, timeout: float = 30.0, *, path: list[str | int] | None = None
@@ -195,37 +195,39 @@ class WebsocketCallback:
         """`get_prop` for plain callbacks: it holds up their thread."""
         arguments = (stringify_id(component_id), prop_name, path, timeout)
         try:
-            return trio.from_thread.run(self._ask, *arguments, trio_token=self._link.token)
+            return trio.from_thread.run(self._request_prop, *arguments, trio_token=self._connection.token)
         except trio.RunFinishedError:
             raise WebsocketDisconnected from None
 
-    async def _ask(self, component_id: str, prop: str, path: list[str | int] | None, patience: float) -> Any:
-        if self._link.is_shutdown:
+    async def _request_prop(
+        self, component_id: str, prop: str, path: list[str | int] | None, answer_timeout: float
+    ) -> Any:
+        if self._connection.is_shutdown:
             raise WebsocketDisconnected
-        return (await self._link.ask(self._renderer, component_id, prop, path, patience)).get(prop)
+        return (await self._connection.request_prop(self._renderer, component_id, prop, path, answer_timeout)).get(prop)
 
     def _put_in_burst(self, message: str) -> None:
-        if self._buffer.full(BURST):
+        if self._buffer.full(BURST_FACTOR):
             raise BufferOverrun(
-                f"A callback has sent more than {BURST} times {self._link.bound:,} bytes with set_props that "
-                "its page has not read: let the task that sends be the callback itself, and await in between."
+                f"A callback has sent more than {BURST_FACTOR} times {self._connection.bound:,} bytes with set_props "
+                "that its page has not read: let the task that sends be the callback itself, and await in between."
             )
-        self._link.outbox.put(message, self._buffer, urgent=False)
+        self._connection.outbox.put(message, self._buffer, urgent=False)
 
     def _put_if_room(self, message: str) -> bool:
-        outbox = self._link.outbox
+        outbox = self._connection.outbox
         if outbox.buffer.full():
             return False
-        if self._link.is_shutdown:
+        if self._connection.is_shutdown:
             raise WebsocketDisconnected
         outbox.put(message, self._buffer, urgent=False)
         return True
 
     async def _put(self, message: str) -> None:
-        await self._link.send(message, self._buffer, urgent=False)
+        await self._connection.send(message, self._buffer, urgent=False)
 
     def _disconnected(self) -> None:
-        if trio.lowlevel.in_trio_run() or self._told:
+        if trio.lowlevel.in_trio_run() or self._has_raised:
             return
-        self._told = True
+        self._has_raised = True
         raise WebsocketDisconnected

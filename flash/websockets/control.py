@@ -31,8 +31,8 @@ from ..asgi.browser_cookie import browser_of
 from ..errors import RequestRefused
 from ..sse import answer_refusal
 from ..wire import MESSAGES, PROOF_HEADER, START_HEADER, ControlAnswer, ControlMessage
-from .connection import GOING_AWAY, LAST_WORD, MALFORMED
-from .exchange import WIRE, Wire
+from .callback_socket import CLOSE_TIMEOUT, GOING_AWAY, MALFORMED
+from .exchange import MESSAGE_EXCHANGE, MessageExchange
 from .open_sockets import OpenSockets
 
 _log = logging.getLogger("flash.server")
@@ -46,16 +46,16 @@ TARGETS = {message.route: f"_flash/{message.route}" for message in MESSAGES} | {
 MESSAGE_LIMIT = 512_000
 """Bytes of a message: a body of the largest size that is taken, and as much again for what it is wrapped in."""
 
-ANSWERED_AT_ONCE = 32
+MAX_CONCURRENT_ANSWERS = 32
 """How many messages of a socket are answered at a time."""
 
-IDLE = 20.0
+IDLE_TIMEOUT = 20.0
 """Seconds after which a socket that nothing comes over is closed."""
 
-AGE = 120.0
+MAX_AGE = 120.0
 """Seconds after which a socket is closed: a browser may have other cookies by then."""
 
-PATIENCE = 10.0
+ANSWER_TIMEOUT = 10.0
 """Seconds that what is being answered has when its socket is closed for its age."""
 
 NORMAL = 1000
@@ -93,44 +93,44 @@ class ControlSocket:
 
     Args:
         websocket: its handshake, as Quart has it.
-        wire: what its messages come and go by.
+        exchange: what its messages come and go by.
         ask: makes a request of the app.
     """
 
-    def __init__(self, websocket: Any, wire: Wire, ask: Ask) -> None:
+    def __init__(self, websocket: Any, exchange: MessageExchange, ask: Ask) -> None:
         self._websocket = websocket
-        self._wire = wire
+        self._exchange = exchange
         self._ask = ask
-        self._reading = trio.CancelScope()
-        self._goodbye: tuple[int, str] | None = (GOING_AWAY, "The server stops.")
-        self._room = trio.CapacityLimiter(ANSWERED_AT_ONCE)
+        self._reading_scope = trio.CancelScope()
+        self._close_frame: tuple[int, str] | None = (GOING_AWAY, "The server stops.")
+        self._room = trio.CapacityLimiter(MAX_CONCURRENT_ANSWERS)
 
     async def run(self) -> None:
         """Answer messages until either side closes the socket."""
         with trio.CancelScope() as life:
             async with trio.open_nursery() as nursery:
-                with self._reading:
-                    self._goodbye = await self._read(nursery, trio.current_time() + AGE)
-                    if self._goodbye is None:
+                with self._reading_scope:
+                    self._close_frame = await self._read(nursery, trio.current_time() + MAX_AGE)
+                    if self._close_frame is None:
                         # Nobody is there to be answered.
                         nursery.cancel_scope.cancel()
-                    life.deadline = trio.current_time() + PATIENCE
-                if self._reading.cancelled_caught:
+                    life.deadline = trio.current_time() + ANSWER_TIMEOUT
+                if self._reading_scope.cancelled_caught:
                     nursery.cancel_scope.cancel()
-        if self._goodbye is not None:
-            with trio.move_on_after(LAST_WORD):
-                await self._websocket.close(*self._goodbye)
+        if self._close_frame is not None:
+            with trio.move_on_after(CLOSE_TIMEOUT):
+                await self._websocket.close(*self._close_frame)
 
     def stop(self) -> None:
         """Close the socket, because the server stops."""
-        self._reading.cancel()
+        self._reading_scope.cancel()
 
     async def _read(self, nursery: trio.Nursery, until: float) -> tuple[int, str] | None:
         """Read messages; returns the code and the reason to close with, None if the peer has closed."""
         while trio.current_time() < until:
             data: str | bytes | None = ""
-            with trio.move_on_after(IDLE) as waiting:
-                data = await self._wire.receive()
+            with trio.move_on_after(IDLE_TIMEOUT) as waiting:
+                data = await self._exchange.receive()
             if waiting.cancelled_caught:
                 if not nursery.child_tasks:
                     break
@@ -160,7 +160,7 @@ class ControlSocket:
                     # Of middleware: what fails in Quart is answered there.
                     _log.error("A message of a page failed: %s.", message.to, exc_info=error)
                     answer = Answer()
-            await self._wire.send(answer.to(message.id))
+            await self._exchange.send(answer.to(message.id))
         finally:
             self._room.release_on_behalf_of(place)
 
@@ -194,12 +194,12 @@ def register(
             # Hypercorn cannot take another request where a handshake was refused.
             answer.headers["Connection"] = "close"
             return answer
-        wire = WIRE.get()
-        wire.take_over()
-        wire.limit(MESSAGE_LIMIT)
+        exchange = MESSAGE_EXCHANGE.get()
+        exchange.take_over()
+        exchange.limit(MESSAGE_LIMIT)
         await websocket.accept()
         ask = partial(_ask, server, websocket.scope, (PROOF_HEADER, START_HEADER, csrf_header()))
-        await sockets.serve(ControlSocket(websocket, wire, ask), browser)
+        await sockets.serve(ControlSocket(websocket, exchange, ask), browser)
         return None
 
     async def refuse() -> Any:

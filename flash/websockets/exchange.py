@@ -1,17 +1,17 @@
 """One websocket on ASGI: what Quart makes of its handshake, and its messages without a way through Quart.
 
     Hypercorn ── FlashWebsocketConnection ── Quart: hooks, view, accept
-                           └────── Wire ──── a view that takes the messages over
+                           └────── MessageExchange ──── a view that takes the messages over
 
 Quart has a task that hands each message to the view through a queue. Where a message is a callback that is all it costs
-to be told of it, so Dash's callbacks come and go by the wire.
+to be told of it, so Dash's callbacks come and go by the exchange.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 from quart import current_app
@@ -24,7 +24,19 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
-class Wire:
+class MessageExchange(Protocol):
+    """Receives and sends the messages of one websocket."""
+
+    async def receive(self) -> str | bytes | None:
+        """Return the next message; None if the socket has closed."""
+        ...
+
+    def send(self, data: str) -> Coroutine[Any, Any, None]:
+        """Send a message."""
+        ...
+
+
+class AsgiMessageExchange:
     """The messages of one websocket.
 
     Attributes:
@@ -64,7 +76,7 @@ class Wire:
             await websocket_sent.send_async(data)
 
 
-WIRE: ContextVar[Wire] = ContextVar("flash_wire")
+MESSAGE_EXCHANGE: ContextVar[AsgiMessageExchange] = ContextVar("flash_message_exchange")
 """The websocket at hand."""
 
 
@@ -76,7 +88,7 @@ class FlashWebsocketConnection(WebsocketConnection):
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        WIRE.set(Wire(receive, send))
+        MESSAGE_EXCHANGE.set(AsgiMessageExchange(receive, send))
         try:
             await super().__call__(receive, send)
         finally:
@@ -84,7 +96,7 @@ class FlashWebsocketConnection(WebsocketConnection):
 
     # What Quart-Trio gives it depends on its version.
     async def handle_messages(self, *args: Any, **kwargs: Any) -> None:
-        with WIRE.get().pump:
+        with MESSAGE_EXCHANGE.get().pump:
             await super().handle_messages(*args, **kwargs)
 
     @staticmethod

@@ -48,7 +48,9 @@ async def _wait_for_room(buffer: SendBuffer) -> None:
         await buffer.wait_for_room()
 
 
-async def run_in_thread(function: Callable[[], T], limiter: trio.CapacityLimiter, patience: float, name: str) -> T:
+async def run_in_thread(
+    function: Callable[[], T], limiter: trio.CapacityLimiter, cleanup_timeout: float, name: str
+) -> T:
     """Run a plain function in a worker thread.
 
     When this is cancelled the thread has so many seconds to come to its end. Then it is left to itself, which is
@@ -57,7 +59,7 @@ async def run_in_thread(function: Callable[[], T], limiter: trio.CapacityLimiter
     Args:
         function: what to run.
         limiter: of threads.
-        patience: seconds.
+        cleanup_timeout: seconds.
         name: what to call it in the log.
     """
     token = trio.lowlevel.current_trio_token()
@@ -80,13 +82,13 @@ async def run_in_thread(function: Callable[[], T], limiter: trio.CapacityLimiter
     except trio.Cancelled:
         unwanted = True
         if began:
-            with trio.move_on_after(patience, shield=True):
+            with trio.move_on_after(cleanup_timeout, shield=True):
                 await over.wait()
             if not over.is_set():
                 _log.warning(
                     "The callback %r was left running in its thread: %g s after its websocket closed it had not "
                     "returned. Ask ctx.websocket.is_shutdown in loops, or make it `async def`.",
                     name,
-                    patience,
+                    cleanup_timeout,
                 )
         raise

@@ -26,8 +26,8 @@ from ..errors import RequestRefused
 from ..sse import answer_refusal
 from ..user_code.functions import name_of
 from .callback import WebsocketCallback
-from .connection import Connection, Connections, Prepared, Settings, Wire, ask_hooks, check_origin
-from .exchange import WIRE
+from .callback_socket import CallbackSocket, CallbackSockets, Prepared, Settings, ask_hooks, check_origin
+from .exchange import MESSAGE_EXCHANGE, MessageExchange
 
 _warnings = ClientWarnings(logging.getLogger("flash.server"))
 
@@ -60,7 +60,7 @@ def _plain_hooks_in_threads(server: Quart, app: dash.Dash, name: str) -> list[Ca
 
 
 def register(
-    server: Quart, app: dash.Dash, sockets: Connections, host: StreamHost, describe: Callable[[BaseException], str]
+    server: Quart, app: dash.Dash, sockets: CallbackSockets, host: StreamHost, describe: Callable[[BaseException], str]
 ) -> None:
     """Serve the app's websocket.
 
@@ -114,16 +114,16 @@ def register(
             # Hypercorn cannot take another request where a handshake was refused.
             answer.headers["Connection"] = "close"
             return answer
-        wire: Wire = websocket
+        exchange: MessageExchange = websocket
         # A hook may take its time over a message: then it is Quart who notices meanwhile that the page has gone.
         if not message_hooks():
-            wire = WIRE.get()
-            wire.take_over()
+            exchange = MESSAGE_EXCHANGE.get()
+            exchange.take_over()
         await websocket.accept()
         # What the hooks of messages see: none has asked for a callback yet.
         CALLBACK_REQUEST.set(CallbackRequest(host))
         _dash.app_context.set(app)
-        await sockets.serve(Connection(websocket, wire, settings, WIRE.get().peer), browser)
+        await sockets.serve(CallbackSocket(websocket, exchange, settings, MESSAGE_EXCHANGE.get().peer), browser)
         return None
 
     server.add_websocket(path, endpoint=path, view_func=serve)

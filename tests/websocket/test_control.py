@@ -343,12 +343,12 @@ async def test_a_message_may_come_in_fragments_but_not_without_end(serve: Serve,
 async def test_a_socket_that_is_not_used_or_grows_old_is_closed(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "IDLE", 0.1)
+    monkeypatch.setattr(control, "IDLE_TIMEOUT", 0.1)
     app = Waiting().app
     page = await (await serve(app)).page()
     socket = await connect(page, path="_flash/control")
     assert (await socket.closed())[0] == 1000
-    monkeypatch.setattr(control, "AGE", 0.2)
+    monkeypatch.setattr(control, "MAX_AGE", 0.2)
     controls = await open_control(connect, page)
     with contextlib.suppress(ConnectionClosed), trio.fail_after(TIMEOUT):
         while True:
@@ -385,7 +385,7 @@ async def test_a_page_that_leaves_while_a_message_is_answered_leaves_nothing_beh
 async def test_a_socket_is_not_read_while_too_much_is_being_answered(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "ANSWERED_AT_ONCE", 3)
+    monkeypatch.setattr(control, "MAX_CONCURRENT_ANSWERS", 3)
     app = Waiting().app
     asked: list[int] = []
     go_on = trio.Event()

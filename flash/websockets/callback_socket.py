@@ -33,7 +33,8 @@ from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.inner_generators import InnerGenerators
 from ..user_code.suspension import when_suspended
 from . import messages
-from .callback import Link, WebsocketCallback
+from .callback import CallbackConnection, WebsocketCallback
+from .exchange import MessageExchange
 from .messages import CallbackRequest, Heartbeat, Malformed, PropsResponse
 from .open_sockets import OpenSockets
 from .pacing import paced, run_in_thread
@@ -52,7 +53,7 @@ CALLBACKS_PER_SOCKET = 1_000
 DEFAULT_PORTS = {"http": 80, "https": 443}
 """Which an origin does not name."""
 
-LAST_WORD = 1.0
+CLOSE_TIMEOUT = 1.0
 """Seconds in which a socket that is to be closed takes the frame that says so."""
 
 Hook = Callable[..., Awaitable[Any]]
@@ -73,13 +74,6 @@ class Peer(Protocol):
     async def ping(self) -> None: ...
 
 
-class Wire(Protocol):
-    """What the messages come and go by."""
-
-    async def receive(self) -> str | bytes | None: ...
-    def send(self, data: str) -> Coroutine[Any, Any, None]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A callback that is ready to be run.
@@ -89,14 +83,14 @@ class Prepared:
         function: the name of the user's function.
         execute: runs it; returns its result as JSON.
         is_async: whether `execute` is to be awaited.
-        is_sound: whether the request is of the form that the callback declares: asked when it has failed.
+        is_well_formed: whether the request is of the form that the callback declares: asked when it has failed.
     """
 
     name: str
     function: str
     execute: Callable[[], Any]
     is_async: bool
-    is_sound: Callable[[], bool] = field(default=lambda: True)
+    is_well_formed: Callable[[], bool] = field(default=lambda: True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,55 +135,57 @@ class Settings:
     limits: WebsocketLimits
 
 
-class Connection:
+class CallbackSocket:
     """One websocket that was accepted, and the callbacks that run for it."""
 
-    def __init__(self, websocket: Websocket, wire: Wire, settings: Settings, peer: Peer | None = None) -> None:
+    def __init__(
+        self, websocket: Websocket, exchange: MessageExchange, settings: Settings, peer: Peer | None = None
+    ) -> None:
         self._websocket = websocket
         self._peer = peer
-        self._wire = wire
+        self._exchange = exchange
         self._settings = settings
-        self._link = Link(settings.limits.buffer, settings.batch_delay)
-        self._life = trio.CancelScope()
-        self._reading = trio.CancelScope()
-        self._watching = trio.CancelScope()
-        self._goodbye: tuple[int, str] | None = None
+        self._connection = CallbackConnection(settings.limits.buffer, settings.batch_delay)
+        self._scope = trio.CancelScope()
+        self._reading_scope = trio.CancelScope()
+        self._watching_scope = trio.CancelScope()
+        self._close_frame: tuple[int, str] | None = None
         self._deadlines: set[Deadline] = set()
 
     @property
     def is_shutdown(self) -> bool:
         """The socket has closed, or is about to."""
-        return self._link.is_shutdown
+        return self._connection.is_shutdown
 
     @property
     def waiting_bytes(self) -> int:
         """How much waits to be sent."""
-        return self._link.outbox.buffer.bytes
+        return self._connection.outbox.buffer.bytes
 
     async def run(self) -> None:
         """Serve the socket until either side closes it, and every callback is over."""
-        with self._life:
+        with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
                 if self._peer is not None:
                     nursery.start_soon(self._watch, self._peer)
                 async with trio.open_nursery() as callbacks:
                     try:
-                        with self._reading:
+                        with self._reading_scope:
                             await self._read(callbacks)
                     finally:
                         # On a stop, what waits may still go; otherwise nobody is there, or ought to hear more.
-                        stopping = self._goodbye is not None and self._goodbye[0] == GOING_AWAY
-                        self._link.shut_down(discard=not stopping)
+                        stopping = self._close_frame is not None and self._close_frame[0] == GOING_AWAY
+                        self._connection.shut_down(discard=not stopping)
                         for deadline in self._deadlines:
                             deadline.begin()
                         callbacks.cancel_scope.cancel()
-                self._watching.cancel()
+                self._watching_scope.cancel()
 
     def stop(self) -> None:
         """Close the socket, because the server stops."""
-        self._goodbye = (GOING_AWAY, "The server stops.")
-        self._reading.cancel()
+        self._close_frame = (GOING_AWAY, "The server stops.")
+        self._reading_scope.cancel()
 
     async def _watch(self, peer: Peer) -> None:
         """Close the socket when nothing is heard of its client, which answers pings if it is there.
@@ -197,7 +193,7 @@ class Connection:
         What is counted is pings, not seconds: while this process is paused nothing is heard of anybody.
         """
         limits, unanswered = self._settings.limits, 0
-        with self._watching:
+        with self._watching_scope:
             while unanswered * limits.ping_interval < limits.stall_timeout:
                 await trio.sleep(limits.ping_interval)
                 if peer.was_heard():
@@ -207,24 +203,24 @@ class Connection:
                     unanswered += 1
                 if not peer.is_being_written_to:
                     await peer.ping()
-            self._life.cancel()
+            self._scope.cancel()
 
     async def _read(self, callbacks: trio.Nursery) -> None:
-        while self._goodbye is None:
-            data = await self._wire.receive()
+        while self._close_frame is None:
+            data = await self._exchange.receive()
             if data is None:
                 # Nobody is there to be written to, either.
-                self._life.cancel()
+                self._scope.cancel()
                 return
             try:
                 message = await messages.decode(data)
             except Malformed as error:
-                self._goodbye = (MALFORMED, str(error))
+                self._close_frame = (MALFORMED, str(error))
                 return
-            self._goodbye = await ask_hooks(
+            self._close_frame = await ask_hooks(
                 self._settings.hooks(), self._websocket, message, default="Message rejected"
             )
-            if self._goodbye is None:
+            if self._close_frame is None:
                 await self._handle(message, callbacks)
 
     async def _handle(self, message: Mapping[str, Any], callbacks: trio.Nursery) -> None:
@@ -232,32 +228,32 @@ class Connection:
         try:
             said = messages.read(message)
         except Malformed as error:
-            await self._link.send(messages.error(messages.renderer_of(message), str(error), "malformed"))
+            await self._connection.send(messages.error(messages.renderer_of(message), str(error), "malformed"))
             return
         match said:
             case Heartbeat():
-                self._link.outbox.acknowledge()
+                self._connection.outbox.acknowledge()
             case PropsResponse():
-                self._link.answer(said)
+                self._connection.receive_response(said)
             case CallbackRequest():
                 if len(callbacks.child_tasks) < CALLBACKS_PER_SOCKET:
                     callbacks.start_soon(self._respond, said)
                 else:
                     running = f"{CALLBACKS_PER_SOCKET} callbacks of this browser are running already."
-                    await self._link.send(messages.callback_error(said, running))
+                    await self._connection.send(messages.callback_error(said, running))
 
     async def _respond(self, asked: CallbackRequest) -> None:
         """Run a callback and answer its request."""
         answer = await self._call(asked)
-        if self._link.outbox.begin_direct_send():
+        if self._connection.outbox.begin_direct_send():
             # As most answers do: waking the task that sends would cost as much as sending.
             try:
                 await self._write(answer)
             finally:
-                self._link.outbox.end_direct_send()
+                self._connection.outbox.end_direct_send()
         else:
             with contextlib.suppress(WebsocketDisconnected):
-                await self._link.send(answer)
+                await self._connection.send(answer)
 
     # A Ctrl-C is never raised in here: see `containment`.
     @trio.lowlevel.enable_ki_protection
@@ -266,7 +262,7 @@ class Connection:
         name, limits = "?", self._settings.limits
         callback: Prepared | None = None
         try:
-            callback = self._settings.prepare(asked.payload, WebsocketCallback(self._link, asked.renderer))
+            callback = self._settings.prepare(asked.payload, WebsocketCallback(self._connection, asked.renderer))
             name = callback.name
             if callback.is_async:
                 with clean_up_of(callback.function, limits.cleanup_timeout) as deadline:
@@ -274,7 +270,7 @@ class Connection:
                     try:
                         coroutine: Coroutine[Any, Any, str] = callback.execute()
                         async with InnerGenerators(f"the callback {name!r}"):
-                            data = await paced(coroutine, self._link.outbox.buffer)
+                            data = await paced(coroutine, self._connection.outbox.buffer)
                     finally:
                         self._deadlines.remove(deadline)
             else:
@@ -285,7 +281,7 @@ class Connection:
         except RequestRefused as refusal:
             return messages.callback_error(asked, str(refusal))
         except Exception as error:
-            if callback is not None and not callback.is_sound():
+            if callback is not None and not callback.is_well_formed():
                 _warnings.warn("malformed", "A callback request was refused, which no page sends", error=error)
                 return messages.callback_error(asked, "The request is malformed.")
             _log.error("The callback %r failed.", name, exc_info=error)
@@ -300,23 +296,23 @@ class Connection:
 
     async def _send(self) -> None:
         """The task that writes what the outbox has."""
-        while (frame := await self._link.outbox.next_frame()) is not None:
+        while (frame := await self._connection.outbox.next_frame()) is not None:
             await self._write(frame)
-        if self._goodbye is not None:
-            with trio.move_on_after(LAST_WORD):
-                await self._websocket.close(*self._goodbye)
+        if self._close_frame is not None:
+            with trio.move_on_after(CLOSE_TIMEOUT):
+                await self._websocket.close(*self._close_frame)
 
     async def _write(self, frame: str) -> None:
-        await when_suspended(self._wire.send(frame), self._set_deadline)
-        if self._life.deadline != inf:
-            self._life.deadline = inf
+        await when_suspended(self._exchange.send(frame), self._set_deadline)
+        if self._scope.deadline != inf:
+            self._scope.deadline = inf
 
     def _set_deadline(self) -> None:
         # The server may shield what it sends: the deadline is for the callbacks. See `serving` for the socket.
-        self._life.deadline = trio.current_time() + self._settings.limits.stall_timeout
+        self._scope.deadline = trio.current_time() + self._settings.limits.stall_timeout
 
 
-class Connections(OpenSockets[Connection]):
+class CallbackSockets(OpenSockets[CallbackSocket]):
     """The connections of an app.
 
     Attributes:
