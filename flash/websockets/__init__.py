@@ -1,1 +1,1 @@
-"""Dash's callbacks over websockets, and the websocket for Flash's own requests."""
+"""Serves the websockets of an app: Dash's, for callbacks, and Flash's control websocket, for requests of a page."""

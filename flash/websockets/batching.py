@@ -1,14 +1,17 @@
-"""The queue of what a websocket has still to send: bounds it, and gathers messages into frames.
+"""Queues the messages that a websocket has still to send, within a bound, and gathers them into frames.
 
-    callbacks ── put ── waiting ── next_frame ── the task that sends ── socket
-              └──────── begin_direct_send, if nothing waits ────────────────────────┘
+    callbacks ── put ── waiting messages ── next_frame ── the task that sends ── socket
+              └──────── begin_direct_send, if no message waits ──────────────────┘
 
-Updates that come close together share a frame: after a frame, the next waits until `batch_delay` is over. The
-window is fixed: more updates do not prolong it, and the first after a silence goes at once. Answers, questions and
-whatever else is not an update go at once too, and take along what waits before them, and others of their kind that
-wait behind them. But no update: the page applies those of a frame before anything else in it.
+Updates share frames: a window of `batch_delay` seconds begins with each frame, and the updates that are put within it
+make the next one. Updates do not prolong the window. An update that is put after its end is sent immediately, and a
+full buffer ends it early.
 
-No I/O and no tasks. Nothing here refuses a message: who puts one waits for room first, or afterwards.
+All other messages, such as answers and requests for props, are urgent: they do not wait for the window. The frame of an
+urgent message also contains the messages that wait before it, and the urgent messages that follow it directly. It does
+not contain an update that follows it, because the page applies the updates of a frame before its other messages.
+
+This module does no I/O and starts no task. `put` accepts every message; the caller waits for room, before or after it.
 """
 
 from __future__ import annotations
@@ -23,15 +26,15 @@ from ..streams.buffer import BoundedBuffer
 from .messages import HEARTBEAT_ACK
 
 FRAME_BYTES = 256 * 1024
-"""Bytes at which a frame is not made longer: the page can do nothing with the first byte before it has the last."""
+"""The most bytes of a frame of several messages. The page can read a frame only when it has all of it."""
 
 
 class SendBuffer(BoundedBuffer):
-    """How many bytes wait, and whether they are too many.
+    """Counts the bytes that wait to be sent, of one callback or of a whole websocket.
 
     Attributes:
-        bound: bytes at which who sends is to wait.
-        bytes: that wait.
+        bound: the number of waiting bytes at which the buffer is full, and senders wait.
+        bytes: the number of bytes that wait.
     """
 
     __slots__ = ("bound", "bytes")
@@ -45,9 +48,11 @@ class SendBuffer(BoundedBuffer):
         return self.bytes >= times * self.bound
 
     def charge(self, size: int) -> None:
+        """Count a message of `size` bytes that begins to wait."""
         self.bytes += size
 
     def release(self, size: int) -> None:
+        """Count a message of `size` bytes that does not wait any more, and wake the senders if there is room."""
         self.bytes -= size
         self.freed()
 
@@ -60,15 +65,15 @@ class _Message(NamedTuple):
 
 
 class BatchingOutbox:
-    """The messages of a websocket, in order.
+    """The messages that wait to be sent over one websocket, in order.
 
     Args:
-        bound: bytes that may wait before callbacks are to wait.
-        batch_delay: seconds from one frame to the next, for updates; 0 gives every message a frame of its own.
+        bound: the number of waiting bytes at which callbacks wait.
+        batch_delay: seconds from one frame of updates to the next; 0 gives every message a frame of its own.
 
     Attributes:
-        buffer: how much waits.
-        closed: nothing is taken in any more.
+        buffer: counts the bytes of all messages that wait.
+        closed: whether `put` drops messages.
     """
 
     def __init__(self, bound: int, batch_delay: float) -> None:
@@ -83,12 +88,12 @@ class BatchingOutbox:
         self._change: trio.Event | None = None
 
     def put(self, text: str, buffer: SendBuffer | None = None, *, urgent: bool = True) -> None:
-        """Append a message; dropped if the outbox is closed.
+        """Append a message. A closed outbox drops it.
 
         Args:
             text: the message.
-            buffer: what it is charged to besides `self.buffer`.
-            urgent: whether it is not to wait for others to share its frame.
+            buffer: a second buffer that counts the message, besides `self.buffer`.
+            urgent: whether the message is sent without waiting for the window to end.
         """
         if self.closed:
             return
@@ -102,15 +107,17 @@ class BatchingOutbox:
             self._wake_sender()
 
     def acknowledge(self) -> None:
-        """Answer heartbeats; one answer that waits is for all of them."""
+        """Append the answer to a heartbeat, unless such an answer waits already: one answers all heartbeats so far."""
         if not self._acknowledging and not self.closed:
             self._acknowledging = True
             self.put(HEARTBEAT_ACK)
 
     def begin_direct_send(self) -> bool:
-        """Whether a message may be sent at once, past the outbox: none waits, and none is being sent.
+        """Let the caller send one message directly, if no message waits and none is being sent.
 
-        If so, no frame is due until `end_direct_send` is called.
+        Returns:
+            Whether the caller may send. If it may, it calls `end_direct_send` afterwards; until then `next_frame`
+            waits.
         """
         if self._direct_send_is_under_way or self._frame_is_being_sent or self._waiting or self.closed:
             return False
@@ -119,13 +126,17 @@ class BatchingOutbox:
         return True
 
     def end_direct_send(self) -> None:
-        """What has passed by is sent."""
+        """The message that was sent directly is sent; `next_frame` may return again."""
         self._direct_send_is_under_way = False
         if self._waiting or self.closed:
             self._wake_sender()
 
     async def next_frame(self) -> str | None:
-        """Return the next frame when it is due, and the last one sent; None when the outbox is closed and empty."""
+        """Wait until a frame is due, and take it. A call says that the frame before it has been sent.
+
+        Returns:
+            The frame; None when the outbox is closed and empty.
+        """
         self._frame_is_being_sent = False
         while True:
             if self._direct_send_is_under_way:
@@ -142,12 +153,12 @@ class BatchingOutbox:
                 await self._wait_for_change()
 
     def close(self) -> None:
-        """Take in nothing more; what waits can still be taken."""
+        """Accept no more messages. `next_frame` still returns those that wait."""
         self.closed = True
         self._wake_sender()
 
     def discard(self) -> None:
-        """Close, and forget what waits: nobody will read it."""
+        """Accept no more messages, and drop those that wait, because the page will not read them."""
         while self._waiting:
             self._pop()
         self.close()
@@ -162,7 +173,7 @@ class BatchingOutbox:
         self._window_ends = trio.current_time() + self._delay
         while self._waiting:
             if size and size + self._waiting[0].size > FRAME_BYTES:
-                # Nothing is won by keeping the rest back.
+                # The rest makes a frame of its own, which is due immediately.
                 self._window_ends = -inf
                 break
             if urgent and not self._waiting[0].urgent:

@@ -1,6 +1,6 @@
-"""Counts the open websockets of an app, bounds them, of all browsers and of each, and closes them at the end.
+"""Counts the open websockets of an app, bounds their number, in total and per browser, and closes them at shutdown.
 
-An app has two kinds, Dash's for callbacks and Flash's for control messages, and one `OpenSockets` for each.
+An app has two kinds, Dash's for callbacks and Flash's for control messages, and an `OpenSockets` for each kind.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..errors import RequestRefused
 
 
 class Socket(Protocol):
-    """A websocket that was accepted."""
+    """An accepted websocket."""
 
     async def run(self) -> None:
-        """Serve it until either side closes it."""
+        """Serve the socket until either side closes it."""
         ...
 
     def stop(self) -> None:
-        """Close it, because the server stops."""
+        """Close the socket, because the server stops."""
         ...
 
 
@@ -30,14 +30,14 @@ S = TypeVar("S", bound=Socket)
 
 
 class OpenSockets(Generic[S]):
-    """The websockets of one kind.
+    """The open websockets of one kind.
 
     Args:
-        total: how many there may be.
-        per_browser: how many of them may be of one browser.
+        total: the most sockets that may be open.
+        per_browser: the most sockets of one browser that may be open.
 
     Attributes:
-        closing: the server stops, and accepts no more.
+        closing: whether the server is stopping, and refuses new sockets.
     """
 
     def __init__(self, total: int, per_browser: int) -> None:
@@ -54,7 +54,7 @@ class OpenSockets(Generic[S]):
         return iter(list(self._open))
 
     def check(self, browser: str) -> None:
-        """Raise RequestRefused if another socket of `browser` would be one too many."""
+        """Raise RequestRefused if the server is stopping, or if another socket of `browser` would exceed a bound."""
         if self.closing:
             raise RequestRefused(503, "The server is stopping.")
         if len(self) >= self._total:
@@ -63,7 +63,7 @@ class OpenSockets(Generic[S]):
             raise RequestRefused(429, f"This browser has {self._of_browser[browser]} websockets open already.")
 
     async def serve(self, socket: S, browser: str) -> None:
-        """Run a socket of `browser`."""
+        """Run a socket of `browser`, and count it as open until it has ended."""
         over = self._open[socket] = trio.Event()
         self._of_browser[browser] += 1
         try:
@@ -76,7 +76,7 @@ class OpenSockets(Generic[S]):
             over.set()
 
     async def shut_down(self) -> None:
-        """Accept no more, close every socket, and return when they are over."""
+        """Refuse new sockets, close every open one, and return when all have ended."""
         self.closing = True
         over = list(self._open.values())
         for socket in self:

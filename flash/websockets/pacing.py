@@ -1,8 +1,8 @@
-"""Runs callbacks that came over a websocket: an async one at the page's pace, a plain one in a thread.
+"""Runs websocket callbacks: async ones at the pace at which their page reads, plain ones in worker threads.
 
-`set_props` is a plain function and cannot wait for a page that does not read. So the coroutine of an async callback
-is driven from here, and whenever it would go on after an `await` while the page has too much to read, it goes on
-later. What it awaited is not touched by that: to the callback it looks like a busy machine.
+`set_props` is a plain function, so it cannot wait for a page that does not read. `paced` waits in its place: it steps
+the coroutine of an async callback itself. When an `await` of the callback returns while the send buffer is full,
+`paced` waits for room before it resumes the callback. The result of the `await` stays the same; it only arrives later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @types.coroutine
 def paced(coroutine: Coroutine[Any, Any, T], buffer: SendBuffer) -> Generator[Any, Any, T]:
-    """Await a coroutine, and keep it from going on while the buffer is full."""
+    """Await a coroutine, and resume it only while the buffer is not full."""
     step: Callable[[Any], Any] = coroutine.send
     result: Any = None
     while True:
@@ -42,8 +42,8 @@ def paced(coroutine: Coroutine[Any, Any, T], buffer: SendBuffer) -> Generator[An
 
 
 async def _wait_for_room(buffer: SendBuffer) -> None:
-    # A cancellation is not lost: it is raised again at what the coroutine awaits next. Raised here, it would take the
-    # place of a result that the coroutine has already, such as a lock.
+    # Trio raises the suppressed cancellation again at the next `await` of the coroutine. If it were raised here, it
+    # would replace the result of the `await` that has returned, and a lock, for example, would stay acquired.
     with suppress(trio.Cancelled):
         await buffer.wait_for_room()
 
@@ -53,14 +53,14 @@ async def run_in_thread(
 ) -> T:
     """Run a plain function in a worker thread.
 
-    When this is cancelled the thread has so many seconds to come to its end. Then it is left to itself, which is
-    logged; it counts against the limiter as long as it runs.
+    When the caller is cancelled, it waits up to `cleanup_timeout` for the thread to return. If the thread is still
+    running then, it is abandoned, with a warning in the log; it counts against the limiter until it returns.
 
     Args:
-        function: what to run.
-        limiter: of threads.
-        cleanup_timeout: seconds.
-        name: what to call it in the log.
+        function: the function.
+        limiter: bounds the threads that run at the same time.
+        cleanup_timeout: seconds from the cancellation until the thread is abandoned.
+        name: the name of the callback in the log.
     """
     token = trio.lowlevel.current_trio_token()
     began, over = False, trio.Event()
