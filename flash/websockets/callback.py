@@ -1,14 +1,18 @@
-"""The callback's side of a websocket: `ctx.websocket`, and what `set_props` does in a callback that came over one.
+"""Gives a callback that came over a websocket its page: `ctx.websocket`, and `set_props` over the same socket.
 
-A callback is a task, if it is async, or runs in a worker thread; both may use the same methods. What they send goes
-through the outbox of the connection. When that holds as much as it may, because the page does not read, a thread
-waits in `set_props`. A task cannot wait there, for `set_props` is a plain function; it waits at its next `await`
-(see `pacing`). A callback written for asyncio (`on_asyncio`) must not hold up its thread either, which it
-shares: it may send as much without waiting as a task may, and waits in another thread for what it asks.
+Async callbacks run as tasks, plain ones in worker threads; both use the same methods. All messages go through the
+outbox of the socket. If the outbox is full, because the page does not read, the sender waits:
 
-When the socket closes, tasks are cancelled. A thread cannot be: it sees `is_shutdown`, and its next `set_props`
-or `get_prop` raises `WebsocketDisconnected`. `set_props` raises it once, as a cancellation would; later calls do
-nothing, so that a `finally` which calls it still does the rest of its work.
+- A thread waits within `set_props`.
+- A task waits at its next `await`, since `set_props` is a plain function: see `pacing`.
+- A callback written for asyncio (`on_asyncio`) does not wait in `set_props`, because it would block the other callbacks
+  in its thread. `await ctx.websocket.set_prop(...)` and `get_prop` wait in another thread.
+
+A task that never waits may put in up to `BURST_FACTOR` times the bound; then `set_props` raises `BufferOverrun`.
+
+When the socket closes, tasks are cancelled. Python cannot cancel a thread: `is_shutdown` becomes true, and the next
+`set_props` or `get_prop` in the thread raises `WebsocketDisconnected`. `set_props` raises it once, as a cancellation
+would be raised. Later calls do nothing, so that a `finally` block which calls it still runs to its end.
 """
 
 from __future__ import annotations
@@ -27,11 +31,11 @@ from . import messages
 from .batching import BatchingOutbox, SendBuffer
 
 BURST_FACTOR = 64
-"""How many times its bound the outbox may hold of one callback that never waits: a burst is fine, a leak is not."""
+"""How many times the bound one callback that does not wait may have in the outbox. A short burst stays below it."""
 
 
 class _PropsRequest:
-    """A request to the page that has no answer yet."""
+    """A request for props that the page has not answered yet."""
 
     __slots__ = ("answer", "answered")
 
@@ -41,12 +45,13 @@ class _PropsRequest:
 
 
 class CallbackConnection:
-    """What the callbacks of one websocket share.
+    """The connection to the page that all callbacks of one websocket share.
 
     Attributes:
-        outbox: what is to be sent.
-        is_shutdown: the socket has closed, or is about to.
-        bound: bytes that may wait to be sent.
+        outbox: the messages that wait to be sent.
+        is_shutdown: whether the socket has closed, or is closing.
+        bound: the number of waiting bytes at which callbacks wait.
+        token: lets threads call functions in the event loop of the socket.
     """
 
     def __init__(self, bound: int, batch_delay: float) -> None:
@@ -57,7 +62,7 @@ class CallbackConnection:
         self._props_requests: dict[str, _PropsRequest] = {}
 
     async def send(self, message: str, buffer: SendBuffer | None = None, *, urgent: bool = True) -> None:
-        """Wait for room, and send a message.
+        """Wait for room in the outbox, and put a message into it.
 
         Raises:
             WebsocketDisconnected: the socket has closed.
@@ -70,11 +75,11 @@ class CallbackConnection:
     async def request_prop(
         self, renderer: str, component_id: str, prop: str, path: list[str | int] | None, answer_timeout: float
     ) -> Mapping[str, Any]:
-        """Ask the page for a prop of a component.
+        """Ask the page for a prop of a component, and return the props in its answer.
 
         Raises:
             WebsocketDisconnected: the socket has closed.
-            TimeoutError: there was no answer in time.
+            TimeoutError: the page did not answer within `answer_timeout` seconds.
         """
         request_id, request = str(uuid.uuid4()), _PropsRequest()
         self._props_requests[request_id] = request
@@ -91,17 +96,17 @@ class CallbackConnection:
         raise TimeoutError(f"Timeout waiting for {component_id}.{prop}")
 
     def receive_response(self, response: messages.PropsResponse) -> None:
-        """The page has answered. It may have been too late, or not asked."""
+        """Give an answer of the page to the task that waits for it. An answer that no task waits for is dropped."""
         request = self._props_requests.get(response.request)
         if request is not None:
             request.answer = response.props
             request.answered.set()
 
     def shut_down(self, *, discard: bool = True) -> None:
-        """The socket closes: nothing more is sent, and nobody is to wait for the page.
+        """Close the outbox, and wake the tasks that wait for an answer of the page.
 
         Args:
-            discard: whether to forget what waits to be sent.
+            discard: whether to drop the messages that wait to be sent.
         """
         self.is_shutdown = True
         if discard:
@@ -113,7 +118,12 @@ class CallbackConnection:
 
 
 class WebsocketCallback:
-    """`ctx.websocket`: the page, to a callback that it called over its websocket."""
+    """`ctx.websocket`: lets a callback that came over a websocket set and read props of its page.
+
+    Args:
+        connection: the connection to the page.
+        renderer: the id of the tab that asked for the callback.
+    """
 
     def __init__(self, connection: CallbackConnection, renderer: str) -> None:
         self._connection = connection
@@ -123,15 +133,15 @@ class WebsocketCallback:
 
     @property
     def is_shutdown(self) -> bool:
-        """Whether the socket has closed. May be read from any thread."""
+        """Whether the socket has closed, or is closing. Any thread may read it."""
         return self._connection.is_shutdown
 
     def set_prop_sync(self, component_id: Any, prop_name: str, value: Any) -> None:
-        """Set a property of a component in the page, now. `set_props` does the same.
+        """Set a property of a component in the page immediately. `set_props` does the same.
 
         Raises:
-            WebsocketDisconnected: the socket has closed; only in a thread, and only once.
-            BufferOverrun: an async callback has sent far more than the page has read, without an `await`.
+            WebsocketDisconnected: the socket has closed. Raised only in a thread, and only once.
+            BufferOverrun: an async callback has sent far more than its page has read, without an `await`.
         """
         connection = self._connection
         if connection.is_shutdown:
@@ -150,7 +160,7 @@ class WebsocketCallback:
             self._disconnected()
 
     async def set_prop(self, component_id: Any, prop_name: str, value: Any) -> None:
-        """Set a property of a component in the page, now, and wait if the page does not read."""
+        """Set a property as `set_prop_sync` does, and wait for room if the page does not read."""
         self.set_prop_sync(component_id, prop_name, value)
         wait_for_room = self._connection.outbox.buffer.wait_for_room
         if trio.lowlevel.in_trio_run():
@@ -166,25 +176,26 @@ class WebsocketCallback:
         *,
         path: list[str | int] | None = None,
     ) -> Any:
-        """Ask the page for a property of a component.
+        """Read a property of a component from the page.
 
-        In a plain callback, where nothing can be awaited, call `get_prop_sync`.
+        A plain callback, which cannot await, calls `get_prop_sync`.
 
         Args:
-            component_id: its id.
-            prop_name: the property.
-            timeout: seconds to wait for the page.
-            path: of the part of the property that is wanted, as in a `Patch`; the page's side of it is in Dash 4.5.
+            component_id: the id of the component.
+            prop_name: the name of the property.
+            timeout: seconds to wait for the page's answer.
+            path: the path to a part of the property, as in a `Patch`, to read only that part. Needs Dash 4.5.
 
         Returns:
-            The value; None if there is no such component or property.
+            The value; None if the page has no such component or property.
 
         Raises:
             WebsocketDisconnected: the socket has closed.
-            TimeoutError: the page did not answer.
+            TimeoutError: the page did not answer within `timeout` seconds.
         """
         if not trio.lowlevel.in_trio_run():
-            # Callbacks written for asyncio, and plain ones for Dash, as `asyncio.run(ctx.websocket.get_prop(...))`.
+            # The caller is a callback written for asyncio, or a plain callback written for Dash, which calls
+            # `asyncio.run(ctx.websocket.get_prop(...))`.
             ask = functools.partial(self.get_prop_sync, component_id, prop_name, timeout, path=path)
             return await run_beside(ask)
         return await self._request_prop(stringify_id(component_id), prop_name, path, timeout)
@@ -192,7 +203,7 @@ class WebsocketCallback:
     def get_prop_sync(
         self, component_id: Any, prop_name: str, timeout: float = 30.0, *, path: list[str | int] | None = None
     ) -> Any:
-        """`get_prop` for plain callbacks: it holds up their thread."""
+        """Do what `get_prop` does, for plain callbacks: their thread waits."""
         arguments = (stringify_id(component_id), prop_name, path, timeout)
         try:
             return trio.from_thread.run(self._request_prop, *arguments, trio_token=self._connection.token)

@@ -1,10 +1,10 @@
-"""One websocket on ASGI: what Quart makes of its handshake, and its messages without a way through Quart.
+"""Serves one websocket on ASGI: Quart answers its handshake, and its messages may bypass Quart.
 
     Hypercorn ── FlashWebsocketConnection ── Quart: hooks, view, accept
                            └────── MessageExchange ──── a view that takes the messages over
 
-Quart has a task that hands each message to the view through a queue. Where a message is a callback that is all it costs
-to be told of it, so Dash's callbacks come and go by the exchange.
+A task of Quart's hands each message to the view through a queue, so each callback would pay for a queue and a switch
+of tasks. The views for callbacks and for control messages therefore stop that task, and use the message exchange.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class MessageExchange(Protocol):
 
 
 class AsgiMessageExchange:
-    """The messages of one websocket.
+    """The messages of one websocket, received and sent by the callables of ASGI.
 
     Attributes:
-        pump: the scope of Quart's task for them.
-        peer: the client, if the server can tell of it.
+        pump: the cancel scope of Quart's task that receives messages.
+        peer: the client of the websocket; None if the server does not say whether it is there.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
@@ -51,16 +51,16 @@ class AsgiMessageExchange:
         self._send = send
 
     def take_over(self) -> None:
-        """From now on messages come by `receive`. To be called before the socket is accepted: then none has come."""
+        """Stop Quart's task, so that messages come by `receive`. Call it before the handshake is accepted."""
         self.pump.cancel()
 
     def limit(self, size: int) -> None:
-        """Have the server close the socket on a message that is larger, where it can."""
+        """Make the server close the socket when a message is larger than `size` bytes, if the server is Hypercorn."""
         _hypercorn.limit_messages(self._send, size)
 
     async def receive(self) -> str | bytes | None:
-        """The next message; None if the socket has closed."""
-        # "websocket.connect" may still be there.
+        """Return the next message; None if the socket has closed."""
+        # The first event may be "websocket.connect", which is not a message.
         while (event := await self._receive())["type"] != "websocket.receive":
             if event["type"] == "websocket.disconnect":
                 return None
@@ -77,14 +77,14 @@ class AsgiMessageExchange:
 
 
 MESSAGE_EXCHANGE: ContextVar[AsgiMessageExchange] = ContextVar("flash_message_exchange")
-"""The websocket at hand."""
+"""The messages of the websocket whose handshake is being handled."""
 
 
 class FlashWebsocketConnection(WebsocketConnection):
-    """One websocket, which can be closed while its peer goes on sending.
+    """One websocket, which ends even if its peer is still sending when the app closes it.
 
-    Hypercorn hands over what it has read before it reads on, and nobody takes it when the app is done with the
-    socket: neither the connection nor its task would ever end.
+    Hypercorn waits until the app has received what was read, before it reads on. Once the app has closed the socket, it
+    does not receive any more, so the connection and its task would never end. This class receives the rest.
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
@@ -94,14 +94,14 @@ class FlashWebsocketConnection(WebsocketConnection):
         finally:
             self.app.nursery.start_soon(self._drain, receive)
 
-    # What Quart-Trio gives it depends on its version.
+    # The arguments depend on the version of Quart-Trio.
     async def handle_messages(self, *args: Any, **kwargs: Any) -> None:
         with MESSAGE_EXCHANGE.get().pump:
             await super().handle_messages(*args, **kwargs)
 
     @staticmethod
     async def _drain(receive: Receive) -> None:
-        # What the server has read already comes without a pause, and it closes the socket when this has returned.
+        # The server delivers what it has read without a pause, and closes the socket when this task has ended.
         over = False
         while not over:
             over = True
