@@ -1,15 +1,16 @@
-"""Dash's websocket callbacks: one connection, one nursery.
+"""Runs Dash's websocket callbacks: each websocket is one nursery, and each of its callbacks a task in it.
 
-    connection ── the task that reads, and starts callbacks
-               ├─ the task that sends what has to wait (see `batching`)
-               └─ callbacks: a task each, which sends its answer; plain ones wait there for their thread
+    CallbackSocket.run ── the task that reads messages, and starts callbacks
+                       ├─ the task that sends the frames of the outbox (see `batching`)
+                       ├─ the task that pings the client
+                       └─ callbacks: one task each, which runs a plain callback in a thread, and sends the answer
 
-When the socket closes, whoever closed it, the callbacks are cancelled and awaited. A page that does not read makes
-its callbacks wait, and nobody else's; when it has taken nothing for `stall_timeout`, they are cancelled.
+When either side closes the socket, its callbacks are cancelled, and `run` returns when all have ended. If a page does
+not read, its own callbacks wait, and no others. If it takes nothing for `stall_timeout`, they are cancelled.
 
-A message that makes no sense is answered with an error and changes nothing; what is not a message at all closes the
-socket with 1007, a hook that refuses one closes it with the hook's code, and a server that stops with 1001, on
-which Dash's renderer comes back.
+A JSON object that is not a message of Dash's is answered with an error and changes nothing. The server closes the
+socket with 1007 if a frame is not a JSON object, with the code that a hook gives if the hook rejects a message, and
+with 1001 if the server stops; Dash's renderer connects again after 1001.
 """
 
 from __future__ import annotations
@@ -48,19 +49,19 @@ GOING_AWAY = 1001
 """Codes with which the server closes a socket."""
 
 CALLBACKS_PER_SOCKET = 1_000
-"""How many callbacks of one browser may run at a time: more than any page has, and a bound."""
+"""The most callbacks of one socket that may run at the same time: more than the pages of a browser need."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-"""Which an origin does not name."""
+"""The ports that an origin leaves out, by its scheme."""
 
 CLOSE_TIMEOUT = 1.0
-"""Seconds in which a socket that is to be closed takes the frame that says so."""
+"""Seconds that sending the close frame of a socket may take."""
 
 Hook = Callable[..., Awaitable[Any]]
 
 
 class Websocket(Protocol):
-    """What a connection needs of Quart's websocket; it is also what hooks are asked about."""
+    """What a callback socket needs of Quart's websocket, which is also passed to the hooks."""
 
     async def close(self, code: int, reason: str = "") -> None: ...
 
@@ -76,14 +77,14 @@ class Peer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A callback that is ready to be run.
+    """A callback that is ready to run.
 
     Attributes:
-        name: what to call it in the log.
+        name: the name of the callback in the log.
         function: the name of the user's function.
-        execute: runs it; returns its result as JSON.
-        is_async: whether `execute` is to be awaited.
-        is_well_formed: whether the request is of the form that the callback declares: asked when it has failed.
+        execute: runs the callback, and returns its result as JSON.
+        is_async: whether `execute` returns a coroutine.
+        is_well_formed: checks whether the request has the form that the callback declares. Called if it has failed.
     """
 
     name: str
@@ -95,16 +96,16 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class WebsocketLimits:
-    """What bounds the websockets of an app.
+    """The bounds of the callback websockets of an app.
 
     Attributes:
-        buffer: bytes that may wait for a page before its callbacks wait.
-        stall_timeout: seconds that a page has to take a frame.
-        cleanup_timeout: seconds that a thread has to return when its socket has closed, and a task under `cleanup()`.
-        threads: limits the plain callbacks that run at a time.
-        sockets: how many there may be.
-        per_browser: how many of them may be of one browser.
-        ping_interval: seconds after which a client is asked whether it is there.
+        buffer: the number of bytes waiting for a page at which its callbacks wait.
+        stall_timeout: seconds that a page has to take a frame, and a client to answer a ping.
+        cleanup_timeout: seconds, after its socket has closed, that a thread has to return, or a task under `cleanup()`.
+        threads: bounds the plain callbacks that run at the same time.
+        sockets: the most sockets that may be open.
+        per_browser: the most sockets of one browser that may be open.
+        ping_interval: seconds from one check that a client is there to the next.
     """
 
     buffer: int
@@ -118,14 +119,14 @@ class WebsocketLimits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What connections need of the app.
+    """What callback sockets need of their app.
 
     Attributes:
-        prepare: finds the callback that is asked for; raises RequestRefused if there is none.
-        describe: what the page is told of a callback's failure.
-        hooks: what is asked about each message.
+        prepare: finds the callback that a request asks for; raises RequestRefused if there is none.
+        describe: turns the exception of a callback into the text that the page gets.
+        hooks: returns the hooks that check each message.
         batch_delay: seconds from one frame of updates to the next.
-        limits: what bounds them.
+        limits: the bounds of the sockets.
     """
 
     prepare: Callable[[dict[str, Any], WebsocketCallback], Prepared]
@@ -136,7 +137,14 @@ class Settings:
 
 
 class CallbackSocket:
-    """One websocket that was accepted, and the callbacks that run for it."""
+    """One accepted websocket, and the callbacks that run for it.
+
+    Args:
+        websocket: the websocket as Quart has it.
+        exchange: receives and sends its messages.
+        settings: what the socket needs of the app.
+        peer: the client; None if the server does not say whether it is there.
+    """
 
     def __init__(
         self, websocket: Websocket, exchange: MessageExchange, settings: Settings, peer: Peer | None = None
@@ -154,16 +162,16 @@ class CallbackSocket:
 
     @property
     def is_shutdown(self) -> bool:
-        """The socket has closed, or is about to."""
+        """Whether the socket has closed, or is closing."""
         return self._connection.is_shutdown
 
     @property
     def waiting_bytes(self) -> int:
-        """How much waits to be sent."""
+        """The number of bytes that wait to be sent."""
         return self._connection.outbox.buffer.bytes
 
     async def run(self) -> None:
-        """Serve the socket until either side closes it, and every callback is over."""
+        """Serve the socket until either side has closed it and every callback has ended."""
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
@@ -174,7 +182,8 @@ class CallbackSocket:
                         with self._reading_scope:
                             await self._read(callbacks)
                     finally:
-                        # On a stop, what waits may still go; otherwise nobody is there, or ought to hear more.
+                        # When the server stops, the messages that wait are still sent. They are dropped when the page
+                        # has gone, or has sent a message that is malformed or rejected.
                         stopping = self._close_frame is not None and self._close_frame[0] == GOING_AWAY
                         self._connection.shut_down(discard=not stopping)
                         for deadline in self._deadlines:
@@ -188,9 +197,9 @@ class CallbackSocket:
         self._reading_scope.cancel()
 
     async def _watch(self, peer: Peer) -> None:
-        """Close the socket when nothing is heard of its client, which answers pings if it is there.
+        """Ping the client, and end the socket when the client has sent nothing for `stall_timeout`.
 
-        What is counted is pings, not seconds: while this process is paused nothing is heard of anybody.
+        The method counts pings without an answer, not seconds, so that a pause of this process ends no socket.
         """
         limits, unanswered = self._settings.limits, 0
         with self._watching_scope:
@@ -199,7 +208,7 @@ class CallbackSocket:
                 if peer.was_heard():
                     unanswered = 0
                 elif not peer.is_being_written_to:
-                    # What cannot be written has a deadline of its own.
+                    # A frame that cannot be written has a deadline of its own: see `_set_deadline`.
                     unanswered += 1
                 if not peer.is_being_written_to:
                     await peer.ping()
@@ -209,7 +218,7 @@ class CallbackSocket:
         while self._close_frame is None:
             data = await self._exchange.receive()
             if data is None:
-                # Nobody is there to be written to, either.
+                # The page has gone, so nothing can be sent either.
                 self._scope.cancel()
                 return
             try:
@@ -224,7 +233,7 @@ class CallbackSocket:
                 await self._handle(message, callbacks)
 
     async def _handle(self, message: Mapping[str, Any], callbacks: trio.Nursery) -> None:
-        # Where this waits, for a page that does not read, the page is not read either.
+        # While `send` waits for a page that does not read, this socket does not read either.
         try:
             said = messages.read(message)
         except Malformed as error:
@@ -246,7 +255,7 @@ class CallbackSocket:
         """Run a callback and answer its request."""
         answer = await self._call(asked)
         if self._connection.outbox.begin_direct_send():
-            # As most answers do: waking the task that sends would cost as much as sending.
+            # Most answers are sent here, since waking the task that sends would cost as much as sending.
             try:
                 await self._write(answer)
             finally:
@@ -255,10 +264,10 @@ class CallbackSocket:
             with contextlib.suppress(WebsocketDisconnected):
                 await self._connection.send(answer)
 
-    # A Ctrl-C is never raised in here: see `containment`.
+    # Trio does not raise KeyboardInterrupt in this function: see `containment`.
     @trio.lowlevel.enable_ki_protection
     async def _call(self, asked: CallbackRequest) -> str:
-        """Run a callback; return the answer to its request."""
+        """Run a callback, and return the message that answers its request."""
         name, limits = "?", self._settings.limits
         callback: Prepared | None = None
         try:
@@ -295,7 +304,7 @@ class CallbackSocket:
             return messages.callback_error(asked, self._settings.describe(error))
 
     async def _send(self) -> None:
-        """The task that writes what the outbox has."""
+        """Send the frames of the outbox until it is closed and empty, then close the socket if it is to be closed."""
         while (frame := await self._connection.outbox.next_frame()) is not None:
             await self._write(frame)
         if self._close_frame is not None:
@@ -308,15 +317,15 @@ class CallbackSocket:
             self._scope.deadline = inf
 
     def _set_deadline(self) -> None:
-        # The server may shield what it sends: the deadline is for the callbacks. See `serving` for the socket.
+        # This deadline cancels the callbacks. The server may shield the send itself: `serving` ends that.
         self._scope.deadline = trio.current_time() + self._settings.limits.stall_timeout
 
 
 class CallbackSockets(OpenSockets[CallbackSocket]):
-    """The connections of an app.
+    """The open callback sockets of an app.
 
     Attributes:
-        limits: what bounds them.
+        limits: the bounds of the sockets.
     """
 
     def __init__(self, limits: WebsocketLimits) -> None:
@@ -325,12 +334,12 @@ class CallbackSockets(OpenSockets[CallbackSocket]):
 
 
 async def ask_hooks(hooks: Sequence[Hook], *arguments: Any, default: str) -> tuple[int, str] | None:
-    """Ask hooks whether they object; return the code and the reason of the first that does.
+    """Call hooks in order until one rejects, and return its code and reason; None if no hook rejects.
 
     Args:
-        hooks: each returns False, or a code and a reason, if it objects. One that raises does too.
-        arguments: what they are asked about.
-        default: the reason if a hook gives none.
+        hooks: the hooks. A hook rejects if it returns False, or a code and a reason, or if it raises.
+        arguments: the arguments of each hook.
+        default: the reason for a hook that returns False.
     """
     for hook in hooks:
         try:
@@ -349,14 +358,15 @@ async def ask_hooks(hooks: Sequence[Hook], *arguments: Any, default: str) -> tup
 
 
 def check_origin(origin: str | None, host: str | None, allowed: Sequence[str], secure: bool = False) -> None:
-    """Raise RequestRefused unless a handshake comes from a page of this site, or of one that is allowed.
+    """Raise RequestRefused unless a handshake comes from a page of this site, or of an allowed origin.
 
     Args:
-        origin: the header.
-        host: the header.
-        allowed: origins of other sites.
-        secure: whether the handshake has come over TLS. Then a page without it is one that anybody may have written.
-            The other way round the page is as safe as it looks, and a proxy has not told of its TLS.
+        origin: the Origin header.
+        host: the Host header.
+        allowed: the origins of other sites that are allowed.
+        secure: whether the handshake came over TLS. If it did, a page that was loaded without TLS is refused, since
+            anybody on its way may have changed it. If it did not, a page that was loaded with TLS is accepted: a proxy
+            has ended TLS, and has not said so.
     """
     if not origin:
         raise RequestRefused(403, "Origin header required")

@@ -1,17 +1,19 @@
-"""The control websocket: requests of a page that its browser cannot send as such.
+"""Serves the control websocket: it takes requests of a page that its browser cannot send over HTTP at the moment.
 
     page ── {id, to, headers, body} ── ControlSocket ── an HTTP request of the app itself: hooks, routes
          ◄── {id, status, type, text} ────┘
 
-A browser has six connections to a host over HTTP/1.1, and slow callbacks may hold them all for minutes. What a page has
-to say then, a start, an acknowledgement, a cancel, would wait in the browser. A websocket is not counted among the
-six. Each of its messages becomes a request to the route that it is for, within this process, with the headers of the
-handshake, Dash's CSRF header and what proves that it is the page's: so the app's hooks see it, and it is checked,
-answered and refused, as if it had come by itself. The page may send it both ways: what comes second changes nothing.
+A browser opens six connections to a host over HTTP/1.1, and slow callbacks may occupy all six for minutes. A start, an
+acknowledgement or a cancel would then wait in the browser. Browsers do not count websockets among the six.
 
-The handshake passes the app's hooks for websockets, and the check that its page is of this site. A socket that nothing
-comes over is closed, and one that grows old, since its cookies are those of its handshake. Of each there is a bound: of
-sockets, of a message's size, and of the messages that are being answered, beyond which the socket is not read.
+Each message becomes a request to a route of the app, within this process. The request has the headers of the handshake,
+Dash's CSRF header, and the proof that the page sent it. So the app's hooks see the request, and the route checks and
+answers it, as if the browser had sent it over HTTP. A page may send a request both ways; the second changes nothing.
+
+The handshake passes the app's websocket hooks, and the check that its page belongs to this site. The server closes a
+socket without messages after `IDLE_TIMEOUT`, and any socket after `MAX_AGE`, because the cookies of its requests are
+those of its handshake. The number of sockets and the size of a message are bounded. A socket is not read while
+`MAX_CONCURRENT_ANSWERS` of its messages are being answered.
 """
 
 from __future__ import annotations
@@ -38,44 +40,44 @@ from .open_sockets import OpenSockets
 _log = logging.getLogger("flash.server")
 
 Ask = Callable[[str, bytes, Mapping[str, str]], Awaitable["Answer"]]
-"""Makes a request of the app, given where to, its body, and its headers."""
+"""Makes a request of the app, given its target, its body and its headers."""
 
 TARGETS = {message.route: f"_flash/{message.route}" for message in MESSAGES} | {"start": "_dash-update-component"}
-"""Where the messages go, by what they are."""
+"""The path of the route for each kind of message, relative to the prefix of the app's routes."""
 
 MESSAGE_LIMIT = 512_000
-"""Bytes of a message: a body of the largest size that is taken, and as much again for what it is wrapped in."""
+"""The most bytes of a message: twice the largest body, since JSON adds an envelope and escapes."""
 
 MAX_CONCURRENT_ANSWERS = 32
-"""How many messages of a socket are answered at a time."""
+"""The most messages of one socket that are being answered at the same time."""
 
 IDLE_TIMEOUT = 20.0
-"""Seconds after which a socket that nothing comes over is closed."""
+"""Seconds without a message after which a socket is closed."""
 
 MAX_AGE = 120.0
-"""Seconds after which a socket is closed: a browser may have other cookies by then."""
+"""Seconds after its handshake at which a socket is closed: the browser's cookies may have changed."""
 
 ANSWER_TIMEOUT = 10.0
-"""Seconds that what is being answered has when its socket is closed for its age."""
+"""Seconds for the answers under way when a socket stops reading before it closes."""
 
 NORMAL = 1000
 TOO_BIG = 1009
-"""Codes with which the server closes a socket, beside those of Dash's websocket."""
+"""Codes with which the server closes a socket, besides those in `callback_socket`."""
 
 _OF_THE_HANDSHAKE = (b"connection", b"upgrade", b"accept-encoding", b"content-length", b"transfer-encoding", b"expect")
-"""Headers that are not passed on, beside those that begin with `sec-websocket-`."""
+"""Headers of the handshake that its requests do not get, besides those that begin with `sec-websocket-`."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What the app answers to a request, as far as it has come."""
+    """The app's answer to a request, as far as the app has sent it."""
 
     status: int = 500
     type: str = ""
     body: bytes = b""
 
     async def send(self, message: Any) -> None:
-        """Take in what the app sends: the sending side of the request."""
+        """Take an ASGI event of the response. This is the `send` of the request."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = {bytes(name).lower(): bytes(value) for name, value in message["headers"]}
@@ -84,7 +86,7 @@ class Answer:
             self.body += message.get("body", b"")
 
     def to(self, number: int) -> str:
-        """The answer to the message with this number."""
+        """Encode the answer to the message with this number."""
         return ControlAnswer(number, self.status, self.type, self.body.decode(errors="replace")).encode().decode()
 
 
@@ -92,8 +94,8 @@ class ControlSocket:
     """One control websocket.
 
     Args:
-        websocket: its handshake, as Quart has it.
-        exchange: what its messages come and go by.
+        websocket: the websocket as Quart has it.
+        exchange: receives and sends its messages.
         ask: makes a request of the app.
     """
 
@@ -112,7 +114,7 @@ class ControlSocket:
                 with self._reading_scope:
                     self._close_frame = await self._read(nursery, trio.current_time() + MAX_AGE)
                     if self._close_frame is None:
-                        # Nobody is there to be answered.
+                        # The page has gone, so no answer can be sent.
                         nursery.cancel_scope.cancel()
                     life.deadline = trio.current_time() + ANSWER_TIMEOUT
                 if self._reading_scope.cancelled_caught:
@@ -126,7 +128,7 @@ class ControlSocket:
         self._reading_scope.cancel()
 
     async def _read(self, nursery: trio.Nursery, until: float) -> tuple[int, str] | None:
-        """Read messages; returns the code and the reason to close with, None if the peer has closed."""
+        """Read messages, and return the code and the reason to close with; None if the peer has closed."""
         while trio.current_time() < until:
             data: str | bytes | None = ""
             with trio.move_on_after(IDLE_TIMEOUT) as waiting:
@@ -142,7 +144,7 @@ class ControlSocket:
             message = ControlMessage.read(data)
             if message is None:
                 return MALFORMED, "A message is a JSON object with an id, what it is, and a body."
-            # As long as there is no room for another, the socket is not read.
+            # The next message is not read until there is room to answer this one.
             place = object()
             await self._room.acquire_on_behalf_of(place)
             nursery.start_soon(self._answer, message, place)
@@ -153,11 +155,11 @@ class ControlSocket:
             answer = Answer(404, "text/plain", b"There is no such message.")
             if message.to in TARGETS:
                 try:
-                    # Half a surrogate pair is no text, and makes no request.
+                    # Half a surrogate pair has no encoding, so it is replaced.
                     body = message.body.encode(errors="replace")
                     answer = await self._ask(TARGETS[message.to], body, message.headers)
                 except Exception as error:
-                    # Of middleware: what fails in Quart is answered there.
+                    # ASGI middleware has failed. Quart would have answered a failure of its own.
                     _log.error("A message of a page failed: %s.", message.to, exc_info=error)
                     answer = Answer()
             await self._exchange.send(answer.to(message.id))
@@ -175,11 +177,11 @@ def register(
     """Serve the control websockets of an app.
 
     Args:
-        server: what to add the route to.
-        prefix: of the app's routes; ends in a slash.
-        sockets: what bounds them.
-        check_handshake: raises RequestRefused if the handshake at hand is not one of a page that may have a websocket.
-        csrf_header: gives the name of the header by which Dash answers CSRF protections.
+        server: the server that gets the route.
+        prefix: the prefix of the app's routes; ends in a slash.
+        sockets: counts the sockets, and bounds their number.
+        check_handshake: raises RequestRefused if the page of the current handshake may not open a websocket.
+        csrf_header: returns the name of the header in which Dash sends a CSRF token.
     """
     path = f"{prefix}_flash/{ControlMessage.route}"
 
@@ -191,7 +193,7 @@ def register(
             sockets.check(browser)
         except RequestRefused as refusal:
             answer = answer_refusal(refusal)
-            # Hypercorn cannot take another request where a handshake was refused.
+            # Hypercorn cannot read another request on a connection whose handshake was refused.
             answer.headers["Connection"] = "close"
             return answer
         exchange = MESSAGE_EXCHANGE.get()
@@ -206,23 +208,23 @@ def register(
         return answer_refusal(RequestRefused(426, "This address is for websockets."))
 
     server.add_websocket(path, endpoint=path, view_func=serve)
-    # Else Dash's catch-all would answer with a page.
+    # Without this route, Dash's catch-all route would answer with the page of the app.
     server.add_url_rule(path, endpoint=f"{path} over HTTP", view_func=refuse, methods=["GET", "POST"])
 
 
 async def _ask(
     server: Quart, handshake: Any, known: Iterable[str], target: str, body: bytes, headers: Mapping[str, str]
 ) -> Answer:
-    """Make a request of the app, as if it had come where the handshake did, to a route beside that of the handshake.
+    """Make a request of the app, to a route under the same prefix as the handshake's, and return the answer.
 
-    Of the headers only those are passed on that are `known`.
+    Of `headers`, the request gets those that are `known`.
     """
     answer = Answer()
     message: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:
         if not message:
-            # As long as the socket is open, the client has not gone.
+            # The client is there as long as the socket is open, so this never reports a disconnect.
             await trio.sleep_forever()
         return message.pop()
 
@@ -232,13 +234,13 @@ async def _ask(
         await server.asgi_app(cast("Any", scope), receive, cast("Any", answer.send))
 
     async with trio.open_nursery() as nursery:
-        # The context of a request is not to be that of the handshake.
+        # The request gets a context of its own, not that of the handshake.
         contextvars.Context().run(nursery.start_soon, run)
     return answer
 
 
 def _request_scope(handshake: Any, target: str, length: int, extra: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The ASGI scope of a POST of JSON to a route beside that of a handshake."""
+    """Return the ASGI scope of a POST of JSON to a route under the same prefix as the handshake's."""
     path = handshake["path"].removesuffix("_flash/control") + target
     headers = [
         (name, value)

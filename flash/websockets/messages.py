@@ -1,12 +1,12 @@
-"""The messages of a websocket, exactly as Dash's renderer writes and reads them. No I/O.
+"""Parses and writes the messages of Dash's websocket, exactly as Dash's renderer writes and reads them. No I/O.
 
-The page asks for callbacks, answers questions about its props, and sends heartbeats:
+The page requests callbacks, answers requests for its props, and sends heartbeats:
 
     {"type": "callback_request", "rendererId", "requestId", "payload": what a callback's POST would carry}
     {"type": "get_props_response", "rendererId", "requestId", "payload": {prop: value}}
     {"type": "heartbeat"}
 
-The server answers each request once, and in between sets and asks for props:
+The server answers each callback request once. Until then it may set props, and request them:
 
     {"type": "callback_response", "rendererId", "requestId", "payload": {"status": "ok", "data"}}
                                                                     or  {"status": "prevent_update"}
@@ -16,8 +16,8 @@ The server answers each request once, and in between sets and asks for props:
     {"type": "error", "rendererId", "payload": {"message", "code"}}
     {"type": "heartbeat_ack"}
 
-One socket serves all tabs of a browser that have the app open: a `rendererId` names the tab. Several messages may
-share a frame, as a JSON array.
+One socket serves all tabs of a browser that have the app open; the `rendererId` of a message names the tab. A frame of
+several messages is a JSON array.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ HEARTBEAT_ACK = '{"type": "heartbeat_ack"}'
 
 
 class Malformed(Exception):
-    """A message is not one of those that a page sends."""
+    """Raised for a message of a form that no page sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackRequest:
-    """The page wants a callback to be run."""
+    """The page requests that a callback be run."""
 
     renderer: str
     request: str
@@ -49,7 +49,7 @@ class CallbackRequest:
 
 @dataclass(frozen=True, slots=True)
 class PropsResponse:
-    """The page's answer to a question about its props."""
+    """The page answers a request for its props."""
 
     request: str
     props: dict[str, Any]
@@ -57,14 +57,14 @@ class PropsResponse:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The page wants to know whether the server is there."""
+    """The page asks whether the server is there."""
 
 
 async def decode(data: str | bytes) -> dict[str, Any]:
-    """The JSON object in a frame.
+    """Return the JSON object in a frame.
 
     Raises:
-        Malformed: there is none, or one that would take too much memory.
+        Malformed: the frame is not a JSON object, or would take too much memory.
     """
     try:
         message = await read_json(data)
@@ -78,16 +78,16 @@ async def decode(data: str | bytes) -> dict[str, Any]:
 
 
 def renderer_of(message: Mapping[str, Any]) -> str:
-    """The tab that a message comes from; "" if it does not say."""
+    """Return the id of the tab that sent a message; "" if the message does not name it."""
     renderer = message.get("rendererId", "")
     return renderer if isinstance(renderer, str) else ""
 
 
 def read(message: Mapping[str, Any]) -> CallbackRequest | PropsResponse | Heartbeat:
-    """What the page says in a message.
+    """Return a message of the page as its type.
 
     Raises:
-        Malformed: it is none of what a page says.
+        Malformed: the message has a form that no page sends.
     """
     kind, request, payload = message.get("type"), message.get("requestId"), message.get("payload")
     if kind == "heartbeat":
@@ -105,10 +105,10 @@ def read(message: Mapping[str, Any]) -> CallbackRequest | PropsResponse | Heartb
 
 
 def set_props(renderer: str, component_id: str, props: Mapping[str, Any]) -> str:
-    """Set props of a component.
+    """Write the message that sets props of a component.
 
     Raises:
-        TypeError: a value is nothing that Dash can write as JSON.
+        TypeError: Dash cannot write a value as JSON.
     """
     payload = {"componentId": component_id, "props": props}
     return to_json({"type": "set_props", "rendererId": renderer, "payload": payload})
@@ -117,7 +117,7 @@ def set_props(renderer: str, component_id: str, props: Mapping[str, Any]) -> str
 def get_props_request(
     renderer: str, request: str, component_id: str, prop: str, path: list[str | int] | None = None
 ) -> str:
-    """Ask for a prop of a component, or for a part of it."""
+    """Write the message that requests a prop of a component, or the part of it at `path`."""
     payload: dict[str, Any] = {"componentId": component_id, "properties": [prop]}
     if path is not None:
         payload["path"] = path
@@ -125,22 +125,22 @@ def get_props_request(
 
 
 def callback_response(asked: CallbackRequest, data: str) -> str:
-    """The result of a callback, which Dash has written as JSON already."""
+    """Write the answer with the result of a callback, which Dash has already written as JSON."""
     return _respond(asked, f'{{"status":"ok","data":{data}}}')
 
 
 def prevent_update(asked: CallbackRequest) -> str:
-    """The callback changes nothing."""
+    """Write the answer of a callback that changes nothing."""
     return _respond(asked, '{"status":"prevent_update"}')
 
 
 def callback_error(asked: CallbackRequest, message: str) -> str:
-    """The callback has failed, or was not run."""
+    """Write the answer of a callback that has failed, or was not run."""
     return _respond(asked, _write({"status": "error", "message": message}))
 
 
 def error(renderer: str, message: str, code: str) -> str:
-    """What the page has said makes no sense."""
+    """Write the answer to a message of a form that no page sends."""
     return _write({"type": "error", "rendererId": renderer, "payload": {"message": message, "code": code}})
 
 

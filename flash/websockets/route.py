@@ -1,9 +1,9 @@
-"""Where a websocket comes in: the handshake, and what connections need of a Dash app.
+"""Serves the route of Dash's websocket: checks the handshake, and gives the socket what it needs of the app.
 
-A handshake is refused, with a status and a sentence, if its page is of another site, if a `websocket_connect` hook
-objects, if no callback of the app is to come over a websocket, or if the server stops or is full. Once a socket is
-open it may call the callbacks that are declared for it, and no other; `before_request` functions do not see it, but
-`before_websocket` functions do.
+A handshake is refused, with a status and a sentence, if its page belongs to another site, if a `websocket_connect` hook
+rejects it, if no callback of the app uses a websocket, if the server is stopping, or if a bound on sockets is reached.
+An open socket can call only callbacks that are declared for websockets. Quart calls `before_websocket` functions for
+the handshake, and not `before_request` functions.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from .exchange import MESSAGE_EXCHANGE, MessageExchange
 _warnings = ClientWarnings(logging.getLogger("flash.server"))
 
 GENERIC_ERROR = "The callback failed on the server."
-"""What a page without dev tools is told of a failure: nothing that the exception says."""
+"""The text that a page without dev tools gets when a callback fails. It does not show the exception."""
 
 
 class RequestAdapter(_dash.RequestAdapter):
-    """What Dash's own code asks about the request at hand, which may be the handshake of a websocket."""
+    """Gives Dash's own code the current request, or the current handshake of a websocket."""
 
     def __init__(self) -> None:
         super().__init__(quart.request if quart.has_request_context() else quart.websocket)
 
 
 async def check_handshake(server: Quart, app: dash.Dash) -> None:
-    """Raise RequestRefused unless the handshake at hand comes from a page of this site, and no hook objects."""
+    """Raise RequestRefused unless the current handshake comes from a page of this site, and no hook rejects it."""
     websocket = cast("Any", quart.websocket)
     allowed, _ = _dash.websocket_options(app)
     headers = websocket.headers
@@ -55,7 +55,7 @@ async def check_handshake(server: Quart, app: dash.Dash) -> None:
 
 
 def _plain_hooks_in_threads(server: Quart, app: dash.Dash, name: str) -> list[Callable[..., Awaitable[Any]]]:
-    """The app's hooks of this name. Plain ones run in threads: what they ask a database would hold everybody up."""
+    """Return the app's hooks of this name. Plain hooks run in threads, since they may block."""
     return [server.ensure_async(hook) for hook in _dash.websocket_hooks(app, name)]
 
 
@@ -65,11 +65,11 @@ def register(
     """Serve the app's websocket.
 
     Args:
-        server: what to add the route to.
+        server: the server that gets the route.
         app: the app.
         sockets: counts the app's sockets, and closes them when the server stops.
         host: runs the streams that the callbacks start.
-        describe: what a page with dev tools is told of a callback's failure.
+        describe: turns the exception of a callback into the text that a page with dev tools gets.
     """
     config: Any = cast("Any", app).config
     path: str = config.routes_pathname_prefix + "_dash-ws-callback"
@@ -111,16 +111,16 @@ def register(
             sockets.check(browser)
         except RequestRefused as refusal:
             answer = answer_refusal(refusal)
-            # Hypercorn cannot take another request where a handshake was refused.
+            # Hypercorn cannot read another request on a connection whose handshake was refused.
             answer.headers["Connection"] = "close"
             return answer
         exchange: MessageExchange = websocket
-        # A hook may take its time over a message: then it is Quart who notices meanwhile that the page has gone.
+        # With message hooks Quart keeps receiving, so that it notices a page that goes while a hook is running.
         if not message_hooks():
             exchange = MESSAGE_EXCHANGE.get()
             exchange.take_over()
         await websocket.accept()
-        # What the hooks of messages see: none has asked for a callback yet.
+        # The hooks of messages see this request, which has no callback yet.
         CALLBACK_REQUEST.set(CallbackRequest(host))
         _dash.app_context.set(app)
         await sockets.serve(CallbackSocket(websocket, exchange, settings, MESSAGE_EXCHANGE.get().peer), browser)
