@@ -26,7 +26,7 @@ import json
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 import trio
 from quart import Quart, request
@@ -34,11 +34,11 @@ from quart_trio.wrappers import TrioResponse as Response
 
 from .asgi.browser_cookie import browser_of
 from .asgi.direct_writes import DirectWriter
-from .asgi.http_exchange import EndlessBody, body_at_hand
-from .asgi.origins import refuse_other_sites
-from .asgi.page_key import proves
+from .asgi.http_exchange import EndlessBody
+from .asgi.page_key import page_token, proves
 from .asgi.peer import Peer
-from .asgi.tokens import is_token
+from .asgi.refusals import answering_refusals
+from .asgi.request_body import read_small_body
 from .cancel_scopes import EndReason
 from .channels import Channels
 from .errors import RequestRefused
@@ -47,9 +47,6 @@ from .streams.events import Event
 from .streams.limits import PageLimits
 from .streams.link import Link
 from .wire import PROOF_HEADER, Ack, Cancel, Close, Hello, Payload, Ping, Replaced, Status, Ticket, TicketRequest
-
-BODY_LIMIT = 256_000
-"""Bytes of a request's body: the value of a cancel Input fits, an upload does not."""
 
 WRITE_SIZE = 65_536
 """Bytes that one write to the connection takes along at the most: what a socket buffer takes at once."""
@@ -219,7 +216,7 @@ class Routes:
         ):
             path = f"{prefix}_flash/{name}"
             # Both methods are routed here: else Dash's catch-all would answer the wrong one with a page.
-            view_func = _answering_refusals(view, method)
+            view_func = answering_refusals(view, method)
             server.add_url_rule(path, endpoint=path, view_func=view_func, methods=["GET", "POST"])
 
     async def events(self) -> Response:
@@ -292,7 +289,7 @@ class Routes:
     async def issue_ticket(self) -> Response:
         """`wire.TicketRequest`, and the page's secret: answered with a ticket, for the address of one link."""
         body = await self._body()
-        page = _page(body.get("page"))
+        page = page_token(body.get("page"))
         self._browser()
         if not self._is_proven(page):
             raise RequestRefused(403, "The page's secret is missing, or another page's.")
@@ -300,7 +297,7 @@ class Routes:
         return Response(Ticket(ticket).encode(), content_type="application/json", headers=HEADERS)
 
     def _page_in_query(self) -> str:
-        return _page(request.args.get("page"))
+        return page_token(request.args.get("page"))
 
     def _browser(self) -> str:
         return browser_of(request)
@@ -309,56 +306,13 @@ class Routes:
         return proves(request.headers.get(PROOF_HEADER), page)
 
     def _channel(self, body: dict[str, Any]) -> Channel:
-        page, browser = _page(body.get("page")), self._browser()
+        page, browser = page_token(body.get("page")), self._browser()
         channel = self._channels.find(page, browser, proven=self._is_proven(page))
         if channel is None:
             raise RequestRefused(404, "This server has no such page.")
         return channel
 
     async def _body(self) -> dict[str, Any]:
-        # Before anything is waited for.
+        # A request without the cookie is refused before the server waits for its body.
         self._browser()
-        if (request.content_length or 0) > BODY_LIMIT:
-            raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
-        data = body_at_hand(request)
-        if data is None:
-            data = bytearray()
-            async for chunk in request.body:
-                data += chunk
-                if len(data) > BODY_LIMIT:
-                    break
-        if len(data) > BODY_LIMIT:
-            raise RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")
-        try:
-            body: object = json.loads(data.decode())
-        except (ValueError, RecursionError):
-            raise RequestRefused(400, "The body is not JSON.") from None
-        if not isinstance(body, dict):
-            raise RequestRefused(400, "The body is not a JSON object.")
-        return cast("dict[str, Any]", body)
-
-
-def answer_refusal(refusal: RequestRefused) -> Response:
-    """The answer to a request that is refused: one sentence."""
-    return Response(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
-
-
-def _page(value: object) -> str:
-    if not is_token(value):
-        raise RequestRefused(400, "The page's token is missing or malformed.")
-    return cast("str", value)
-
-
-def _answering_refusals(view: Callable[[], Awaitable[Response]], method: str) -> Callable[[], Awaitable[Response]]:
-    """`view`, with a RequestRefused made into its answer, and requests refused that no page of the app can send."""
-
-    async def answer() -> Response:
-        try:
-            if request.method != method:
-                raise RequestRefused(405, f"{request.method} is not allowed here: use {method}.")
-            refuse_other_sites(request)
-            return await view()
-        except RequestRefused as refusal:
-            return answer_refusal(refusal)
-
-    return answer
+        return await read_small_body(request)

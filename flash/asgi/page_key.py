@@ -22,6 +22,7 @@ import hashlib
 import hmac
 from typing import Any, cast
 
+from ..errors import RequestRefused
 from .tokens import is_token
 
 PAGE_ID = "_flash"
@@ -31,6 +32,17 @@ PAGE_ID = "_flash"
 def token_of(secret: str) -> str:
     """The token of the page that has this secret."""
     return base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()[:24]).decode()
+
+
+def page_token(value: object) -> str:
+    """The page's token that a request brings as `value`.
+
+    Raises:
+        RequestRefused: `value` is not a well-formed token.
+    """
+    if not is_token(value):
+        raise RequestRefused(400, "The page's token is missing or malformed.")
+    return cast("str", value)
 
 
 def proves(secret: object, token: str) -> bool:

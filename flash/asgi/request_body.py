@@ -1,10 +1,13 @@
-"""The body of a callback request: JSON, and gzip around it where the page sends that (`compress_payload=` of Dash 4.5).
+"""Reads the JSON object that a request carries in its body.
 
-Neither is trusted: what is malformed, or too much for memory, is refused (see `client_json`).
+The body of a callback request may be large, and is compressed with gzip where the app asks Dash 4.5 for that
+(`compress_payload=`). The body of a request to one of Flash's own routes is small. Neither is trusted: a body that is
+malformed, or would take too much memory, is refused (see `client_json`).
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 from quart import Request
@@ -14,22 +17,25 @@ from ..errors import RequestRefused
 from .client_json import read_gzipped_json, read_json
 from .http_exchange import body_at_hand
 
+BODY_LIMIT = 256_000
+"""Bytes of a small body: the value of a cancel Input fits, an upload does not."""
+
 
 async def read_body(incoming: Request) -> dict[str, Any]:
     """The JSON object that a callback request carries.
 
     Raises:
-        RequestRefused: it carries none.
+        RequestRefused: the body is not a JSON object, is too large, or did not arrive in time.
     """
     body: object
     try:
         data = body_at_hand(incoming)
         if data is None:
-            data = await _come(incoming)
+            data = await _receive(incoming)
         if "gzip" in incoming.headers.get("Content-Encoding", ""):
             body = await read_gzipped_json(data)
         else:
-            # Not by `get_json`, which would keep what it gives for as long as there are streams of the request.
+            # `get_json` would keep the object in the request, and so for as long as its streams run.
             body = await read_json(data) if incoming.is_json else None
     except (ValueError, RecursionError):
         body = None
@@ -38,8 +44,12 @@ async def read_body(incoming: Request) -> dict[str, Any]:
     return cast("dict[str, Any]", body)
 
 
-async def _come(incoming: Request) -> bytes:
-    """Wait for the body, within the limits of the app."""
+async def _receive(incoming: Request) -> bytes:
+    """Wait for the body of a callback request.
+
+    Raises:
+        RequestRefused: the body exceeds the app's `max_body_bytes`, or did not arrive within its `body_timeout`.
+    """
     try:
         return cast("bytes", await incoming.get_data(as_text=False))
     except RequestEntityTooLarge:
@@ -51,3 +61,33 @@ async def _come(incoming: Request) -> bytes:
         raise RequestRefused(
             408, "The request did not come in within body_timeout= of Flash(...): try again, or raise it."
         ) from None
+
+
+async def read_small_body(incoming: Request) -> dict[str, Any]:
+    """The JSON object that a request to one of Flash's own routes carries.
+
+    Raises:
+        RequestRefused: the body has more than `BODY_LIMIT` bytes, or is not a JSON object.
+    """
+    if (incoming.content_length or 0) > BODY_LIMIT:
+        raise _too_large()
+    data = body_at_hand(incoming)
+    if data is None:
+        data = bytearray()
+        async for chunk in incoming.body:
+            data += chunk
+            if len(data) > BODY_LIMIT:
+                break
+    if len(data) > BODY_LIMIT:
+        raise _too_large()
+    try:
+        body: object = json.loads(data.decode())
+    except (ValueError, RecursionError):
+        raise RequestRefused(400, "The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise RequestRefused(400, "The body is not a JSON object.")
+    return cast("dict[str, Any]", body)
+
+
+def _too_large() -> RequestRefused:
+    return RequestRefused(413, f"The body is larger than {BODY_LIMIT} bytes.")

@@ -31,12 +31,12 @@ from ..asgi.compression import Compression
 from ..asgi.forwarded import Forwarded
 from ..asgi.http_exchange import EXCHANGE, FlashConnection
 from ..asgi.page_key import with_secret
+from ..asgi.refusals import answer_refusal
 from ..asgi.request_body import read_body
 from ..callbacks.late_props import LateProps
 from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest
 from ..dash_json import to_json
 from ..errors import RequestRefused, WrongServer
-from ..sse import answer_refusal
 from ..streams.mistakes import Mistakes
 from ..user_code.cleanup import clean_up_of
 from ..user_code.containment import log_failure, split_cancellation

@@ -30,8 +30,8 @@ import trio
 from quart import Quart
 
 from ..asgi.browser_cookie import browser_of
+from ..asgi.refusals import answer_refusal
 from ..errors import RequestRefused
-from ..sse import answer_refusal
 from ..wire import MESSAGES, PROOF_HEADER, START_HEADER, ControlAnswer, ControlMessage
 from .callback_socket import CLOSE_TIMEOUT, GOING_AWAY, MALFORMED
 from .exchange import MESSAGE_EXCHANGE, MessageExchange

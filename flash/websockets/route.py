@@ -21,9 +21,9 @@ from ..asgi.browser_cookie import browser_or_address
 from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings
 from ..asgi.page_key import with_secret
+from ..asgi.refusals import answer_refusal
 from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest, StreamHost
 from ..errors import RequestRefused
-from ..sse import answer_refusal
 from ..user_code.functions import name_of
 from .callback import WebsocketCallback
 from .callback_socket import CallbackSocket, CallbackSockets, Prepared, Settings, ask_hooks, check_origin

@@ -1,0 +1,39 @@
+"""Turns a `RequestRefused` into a response, and refuses requests that no page of the app sends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from quart import request
+from quart_trio.wrappers import TrioResponse as Response
+
+from ..errors import RequestRefused
+from .origins import refuse_other_sites
+
+
+def answer_refusal(refusal: RequestRefused) -> Response:
+    """The response to a refused request: the status and the sentence of `refusal`, as plain text."""
+    return Response(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
+
+
+def answering_refusals(view: Callable[[], Awaitable[Response]], method: str) -> Callable[[], Awaitable[Response]]:
+    """Wrap the view of a route.
+
+    Args:
+        view: answers the current request; may raise RequestRefused.
+        method: the one HTTP method that the route allows.
+
+    Returns:
+        A view that refuses other methods and pages of other sites, and answers each RequestRefused with its response.
+    """
+
+    async def answer() -> Response:
+        try:
+            if request.method != method:
+                raise RequestRefused(405, f"{request.method} is not allowed here: use {method}.")
+            refuse_other_sites(request)
+            return await view()
+        except RequestRefused as refusal:
+            return answer_refusal(refusal)
+
+    return answer
