@@ -1,13 +1,14 @@
-"""Gives up requests whose bodies do not arrive: each has to bring some bytes in each minute.
+"""Gives up requests whose bodies stop arriving, and bounds how many unfinished bodies a browser may have.
 
-An upload may take hours over a slow line, so its time is not what is bounded. But in each `WINDOW` it has to bring
-`MINIMUM` bytes, which the slowest line does; a body that was announced and never comes, or comes byte by byte for ever,
-would hold its connection, its task and what was read of it for as long as it likes.
+An upload may take hours over a slow line, so the whole of it has no timeout. But in each `WINDOW` at least `MINIMUM`
+bytes have to arrive, which the slowest line manages. Without that rule a body that was announced and never sent, or
+sent byte by byte for ever, would hold its connection, its task and the bytes already read for as long as the client
+likes.
 
-And of the bodies that a browser has announced and not sent, there may be `PER_BROWSER` at a time: a browser has six
-connections, and a hundred requests on one of HTTP/2.
+A browser may have `PER_BROWSER` unfinished bodies at a time: it opens six connections, and sends up to a hundred
+requests on one of HTTP/2.
 
-Nothing here concerns a request whose body has come with it, as that of most has.
+A request whose body arrives together with its headers, as most do, does not use this module.
 """
 
 from __future__ import annotations
@@ -19,84 +20,90 @@ from typing import Any, ClassVar
 import trio
 
 WINDOW = 60.0
-"""Seconds in which a body has to bring `MINIMUM` bytes."""
+"""Seconds in which `MINIMUM` bytes of a body have to arrive."""
 
 MINIMUM = 1_000
-"""Bytes that a body has to bring in each `WINDOW`."""
+"""Bytes of a body that have to arrive in each `WINDOW`."""
 
 PER_BROWSER = 100
-"""How many bodies of one browser are waited for at a time; of requests without its cookie, those of one address."""
+"""How many unfinished bodies one browser may have; requests without its cookie are counted by their address."""
 
 Receive = Callable[[], Awaitable[Any]]
 
 
 class BodyProgress:
-    """Receives the messages of one request, and gives up on a body that does not come along.
+    """The ASGI `receive` of one request, which gives the request up when its body stops arriving.
 
     Attributes:
-        given_up: it has.
+        given_up: whether the request was given up.
     """
 
-    def __init__(self, receive: Receive, give_up: Callable[[], bool], came: Callable[[], None]) -> None:
+    def __init__(self, receive: Receive, give_up: Callable[[], bool], on_body_over: Callable[[], None]) -> None:
         """
         Args:
-            receive: gives the next message.
-            give_up: ends the request; says whether it has, which it has not if that is being answered already.
-            came: called when the body has come, or is given up.
+            receive: returns the next ASGI message.
+            give_up: ends the request; returns False, and leaves the request alone, if its response has begun.
+            on_body_over: called when the body is complete, or was given up.
         """
         self.given_up = False
         self._receive = receive
         self._give_up = give_up
-        self._on_over = came
-        self._came = 0
-        self._until = trio.current_time() + WINDOW
-        self._over = False
+        self._on_body_over = on_body_over
+        self._bytes_in_window = 0
+        self._window_end = trio.current_time() + WINDOW
+        self._is_over = False
 
     async def __call__(self) -> Any:
-        while not self._over:
-            with trio.CancelScope(deadline=self._until) as scope:
+        while not self._is_over:
+            with trio.CancelScope(deadline=self._window_end) as scope:
                 message = await self._receive()
-                self._note(message)
+                self._count(message)
                 return message
             if scope.cancelled_caught:
-                self._look()
+                self._end_window()
         return await self._receive()
 
-    def _note(self, message: Any) -> None:
-        self._came += len(message.get("body", b""))
+    def _count(self, message: Any) -> None:
+        """Count the bytes of a message that has arrived."""
+        self._bytes_in_window += len(message.get("body", b""))
         if message["type"] != "http.request" or not message.get("more_body", False):
-            self._over = True
-            self._on_over()
-        elif trio.current_time() >= self._until:
-            self._look()
+            self._end_body()
+        elif trio.current_time() >= self._window_end:
+            self._end_window()
 
-    def _look(self) -> None:
-        """A window is over."""
-        if self._came < MINIMUM:
+    def _end_window(self) -> None:
+        """Give the request up if too few bytes arrived in the window; begin the next window."""
+        if self._bytes_in_window < MINIMUM:
             self.given_up = self._give_up()
-            self._over = True
-            self._on_over()
-        self._came = 0
-        self._until = trio.current_time() + WINDOW
+            self._end_body()
+        self._bytes_in_window = 0
+        self._window_end = trio.current_time() + WINDOW
+
+    def _end_body(self) -> None:
+        self._is_over = True
+        self._on_body_over()
 
 
-class AwaitedBody:
-    """A place among the bodies of one sender that are waited for."""
+class UnfinishedBody:
+    """One body that the server waits for, counted for the client that sends it."""
 
     _counts: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, sender: str) -> None:
-        """`sender`: what tells it from others."""
+        """
+        Args:
+            sender: identifies the client: the secret of its browser, or its address.
+        """
         self._sender: str | None = sender
         self._counts[sender] += 1
 
     @property
     def is_too_many(self) -> bool:
-        """Whether the sender has more than it may."""
+        """Whether the client has more than `PER_BROWSER` unfinished bodies, this one included."""
         return self._sender is not None and self._counts[self._sender] > PER_BROWSER
 
-    def leave(self) -> None:
-        """Give the place back; only the first call has an effect."""
+    def release(self) -> None:
+        """Count the body no longer; only the first call has an effect."""
         if self._sender is not None:
             self._counts[self._sender] -= 1
             if not self._counts[self._sender]:

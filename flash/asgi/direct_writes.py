@@ -31,7 +31,7 @@ class DirectWriter:
     def of_request(cls) -> DirectWriter | None:
         """The writer of the response to the request at hand; None if it has to go the ordinary way."""
         exchange = EXCHANGE.get()
-        connection = None if exchange is None else _hypercorn.plain_connection(exchange.target())
+        connection = None if exchange is None else _hypercorn.plain_connection(exchange.server_send())
         return None if connection is None else cls(connection)
 
     @property

@@ -1,13 +1,14 @@
-"""One HTTP request and its response on ASGI: what Quart makes of them, and what goes on when Quart is done.
+"""Runs one HTTP request through Quart, and sends its response, in fewer tasks than Quart itself would use.
 
     Hypercorn ── FlashConnection ── Quart: hooks, session, view, headers
-                        └────────── the rest of a response that has no end
+                        └────────── the body of an event stream
 
-Quart keeps a request, with two tasks, for as long as its response takes. An event stream takes as long as its page is
-looked at, and needs neither: so Quart says no more than how it begins, and the connection carries on by itself.
+Quart keeps a request, and two tasks for it, until the response has been sent. An event stream lasts as long as its page
+is open, and needs neither. So Quart sends only the headers of an event stream, and `FlashConnection` sends its body.
 
-Most requests are small, and answered without waiting for anything. Their body is there already when they come in, and
-their response is said in one piece; the task that watches for a client that goes away starts when there is a wait.
+Most requests are small, and are answered without waiting for anything. Their body has arrived by the time the server
+starts them, and their response is sent in one piece. The task that watches for a disconnect starts only when the
+request first waits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..user_code.cleanup import Deadline
 from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.inner_generators import InnerGenerators
 from ..user_code.suspension import when_suspended
-from .body_progress import PER_BROWSER, AwaitedBody, BodyProgress
+from .body_progress import PER_BROWSER, BodyProgress, UnfinishedBody
 from .browser_cookie import browser_or_address
 from .unattended import Attendance
 
@@ -35,142 +36,149 @@ _log = logging.getLogger("flash.server")
 
 Send = Callable[[Any], Awaitable[None]]
 
-Rest = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
-"""Sends the rest of a response, in the pieces that it gives to its argument; cancelled when the client has gone."""
+SendBody = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]
+"""Sends the body of a response, by passing each chunk to its argument; cancelled when the client disconnects."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 """The headers of a request, as ASGI has them."""
 
 SMALL = 65_536
-"""Bytes of a response that is said in one piece: what a socket buffer takes at once."""
+"""Bytes up to which a response is sent in one piece: what a socket buffer takes at once."""
 
 CALLBACKS = "/_dash-update-component"
 """What the path of a callback request ends with."""
 
 END_TIMEOUT = 1.0
-"""Seconds in which the end of a response has to be sent once the client has disconnected."""
+"""Seconds that sending the end of a response may take once the client has disconnected."""
 
 
 class Exchange:
-    """The sending side of one request.
+    """One request and its response. Quart calls it as the ASGI `send`.
 
     Attributes:
-        gone: the client is.
-        attendance: whether the request goes on then.
-        begun: the response is being sent.
-        deadline: of what the callback cleans up; None if there is no async callback.
-        said: set when the response is over; None before its end is being sent.
-        rest: what sends the response from where Quart ends.
-        outlived_by: a request that something goes on with when this is over, but not with its body.
-        body: of the request, if it had come when the request did.
-        of_request: what Quart knows that body as.
+        disconnected: whether the client has disconnected.
+        attendance: whether the request goes on once the client has disconnected.
+        begun: whether sending the response has begun.
+        deadline: when the cleanup of the request's async callback has to be over; None without such a callback.
+        end_sent: set when the end of the response has been sent; None until sending it begins.
+        send_body: sends the body of an event stream, once Quart has sent the headers; None for other responses.
+        stream_request: the request that a stream started by this one keeps; its body is dropped when this one is over.
+        body: of the request, if it had arrived when the request started.
+        quart_body: the object by which Quart knows that body.
         headers: of the request.
     """
 
     def __init__(self, send: Send, attendance: Attendance, headers: Headers = ()) -> None:
-        self.gone = False
+        self.disconnected = False
         self.begun = False
         self.attendance = attendance
         self.deadline: Deadline | None = None
-        self.said: trio.Event | None = None
-        self.rest: Rest | None = None
-        self.outlived_by: Request | None = None
+        self.end_sent: trio.Event | None = None
+        self.send_body: SendBody | None = None
+        self.stream_request: Request | None = None
         self.body: bytes | None = None
-        self.of_request: Body | None = None
+        self.quart_body: Body | None = None
         self.headers = headers
         self._send = send
         _open.add(self)
 
     def __call__(self, message: Any) -> Awaitable[None]:
         self.begun = True
-        if self.gone and self.said is None:
-            return _nowhere(message)
+        if self.disconnected and self.end_sent is None:
+            return _discard(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
-            return self._end(message) if self.rest is None else _nowhere(message)
+            return self._send_end(message) if self.send_body is None else _discard(message)
         return self._send(message)
 
-    async def carry_on(self) -> None:
-        """Send the rest, and the end."""
-        if self.rest is not None:
-            await self.rest(self._send_piece)
-            await self._end({"type": "http.response.body", "body": b"", "more_body": False})
+    async def send_event_stream(self) -> None:
+        """Send the body of an event stream, and the end of the response; nothing for other responses."""
+        if self.send_body is not None:
+            await self.send_body(self._send_chunk)
+            await self._send_end({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def target(self) -> Send:
-        """The server's side."""
+    def server_send(self) -> Send:
+        """The ASGI `send` of the server."""
         return self._send
 
     def release(self) -> None:
-        """Let go of both sides: it is over. Quart's request refers to this, and a stream to what has started it."""
+        """Drop all references once the exchange is over: Quart's request refers to it, and a stream to that request."""
         _open.discard(self)
         self.headers = ()
-        self._send, self.rest, self.said, self.deadline = _nowhere, None, None, None
-        self.body = self.of_request = None
-        if self.outlived_by is not None:
-            self.outlived_by.body = _READ
-            self.outlived_by = None
+        self._send, self.send_body, self.end_sent, self.deadline = _discard, None, None, None
+        self.body = self.quart_body = None
+        if self.stream_request is not None:
+            self.stream_request.body = _EMPTY_BODY
+            self.stream_request = None
 
-    async def _send_piece(self, data: bytes) -> None:
+    async def _send_chunk(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def _end(self, message: Any) -> None:
-        self.said = trio.Event()
+    async def _send_end(self, message: Any) -> None:
+        self.end_sent = trio.Event()
         try:
             await self._send(message)
         finally:
-            self.said.set()
+            self.end_sent.set()
 
 
 _open: set[Exchange] = set()
-"""The requests of this process that are not over."""
+"""The exchanges of this process that are not over."""
 
 
-def in_progress() -> Iterator[Headers]:
-    """The headers of the requests whose clients wait for the end of an answer: not those of event streams."""
-    return (exchange.headers for exchange in _open if exchange.rest is None and not exchange.gone)
+def headers_in_progress() -> Iterator[Headers]:
+    """The headers of each request whose client waits for the end of its response; event streams do not count."""
+    return (exchange.headers for exchange in _open if exchange.send_body is None and not exchange.disconnected)
 
 
-async def _nowhere(message: Any) -> None:
-    """Where to send what comes when the request is over."""
+async def _discard(message: Any) -> None:
+    """An ASGI `send` that sends nothing."""
 
 
-_READ = TrioBody(None, None)
-"""The body of a request that is over."""
-_READ.set_complete()
+_EMPTY_BODY = TrioBody(None, None)
+"""The body that a request has once its exchange is over."""
+_EMPTY_BODY.set_complete()
 
 _TOO_SLOW = b"The body of the request has not come along."
 _TOO_MANY = b"This browser has announced %d requests already whose bodies have not come." % PER_BROWSER
 
 EXCHANGE: ContextVar[Exchange | None] = ContextVar("flash_exchange", default=None)
-"""The request at hand."""
+"""The exchange of the current request."""
 
 
 def cancel_with_client() -> None:
-    """Have the request at hand cancelled when its client goes, or at once if it has gone."""
+    """Have the current request cancelled when its client disconnects, or at once if it has done so."""
     exchange = EXCHANGE.get()
     if exchange is not None:
         exchange.attendance.release()
 
 
-def body_at_hand(incoming: Request) -> bytes | None:
-    """The body that came with a request; None if Quart is to be asked, which may wait for it, or refuse it."""
+def arrived_body(incoming: Request) -> bytes | None:
+    """The body of a request, if it had arrived when the request started.
+
+    Returns:
+        None if the caller has to read the body from Quart, which may wait for it, or refuse it for its size.
+    """
     exchange = EXCHANGE.get()
-    # A hook may have put another in its place.
-    if exchange is None or exchange.body is None or incoming.body is not exchange.of_request:
+    # A hook of the app may have replaced the body.
+    if exchange is None or exchange.body is None or incoming.body is not exchange.quart_body:
         return None
     limit = incoming.max_content_length
     return exchange.body if limit is None or len(exchange.body) <= limit else None
 
 
 class EndlessBody(ResponseBody):
-    """The body of a response that Quart begins and the connection carries on. Entered only if it is really sent."""
+    """The body of an event stream: empty for Quart, and sent by `FlashConnection` once Quart has sent the headers.
 
-    def __init__(self, rest: Rest) -> None:
-        self._rest = rest
+    Quart enters it only if it really sends the response, which is when the exchange gets `send_body`.
+    """
+
+    def __init__(self, send_body: SendBody) -> None:
+        self._send_body = send_body
 
     async def __aenter__(self) -> EndlessBody:
         exchange = EXCHANGE.get()
         assert exchange is not None
-        exchange.rest = self._rest
+        exchange.send_body = self._send_body
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -190,27 +198,27 @@ class EndlessBody(ResponseBody):
 
 
 class FlashConnection(HTTPConnection):
-    """One HTTP request. The end of its response is sent before a disconnect is acted on.
+    """Runs one HTTP request; it sends the end of the response before it acts on a disconnect.
 
-    Hypercorn tells the app that the request is over from within the `send` that ends the response. Quart-Trio takes
-    that for a disconnect and cancels the `send`: the connection would then never be known to be idle, and never be
-    closed for it.
+    Hypercorn sends `http.disconnect` to the app from within the `send` that ends the response. Quart-Trio takes that
+    for a disconnect and cancels the `send`: Hypercorn would then never see that the connection is idle, and never close
+    it for that.
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
         attendance = Attendance(self.scope["method"] == "POST" and self.scope["path"].endswith(CALLBACKS))
         exchange = Exchange(send, attendance, self.scope["headers"])
         EXCHANGE.set(exchange)
-        # A list: an empty deque takes 600 bytes of every page.
+        # A list, since an empty deque takes 600 bytes of memory, for each page.
         early: list[Any] = []
 
-        async def receive_in_time() -> Any:
+        async def receive_after_response() -> Any:
             message = early.pop(0) if early else await receive()
             if message["type"] == "http.disconnect":
-                exchange.gone = True
-                if exchange.said is not None:
+                exchange.disconnected = True
+                if exchange.end_sent is not None:
                     with trio.move_on_after(END_TIMEOUT):
-                        await exchange.said.wait()
+                        await exchange.end_sent.wait()
                 else:
                     await attendance.hold()
                 if exchange.deadline is not None:
@@ -220,14 +228,14 @@ class FlashConnection(HTTPConnection):
             return message
 
         try:
-            exchange.body = await self._body_at_hand(receive, early)
+            exchange.body = await self._receive_arrived_body(receive, early)
             attendance.is_complete = exchange.body is not None
-            await self._answer(receive_in_time, exchange)
-            # Of a client that has gone already, nobody would tell a second time.
-            if exchange.rest is not None and not exchange.gone:
+            await self._answer(receive_after_response, exchange)
+            # The server reports a disconnect only once, so a body begun after it would never be cancelled.
+            if exchange.send_body is not None and not exchange.disconnected:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_cancel_when_gone, nursery.cancel_scope, receive_in_time)
-                    await exchange.carry_on()
+                    nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive_after_response)
+                    await exchange.send_event_stream()
                     nursery.cancel_scope.cancel()
         finally:
             exchange.release()
@@ -236,9 +244,9 @@ class FlashConnection(HTTPConnection):
     def _is_http_1(self) -> bool:
         return self.scope["http_version"].startswith("1")
 
-    async def _body_at_hand(self, receive: Any, early: list[Any]) -> bytes | None:
-        """The body of the request, if it has come; else what has come of it is in `early`."""
-        # HTTP/2 says when a body is over, whatever its headers do.
+    async def _receive_arrived_body(self, receive: Any, early: list[Any]) -> bytes | None:
+        """The body of the request if all of it has arrived; else None, and `early` holds the messages so far."""
+        # HTTP/2 marks the end of a body itself, so its headers need not be read.
         length = None
         if self._is_http_1:
             length = 0
@@ -253,7 +261,8 @@ class FlashConnection(HTTPConnection):
         body, more = b"", True
         while more:
             if len(body) == length:
-                # Hypercorn is about to say so. Before it has, it would take an answer for one to half a request.
+                # Hypercorn is about to send the message that ends the body. It would take a response
+                # before that for a response to an incomplete request.
                 message = await receive()
             else:
                 try:
@@ -269,26 +278,26 @@ class FlashConnection(HTTPConnection):
         return body
 
     async def _answer(self, receive: Any, exchange: Exchange) -> None:
-        """What Quart-Trio does with a request, in two tasks less: every request pays for each."""
+        """Do what Quart-Trio does with a request, in two tasks fewer: each task costs time in every request."""
         request = self.create_request(exchange)
         if exchange.body is None:
-            await self._answer_as_the_body_comes(request, receive, exchange)
+            await self._answer_while_receiving(request, receive, exchange)
             return
         request.body.set_result(exchange.body)
-        exchange.of_request = request.body
+        exchange.quart_body = request.body
         async with trio.open_nursery() as nursery:
 
             def watch() -> None:
-                # With HTTP/1, once the end is being sent, the server notices by itself that the client has gone.
-                if exchange.said is None or not self._is_http_1:
-                    nursery.start_soon(_cancel_when_gone, nursery.cancel_scope, receive)
+                # Over HTTP/1 the server itself notices a disconnect while the end of the response is being sent.
+                if exchange.end_sent is None or not self._is_http_1:
+                    nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive)
 
             await when_suspended(self.handle_request(nursery, request, exchange), watch)
 
-    async def _answer_as_the_body_comes(self, request: Request, receive: Any, exchange: Exchange) -> None:
-        place = AwaitedBody(browser_or_address(request))
+    async def _answer_while_receiving(self, request: Request, receive: Any, exchange: Exchange) -> None:
+        unfinished = UnfinishedBody(browser_or_address(request))
         try:
-            if place.is_too_many:
+            if unfinished.is_too_many:
                 await self._refuse(exchange, 429, _TOO_MANY)
                 return
             async with trio.open_nursery() as nursery:
@@ -298,27 +307,27 @@ class FlashConnection(HTTPConnection):
                         nursery.cancel_scope.cancel()
                     return not exchange.begun
 
-                progress = BodyProgress(receive, give_up, place.leave)
+                progress = BodyProgress(receive, give_up, unfinished.release)
                 nursery.start_soon(self.handle_messages, nursery, request, progress)
                 await self.handle_request(nursery, request, exchange)
             if progress.given_up and not exchange.begun:
                 await self._refuse(exchange, 408, _TOO_SLOW)
         finally:
-            place.leave()
+            unfinished.release()
 
     async def _refuse(self, exchange: Exchange, status: int, sentence: bytes) -> None:
-        """Answer a request whose body has not come."""
+        """Refuse a request whose body has not arrived."""
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(sentence))]
         if self._is_http_1:
-            # Else what is left of the body would be taken for the next request.
+            # On a connection left open, the remaining bytes of the body would be read as the next request.
             headers.append((b"connection", b"close"))
         await exchange({"type": "http.response.start", "status": status, "headers": headers})
         await exchange({"type": "http.response.body", "body": sentence, "more_body": False})
 
-    # A Ctrl-C is never raised in here: see `containment`.
+    # Trio never raises KeyboardInterrupt in this function: see `containment`.
     @trio.lowlevel.enable_ki_protection
     async def _respond(self, request: Request) -> Any:
-        """The app's response. Whatever its code raises, or leaves open, is this request's affair."""
+        """The app's response. An exception or an open generator of the app's code affects this request only."""
         what = f"the request {request.method} {request.path}"
         response: Any = None
         try:
@@ -350,7 +359,7 @@ class FlashConnection(HTTPConnection):
         nursery.cancel_scope.cancel()
 
 
-async def _cancel_when_gone(scope: trio.CancelScope, receive: Callable[[], Awaitable[Any]]) -> None:
+async def _cancel_on_disconnect(scope: trio.CancelScope, receive: Callable[[], Awaitable[Any]]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()

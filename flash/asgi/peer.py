@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from quart import Request
 
 from .. import _hypercorn
-from .http_exchange import EXCHANGE, in_progress
+from .http_exchange import EXCHANGE, headers_in_progress
 
 try:
     import fcntl
@@ -46,7 +46,7 @@ class Peer:
         exchange = EXCHANGE.get()
         if exchange is None or any(name in request.headers for name in _PROXIES):
             return None
-        connection = _hypercorn.direct_connection(exchange.target())
+        connection = _hypercorn.direct_connection(exchange.server_send())
         return None if connection is None else cls(connection, browser)
 
     def has_taken_all(self) -> bool:
@@ -60,7 +60,7 @@ class Peer:
 
     def is_asking(self) -> bool:
         """Whether another request of the browser is being answered."""
-        return any(self._browser in cookie for headers in in_progress() for cookie in _cookies(headers))
+        return any(self._browser in cookie for headers in headers_in_progress() for cookie in _cookies(headers))
 
 
 def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[bytes]:

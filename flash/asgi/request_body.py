@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from ..errors import RequestRefused
 from .client_json import read_gzipped_json, read_json
-from .http_exchange import body_at_hand
+from .http_exchange import arrived_body
 
 BODY_LIMIT = 256_000
 """Bytes of a small body: the value of a cancel Input fits, an upload does not."""
@@ -29,7 +29,7 @@ async def read_body(incoming: Request) -> dict[str, Any]:
     """
     body: object
     try:
-        data = body_at_hand(incoming)
+        data = arrived_body(incoming)
         if data is None:
             data = await _receive(incoming)
         if "gzip" in incoming.headers.get("Content-Encoding", ""):
@@ -71,7 +71,7 @@ async def read_small_body(incoming: Request) -> dict[str, Any]:
     """
     if (incoming.content_length or 0) > BODY_LIMIT:
         raise _too_large()
-    data = body_at_hand(incoming)
+    data = arrived_body(incoming)
     if data is None:
         data = bytearray()
         async for chunk in incoming.body:

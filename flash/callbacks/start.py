@@ -208,7 +208,7 @@ def starter(
             channel.refuse(wire.Refused(stream_id, match, str(refusal)))
             raise
         if asked.exchange is not None:
-            asked.exchange.outlived_by = http
+            asked.exchange.stream_request = http
         # Whatever its Outputs are: the request updates nothing.
         raise dash.exceptions.PreventUpdate
 

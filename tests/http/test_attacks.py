@@ -162,7 +162,7 @@ async def test_a_browser_may_have_so_many_bodies_on_their_way_and_no_more(
             stream = await sockets.enter_async_context(await trio.open_tcp_stream("127.0.0.1", server.port))
             await stream.send_all(head(page.cookie).encode() + b"{")
             held.append(stream)
-        counts = body_progress.AwaitedBody._counts
+        counts = body_progress.UnfinishedBody._counts
         await eventually(lambda: counts[page.cookie] == 3)
         refused = await answer_to(server.port, head(page.cookie), b"{")
         assert refused.startswith(b"HTTP/1.1 429 ")
