@@ -1,1 +1,1 @@
-"""HTTP underneath the routes: one exchange, its body, what proves who sent it, and writing past Quart."""
+"""HTTP beneath the routes: one exchange, its body, the checks of who sent it, and direct writes to its socket."""

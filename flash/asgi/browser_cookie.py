@@ -4,11 +4,12 @@
     over HTTP                 flash_browser; HttpOnly; SameSite=Lax; Path= the app's
     in frames of other sites  as over HTTPS, with SameSite=None; Partitioned
 
-A browser takes a cookie whose name begins with `__Host-` from the host itself only, over HTTPS: no sibling domain, no
-page without TLS and nobody on the network can plant one, and it counts before any other. Over HTTP there is nothing of
-the kind: what can be seen there is that a value has another form than Flash gives, and such a cookie is replaced.
+A browser accepts a cookie whose name begins with `__Host-` only over HTTPS and from the host itself: no sibling domain,
+no page without TLS and nobody on the network can plant one. Flash therefore prefers it to the other cookie. Over HTTP
+no cookie is protected like that. There Flash can do no more than replace a cookie whose value does not have the length
+of the secrets that it makes.
 
-`Secure` needs the scheme that the browser sees, which a proxy with TLS has to tell: see `forwarded`.
+`Secure` depends on the scheme that the browser uses, which a proxy with TLS has to forward: see `forwarded`.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ COOKIE = "flash_browser"
 HOST_COOKIE = f"__Host-{COOKIE}"
 """Its name over HTTPS."""
 
-_ISSUED = len(new_token())
-"""Characters of a secret that was made here."""
+_SECRET_LENGTH = len(new_token())
+"""Characters of the secrets that Flash makes."""
 
 
 def browser_of(incoming: Request | Websocket) -> str:
     """The secret of the browser that sent the request.
 
     Raises:
-        RequestRefused: it has none.
+        RequestRefused: the request has no such cookie.
     """
     browser = incoming.cookies.get(HOST_COOKIE) or incoming.cookies.get(COOKIE)
     if browser is None or not is_token(browser):
@@ -49,7 +50,7 @@ def browser_of(incoming: Request | Websocket) -> str:
 
 
 def browser_or_address(incoming: Request | Websocket) -> str:
-    """What tells the browser of a request from others: its cookie, or where it comes from if it has none."""
+    """A name for the sender of a request: the secret of its browser, or its address if it has no cookie."""
     try:
         return browser_of(incoming)
     except RequestRefused:
@@ -57,20 +58,23 @@ def browser_or_address(incoming: Request | Websocket) -> str:
 
 
 def mark_browser(incoming: Request, response: Response, path: str, cross_site_frames: bool = False) -> Response:
-    """Give the browser its secret with `response`, unless it has one.
+    """Set the cookie in `response`, unless the request has brought it.
 
     Args:
         incoming: the request for a document or a layout.
-        response: the answer to it.
-        path: of the app, as the browser sees it.
-        cross_site_frames: whether the app is to work in frames of other sites.
+        response: the response to it, which is changed.
+        path: the path of the app, as the browser sees it.
+        cross_site_frames: whether the app has to work in frames of other sites.
+
+    Returns:
+        `response`.
     """
     is_secure = incoming.scheme == "https"
     name = HOST_COOKIE if is_secure else COOKIE
     known = incoming.cookies.get(name)
-    if is_token(known) and known is not None and len(known) == _ISSUED:
+    if is_token(known) and known is not None and len(known) == _SECRET_LENGTH:
         return response
-    # Browsers take a Secure cookie without TLS from the machine itself only.
+    # Without TLS, browsers accept a Secure cookie only from the machine that they run on.
     in_frames = cross_site_frames and (is_secure or _is_loopback(incoming.host))
     response.set_cookie(
         name,

@@ -1,9 +1,9 @@
-"""Reads JSON that a client has sent: in a thread when it is large, and not at all when it would not fit.
+"""Parses JSON that a client has sent, within bounds of memory, and in a thread if it is large.
 
-A byte of JSON costs more than a byte of memory: `[],` takes three bytes and a hundred bytes of Python objects, and no
-other thread runs while Python reads it. So what a document would take is estimated from how many brackets, commas and
-quotes it has, which is counted in a moment, and a document beyond `MAX_OBJECTS` is refused before it is read. Large
-ones are read in threads, so many at a time that they have a bound together.
+Parsing JSON can take much more memory than the text: `[],` has three bytes, and becomes a hundred bytes of Python
+objects. And no other thread runs while Python parses it. So Flash first estimates the memory that a document takes,
+from its number of brackets, commas and quotes, which are quick to count. A document beyond `MAX_OBJECTS` is refused
+without being parsed. Large documents are parsed in threads, a few at a time, so that their sum is bounded, too.
 """
 
 from __future__ import annotations
@@ -18,35 +18,36 @@ import trio
 from ..errors import RequestRefused
 
 MAX_UNPACKED = int(os.environ.get("DASH_MAX_PAYLOAD_SIZE_MB", "64")) * 1024 * 1024
-"""Bytes that a compressed document may unpack to; the variable is Dash's."""
+"""Bytes that a compressed document may unpack to; the environment variable is Dash's."""
 
 MAX_OBJECTS = 6 * MAX_UNPACKED
-"""Bytes that the objects of a document may take, by the estimate; the text of its strings does not count."""
+"""Bytes that the objects of a document may take by the estimate, which does not count the text of strings."""
 
 LARGE = 256_000
-"""Bytes beyond which a document is read in a thread: some milliseconds' work."""
+"""Bytes beyond which a document is parsed in a thread: parsing that much takes some milliseconds."""
 
 SMALL = 4_000
-"""Bytes up to which a document takes no memory to speak of."""
+"""Bytes up to which the memory of a document is taken for 0."""
 
 DOCUMENT_SIZE: ContextVar[int] = ContextVar("flash_document_size", default=0)
-"""About how many bytes of memory the document that was read last takes; 0 if it is small."""
+"""Bytes of memory, by the estimate, that the document parsed last takes; 0 for up to `SMALL` bytes of JSON."""
 
 _READERS = trio.CapacityLimiter(2)
-"""How many large documents are read at a time."""
+"""Limits how many large documents are parsed at a time."""
 
 _COSTS = {"[": 88, "{": 200, ",": 40, '"': 25}
-"""About how many bytes of memory go with each such character."""
+"""Bytes of memory, roughly, that an object takes for each such character."""
 
 _COSTS_OF_BYTES = {character.encode(): cost for character, cost in _COSTS.items()}
 
 
 async def read_json(data: bytes | str) -> object:
-    """What a JSON document says.
+    """Parse a JSON document.
 
     Raises:
-        ValueError: it is none. RecursionError is, too: the document is nested too deeply.
-        RequestRefused: it would take too much memory.
+        ValueError: `data` is not JSON.
+        RecursionError: the document is nested too deeply.
+        RequestRefused: the document would take too much memory.
     """
     if len(data) <= LARGE:
         DOCUMENT_SIZE.set(0 if len(data) <= SMALL else len(data) + cost_of(data))
@@ -57,11 +58,12 @@ async def read_json(data: bytes | str) -> object:
 
 
 async def read_gzipped_json(packed: bytes) -> object:
-    """The same, of a document in one gzip member.
+    """Parse a JSON document that is compressed with gzip, as one member.
 
     Raises:
-        ValueError: it is none.
-        RequestRefused: it unpacks to too much, or would take too much memory.
+        ValueError: `packed` is not one gzip member, or does not contain JSON.
+        RecursionError: the document is nested too deeply.
+        RequestRefused: the document unpacks to more than `MAX_UNPACKED` bytes, or would take too much memory.
     """
     document, size = await trio.to_thread.run_sync(_unpack, packed, limiter=_READERS)
     DOCUMENT_SIZE.set(size)
@@ -91,7 +93,7 @@ def _read(data: bytes | str) -> tuple[object, int]:
 
 
 def cost_of(data: bytes | str) -> int:
-    """Bytes that the objects of a document would take, about."""
+    """Bytes of memory, by the estimate, that the objects of a document would take."""
     if isinstance(data, str):
         return sum([cost * data.count(character) for character, cost in _COSTS.items()])
     return sum([cost * data.count(character) for character, cost in _COSTS_OF_BYTES.items()])

@@ -1,10 +1,10 @@
-"""Keeps clients from writing lines of their own into the log, and from flooding it.
+"""Keeps clients from forging lines of the log, and from flooding it.
 
-What a client sends is in messages, ids, paths, and exceptions: with a line break in it, it would look like a line of
-the log, and with an escape sequence it would command the terminal that shows it. So control characters are escaped
-in all that is logged here, and the lines of a traceback are indented.
+Messages contain what clients send: ids, paths, the texts of exceptions. A line break in such a value would begin what
+looks like a line of the log, and an escape sequence would control the terminal that shows it. So Flash escapes control
+characters in every value that it logs, and indents the lines of tracebacks.
 
-What a client causes is logged once a minute for each kind, with how often it has happened since.
+A warning that clients cause is logged once a minute for each kind of warning, with the number of those left out.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 INTERVAL = 60.0
-"""Seconds from one line of a kind to the next."""
+"""Seconds between two warnings of one kind."""
 
 KINDS = 1_000
-"""How many kinds are told apart at most."""
+"""How many kinds of warnings are remembered; beyond that all are forgotten."""
 
 LENGTH = 1_000
-"""Characters of one value in a message."""
+"""Characters beyond which a value in a message is cut."""
 
 LOGGERS = (
     "flash",
@@ -36,14 +36,14 @@ LOGGERS = (
     "quart.app",
     "quart.serving",
 )
-"""The loggers whose messages have in them what clients send."""
+"""The loggers whose messages contain what clients send."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CONTROL_OF_BLOCK = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escape(text: str) -> str:
-    """`text` on one line, without control characters, and not endless."""
+    """`text` on one line, with control characters escaped, and cut after `LENGTH` characters."""
     if len(text) > LENGTH:
         text = f"{text[:LENGTH]}… ({len(text)} characters)"
     return _CONTROL.sub(_escaped, text)
@@ -54,7 +54,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class EscapeControlCharacters(logging.Filter):
-    """Escapes what is filled into messages, and indents tracebacks; what the code itself says is left as it is."""
+    """Escapes the arguments of messages, and indents tracebacks; the format strings stay as they are."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.args and _CONTROL.search(_message(record)) is not None:
@@ -70,7 +70,10 @@ class EscapeControlCharacters(logging.Filter):
 
 
 class _Escaped(dict[str, Any]):
-    """The values of an access log, which has "-" for what it has not."""
+    """The values of a line of the access log, escaped.
+
+    Each is looked up in Hypercorn's own mapping, which gives "-" for a value that is missing.
+    """
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__(values)
@@ -84,7 +87,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:
-        # Whatever is wrong with it: it is formatted again where it is reported.
+        # `logging` formats the message again and reports the error. The line break makes the filter escape its values.
         return "\n"
 
 
@@ -96,18 +99,22 @@ _filter = EscapeControlCharacters()
 
 
 def escape_what_clients_send(*names: str) -> None:
-    """Have the loggers of a server escape it, and those of these names, which an app's failures are logged to."""
+    """Make the loggers of a server, and those of `names`, escape what clients send.
+
+    Args:
+        names: further loggers, to which an app's failures are logged.
+    """
     for name in (*LOGGERS, *names):
         logging.getLogger(name).addFilter(_filter)
 
 
 @dataclass
 class ClientWarnings:
-    """Warnings that clients cause, of any number.
+    """Logs warnings that clients cause, at most one of each kind in `INTERVAL`.
 
     Attributes:
-        log: where they go.
-        clock: gives seconds.
+        log: the logger.
+        clock: returns the time in seconds.
     """
 
     log: logging.Logger
@@ -117,12 +124,13 @@ class ClientWarnings:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def warn(self, kind: str, message: str, *arguments: object, error: BaseException | None = None) -> None:
-        """Log a warning, unless there was one of this kind a moment ago.
+        """Log a warning, unless one of the same kind was logged less than `INTERVAL` seconds ago.
 
         Args:
-            kind: what has happened, as far as it is to be told apart: a name that the code gives.
-            message: for the log, with `arguments`.
-            error: whose type and text the message ends with.
+            kind: the name of the kind of warning, which the calling code chooses.
+            message: the format string of the message, without the full stop.
+            arguments: the values for `message`.
+            error: an exception whose type and text are added to the message.
         """
         with self._lock:
             now, last = self.clock(), self._last.get(kind)

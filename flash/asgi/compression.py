@@ -1,7 +1,7 @@
-"""Compressing responses: `compress=True`, with `starlette-compress` (`pip install flash-trio[compress]`).
+"""Compresses responses for `compress=True`, with the package starlette-compress (`flash-trio[compress]`).
 
-The compressor is pure ASGI around the server. What says `no-transform`, and event streams whoever sends them, go
-round it: a browser has to have each event when it is sent. Websockets are none of its business.
+The compressor is an ASGI app around the server. It leaves two kinds of response alone: those marked `no-transform`, and
+event streams, since a compressor would hold events back. Websockets pass through unchanged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..errors import InvalidOption
 
 
 class Compression:
-    """An ASGI app that compresses what another one answers."""
+    """An ASGI app that compresses the responses of another one."""
 
     def __init__(self, app: Any) -> None:
         try:
@@ -34,7 +34,7 @@ class Compression:
 
             async def choose(message: Any) -> None:
                 nonlocal chosen
-                if message["type"] == "http.response.start" and _goes_as_it_is(message["headers"]):
+                if message["type"] == "http.response.start" and _is_left_alone(message["headers"]):
                     chosen = send
                 await chosen(message)
 
@@ -43,7 +43,7 @@ class Compression:
         await self._compressing(answer)(scope, receive, send)
 
 
-def _goes_as_it_is(headers: Any) -> bool:
+def _is_left_alone(headers: Any) -> bool:
     for name, value in headers:
         if name.lower() == b"cache-control" and b"no-transform" in value.lower():
             return True

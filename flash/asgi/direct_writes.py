@@ -3,13 +3,13 @@
     a generator yields ── outbox ── the connection's task ── Quart ── Hypercorn ── socket
                              └────────── DirectWriter ───────────────────────────────┘
 
-An update that is on its own pays most for the way: a switch to the connection's task, and what Quart, Hypercorn and
-Trio do for a write. While that task has nothing to do but wait for news, whoever has some may write it to the socket
-as the next chunk of the response, as far as the socket takes it without waiting. What it does not take is left to the
-task, which comes before anything else it has to say.
+A single update costs most on the ordinary way: Trio switches to the connection's task, and Quart, Hypercorn and Trio
+each do their part of a write. While that task waits for events, the task that adds one may write it to the socket
+itself, as the next chunk of the response, as far as the socket takes it without blocking. The connection's task then
+writes the remaining bytes before anything else.
 
-Only for what is known to be safe: HTTP/1.1 without TLS, straight from Hypercorn, in chunks. Everything else, HTTP/2,
-TLS, middleware that wraps `send`, goes the ordinary way.
+This is safe only for HTTP/1.1 without TLS, in chunks, and where nothing wraps Hypercorn's `send`. HTTP/2, TLS and apps
+with middleware around `send` use the ordinary way.
 """
 
 from __future__ import annotations
@@ -25,33 +25,37 @@ class DirectWriter:
 
     def __init__(self, connection: _hypercorn.PlainConnection) -> None:
         self._connection = connection
-        self._rest = b""
+        self._unwritten = b""
 
     @classmethod
     def of_request(cls) -> DirectWriter | None:
-        """The writer of the response to the request at hand; None if it has to go the ordinary way."""
+        """The writer for the current request's response; None if direct writes to it are not safe."""
         exchange = EXCHANGE.get()
         connection = None if exchange is None else _hypercorn.plain_connection(exchange.server_send())
         return None if connection is None else cls(connection)
 
     @property
     def ready(self) -> bool:
-        """Whether nothing else is being written."""
-        return not self._rest and not self._connection.busy
+        """Whether no other write to the socket is under way."""
+        return not self._unwritten and not self._connection.busy
 
     def write(self, data: bytes) -> bool:
-        """Write a chunk; says whether the socket has taken it all. If not, `finish` is to be called."""
+        """Write a chunk without blocking.
+
+        Returns:
+            Whether the socket has taken all of it. If not, the caller has to have `finish` called.
+        """
         chunk = b"%x\r\n%b\r\n" % (len(data), data)
         try:
             written = os.write(self._connection.fileno, chunk)
         except OSError:
-            # No room, or a connection that is lost: `finish` will know.
+            # The socket's buffer is full, or the connection is lost, which `finish` finds out.
             written = 0
-        self._rest = chunk[written:]
-        return not self._rest
+        self._unwritten = chunk[written:]
+        return not self._unwritten
 
     async def finish(self) -> None:
-        """Write what is left, if anything, and wait until that is done."""
-        if self._rest:
-            rest, self._rest = self._rest, b""
-            await self._connection.write(rest)
+        """Write the remaining bytes of the last chunk, if any, and wait until the socket has taken them."""
+        if self._unwritten:
+            unwritten, self._unwritten = self._unwritten, b""
+            await self._connection.write(unwritten)

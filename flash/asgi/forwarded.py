@@ -1,11 +1,11 @@
-"""Reads what a trusted proxy says of the client: address and scheme, from `X-Forwarded-For` and `X-Forwarded-Proto`.
+"""Takes a client's address and scheme from the headers of a trusted proxy: `X-Forwarded-For`, `X-Forwarded-Proto`.
 
     client ── TLS ── proxy ── HTTP, with these headers ── Hypercorn ── Forwarded ── the app
 
-Anybody can send these headers, so they count only from the addresses that are trusted, which are those of the machine
-itself unless there is an option: `Flash(..., forwarded_allow_ips=...)`, or the variable FORWARDED_ALLOW_IPS, as
-uvicorn has it. Of `X-Forwarded-For` the last address that is not itself one of a trusted proxy is the client's: those
-before it were said by the client.
+Any client can send these headers, so they count only in connections from trusted addresses. Those are the addresses of
+the machine itself, unless an option names others: `Flash(..., forwarded_allow_ips=...)`, or the environment variable
+FORWARDED_ALLOW_IPS, which uvicorn uses as well. The client's address is the last one in `X-Forwarded-For` that is not a
+trusted proxy's: the client may have invented those before it.
 
 The scheme decides whether the browser's cookie is `Secure`, where redirects lead, and which `Origin` may open a
 websocket.
@@ -20,23 +20,23 @@ from typing import Any
 from ..errors import InvalidOption
 
 LOOPBACK = ("127.0.0.0/8", "::1")
-"""Who is trusted unless there is an option."""
+"""The addresses that are trusted without the option."""
 
 _WEBSOCKET_SCHEMES = {"https": "wss", "http": "ws", "wss": "wss", "ws": "ws"}
 _HTTP_SCHEMES = {"https": "https", "http": "http", "wss": "https", "ws": "http"}
 
 
 class TrustedProxies:
-    """Addresses whose headers count."""
+    """The addresses of the proxies whose headers count."""
 
     def __init__(self, allowed: str | Sequence[str]) -> None:
         """
         Args:
-            allowed: addresses and networks, such as "10.0.0.0/8", in a sequence or with commas between; "*" trusts
-                everybody; nothing trusts nobody.
+            allowed: addresses and networks, such as "10.0.0.0/8", in a sequence or separated by commas; "*" trusts
+                every address, and an empty value none.
 
         Raises:
-            InvalidOption: it is something else.
+            InvalidOption: `allowed` is something else.
         """
         entries: Iterable[Any] = allowed.split(",") if isinstance(allowed, str) else allowed
         self._everybody = False
@@ -66,7 +66,7 @@ class TrustedProxies:
 
     def _find(self, client: str) -> bool:
         if not client:
-            # A unix socket: who may write to it is a matter of its file.
+            # The client uses a unix socket, which the permissions of its file protect.
             return bool(self._networks)
         try:
             address = ip_address(client)
@@ -76,7 +76,7 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
     def client(self, forwarded: Sequence[str]) -> str | None:
-        """Of the addresses in `X-Forwarded-For`, the client's; None if there is none."""
+        """The client's address among those of `X-Forwarded-For`; None if `forwarded` is empty."""
         for address in reversed(forwarded):
             if address not in self:
                 return address
@@ -84,7 +84,7 @@ class TrustedProxies:
 
 
 class Forwarded:
-    """An ASGI app that tells another one of the client what trusted proxies say of it."""
+    """An ASGI app that puts the forwarded address and scheme into the scope of another one."""
 
     def __init__(self, app: Any, trusted: TrustedProxies) -> None:
         self._app = app
@@ -104,7 +104,7 @@ class Forwarded:
             if name == b"x-forwarded-for":
                 addresses += [entry.strip() for entry in value.decode("latin-1").split(",")]
             elif name == b"x-forwarded-proto":
-                # Of several proxies the last one speaks last; the first one has seen the client.
+                # Each proxy appends its value, and only the first proxy knows the scheme that the client uses.
                 scheme = value.decode("latin-1").split(",")[0].strip().lower()
         if addresses:
             client = self._trusted.client(addresses)

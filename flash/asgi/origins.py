@@ -1,8 +1,8 @@
 """Refuses requests that pages of other sites send in the browser's name.
 
-Browsers mark them by `Sec-Fetch-Site` over HTTPS and on the machine itself. Elsewhere there is no such header, and what
-keeps other sites out is that the cookie is `SameSite`, and that a request with JSON needs a permission that the app
-does not give.
+Over HTTPS, and from the machine itself, browsers mark such requests with the header `Sec-Fetch-Site`. Elsewhere that
+header is missing. There the cookie's `SameSite` attribute keeps other sites out, and so does CORS: a request with JSON
+needs a permission that the app does not give.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What the server knows of the other end of a link, besides what the page itself says.
+"""Finds out whether the browser at the other end of a link is still there, when the page itself acknowledges nothing.
 
-A page whose script does not get to run, since a dialog is open or the browser's connections are held by slow callbacks,
-acknowledges nothing, and yet it is there. Where nothing lies between the server and the browser the kernel knows: it
-has been told that everything written to the link has arrived. Behind a proxy this says that the proxy is there, which
-would be so without any page; over HTTP/2 it says nothing of the link, which shares its connection.
+A page's script may be blocked, by an open dialog or because slow callbacks hold all of the browser's connections. Such
+a page acknowledges nothing, although it is open. Where the server is connected to the browser directly, the kernel
+knows whether the browser's machine has acknowledged everything that was written to the link. Behind a proxy the kernel
+knows that of the proxy only, which is there without any page. Over HTTP/2 it knows nothing of a single link, since the
+link shares its connection.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ try:
     import fcntl
     import termios
 except ImportError:
-    # Windows does not tell.
+    # Windows has neither module.
     fcntl = termios = None
 
 _PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
-"""Headers by which a proxy gives itself away."""
+"""Headers that proxies add to a request."""
 
 
 class Peer:
@@ -42,7 +43,7 @@ class Peer:
 
     @classmethod
     def of_request(cls, request: Request, browser: str) -> Peer | None:
-        """The peer of the request at hand; None if nothing can be known of it."""
+        """The peer of the current request; None behind a proxy, and where the connection is not the link's alone."""
         exchange = EXCHANGE.get()
         if exchange is None or any(name in request.headers for name in _PROXIES):
             return None
@@ -50,16 +51,16 @@ class Peer:
         return None if connection is None else cls(connection, browser)
 
     def has_taken_all(self) -> bool:
-        """Whether everything that was written to the link has arrived at the peer's machine."""
+        """Whether the peer's machine has acknowledged every byte written to the link; False if that is not known."""
         if fcntl is None or termios is None:
             return False
         with contextlib.suppress(OSError, ValueError):
-            left = fcntl.ioctl(self._connection.fileno, termios.TIOCOUTQ, bytes(4))
-            return struct.unpack("i", left) == (0,)
+            unacknowledged = fcntl.ioctl(self._connection.fileno, termios.TIOCOUTQ, bytes(4))
+            return struct.unpack("i", unacknowledged) == (0,)
         return False
 
     def is_asking(self) -> bool:
-        """Whether another request of the browser is being answered."""
+        """Whether the browser waits for the response to another request."""
         return any(self._browser in cookie for headers in headers_in_progress() for cookie in _cookies(headers))
 
 

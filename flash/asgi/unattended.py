@@ -1,12 +1,12 @@
-"""Lets callback requests go on though their client has gone: what was begun is brought to its end.
+"""Lets callback requests go on after their client has disconnected, up to a limit.
 
-A page is reloaded, or closed, while its callback saves something. On Flask, and so with Dash, the request does not even
-notice. Quart cancels it, which cuts the save in the middle. So a callback request, once it has come in whole, is
-answered in full, hooks and all, and its answer goes nowhere. `on_disconnect="cancel"` of a callback asks for Quart's
-way.
+A user reloads or closes a page while its callback saves something. On Flask, and so with Dash, the request does not
+notice. Quart cancels the request, which interrupts the save. Flash does as Flask does: once a callback request has
+arrived in whole, the server runs it to its end, hooks included, and discards the response. A callback with
+`on_disconnect="cancel"` is cancelled as Quart does it.
 
-That lasts as long as the server does: when it stops, requests have the grace. And it is bounded, for a client costs
-nothing once it has gone, but what it has asked for does.
+When the server stops, these requests have its `graceful_timeout` like any other. Their number is limited, since a
+client that disconnects costs nothing more, while the callback that it started still does.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import trio
 _log = logging.getLogger("flash.server")
 
 LIMIT = 1_000
-"""How many requests of a process may go on without their clients; one more is cancelled when its client goes."""
+"""How many requests of a process may go on without their clients; one more is cancelled when its client disconnects."""
 
 
 class Unattended:
-    """Those requests of a process.
+    """The requests of a process that go on without their clients.
 
     Attributes:
-        count: how many there are.
+        count: their number.
     """
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class Unattended:
         self._has_warned = False
 
     @contextlib.contextmanager
-    def another(self) -> Generator[bool]:
-        """There is one more while the block runs; says whether it may be."""
+    def admit(self) -> Generator[bool]:
+        """Count one more request while the block runs; yields False, and counts nothing, if `LIMIT` is reached."""
         if self.count >= LIMIT:
             if not self._has_warned:
                 self._has_warned = True
@@ -56,33 +56,38 @@ class Unattended:
 
 
 UNATTENDED = Unattended()
+"""The requests of this process that go on without their clients."""
 
 
 class Attendance:
-    """Whether one request is to go on without its client.
+    """Decides whether one request goes on after its client has disconnected.
 
     Attributes:
-        is_callback: it is a request that does.
-        is_complete: all of it has come in.
+        outlives_client: whether the request may go on then, as callback requests do.
+        is_complete: whether the whole request has arrived; an incomplete one never goes on.
     """
 
-    __slots__ = ("_released", "is_callback", "is_complete")
+    __slots__ = ("_released", "is_complete", "outlives_client")
 
-    def __init__(self, is_callback: bool) -> None:
-        self.is_callback = is_callback
+    def __init__(self, outlives_client: bool) -> None:
+        self.outlives_client = outlives_client
         self.is_complete = False
         self._released: trio.Event | None = None
 
     def release(self) -> None:
-        """It is to be cancelled when its client has gone, and at once if that is so already."""
-        self.is_callback = False
+        """Have the request cancelled when its client disconnects, or at once if it has done so."""
+        self.outlives_client = False
         if self._released is not None:
             self._released.set()
 
     async def hold(self) -> None:
-        """The client has gone: return when the request is to be cancelled for it; be cancelled when it is over."""
-        if self.is_callback and self.is_complete:
-            with UNATTENDED.another() as may_be:
-                if may_be:
+        """Wait, after the client has disconnected, until the request is to be cancelled for that.
+
+        Returns at once if the request does not go on. If it does, returns when `release` is called; otherwise the
+        waiting task is cancelled when the request is over.
+        """
+        if self.outlives_client and self.is_complete:
+            with UNATTENDED.admit() as admitted:
+                if admitted:
                     self._released = trio.Event()
                     await self._released.wait()
