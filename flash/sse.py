@@ -1,21 +1,22 @@
-"""Server-sent events: frames, the connection, and the routes that a page talks to.
+"""Sends a page its events over a link of server-sent events, and answers the routes that a page calls.
 
-    GET  _flash/events?page=<token>   the connection: `hello`, then `open`, `props`, `end`, `refused`, and `ping`;
-                                      `replaced` when another one has taken over
-    POST _flash/ack                   the last event that the page has applied
+    GET  _flash/events?page=<token>   the link: `hello`, then `open`, `props`, `end`, `refused`, and `ping`;
+                                      `replaced` when a newer link has taken over
+    POST _flash/ack                   acknowledges the last event that the page has applied
     POST _flash/cancel                a cancel Input has changed while a stream that depends on it runs
     POST _flash/close                 the page is being left
-    POST _flash/ticket                what opens a link although the browser's cookie has changed
-    GET  _flash/status?page=<token>   why a connection is refused: an EventSource does not say
+    POST _flash/ticket                issues a ticket, which opens a link although the browser's cookie has changed
+    GET  _flash/status?page=<token>   why a link is refused, which an EventSource does not tell its page
     GET  _flash/health                for load balancers
 
-`hello` says which life of the page's channel the connection belongs to. Events are numbered within it; a page that
-comes back with the number of the last one (`Last-Event-ID`, or `after=` from a new EventSource) gets the rest. Each
-`ping` asks for an acknowledgement: one is due when half the window has been sent, and when the connection was silent.
+`hello` names the life of the page's channel that the link belongs to. Events are numbered within that life. A page that
+reconnects with the id of the last event it has (`Last-Event-ID`, or `after=` from a new EventSource) gets the events
+after it. Each `ping` asks for an acknowledgement. The server sends one when half the window has been sent, and when the
+link was silent for the ping interval.
 
-A page is named by a token that is issued with the layout and that the server knows nothing of until it is used.
-URLs reach access logs, so the token alone opens nothing: a channel belongs to the browser (an HttpOnly cookie)
-that opened it, and to the page that has the token's secret: see `page_key`.
+A page is named by its token, which is issued with the layout; the server stores nothing of it until it is used. URLs
+reach access logs, so the token alone opens nothing: a channel belongs to the browser (an HttpOnly cookie) that opened
+it, and to the page that has the token's secret: see `page_key`.
 
 A refused request gets a 4xx or 503 with one sentence, and changes nothing.
 """
@@ -49,13 +50,13 @@ from .streams.link import Link
 from .wire import PROOF_HEADER, Ack, Cancel, Close, Hello, Payload, Ping, Replaced, Status, Ticket, TicketRequest
 
 WRITE_SIZE = 65_536
-"""Bytes that one write to the connection takes along at the most: what a socket buffer takes at once."""
+"""Bytes that one write to the link sends at most: what a socket buffer takes at once."""
 
-QUICK = 0.001
-"""Seconds within which a second write to a page is left to its connection's task, which takes along what else comes."""
+DIRECT_WRITE_INTERVAL = 0.001
+"""Seconds between two direct writes to a page at least; sooner events are left to the link's task, which joins them."""
 
 RETRY = 1_000
-"""Milliseconds after which an EventSource that lost its server tries again."""
+"""Milliseconds after which an EventSource that has lost its server connects again."""
 
 HEADERS = {
     "Cache-Control": "no-cache, no-store, no-transform",
@@ -63,16 +64,16 @@ HEADERS = {
 }
 
 _FRAME = b"event: %b\ndata: %b\n\n"
-"""One event on the wire: its name, and its data, which is JSON and so has no line breaks."""
+"""The frame of one event: its name, and its data, which is JSON and so has no line breaks."""
 
 _NUMBERED = b"id: %b.%d\n" + _FRAME
-"""One that a page acknowledges: the life of the channel, and the event's number, come first."""
+"""The frame of an event that a page acknowledges: its id is the life of the channel and the event's number."""
 
 _EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
 
 
 def encode_unnumbered(payload: Payload) -> bytes:
-    """An event that is not acknowledged."""
+    """The frame of an event that a page does not acknowledge."""
     return _FRAME % (payload.event.encode(), payload.encode())
 
 
@@ -80,16 +81,24 @@ PING = encode_unnumbered(Ping())
 
 
 def encode_events(life: str, events: Iterable[Event]) -> bytes:
-    """Several events, to be written at once."""
-    of_life = life.encode()
-    return b"".join([_NUMBERED % (of_life, event.number, event.name.encode(), event.data) for event in events])
+    """The frames of several events, joined.
+
+    Args:
+        life: the life of the channel whose events these are.
+        events: in the order of their numbers.
+    """
+    encoded_life = life.encode()
+    return b"".join([_NUMBERED % (encoded_life, event.number, event.name.encode(), event.data) for event in events])
 
 
 def parse_event_id(value: str | None) -> tuple[str | None, int]:
-    """The life and the number in an event's id; none at all for a page that has seen no event.
+    """The life and the number in the id of an event.
+
+    Returns:
+        `(None, 0)` if `value` is missing or empty, as it is from a page that has no event yet.
 
     Raises:
-        RequestRefused: it is not an event's id.
+        RequestRefused: `value` is not the id of an event.
     """
     if not value:
         return None, 0
@@ -100,25 +109,35 @@ def parse_event_id(value: str | None) -> tuple[str | None, int]:
 
 
 class EventStream:
-    """The events of a page on one connection, from `hello` to the end of either."""
+    """Sends a page's events over one link, from `hello` until the link or the channel ends."""
 
     def __init__(
         self, connect: Callable[[], Awaitable[Link[Channel]]], limits: PageLimits, peer: Peer | None = None
     ) -> None:
+        """
+        Args:
+            connect: attaches a new link to the page's channel; raises RequestRefused if there can be none.
+            limits: the window and the intervals of the app's pages.
+            peer: the browser at the other end; None if the server can find out nothing about it.
+        """
         self._connect = connect
         self._peer = peer
         self._limits = limits
         self._link: Link[Channel] | None = None
         self._writer = DirectWriter.of_request()
-        self._written = 0.0
-        self._unconfirmed = 0
+        self._last_write = 0.0
+        self._bytes_since_ping = 0
 
     async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Attach to the page's channel, and send its events until that is over, or until cancelled."""
+        """Attach a link to the page's channel, and send its events until the link is over, or until cancelled.
+
+        Args:
+            send: sends bytes of the response's body.
+        """
         try:
             self._link = link = await self._connect()
         except RequestRefused:
-            # Admitted a moment ago, and not any more: the client asks `status` why its connection closed.
+            # The route admitted the page, which the channel no longer does. The client asks `status` for the reason.
             return
         reason = EndReason.DISCONNECTED
         try:
@@ -127,43 +146,48 @@ class EventStream:
             await send(b"retry: %d\n\n%b" % (RETRY, self._hello(link)))
             if self._writer is not None:
                 link.sender = self
-            while data := await self._next(link):
+            while data := await self._receive(link):
                 await send(data)
             if link.replaced:
                 await send(encode_unnumbered(Replaced()))
         except trio.Cancelled as cancelled:
-            # Hypercorn cancels what still runs when its graceful_timeout is over: that is a deadline.
+            # When its graceful_timeout is over, Hypercorn cancels by a deadline the requests that still run.
             if cancelled.source == "deadline":
                 reason = EndReason.SHUTDOWN
             raise
         finally:
             link.detach(reason)
 
-    async def _next(self, link: Link[Channel]) -> bytes:
-        """What to send next; nothing when the connection is over."""
+    async def _receive(self, link: Link[Channel]) -> bytes:
+        """Wait for events or a due ping, and return their frames; empty when the link is over."""
         events = await link.receive(WRITE_SIZE)
         if events:
-            self._written = trio.current_time()
+            self._last_write = trio.current_time()
             return self._encode(link, events)
         if link.ping_due and not link.replaced and not link.channel.outbox.exhausted:
             return self._ping(link)
         return b""
 
     def send_now(self) -> bool:
-        """Write news directly, unless there was some a moment ago: what comes in quick succession is joined."""
+        """Write new events to the socket directly, without the link's task.
+
+        Returns:
+            Whether all of them are written. If not, the link's task has to write: the socket is busy or full, or the
+            last write is less than `DIRECT_WRITE_INTERVAL` ago.
+        """
         link, writer = self._link, self._writer
         assert link is not None
         assert writer is not None
-        if trio.current_time() - self._written < QUICK or not writer.ready:
+        if trio.current_time() - self._last_write < DIRECT_WRITE_INTERVAL or not writer.ready:
             return False
         events = link.channel.outbox.take(WRITE_SIZE)
         if not events:
             return False
-        self._written = trio.current_time()
+        self._last_write = trio.current_time()
         return writer.write(self._encode(link, events))
 
     async def finish(self) -> None:
-        """Write what a direct write has left."""
+        """Write the bytes that the socket did not take in the last direct write."""
         if self._writer is not None:
             await self._writer.finish()
 
@@ -174,32 +198,33 @@ class EventStream:
             seconds if math.isfinite(seconds) else None for seconds in (limits.ping_interval, limits.reconnect_grace)
         )
         hello = Hello(channel.life, ping, grace)
-        # The id makes an EventSource forget the life before, of which it would tell the next connection.
+        # The id replaces that of an earlier life, which the EventSource would otherwise send when it reconnects.
         number = channel.outbox.acknowledged
         return _NUMBERED % (channel.life.encode(), number, hello.event.encode(), hello.encode())
 
     def _encode(self, link: Link[Channel], events: list[Event]) -> bytes:
         data = encode_events(link.channel.life, events)
-        self._unconfirmed += len(data)
-        due = self._unconfirmed * 2 >= self._limits.window
+        self._bytes_since_ping += len(data)
+        due = self._bytes_since_ping * 2 >= self._limits.window
         for event in events:
             due = due or event.conflated
         return data + self._ping(link) if due else data
 
     def _ping(self, link: Link[Channel]) -> bytes:
         link.ping_sent()
-        self._unconfirmed = 0
+        self._bytes_since_ping = 0
         return PING
 
 
 class Routes:
     """The routes of one app."""
 
-    def __init__(
-        self,
-        channels: Channels,
-        nursery: Callable[[], trio.Nursery],
-    ) -> None:
+    def __init__(self, channels: Channels, nursery: Callable[[], trio.Nursery]) -> None:
+        """
+        Args:
+            channels: the channels of the app's pages.
+            nursery: returns the nursery for new channels; raises AttributeError before the app's ASGI lifespan begins.
+        """
         self._channels = channels
         self._nursery = nursery
 
@@ -215,11 +240,12 @@ class Routes:
             (TicketRequest.route, "POST", self.issue_ticket),
         ):
             path = f"{prefix}_flash/{name}"
-            # Both methods are routed here: else Dash's catch-all would answer the wrong one with a page.
+            # Both methods lead here, and the view refuses one. Dash's catch-all would answer that one with a page.
             view_func = answering_refusals(view, method)
             server.add_url_rule(path, endpoint=path, view_func=view_func, methods=["GET", "POST"])
 
     async def events(self) -> Response:
+        """The link: a response that sends the page's events and has no end."""
         page, browser = self._page_in_query(), self._browser()
         browser = self._channels.spend_ticket(page, request.args.get("ticket")) or browser
         life, number = parse_event_id(request.headers.get("Last-Event-ID") or request.args.get("after"))
@@ -236,26 +262,26 @@ class Routes:
         return response
 
     async def health(self) -> Response:
-        """200 while the server takes pages in, 503 while it stops or cannot run streams; for load balancers."""
+        """For load balancers: 200 while the server accepts pages, 503 while it stops or cannot run streams."""
         channels = self._channels
         status = "stopping" if channels.closing else "ok"
         try:
             self._nursery()
         except AttributeError:
-            # Nobody has begun the app's ASGI lifespan.
+            # The ASGI server has not begun the app's lifespan.
             status = "not started"
         state = {"status": status, "pages": len(channels), "streams": channels.load.streams}
         code = 200 if status == "ok" else 503
         return Response(json.dumps(state), status=code, content_type="application/json", headers=HEADERS)
 
     async def status(self) -> Response:
-        """200 with `wire.Status` if a connection would be accepted, else the refusal."""
+        """200 with `wire.Status` if a link would be accepted, else the refusal."""
         self._channels.admit(self._page_in_query(), self._browser())
         return Response(Status(None).encode(), content_type="application/json", headers=HEADERS)
 
     async def acknowledge(self) -> Response:
-        """`wire.Ack`: the id of the last event that the page has applied."""
-        body = await self._body()
+        """`wire.Ack`: acknowledge the events up to the last one that the page has applied."""
+        body = await self._receive_body()
         channel = self._channel(body)
         event = body.get("event")
         life, number = parse_event_id(event if isinstance(event, str) else "?")
@@ -264,8 +290,8 @@ class Routes:
         return Response(status=204)
 
     async def cancel(self) -> Response:
-        """`wire.Cancel`: the property of a condition has changed."""
-        body = await self._body()
+        """`wire.Cancel`: report to a stream's scope that the property of a cancel condition has changed."""
+        body = await self._receive_body()
         channel = self._channel(body)
         cancel = Cancel.read(body)
         scope = channel.scopes.get(cancel.stream)
@@ -276,19 +302,19 @@ class Routes:
                 scope.change(cancel.condition, cancel.value, cancel.change)
             except IndexError:
                 raise RequestRefused(400, "The stream has no such condition.") from None
-            # The generator first: the answer can wait.
+            # The checkpoint lets the generator see the cancellation before the response is sent.
             await trio.lowlevel.checkpoint()
-        # A stream that has ended in the meantime needs no cancelling.
+        # A stream that has ended in the meantime needs no cancellation.
         return Response(status=204)
 
     async def close(self) -> Response:
-        """`wire.Close`: the page is being left."""
-        self._channel(await self._body()).close(EndReason.DISCONNECTED)
+        """`wire.Close`: close the channel of a page that is being left."""
+        self._channel(await self._receive_body()).close(EndReason.DISCONNECTED)
         return Response(status=204)
 
     async def issue_ticket(self) -> Response:
-        """`wire.TicketRequest`, and the page's secret: answered with a ticket, for the address of one link."""
-        body = await self._body()
+        """`wire.TicketRequest`, with the page's secret: issue a ticket, which goes into the address of one link."""
+        body = await self._receive_body()
         page = page_token(body.get("page"))
         self._browser()
         if not self._is_proven(page):
@@ -312,7 +338,7 @@ class Routes:
             raise RequestRefused(404, "This server has no such page.")
         return channel
 
-    async def _body(self) -> dict[str, Any]:
+    async def _receive_body(self) -> dict[str, Any]:
         # A request without the cookie is refused before the server waits for its body.
         self._browser()
         return await read_small_body(request)
