@@ -17,7 +17,8 @@ from hypercorn.config import Config
 from . import __version__, dash_version
 from .app import Flash
 from .errors import FlashError
-from .server.serving import GRACE, WATCHED, run
+from .server.serving import run
+from .server.shutdown import SHUTDOWN_TIMEOUT, WATCHED
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -115,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--graceful-timeout",
         type=float,
-        default=GRACE,
+        default=SHUTDOWN_TIMEOUT,
         help="seconds that streams, their clean-up and requests have when the server stops (default: %(default)s)",
     )
     command.add_argument(

@@ -46,9 +46,11 @@ from ..websockets import route as websocket_route
 from ..websockets.exchange import FlashWebsocketConnection
 from . import serving
 from .block_watch import BlockWatch
-from .lifespan import APPS, FlashLifespan, StreamingApp
+from .current_run import StreamingApp
+from .lifespan import APPS, FlashLifespan
 from .reloading import can_reload, reload_on_changes
 from .run_options import read_run_options
+from .shutdown import SHUTDOWN_TIMEOUT, THREAD_SHUTDOWN_TIMEOUT, StopRequest
 from .tracebacks import describe_exception, traceback_page
 
 _log = logging.getLogger("flash.server")
@@ -124,7 +126,7 @@ class FlashBackend(_dash.QuartDashServer):
         super().__init__(server)
         # By this name Dash silences logs, and the fixtures of `dash.testing` know how to stop a server.
         self.server_type = "quart"
-        self._stop_request = serving.StopRequest()
+        self._stop_request = StopRequest()
         _dash.set_shutdown_event(self, self._stop_request.make, lambda: not self._stop_request.pending)
         self.request_adapter = websocket_route.RequestAdapter
         self._mistakes = Mistakes()
@@ -324,8 +326,8 @@ class FlashBackend(_dash.QuartDashServer):
         `certfile` or `keep_alive_timeout`: see `run_options`.
         """
         in_main_thread = threading.current_thread() is threading.main_thread()
-        grace = serving.GRACE if in_main_thread else serving.THREAD_GRACE
-        options = read_run_options({"graceful_timeout": grace} | kwargs)
+        timeout = SHUTDOWN_TIMEOUT if in_main_thread else THREAD_SHUTDOWN_TIMEOUT
+        options = read_run_options({"graceful_timeout": timeout} | kwargs)
         config = options.config
         if (debug if options.reload is None else options.reload) and can_reload():
             reload_on_changes(options.extra_files, options.exclude_patterns, config.graceful_timeout)

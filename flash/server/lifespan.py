@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import quart_trio
 import trio
@@ -24,10 +23,11 @@ from .._hypercorn import lifespan_failure
 from .._hypercorn_patches import adopt
 from .._trio import is_cancelled
 from ..asgi.client_log import ClientWarnings
-from ..channels import Channels
 from ..user_code.containment import contain, log_failure, split_cancellation
 from ..user_code.failures import sentence_of
 from ..user_code.inner_generators import InnerGenerators
+from .current_run import Run, StreamingApp, current_run
+from .shutdown import end_streams
 
 _log = logging.getLogger("flash.server")
 _warnings = ClientWarnings(_log)
@@ -37,82 +37,6 @@ APPS = "flash_apps"
 
 END_TIMEOUT = 1.0
 """Seconds in which connections send the last events of their streams before a server that failed closes them."""
-
-
-class Closing(Protocol):
-    """What is shut down: it takes nothing in any more, and waits until what it has is over.
-
-    Attributes:
-        closing: it takes nothing in.
-    """
-
-    closing: bool
-
-    async def shut_down(self) -> None: ...
-
-
-class StreamingApp(Protocol):
-    """What a lifespan needs of an app."""
-
-    @property
-    def channels(self) -> Channels: ...
-    @property
-    def websockets(self) -> Closing: ...
-    @property
-    def controls(self) -> Closing: ...
-
-
-@dataclass(eq=False, slots=True)
-class Run:
-    """What is served in one run of Trio.
-
-    Attributes:
-        apps: those whose lifespan has begun and not ended.
-        stop: stops the server that runs them; None if that is another's than Flash's.
-        failure: why it is to stop, or has not started; None if it was asked to.
-    """
-
-    apps: list[StreamingApp] = field(default_factory=list[StreamingApp])
-    stop: Callable[[], None] | None = None
-    failure: BaseException | None = None
-
-    @property
-    def streams(self) -> int:
-        return sum(app.channels.load.streams for app in self.apps)
-
-    def callbacks(self) -> list[str]:
-        """The names of the event callbacks that have streams; may be asked from any thread."""
-        return sorted({name for app in list(self.apps) for name in app.channels.callbacks()})
-
-    async def end_streams(self) -> None:
-        await end_streams(self.apps)
-
-
-_RUN: trio.lowlevel.RunVar[Run] = trio.lowlevel.RunVar("flash_run")
-
-
-def current_run() -> Run:
-    """What is served in this run of Trio."""
-    try:
-        return _RUN.get()
-    except LookupError:
-        run = Run()
-        _RUN.set(run)
-        return run
-
-
-def begin_run(run: Run) -> None:
-    """Let `run` be told of what is served in this run of Trio."""
-    _RUN.set(run)
-
-
-async def end_streams(apps: Sequence[StreamingApp]) -> None:
-    """End every stream of the apps with `shutdown`, and close their sockets; return when all of it is over."""
-    async with trio.open_nursery() as nursery:
-        for app in apps:
-            nursery.start_soon(app.websockets.shut_down)
-            nursery.start_soon(app.controls.shut_down)
-            nursery.start_soon(app.channels.shut_down)
 
 
 class _Status:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import watchfiles
 
-from .serving import WATCHED
+from .shutdown import WATCHED
 
 _log = logging.getLogger("flash.server")
 

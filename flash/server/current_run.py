@@ -1,0 +1,75 @@
+"""Keeps what is served in one run of Trio: the apps, how to stop their server, and why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from ..channels import Channels
+
+
+class Closing(Protocol):
+    """Something that is shut down: it accepts nothing new, and waits until what it has is over.
+
+    Attributes:
+        closing: it accepts nothing new.
+    """
+
+    closing: bool
+
+    async def shut_down(self) -> None: ...
+
+
+class StreamingApp(Protocol):
+    """What the lifespan and the shutdown of a server need of an app."""
+
+    @property
+    def channels(self) -> Channels: ...
+    @property
+    def websockets(self) -> Closing: ...
+    @property
+    def controls(self) -> Closing: ...
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """What is served in one run of Trio.
+
+    Attributes:
+        apps: those whose lifespan has begun and not ended.
+        stop: stops the server that runs them; None if Flash did not start that server.
+        failure: the exception for which the server stops, or did not start; None if it stops on request.
+    """
+
+    apps: list[StreamingApp] = field(default_factory=list[StreamingApp])
+    stop: Callable[[], None] | None = None
+    failure: BaseException | None = None
+
+    @property
+    def streams(self) -> int:
+        return sum(app.channels.load.streams for app in self.apps)
+
+    def callbacks(self) -> list[str]:
+        """The names of the event callbacks that have streams; may be called from any thread."""
+        return sorted({name for app in list(self.apps) for name in app.channels.callbacks()})
+
+
+_RUN: trio.lowlevel.RunVar[Run] = trio.lowlevel.RunVar("flash_run")
+
+
+def current_run() -> Run:
+    """What is served in this run of Trio."""
+    try:
+        return _RUN.get()
+    except LookupError:
+        run = Run()
+        _RUN.set(run)
+        return run
+
+
+def begin_run(run: Run) -> None:
+    """Make `run` the one that `current_run` returns in this run of Trio."""
+    _RUN.set(run)
