@@ -1,6 +1,6 @@
-"""Dash's backend interface on Quart-Trio, and serving with Hypercorn's trio worker.
+"""Implements Dash's backend interface on Quart-Trio.
 
-Most of Dash's own Quart backend works on Trio as it is. What does not is replaced here: the server is a
+Most of Dash's own Quart backend works on Trio as it is. This module replaces the rest: the server is a
 `FlashServer`, plain callbacks run in worker threads instead of on the event loop, set-up happens in the lifespan
 instead of in the first request, and `run` serves with Hypercorn's trio worker.
 """
@@ -57,10 +57,11 @@ _log = logging.getLogger("flash.server")
 _warnings = ClientWarnings(_log)
 
 CALLBACK_THREADS = 40
-"""How many plain callbacks run at a time: the number that Trio's own default limiter has."""
+"""How many plain callbacks run at a time: the number of threads of Trio's default limiter."""
 
 VIEW_THREADS = 40
-"""The same for what Dash answers itself: layouts, hooks' routes, MCP. Callbacks that block do not hold these up."""
+"""The same for the views of Dash: layouts, hooks' routes, MCP. They have threads of their own, so that callbacks that
+block do not hold them up."""
 
 HTML = "text/html; charset=utf-8"
 
@@ -81,7 +82,7 @@ def require_trio() -> None:
 
 
 def _answer_malformed(app: dash.Dash, body: Mapping[str, Any], error: Exception) -> Response:
-    """The answer to a callback request that no page of the app sends; raises what is not the request's fault."""
+    """The answer to a callback request that no page of the app sends. Raises `error` if the request is not at fault."""
     if not _dash.disagrees_with_callback(app, body):
         raise error
     _warnings.warn("malformed", "A callback request was refused, which no page of the app sends", error=error)
@@ -89,12 +90,12 @@ def _answer_malformed(app: dash.Dash, body: Mapping[str, Any], error: Exception)
 
 
 async def require_trio_to_serve(scope: Any, send: Any) -> None:
-    """Raise WrongServer unless Trio runs the caller, and tell the browser why it gets no page."""
+    """Raise WrongServer unless Trio runs the caller, and answer a request with the reason."""
     try:
         require_trio()
     except WrongServer as error:
         if scope["type"] == "http":
-            # Whatever becomes of the answer, the server's log is to have the reason.
+            # Even if the answer cannot be sent, the exception reaches the server's log.
             with contextlib.suppress(Exception):
                 headers = [(b"content-type", b"text/plain; charset=utf-8")]
                 await send({"type": "http.response.start", "status": 500, "headers": headers})
@@ -103,7 +104,7 @@ async def require_trio_to_serve(scope: Any, send: Any) -> None:
 
 
 class FlashServer(quart_trio.QuartTrio):
-    """The ASGI app that `app.server` is: a QuartTrio that says so when it is served by something else."""
+    """The ASGI app `app.server`: a QuartTrio that raises WrongServer when another server than a Trio one serves it."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await require_trio_to_serve(scope, send)
@@ -111,7 +112,7 @@ class FlashServer(quart_trio.QuartTrio):
 
 
 class ServedApp(StreamingApp, Protocol):
-    """What the backend needs of a Flash app, besides what every Dash app has."""
+    """What the backend needs of a Flash app beyond what every Dash app has."""
 
     cross_site_frames: bool
 
@@ -124,7 +125,7 @@ class FlashBackend(_dash.QuartDashServer):
 
     def __init__(self, server: quart_trio.QuartTrio) -> None:
         super().__init__(server)
-        # By this name Dash silences logs, and the fixtures of `dash.testing` know how to stop a server.
+        # Dash silences logs by this name, and the fixtures of `dash.testing` choose by it how to stop a server.
         self.server_type = "quart"
         self._stop_request = StopRequest()
         _dash.set_shutdown_event(self, self._stop_request.make, lambda: not self._stop_request.pending)
@@ -136,22 +137,22 @@ class FlashBackend(_dash.QuartDashServer):
     @staticmethod
     def create_app(name: str = "__main__", config: dict[str, Any] | None = None) -> FlashServer:
         app = FlashServer(name)
-        # Assets are asked for anew each time, and answered with 304 while they are the same: as under Flask.
+        # As under Flask, browsers ask for assets each time, and are answered with 304 while those are the same.
         app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
         for key, value in (config or {}).items():
             app.config[key] = value
         return app
 
     def setup_backend(self, dash_app: Any) -> None:
-        """Make the app ready before the first request, whatever that is, and end its streams after the last."""
+        """Have the lifespan prepare the app before the first request, and end its streams when the server stops."""
         self.dash_app = dash_app
         _dash_patches.use_encoder(to_json)
         _quart.run_on_trio()
         _quart.refuse_bad_hosts(self.server)
-        # What a callback raises may have in its text what a client has sent.
+        # The text of a callback's exception may contain what a client has sent.
         escape_what_clients_send(self.server.name, dash_app.logger.name)
         self.server.extensions["flash"] = dash_app
-        # There may be several, each at a prefix of its own.
+        # A server may have several apps, each at its own prefix.
         self.server.extensions.setdefault(APPS, []).append(dash_app)
         self.server.asgi_lifespan_class = cast("Any", FlashLifespan)
         self.server.asgi_http_class = FlashConnection
@@ -164,7 +165,7 @@ class FlashBackend(_dash.QuartDashServer):
             try:
                 await trio.to_thread.run_sync(_dash.setup_server, dash_app)
             except Exception as error:
-                # As with any Dash app the server goes on, and answers with the cause: set-up fails again for each page.
+                # As with any Dash app, the server goes on. Set-up fails again for each page, which shows the cause.
                 _log.error("The app has a mistake, and none of its pages can be shown.", exc_info=error)
             if dash_app.metrics is not None:
                 self.server.nursery.start_soon(dash_app.metrics.watch_lag)
@@ -172,9 +173,9 @@ class FlashBackend(_dash.QuartDashServer):
                 trio.lowlevel.add_instrument(BlockWatch())
 
     def before_request(self, func: Callable[[], Any]) -> None:
-        """Register a hook: one of the user's for every request and websocket, one of Dash's own for the first.
+        """Register a hook: the user's run for every request and websocket, Dash's own run once, for the first.
 
-        Dash's do something once. That may take long, as pages have layouts of the user's; who comes meanwhile waits.
+        Dash's hooks may take long, because they call the users' layouts of pages; requests wait for them meanwhile.
         """
         if func.__module__.partition(".")[0] not in ("dash", __name__.partition(".")[0]):
             self.server.before_request(func)
@@ -196,23 +197,23 @@ class FlashBackend(_dash.QuartDashServer):
         self.server.before_websocket(hook)
 
     def _asks_for_this_app(self) -> bool:
-        """Whether the request, or websocket, at hand is for this app, and not for others of the same server."""
+        """Whether the current request or websocket is for this app, and not for another one of the same server."""
         asked = request if has_request_context() else websocket
         return asked.path.startswith(cast("Any", self.dash_app).config.routes_pathname_prefix)
 
     def add_url_rule(
         self, rule: str, view_func: Callable[..., Any], endpoint: str | None = None, methods: list[str] | None = None
     ) -> None:
-        """Add a route of Dash's, or of a hook. Plain views run in threads of their own, not in Trio's."""
+        """Add a route of Dash or of a hook. Plain views run in threads that callbacks do not use."""
         if not iscoroutinefunction(view_func):
             view_func = in_thread(view_func, self._view_threads)
         super().add_url_rule(rule, view_func, endpoint, methods)
 
     def register_prune_error_handler(self, secret: str, prune_errors: bool) -> None:
-        """Answer errors with their tracebacks, for the dev tools; what means a status, such as a 404, stays that."""
+        """Answer errors with their tracebacks for the dev tools, and HTTP exceptions such as 404 with their status."""
 
         @self.server.errorhandler(Exception)
-        async def tell(error: Exception) -> Any:
+        async def answer_with_traceback(error: Exception) -> Any:
             if isinstance(error, HTTPException):
                 return error.get_response()
             asked = request if has_request_context() else websocket
@@ -220,7 +221,7 @@ class FlashBackend(_dash.QuartDashServer):
             return Response(traceback_page(error, "Flash", prune=prune_errors), status=500, content_type=HTML)
 
     def add_redirect_rule(self, app: Any, fullname: str, path: str) -> None:
-        """Send on who asks for a page's former path. `path` has its prefix, which Dash's own backends add again."""
+        """Redirect from a page's former path to `path`, which has its prefix already: Dash's backends add it again."""
 
         async def former() -> Any:
             return redirect(path, code=301)
@@ -245,7 +246,7 @@ class FlashBackend(_dash.QuartDashServer):
         _dash.add_route(dash_app, "<path:path>", catchall)
 
     def setup_component_suites(self, dash_app: Any) -> None:
-        """Like Dash's own, with the headers that it sends on Flask: a charset, and an ETag where no name changes."""
+        """Serve components as Dash does on Flask: with a charset, and an ETag where the name has no fingerprint."""
 
         async def suite(package_name: str, fingerprinted_path: str) -> Response:
             try:
@@ -262,7 +263,7 @@ class FlashBackend(_dash.QuartDashServer):
         _dash.add_route(dash_app, "_dash-component-suites/<string:package_name>/<path:fingerprinted_path>", suite)
 
     def mark(self, response: Response) -> Response:
-        """Let the browser be told apart from others by the requests of its pages."""
+        """Add the cookie that identifies the browser in the requests of its pages."""
         path: str = cast("Any", self.dash_app).config.requests_pathname_prefix
         return mark_browser(request, response, path, self.dash_app.cross_site_frames)
 
@@ -293,7 +294,7 @@ class FlashBackend(_dash.QuartDashServer):
             except Exception as error:
                 return _answer_malformed(dash_app, body, error)
             except BaseExceptionGroup as group:
-                # Of a nursery that was cancelled and has failed at that, Quart would pass on the cancellation alone.
+                # Quart would pass on only the cancellation of a nursery that was cancelled and has failed.
                 cancelled, failure = split_cancellation(group)
                 if cancelled is None:
                     raise
@@ -304,13 +305,13 @@ class FlashBackend(_dash.QuartDashServer):
                 context.updated_props = LateProps(body["output"], self._mistakes)
             return context.dash_response.set_response(data=data)
 
-        # What CSRF protections exempt, or do not, goes by this name.
+        # CSRF protections exempt views by this name.
         dispatch.__name__ = dispatch.__qualname__ = "dispatch"
         dispatch.__module__ = "dash.dash"
         return dispatch
 
     def register_callback_api_routes(self, callback_api_paths: Mapping[str, Callable[..., Any]]) -> None:
-        """Like Dash's, but plain handlers run in threads."""
+        """Register the routes as Dash does, but run plain handlers in threads."""
         super().register_callback_api_routes(
             {path: self.server.ensure_async(handler) for path, handler in callback_api_paths.items()}
         )
@@ -319,11 +320,17 @@ class FlashBackend(_dash.QuartDashServer):
         websocket_route.register(self.server, dash_app, dash_app.websockets, dash_app.stream_host, describe_exception)
 
     def run(self, dash_app: Any, host: str, port: int, debug: bool, **kwargs: Any) -> None:
-        """Serve with Hypercorn's trio worker until SIGINT or SIGTERM; in another thread than the main one,
-        until it is asked to by what Dash's own test fixtures stop it with.
+        """Serve with Hypercorn's trio worker until SIGINT or SIGTERM.
 
-        Further keywords are Flask's, as far as they mean something here, or options of Hypercorn's Config, such as
-        `certfile` or `keep_alive_timeout`: see `run_options`.
+        In another thread than the main one, serve until the fixtures of `dash.testing` stop the server.
+
+        Args:
+            dash_app: the app.
+            host: the address to listen on.
+            port: the port to listen on.
+            debug: start the program again when its code changes, unless `use_reloader` says otherwise.
+            kwargs: Flask's keywords, as far as they have a meaning here, and options of Hypercorn's Config, such as
+                `certfile` or `keep_alive_timeout`: see `run_options`.
         """
         in_main_thread = threading.current_thread() is threading.main_thread()
         timeout = SHUTDOWN_TIMEOUT if in_main_thread else THREAD_SHUTDOWN_TIMEOUT

@@ -1,4 +1,4 @@
-"""Warns, while the dev tools are on, of event callbacks that hold up the event loop."""
+"""Warns of event callbacks that block the event loop, while the dev tools are on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..streams.stream import TASK_NAME
 _log = logging.getLogger("flash.server")
 
 BLOCKED = 0.1
-"""Seconds that a step of a stream may hold the event loop before debug mode names it: what a user begins to feel."""
+"""Seconds that a step of a stream may block the event loop before a warning: from then on users notice a delay."""
 
 
 class BlockWatch(trio.abc.Instrument):
-    """Warns of generators that hold the event loop, by name."""
+    """Warns of generators that block the event loop, with their names."""
 
     def __init__(self) -> None:
         self._began = 0.0

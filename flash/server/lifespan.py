@@ -1,12 +1,11 @@
-"""The life of apps on their server: the ASGI lifespan, the nursery that it holds open, and an end not asked for.
+"""Runs the ASGI lifespan of a server: its start, its end, and the nursery that it holds open in between.
 
     lifespan ── app.server.nursery ── channels, one for each page
-                                   └─ background tasks of the user's
+                                   └─ the user's background tasks
 
-A background task that fails is logged, and ends nothing else. Where the lifespan ends though the server was not asked
-to stop, because somebody has cancelled its nursery or corrupted its scopes, no stream can run any more. Then the
-process must not live on, for nobody would start it again: the streams are ended in order, and the server stops with a
-failure.
+The failure of a background task is logged and ends nothing else. If the nursery ends before the shutdown, because the
+app's code has cancelled it or corrupted its scopes, no stream can run any more. The process must not live on then, for
+nobody would start it again: the streams are ended in order, and the server stops with a failure.
 """
 
 from __future__ import annotations
@@ -33,26 +32,26 @@ _log = logging.getLogger("flash.server")
 _warnings = ClientWarnings(_log)
 
 APPS = "flash_apps"
-"""The extension of a server that lists its Flash apps."""
+"""The key in the extensions of a server under which its Flash apps are listed."""
 
 END_TIMEOUT = 1.0
-"""Seconds in which connections send the last events of their streams before a server that failed closes them."""
+"""Seconds that connections have to send the last events of their streams before a failed server closes them."""
 
 
-class _Status:
-    """The `task_status` of a background task, which notes that it has started."""
+class _StartedStatus:
+    """The `task_status` of a background task, which records whether the task has started."""
 
     def __init__(self, status: trio.TaskStatus[Any]) -> None:
         self._status = status
-        self.said = False
+        self.has_started = False
 
     def started(self, value: Any = None) -> None:
-        self.said = True
+        self.has_started = True
         self._status.started(value)
 
 
 class BackgroundTasks:
-    """`app.server.nursery`: a nursery whose tasks end nothing but themselves when they fail. Else it is Trio's."""
+    """`app.server.nursery`: Trio's nursery, except that a task that fails ends only itself."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -61,14 +60,17 @@ class BackgroundTasks:
         return getattr(self._nursery, name)
 
     def start_soon(self, async_fn: Callable[..., Awaitable[object]], *args: Any, name: object = None) -> None:
-        """Start a task. What it raises is logged."""
+        """Start a task. An exception of the task is logged."""
         self._nursery.start_soon(_in_background, functools.partial(async_fn, *args), name or async_fn, name=name)
 
     async def start(self, async_fn: Callable[..., Awaitable[object]], *args: Any, name: object = None) -> Any:
-        """Start a task, and wait until it has called `task_status.started()`. What it raises later is logged."""
+        """Start a task, and wait until it has called `task_status.started()`.
+
+        An exception before that is raised here; a later one is logged.
+        """
 
         async def run(task_status: trio.TaskStatus[Any]) -> None:
-            status, early = _Status(task_status), list[BaseException]()
+            status, early = _StartedStatus(task_status), list[BaseException]()
 
             async def begin() -> None:
                 try:
@@ -76,7 +78,7 @@ class BackgroundTasks:
                 except trio.Cancelled:
                     raise
                 except BaseException as error:
-                    if status.said:
+                    if status.has_started:
                         raise
                     early.append(error)
 
@@ -113,7 +115,7 @@ class FlashLifespan:
         adopt(receive, _report_failed_connection)
         run = current_run()
         run.apps += self._apps
-        # It may have been served before.
+        # The apps may have been served before, and closed.
         self._set_closing(False)
         failure: BaseException | None = None
         try:
@@ -162,7 +164,7 @@ class FlashLifespan:
 
     async def _stop(self, send: Callable[[Any], Awaitable[None]]) -> None:
         self._stopping = True
-        # Plain Hypercorn asks for this when its requests are over; pages may be left that have no connection.
+        # Hypercorn without Flash sends this message when its requests are over; pages without a connection may be left.
         with trio.move_on_after(2 * max(app.channels.limits.cleanup_timeout for app in self._apps)):
             await end_streams(self._apps)
         try:
@@ -175,9 +177,10 @@ class FlashLifespan:
             await send({"type": "lifespan.shutdown.complete"})
 
     async def _leave_while_serving(self) -> None:
-        """Something has cancelled the lifespan: if it is a nursery or scope that a `while_serving` holds, leave that.
+        """Leave the cancelled nursery or scope that a `while_serving` function holds open, and serve on without it.
 
-        What the `while_serving` was for is over then; the server is not. Raises Cancelled if it was something else.
+        Raises:
+            Cancelled: something else has cancelled the lifespan.
         """
         task = trio.lowlevel.current_task()
         generators = cast("list[Any]", self._server.while_serving_gens)
@@ -205,7 +208,7 @@ class FlashLifespan:
         receive: Callable[[], Awaitable[Any]],
         send: Callable[[Any], Awaitable[None]],
     ) -> None:
-        """The nursery is over, and every stream with it: let the process end."""
+        """Stop the server with a failure, because its nursery has ended, and every stream with it."""
         message = "The nursery of the server (app.server.nursery) is over, and nobody has asked the server to stop."
         log_failure(_log, error, f"{message} Its streams have ended, and it stops.", level=logging.CRITICAL)
         if run.stop is None:
@@ -223,5 +226,5 @@ def _report_failed_connection(kind: str, error: BaseException) -> None:
 
 
 def _is_cancellation(error: BaseException) -> bool:
-    """Whether an exception is the server's way to end the lifespan: nothing else that has failed."""
+    """Whether an exception only cancels the lifespan, and is no failure."""
     return split_cancellation(error)[1] is None

@@ -1,6 +1,6 @@
 """Measures a server for Prometheus: its streams, its websockets, and the lag of its event loop.
 
-They need `prometheus-client` (`pip install flash-trio[metrics]`).
+The metrics need `prometheus-client` (`pip install flash-trio[metrics]`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ LAG_INTERVAL = 1.0
 
 
 class Metrics(Observer):
-    """Counts what streams do, for Prometheus.
+    """Counts and measures streams, for Prometheus.
 
     Args:
-        streams: lists the streams that run.
-        websockets: counts the websockets that are open.
+        streams: returns the streams that run.
+        websockets: returns the number of open websockets.
 
     Raises:
         InvalidOption: `prometheus-client` is not installed.
@@ -106,7 +106,7 @@ class Metrics(Observer):
         return self._generate(self._registry)
 
     async def watch_lag(self) -> None:
-        """Measure the event loop's lag, for ever."""
+        """Measure the event loop's lag every `LAG_INTERVAL`, until cancelled."""
         while True:
             began = trio.current_time()
             await trio.sleep(LAG_INTERVAL)

@@ -1,9 +1,9 @@
 """Starts the program again when its code changes: `app.run(debug=True)`.
 
-The process that the user started becomes a watchman. It runs the same command again, with WERKZEUG_RUN_MAIN in its
-environment (the name that Dash and its users look for), and that process serves; when a file changes it is stopped,
-as by Ctrl-C, and run anew. One that ended by a mistake is run anew when the mistake is corrected. The pages notice
-by Dash's reload hash.
+The process that the user started becomes a watchman. It runs the same command as a second process, which serves, with
+WERKZEUG_RUN_MAIN in its environment (the name that Dash and its users look for). When a file changes, the watchman
+stops that process, as Ctrl-C does, and starts it again; also one that a mistake in the code has ended. The pages
+notice by Dash's reload hash.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def can_reload() -> bool:
 
 
 def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str], timeout: float) -> None:
-    """Run this process's command again, and again at each change of its code. Does not return.
+    """Run the command of this process, and run it again at each change of its code. Does not return.
 
     Args:
         extra_files: files that count as code.
-        exclude_patterns: of paths that do not, as of `fnmatch`.
-        timeout: seconds in which a process has to stop.
+        exclude_patterns: patterns of `fnmatch` for paths that do not count as code.
+        timeout: seconds that the process has to stop.
     """
     extra = {os.path.abspath(path) for path in extra_files}
     os.environ[_SERVING] = os.environ[WATCHED] = "true"
@@ -64,7 +64,7 @@ def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str
 
 
 class CodeFilter(watchfiles.PythonFilter):
-    """Lets through what counts as code: Python's files, and those that are named."""
+    """Selects the files that count as code: those of Python, and the extra ones."""
 
     def __init__(self, extra_files: Iterable[str], exclude_patterns: Iterable[str]) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class CodeFilter(watchfiles.PythonFilter):
 
 
 def _folders(extra_files: Iterable[str]) -> list[Path]:
-    """The folders to watch: of the program, of the modules it has imported that are not installed, of more files."""
+    """The folders to watch: those of the program and of extra files, without those of installed modules."""
     installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     code = {Path(file).resolve().parent for file in files if file is not None}

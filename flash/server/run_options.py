@@ -1,7 +1,7 @@
-"""Reads the keywords of `app.run` beyond Dash's own: Flask's, which apps bring along, and those of Hypercorn's Config.
+"""Reads the keywords of `app.run` beyond Dash's own: those of Flask's `run` and those of Hypercorn's Config.
 
-Of Flask's, what has a counterpart here is translated (`ssl_context`, `use_reloader`, `extra_files`), what only says
-how Werkzeug's server is to work is ignored, and what would quietly be missing is refused.
+Of Flask's keywords, those with a counterpart here are translated (`ssl_context`, `use_reloader`, `extra_files`), those
+that only configure Werkzeug's server are ignored, and those whose effect would silently be missing are refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IGNORED = frozenset(
         "use_evalex",
     }
 )
-"""Keywords of Flask's `run` that say how Werkzeug is to do what Flash does its own way, or does not need."""
+"""Keywords of Flask's `run` that configure how Werkzeug does what Flash does its own way, or does not need."""
 
 REFUSED = {
     "request_handler": "Hypercorn serves, not Werkzeug: use app.server.before_request and after_request.",
@@ -39,7 +39,7 @@ REFUSED = {
 
 
 class ContextConfig(Config):
-    """Hypercorn's Config, with an `ssl.SSLContext` that was made elsewhere."""
+    """Hypercorn's Config, with an `ssl.SSLContext` that the app has made."""
 
     ssl_context: ssl.SSLContext | None = None
 
@@ -56,13 +56,13 @@ class ContextConfig(Config):
 
 @dataclass
 class RunOptions:
-    """What `app.run` was asked for.
+    """The options of one call of `app.run`.
 
     Attributes:
-        config: Hypercorn's.
-        reload: whether the program starts again when its code changes; None if that was left open.
-        extra_files: files that count as code for that, by their paths.
-        exclude_patterns: of paths that do not.
+        config: the configuration for Hypercorn.
+        reload: whether the program starts again when its code changes; None if the call does not say.
+        extra_files: paths of files that count as code.
+        exclude_patterns: patterns of paths that do not count.
     """
 
     config: ContextConfig = field(default_factory=ContextConfig)
@@ -72,11 +72,11 @@ class RunOptions:
 
 
 def read_run_options(keywords: Mapping[str, Any]) -> RunOptions:
-    """The keywords of `app.run` that Dash leaves to its backend.
+    """The options that the keywords of `app.run` stand for which Dash leaves to its backend.
 
     Raises:
         TypeError: neither Flask nor Hypercorn has such an option.
-        InvalidOption: what Flask has by this name cannot be had here.
+        InvalidOption: Flash does not support an option of Flask's.
     """
     options = RunOptions()
     for name, value in keywords.items():
@@ -106,7 +106,7 @@ def _strings(values: Iterable[Any] | None) -> list[str]:
 
 
 def _encrypt(config: ContextConfig, context: Any) -> None:
-    """Serve HTTPS by what Flask calls `ssl_context`: a pair of files, a context, or "adhoc"."""
+    """Serve HTTPS with Flask's `ssl_context`: a pair of files, a context, or "adhoc"."""
     match context:
         case None:
             pass

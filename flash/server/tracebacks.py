@@ -1,7 +1,7 @@
-"""Tracebacks for the dev tools: an HTML page of the frames that are the user's, in which messages are text.
+"""Renders tracebacks for the dev tools: HTML pages of the frames that are the user's, with messages as text.
 
-What led to a callback, Dash's frames, Quart's and Flash's own, is pruned. Where nothing is known to prune, as in an
-error of a route or a layout, the traceback is whole.
+The frames of Dash, Quart and Flash that led to a callback are pruned. The traceback of an error elsewhere, as in a
+route or a layout, is shown whole.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ textarea {{ width: 100%; height: 12em }}
 
 
 def describe_exception(error: BaseException) -> str:
-    """One line: the type and the message of an exception."""
+    """The type and the message of an exception, in one line."""
     return "".join(traceback.format_exception_only(error)).strip()
 
 
 def traceback_page(error: BaseException, title: str, *, prune: bool = True) -> str:
-    """A page for the dev tools' popup, which shows it in a frame of its own."""
+    """An HTML page for the popup of the dev tools, which shows it in a frame of its own."""
     frames = _users(error.__traceback__) if prune else error.__traceback__
-    told = traceback.TracebackException(type(error), error, frames)
+    summary = traceback.TracebackException(type(error), error, frames)
     return _PAGE.format(
         name=_escape(type(error).__name__),
         message=_escape(describe_exception(error)),
@@ -52,14 +52,14 @@ def traceback_page(error: BaseException, title: str, *, prune: bool = True) -> s
         frames="\n".join(
             f"<h3>{_escape(frame.filename)}, line {frame.lineno}, in {_escape(frame.name)}</h3>"
             f"<pre>{_escape(frame.line or '')}</pre>"
-            for frame in told.stack
+            for frame in summary.stack
         ),
-        text=_escape("".join(told.format())),
+        text=_escape("".join(summary.format())),
     )
 
 
 def _users(frames: TracebackType | None) -> TracebackType | None:
-    """A traceback from where the user's code begins."""
+    """The part of a traceback that begins with the user's code; all of it if no part does."""
     walk, begin = frames, frames
     while walk is not None:
         function, module = walk.tb_frame.f_code.co_name, walk.tb_frame.f_globals.get("__name__", "")
