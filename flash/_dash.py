@@ -1,6 +1,6 @@
-"""The names of Dash that are not its to promise, as far as Flash only uses them.
+"""Typed access to the private names of Dash that Flash uses.
 
-Everything else imports them from here, typed; what Flash changes in Dash is in `_dash_patches`.
+The other modules import these names from here. `_dash_patches` has what Flash changes in Dash.
 `tests/test_private_names.py` fails with the name when an upgrade drops one.
 """
 # Dash is typed in part only, and most of this is private on purpose.
@@ -86,18 +86,18 @@ APP_NAMES = (
     "_websocket_batch_delay",
     "_websocket_callbacks",
 )
-"""What Flash uses of a Dash app that Dash does not document."""
+"""The private attributes of a Dash app that Flash uses."""
 
 
 @contextlib.contextmanager
 def _keeping_signal_handlers() -> Generator[None]:
-    """Some versions of Dash's Quart backend install signal handlers when they are imported."""
+    """Restore the signal handlers after the block: some versions of Dash's Quart backend replace them when imported."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in handlers.items():
-            # None: it was installed by something else than Python, and nothing in Python can put it back.
+            # None: C code has installed the handler, and Python cannot restore it.
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
 
@@ -126,7 +126,7 @@ if TYPE_CHECKING:
         def register_callback_api_routes(self, callback_api_paths: dict[str, Any]) -> None: ...
 
     class _QuartRequestAdapter:
-        """What Dash's own code asks about a request."""
+        """A request as Dash's own code reads it."""
 
         _request: Any
 
@@ -158,9 +158,10 @@ validate_and_group_input_args = cast(
 
 
 class DashApp(dash.Dash):
-    """A Dash app with names for those private methods of Dash's that Flash overrides.
+    """A Dash app whose private methods that Flash overrides have names of Flash's own.
 
-    Dash calls its own names, which call these; and these, unless they are overridden, do what Dash does.
+    Dash calls the private methods, which call those of Flash's names; the latter do what Dash does until a subclass
+    overrides them.
     """
 
     def _prepare_for_requests(self) -> None:
@@ -168,7 +169,7 @@ class DashApp(dash.Dash):
         super()._setup_server()
 
     def _renderer_options(self) -> dict[str, Any]:
-        """What the page's renderer is told about the app."""
+        """The options of the app that the page's renderer receives."""
         return super()._config()
 
     def _executing(self, function: Any, arguments: Any, outputs: Any, context: Any) -> Any:
@@ -193,7 +194,7 @@ class DashApp(dash.Dash):
 
 
 class RequestAdapter(_QuartRequestAdapter):
-    """What Dash's own code asks about a request.
+    """A request as Dash's own code reads it.
 
     Args:
         incoming: the request, which may be the handshake of a websocket.
@@ -203,12 +204,12 @@ class RequestAdapter(_QuartRequestAdapter):
         self._request = incoming
 
     def get_json(self) -> Any:
-        """The body. That this is plain tells MCP's route to be so too, and that runs in a thread then."""
+        """The body. Not async, so that the route of MCP is not async either, and runs in a thread."""
         return run_async(self._request.get_json)
 
 
 def hidden_component(*props: str) -> Callable[[type[C]], type[C]]:
-    """Make a class a component of Flash's own, which its scripts draw: one without children, with these properties."""
+    """Make a class a component that Flash's scripts draw: one without children, with these properties."""
 
     def describe(kind: type[C]) -> type[C]:
         described: Any = kind
@@ -224,19 +225,19 @@ def hidden_component(*props: str) -> Callable[[type[C]], type[C]]:
 
 
 def calls_users_function(module: str, function: str) -> bool:
-    """Whether a function of this name, in a module of this name, is where Dash calls the function of a callback."""
+    """Whether the function of this name in the module of this name is the one in which Dash calls a callback."""
     return module == _callback.__name__ and function in ("_invoke_callback", "_async_invoke_callback")
 
 
 def set_shutdown_event(backend: QuartDashServer, stop: Callable[[], None], is_closed: Callable[[], bool]) -> None:
-    """Let the fixtures of `dash.testing` stop the server of a backend: they look for such an event there."""
+    """Let the fixtures of `dash.testing` stop the server of a backend: they look for an event in it."""
     cast("Any", backend)._ws_shutdown_event = _ShutdownEvent(stop, is_closed)
 
 
 class _ShutdownEvent:
-    """What the fixtures of `dash.testing` stop a server with: they take it for the `asyncio.Event` of Dash's backend.
+    """Stops a server for the fixtures of `dash.testing`, which take it for the `asyncio.Event` of Dash's backend.
 
-    They look for it at `backend._ws_shutdown_event`, and call `event._loop.call_soon_threadsafe(event.set)`.
+    The fixtures read it from `backend._ws_shutdown_event`, and call `event._loop.call_soon_threadsafe(event.set)`.
     """
 
     def __init__(self, stop: Callable[[], None], is_closed: Callable[[], bool]) -> None:
@@ -249,7 +250,7 @@ class _ShutdownEvent:
 
 
 def is_flash(app: dash.Dash) -> bool:
-    """Whether an app is Flash's: it has set itself up to stream."""
+    """Whether an app is a Flash app: only such an app has a `stream_host`."""
     return hasattr(app, "stream_host")
 
 
@@ -279,18 +280,18 @@ def shows_dev_tools(app: dash.Dash) -> bool:
 
 
 def silences_routes(app: dash.Dash) -> bool:
-    """Whether the server's log of routes is to be silent."""
+    """Whether the app asks for no log of its routes."""
     return bool(app._dev_tools.get("silence_routes_logging"))
 
 
 def output_props(value: object, grouping: Any, resolved: Any, callback_name: str) -> dict[str, dict[str, Any]]:
-    """The props, by component id, that a value stands for which a callback with these Outputs returned.
+    """The props, by component id, that the return value of a callback with these Outputs stands for.
 
     Args:
-        value: what was returned.
-        grouping: the Outputs as written.
-        resolved: the components that they are, as the renderer says with its request.
-        callback_name: for messages.
+        value: the return value.
+        grouping: the Outputs as the callback declares them.
+        resolved: the components of the Outputs, from the renderer's request.
+        callback_name: the name of the callback, for messages.
     """
     response: dict[str, Any] = {}
     _callback._prepare_response(
@@ -317,25 +318,25 @@ def websocket_options(app: dash.Dash) -> tuple[list[str], float]:
 
 
 def websocket_hooks(app: dash.Dash, name: str) -> list[Callable[..., Any]]:
-    """The hooks that are asked about websockets, in order: `websocket_connect` or `websocket_message`."""
+    """The hooks of websockets with a name, `websocket_connect` or `websocket_message`, in order."""
     return [hook.func for hook in app._hooks.get_hooks(name)]
 
 
 def uses_websocket(app: dash.Dash) -> bool:
-    """Whether any callback of the app may come over a websocket."""
+    """Whether any callback of the app may be called over a websocket."""
     return bool(app._websocket_callbacks) or any(entry.get("websocket") for entry in app.callback_map.values())
 
 
 def prepare_websocket_callback(app: dash.Dash, body: Any, interface: object) -> tuple[Callable[[], Any], bool]:
-    """What executes a callback that was called over a websocket, and whether that is a coroutine function.
+    """The function that executes a callback called over a websocket, and whether it is a coroutine function.
 
     Args:
         app: the app.
         body: the payload of the request.
-        interface: what `ctx.websocket` is to be.
+        interface: the value of `ctx.websocket`.
 
     Raises:
-        KeyError: the app has no such callback, or none that is to be called like this.
+        KeyError: the app has no such callback, or it is not served over websockets.
     """
     entry = app.callback_map[body["output"]]
     if entry.get("background") or not (app._websocket_callbacks or entry.get("websocket")):
@@ -351,14 +352,14 @@ def function_of(app: dash.Dash, output: str) -> Callable[..., Any]:
 
 
 def prepare_callback(app: dash.Dash, body: Any, websocket: object = None) -> tuple[Any, Callable[[], Any], bool]:
-    """The context of a callback request, what executes it, and whether that is a coroutine function.
+    """The context of a callback request, the function that executes it, and whether that is a coroutine function.
 
-    What is not is to be called in a worker thread.
+    A function that is not is to be called in a worker thread.
 
     Args:
         app: the app.
-        body: of the request.
-        websocket: what `ctx.websocket` is to be.
+        body: the body of the request.
+        websocket: the value of `ctx.websocket`.
 
     Raises:
         KeyError: the app has no such callback.
@@ -371,13 +372,13 @@ def prepare_callback(app: dash.Dash, body: Any, websocket: object = None) -> tup
     if not iscoroutinefunction(function):
         return context, execute, False
     if app.callback_map[body["output"]].get("background"):
-        # What starts a background job, or asks for its result, waits for nothing but blocks: for a store, or a broker.
+        # This starts a background job or reads its result: nothing to await, but a store or broker may block it.
         return context, partial(run_without_waiting, execute), False
     return context, execute, True
 
 
 def disagrees_with_callback(app: dash.Dash, body: Any) -> bool:
-    """Whether a callback request is not of the form that its callback declares, so that no page of the app sends it."""
+    """Whether a callback request differs from its callback's declaration, so that no page of the app sends it."""
     try:
         entry = app.callback_map[body["output"]]
         for name in ("inputs", "state"):
@@ -398,7 +399,7 @@ def disagrees_with_callback(app: dash.Dash, body: Any) -> bool:
                 if isinstance(one, list) != _is_of_many(output.component_id):
                     return True
     except Exception:
-        # It is not even of a form that can be compared.
+        # The request cannot even be compared with the declaration.
         return True
     return False
 
@@ -410,7 +411,7 @@ def _is_of_many(component_id: Any) -> bool:
 
 
 def make_pages_plain(as_plain: Callable[[Any], Any]) -> None:
-    """Let Dash call the layouts and titles of pages as plain functions."""
+    """Replace the layouts and titles of pages by plain functions, made with `as_plain`."""
     for page in dash.page_registry.values():
         for name in ("layout", "title"):
             page[name] = as_plain(page.get(name))
@@ -418,7 +419,7 @@ def make_pages_plain(as_plain: Callable[[Any], Any]) -> None:
 
 @contextlib.contextmanager
 def calling_pages_plainly(app: dash.Dash) -> Generator[None]:
-    """Let Dash choose the router that calls the layouts of pages as plain functions: Flash does so in threads."""
+    """During the block, have Dash choose the router that calls layouts as plain functions: Flash runs it in threads."""
     use_async, app._use_async = app._use_async, False
     try:
         yield

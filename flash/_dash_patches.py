@@ -1,9 +1,9 @@
-"""What Flash changes in Dash, for all apps of the process, Flash's or not.
+"""Patches Dash, for all apps of the process, Flash's or not.
 
-Dash has no hook for any of it, and asks for these functions by their names in its modules, so they are replaced there:
-by `patch_once` when the first callback is declared by one of Flash's decorators or the first app is made, whichever
-comes first; the encoder when the first app is made. `docs/differences.md` lists them. `tests/test_private_names.py`
-says which of the names that this touches an upgrade has dropped.
+Dash has no hooks for these changes. It calls the functions by their names in its modules, so they are replaced there.
+`patch_once` does so when the first callback is declared with one of Flash's decorators or the first app is made,
+whichever comes first; `use_encoder` when the first app is made. `docs/differences.md` lists the changes.
+`tests/test_private_names.py` fails with the name when an upgrade drops one that this module uses.
 """
 # Dash is typed in part only, and most of this is private on purpose.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -35,24 +35,24 @@ _patched = False
 
 
 def patch_once(check: Callable[[dash.Dash], None]) -> None:
-    """Change in Dash what Flash's callbacks and apps need; only the first call does.
+    """Patch Dash for the callbacks and apps of Flash. Only the first call does anything.
 
     Args:
-        check: is called with each app, of Flash's or not, before it takes its callbacks.
+        check: is called with each app, Flash's or not, before the app takes its callbacks.
     """
     global _patched  # noqa: PLW0603 - one process, one Dash
     if not _patched:
         _patched = True
-        _tell_bare_callbacks_apart()
+        _identify_bare_callbacks()
         _explain_set_props()
         _read_failures_of_callbacks()
         _before_set_up(check)
 
 
-def _tell_bare_callbacks_apart() -> None:
-    """Have callbacks without Output and Input named by the user's line, as Dash does, not by the line of Flash's.
+def _identify_bare_callbacks() -> None:
+    """Identify callbacks without Output and Input by the line of the user's code, as Dash does.
 
-    Dash names them by the first frame outside its own package: with Flash, the same one for all.
+    Dash takes the first frame outside its own package. With Flash that is a frame of Flash, the same for all.
     """
     module: Any = _callback
     original: Callable[..., str] = module.create_callback_id
@@ -69,7 +69,7 @@ def _tell_bare_callbacks_apart() -> None:
 
 
 def _explain_set_props() -> None:
-    """Have `set_props` outside of callbacks say what to do instead."""
+    """Make the error of `set_props` outside of callbacks say what to do instead."""
     context: Any = dash.callback_context
     original: Callable[..., None] = context.set_props
 
@@ -85,7 +85,7 @@ def _explain_set_props() -> None:
             ) from None
 
     def get_from_context(name: str, default: Any) -> Any:
-        # A thread of the app's own knows of no context at all.
+        # A thread that the app has started has no context at all.
         try:
             return get(name, default)
         except LookupError:
@@ -97,7 +97,7 @@ def _explain_set_props() -> None:
 
 
 def _before_set_up(check: Callable[[dash.Dash], None]) -> None:
-    """Call `check` with each app, of Flash's or not, before it takes its callbacks."""
+    """Call `check` with each app, Flash's or not, before the app takes its callbacks."""
     original = dash.Dash._setup_server
 
     @wraps(original)
@@ -109,9 +109,9 @@ def _before_set_up(check: Callable[[dash.Dash], None]) -> None:
 
 
 def _read_failures_of_callbacks() -> None:
-    """Have what callbacks raise read as `failures` does, before Dash asks what it is and tells error handlers.
+    """Pass exceptions of callbacks through `read_failure` before Dash handles them and calls error handlers.
 
-    And have a plain function that returns a coroutine waited for, as one under a decorator that is not async does.
+    Also await the coroutine that a plain function returns, such as an async one under a decorator that is not async.
     """
     module: Any = _callback
     plain: Callable[..., Any] = module._invoke_callback
@@ -145,16 +145,16 @@ async def _wait_for(coroutine: Any) -> Any:
 
 
 def let_stand_for_component(kind: type[Any], id_of: Callable[[Any], str]) -> None:
-    """Let instances of `kind` name a component in an Input, State or Output, as components do.
+    """Let instances of `kind` stand for a component in an Input, State or Output, as components do.
 
-    Dash asks whether what it is given is a component, and for its id by this name.
+    Dash checks whether an argument is a component, and gets its id with the method `_set_random_id`.
     """
     kind._set_random_id = id_of
     cast("Any", Component).register(kind)
 
 
 def use_encoder(to_json: Callable[[Any], str]) -> None:
-    """Have Dash write its JSON with `to_json`: layouts, and the results of callbacks."""
+    """Have Dash encode layouts and the results of callbacks with `to_json`."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "dash" and vars(module).get("to_json") is _to_json:
             vars(module)["to_json"] = to_json

@@ -1,10 +1,10 @@
-"""The one place that touches names of Quart that are not its to promise.
+"""Typed access to the private names of Quart that Flash uses, and the patches of Quart.
 
-Quart runs blocking code in threads by asyncio's loop, and opens files with aiofiles. Quart-Trio replaces both in its
+Quart runs blocking code in threads with asyncio's loop, and opens files with aiofiles. Quart-Trio replaces both in its
 own classes, but not in what apps import from Quart: a `quart.Response` of a plain generator or a list,
-`quart.utils.run_sync`, the `save` of an uploaded file, `open_resource` of a blueprint. Here these find Trio when Trio
-runs them, and what they found before when it does not. And a range may be the end of a file, and a name of a file may
-be one that the system does not take: there is no such file. And what is wrong with a host is a refusal, not a failure.
+`quart.utils.run_sync`, the `save` of an uploaded file, `open_resource` of a blueprint. The patches make these use Trio
+when Trio runs them. Three more patches turn failures of Quart into answers: to a range at the end of a file, to a file
+name that the system rejects (404), and to a Host that is invalid.
 
 `tests/test_private_names.py` fails with the name when an upgrade drops one.
 """
@@ -54,37 +54,37 @@ SENDERS = ("quart", "quart.app", "quart.blueprints", "quart.helpers")
 """The modules that have `send_from_directory`."""
 
 NO_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTDIR)
-"""What the system says of a name that no file can have."""
+"""The error codes of the system for a name that no file can have."""
 
 _utils: Any = import_module("quart.utils")
 
 
 class HTTPConnection(TrioASGIHTTPConnection):
-    """What Quart-Trio serves one HTTP request by, in the parts that Flash puts together anew."""
+    """Quart-Trio's connection of one HTTP request, whose parts Flash combines differently."""
 
     def create_request(self, send: Any) -> quart.Request:
         """The request that the scope of the connection describes."""
         return self._create_request_from_scope(send)
 
     async def send_response(self, send: Any, response: Any) -> None:
-        """Send all of a response by an ASGI `send`."""
+        """Send all of a response with an ASGI `send`."""
         await self._send_response(send, response)
 
 
 def current_request() -> quart.Request:
-    """The request at hand itself, and not what stands for whichever is at hand."""
+    """The current request itself, not the proxy `quart.request`."""
     return cast("Any", quart.request)._get_current_object()
 
 
 class _Threads:
-    """What `quart.utils` takes for the running loop."""
+    """Stands for the running event loop in `quart.utils`, and runs functions in Trio's threads."""
 
     def run_in_executor(self, _: object, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
         return trio.to_thread.run_sync(function, *arguments)
 
 
 class _Asyncio:
-    """What `quart.utils` takes for the module asyncio."""
+    """Stands for the module asyncio in `quart.utils`."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio, name)
@@ -94,7 +94,7 @@ class _Asyncio:
 
 
 class _Opening:
-    """A file about to be opened, to be awaited or entered, as aiofiles has it."""
+    """A file to be opened: with `await` or `async with`, like that of aiofiles."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._arguments, self._keywords = arguments, keywords
@@ -115,7 +115,7 @@ class _Opening:
 
 
 def run_on_trio() -> None:
-    """Let what apps import from Quart work on Trio."""
+    """Patch Quart so that what apps import from it works on Trio."""
     if isinstance(_utils.asyncio, _Asyncio):
         return
     _utils.asyncio = _Asyncio()
@@ -131,7 +131,7 @@ def run_on_trio() -> None:
 
 
 def refuse_bad_hosts(server: Any) -> None:
-    """Answer a Host that no server can have as a path that is not there is answered: Quart fails before its hooks."""
+    """Answer an invalid Host like a path that does not exist. Quart would fail before it calls its hooks."""
     original = server.create_url_adapter
 
     def create_url_adapter(request: Any) -> Any:
@@ -170,7 +170,7 @@ def _finding_as(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _serve_every_range(body: Any) -> None:
-    """Let a class of bodies serve `bytes=-500`, the last 500, and ranges that end beyond the end."""
+    """Let a class of bodies serve the last bytes (`bytes=-500`), and ranges that end beyond the end of the file."""
     original = body.make_conditional
 
     async def make_conditional(self: Any, begin: int, end: int | None, *more: Any) -> int:
