@@ -1,6 +1,6 @@
-"""The names of Hypercorn that are not its to promise, as far as Flash only uses them.
+"""Typed access to the private names of Hypercorn that Flash uses.
 
-Everything else imports them from here, typed; what Flash changes in Hypercorn is in `_hypercorn_patches`.
+The other modules import these names from here. `_hypercorn_patches` has what Flash changes in Hypercorn.
 `tests/test_private_names.py` fails with the name when an upgrade drops one.
 """
 # pyright: reportPrivateUsage=false, reportUnknownVariableType=false
@@ -28,14 +28,14 @@ async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], A
 
 
 def lifespan_failure(message: str) -> Exception:
-    """The exception that ends a Hypercorn server if the lifespan of its app raises it. With any other, it goes on."""
+    """The exception with which a lifespan ends its Hypercorn server. After any other the server goes on."""
     return LifespanFailureError("operation", message)
 
 
 def messages_at_hand(receive: object) -> Callable[[], Any] | None:
-    """What gives the next message of a request without waiting, or raises trio.WouldBlock.
+    """The function that returns the next message of a request without waiting, or raises trio.WouldBlock.
 
-    None if `receive` is wrapped, or of another server.
+    None if a middleware wraps `receive`, or another server made it.
     """
     channel: object = getattr(receive, "__self__", None)
     return cast("Any", channel).receive_nowait if isinstance(channel, trio.MemoryReceiveChannel) else None
@@ -49,16 +49,16 @@ class PlainConnection:
 
     @property
     def fileno(self) -> int:
-        """The socket's; -1 if it is closed."""
+        """The file descriptor of the socket; -1 if it is closed."""
         return self._server.stream.socket.fileno()
 
     @property
     def busy(self) -> bool:
-        """Whether something is being written."""
+        """Whether a write is under way."""
         return self._server.send_lock.locked()
 
     async def write(self, data: bytes) -> None:
-        """Write bytes as they are, and wait until they are written or the connection is lost."""
+        """Write bytes unchanged, and wait until they are written or the connection is lost."""
         await self._server.protocol_send(RawData(data))
 
 
@@ -70,7 +70,7 @@ class DirectConnection:
 
     @property
     def fileno(self) -> int:
-        """The socket's; -1 if it is closed."""
+        """The file descriptor of the socket; -1 if it is closed."""
         return self._transport.socket.fileno()
 
 
@@ -96,15 +96,15 @@ def plain_connection(send: object) -> PlainConnection | None:
     server: Any = getattr(protocol.send, "__self__", None)
     if not isinstance(server, TCPServer) or not isinstance(cast("object", server.stream), trio.SocketStream):
         return None
-    # Older clients do not know chunks.
+    # Clients of HTTP/1.0 do not know chunks.
     return PlainConnection(server) if getattr(protocol.connection, "their_http_version", b"") == b"1.1" else None
 
 
 def limit_messages(send: object, size: int) -> None:
-    """Bound what a websocket takes for one message, however many frames it comes in.
+    """Limit the size of a message that a websocket accepts, however many frames the message has.
 
     Args:
-        send: the ASGI `send` of the websocket; if it is wrapped, or of another server, that one's own bound holds.
+        send: the ASGI `send` of the websocket. If a middleware wraps it, or another server made it, nothing changes.
         size: characters, or bytes of a binary message.
     """
     stream: object = getattr(send, "__self__", None)
@@ -113,25 +113,25 @@ def limit_messages(send: object, size: int) -> None:
 
 
 class WebsocketPeer:
-    """The client of a websocket, as far as its connection knows: a browser answers a ping, whatever its page is at."""
+    """The client of a websocket: a browser, which answers pings whatever its page does."""
 
     def __init__(self, stream: WSStream) -> None:
         self._stream: Any = stream
 
     def was_heard(self) -> bool:
-        """Whether anything has come from it since this was asked last."""
+        """Whether the client has sent anything since the last call."""
         heard: bool = getattr(self._stream, "heard", False)
         self._stream.heard = False
         return heard
 
     @property
     def is_being_written_to(self) -> bool:
-        """Whether something is on its way to it, which a ping would have to wait for."""
+        """Whether a write to the client is under way, for which a ping would have to wait."""
         server: object = getattr(getattr(getattr(self._stream.send, "__self__", None), "send", None), "__self__", None)
         return isinstance(server, TCPServer) and server.send_lock.locked()
 
     async def ping(self) -> None:
-        """Have it answer."""
+        """Send a ping, which the client answers."""
         await self._stream._send_wsproto_event(Ping())
 
 

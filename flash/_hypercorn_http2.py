@@ -1,4 +1,4 @@
-"""The HTTP/2 of Hypercorn, as Flash changes it: idle connections are closed, and clients that take nothing given up.
+"""Changes Hypercorn's HTTP/2: closes idle connections, and gives up responses that the client does not read.
 
 `_hypercorn_patches` says which servers have it.
 """
@@ -18,10 +18,10 @@ from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BufferCompleteError, H2Prot
 from priority.priority import MissingStreamError
 
 PIECE = 65_536
-"""Bytes of a body that are handed over at a time."""
+"""Bytes of a body that are sent at a time."""
 
 SHUT_WINDOW_TIMEOUT = 60.0
-"""Seconds for which a client may take nothing of a response before that is given up."""
+"""Seconds for which a client may read nothing of a response before Flash gives the response up."""
 
 
 class FlashH2Protocol(H2Protocol):
@@ -31,7 +31,7 @@ class FlashH2Protocol(H2Protocol):
         self.stream_buffers = _BuffersWithTimeout()
 
     async def initiate(self, *arguments: Any, **keywords: Any) -> None:
-        """Begin. A connection without TLS that asks for nothing then is idle, like any other."""
+        """Begin, and mark a connection idle that has no request yet, as one without TLS has not."""
         await super().initiate(*arguments, **keywords)
         if self.idle:
             await self.send(Updated(idle=True))
@@ -52,7 +52,7 @@ class FlashH2Protocol(H2Protocol):
             with contextlib.suppress(ProtocolError):
                 self.connection.reset_stream(event.stream_id, ErrorCodes.CANCEL)
                 await self._flush()
-            # The task that sends finds it closed, and lets go of the rest.
+            # The sending task finds the buffer closed, and discards the rest.
             await buffer.close()
             with contextlib.suppress(MissingStreamError):
                 self.priority.unblock(event.stream_id)
@@ -60,7 +60,7 @@ class FlashH2Protocol(H2Protocol):
 
 
 class BufferWithTimeout(StreamBuffer):
-    """What waits to be sent of one response, until the client has taken nothing of it for `SHUT_WINDOW_TIMEOUT`.
+    """The buffer of one response, given up when the client has taken nothing of it for `SHUT_WINDOW_TIMEOUT`.
 
     Attributes:
         given_up: the client has taken nothing for so long.
@@ -83,7 +83,7 @@ class BufferWithTimeout(StreamBuffer):
         await self._wait_while_taken(self._is_empty)
 
     async def pop(self, max_length: int) -> bytes:
-        # Hypercorn takes what it did not get, because the window is shut, for a sign that there is room.
+        # Hypercorn's `pop` reports room in the buffer even if it takes nothing because the window is shut.
         data = bytes(self.buffer[:max_length])
         del self.buffer[: len(data)]
         self.taken += len(data)
@@ -94,7 +94,7 @@ class BufferWithTimeout(StreamBuffer):
         return data
 
     async def _wait_while_taken(self, event: Any) -> None:
-        """Wait for an event of the buffer; give it up if the client has taken nothing of it for the timeout."""
+        """Wait for an event of the buffer; give the buffer up if the client takes nothing of it for the timeout."""
         while True:
             before = self.taken
             with trio.move_on_after(SHUT_WINDOW_TIMEOUT):

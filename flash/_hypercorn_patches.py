@@ -1,4 +1,4 @@
-"""What Flash changes in Hypercorn's Trio worker, for the servers of its own apps and for no other.
+"""Patches Hypercorn's Trio worker, for the servers of Flash apps and for no other.
 
 When the lifespan of a Flash app starts, `adopt` notes the configuration of the server that runs it. From then on each
 connection that this server accepts is a `FlashTCPServer`, and speaks HTTP/2 and websockets by the classes of
@@ -33,7 +33,7 @@ FAIR_SENDS = 16
 """Writes of one connection after which another task has its turn."""
 
 Report = Callable[[str, BaseException], None]
-"""Logs that a connection has failed. Takes the kind of the failure, by which repeated lines are held back, and it."""
+"""Logs that a connection has failed. Takes the kind of the failure, which limits repeated lines, and the exception."""
 
 _reports: WeakKeyDictionary[Config, Report] = WeakKeyDictionary()
 """The configurations of the servers that run Flash apps."""
@@ -43,11 +43,11 @@ _report_of_run: trio.lowlevel.RunVar[Report] = trio.lowlevel.RunVar("flash_repor
 
 
 def adopt(receive: object, report: Report) -> None:
-    """Have the connections of a server be Flash's. To be called when its app starts, before it accepts any.
+    """Make the connections of a server Flash's. To be called when its app starts, before it accepts any.
 
     Args:
-        receive: what gives the app the messages of its lifespan. If a middleware has wrapped it, the servers of the
-            whole run of Trio are meant.
+        receive: the ASGI `receive` of the app's lifespan. If a middleware has wrapped it, all servers of this run of
+            Trio are adopted.
         report: is called when a connection has failed.
     """
     lifespan: object = getattr(receive, "__self__", None)
@@ -61,7 +61,7 @@ def adopt(receive: object, report: Report) -> None:
 
 
 def _report_for(config: Config) -> Report | None:
-    """What takes the failures of a server's connections; None if the server runs no Flash app."""
+    """The function that reports failures of a server's connections; None if the server runs no Flash app."""
     report = _reports.get(config)
     if report is None:
         with contextlib.suppress(LookupError, RuntimeError):
@@ -70,7 +70,7 @@ def _report_for(config: Config) -> Report | None:
 
 
 def _replace_instances(kind: Any, replacement: Any) -> None:
-    """Have the new instances of a class belong to a subclass of it where they serve a Flash app."""
+    """Make new instances of a class that serve a Flash app instances of its subclass `replacement`."""
     make = kind.__init__
 
     def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:
@@ -84,7 +84,7 @@ def _replace_instances(kind: Any, replacement: Any) -> None:
 
 
 class FlashTCPServer(TCPServer):
-    """A connection that writes what the socket takes without waiting, and that ends alone when its code fails.
+    """A connection that writes without waiting what the socket accepts, and whose failure ends no other connection.
 
     Hypercorn's own way to write costs a lock, a shielded scope and a switch of tasks each time. Only what the socket
     does not take goes that way; and TLS, which has no other.

@@ -1,4 +1,4 @@
-"""The websockets of Hypercorn, as Flash changes them: messages within bounds, and handshakes that end.
+"""Changes Hypercorn's websockets: limits the size of messages, and ends handshakes that are refused.
 
 `_hypercorn_patches` says which servers have them.
 """
@@ -17,7 +17,7 @@ class FlashWSStream(WSStream):
     """One websocket of Hypercorn's.
 
     Attributes:
-        heard: whether anything has come from the client since this was last set to False.
+        heard: whether the client has sent anything since this was last set to False.
     """
 
     heard: bool
@@ -27,7 +27,7 @@ class FlashWSStream(WSStream):
         self.buffer = BoundedMessage(self.config.websocket_max_message_size)
 
     def handle(self, event: Any) -> Awaitable[None]:  # type: ignore[override]
-        """Take an event. Not async itself: that would cost a coroutine more for each frame."""
+        """Handle an event. Not async itself, to save a coroutine for each frame."""
         if type(event) in (Body, Data):
             self.heard = True
             if not self.closed and not self.handshake.accepted:
@@ -37,22 +37,21 @@ class FlashWSStream(WSStream):
     async def _refuse_early_data(self) -> None:
         """End a websocket whose client has sent data before the handshake was accepted, and tell the app.
 
-        Hypercorn refuses such a handshake and does not tell the app, which accepts it and waits for messages for ever:
-        the task and the socket are never given back.
+        Hypercorn refuses such a handshake without telling the app, which accepts it and waits for messages for ever,
+        so that neither the task nor the socket ends.
         """
         if self.state is ASGIWebsocketState.HANDSHAKE:
             await self._send_error_response(400)
         await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _accept(self, message: Any) -> None:
-        # Nothing but zlib bounds what a frame of permessage-deflate inflates to, a thousandfold: the extension is not
-        # negotiated.
+        # Compression (permessage-deflate) is not negotiated: a frame may inflate a thousandfold, without a limit.
         self.handshake.extensions = None
         await super()._accept(message)
 
 
 class BoundedMessage(WebsocketBuffer):
-    """The fragments of one message. Of a message that is too large nothing is kept, nor of what still comes of it."""
+    """The fragments of one message. When the message is too large, all of them are discarded, later ones too."""
 
     def extend(self, event: Any) -> None:
         if self.length + len(event.data) > self.max_length:
