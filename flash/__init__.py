@@ -83,8 +83,8 @@ share_modules()
 _js_dist = [
     {"relative_package_path": "client/renderer.js", "namespace": "flash"},
     {"relative_package_path": "client/wire.js", "namespace": "flash"},
-    {"relative_package_path": "client/reports.js", "namespace": "flash"},
-    {"relative_package_path": "client/asynchronous.js", "namespace": "flash"},
+    {"relative_package_path": "client/mistakes.js", "namespace": "flash"},
+    {"relative_package_path": "client/busy_components.js", "namespace": "flash"},
     {"relative_package_path": "client/updates.js", "namespace": "flash"},
     {"relative_package_path": "client/presence.js", "namespace": "flash"},
     {"relative_package_path": "client/reconnect.js", "namespace": "flash"},
@@ -93,8 +93,8 @@ _js_dist = [
     {"relative_package_path": "client/control.js", "namespace": "flash"},
     {"relative_package_path": "client/link_states.js", "namespace": "flash"},
     {"relative_package_path": "client/conditions.js", "namespace": "flash"},
-    {"relative_package_path": "client/connection.js", "namespace": "flash"},
-    {"relative_package_path": "client/starts.js", "namespace": "flash"},
+    {"relative_package_path": "client/link.js", "namespace": "flash"},
+    {"relative_package_path": "client/callback_fetch.js", "namespace": "flash"},
 ]
 _css_dist: list[dict[str, str]] = []
 

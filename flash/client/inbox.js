@@ -20,7 +20,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, updates, asynchronous} = flash;
+    const {wire, updates, busyComponents} = flash;
     const {onChange} = flash.renderer;
 
     /** Milliseconds that a slice takes: half a frame. */
@@ -51,7 +51,7 @@
         hop.port1.onmessage = work;
         document.addEventListener('visibilitychange', hurry);
         updates.wake = schedule;
-        asynchronous.afterwards(goOn);
+        busyComponents.afterwards(goOn);
         onChange(goOn);
     }
 

@@ -15,7 +15,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {updates, presence, reports, reconnect} = flash;
+    const {updates, presence, mistakes, reconnect} = flash;
     const {layout, onChange: onRendererChange, resolve, component, stringIds, patchOf, callBody} = flash.renderer;
 
     /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
@@ -122,7 +122,7 @@
         running.set(opening.stream, opening);
         waiting.delete(keyOf(opening));
         show(opening.callback, opening.match, 'running', null);
-        reports.sent(opening.callback, opening.props);
+        mistakes.sent(opening.callback, opening.props);
         updates.put(opening.props, {...opening, conflate: false});
         presence.open(opening.stream, opening.components);
         presence.update(opening.stream, opening.props);
@@ -137,7 +137,7 @@
         const opening = running.get(stream);
         if (opening !== undefined) {
             reconnect.restarts.reset();
-            reports.sent(opening.callback, props);
+            mistakes.sent(opening.callback, props);
             updates.put(props, opening);
             presence.update(stream, props);
         }
@@ -157,11 +157,11 @@
         if (reason === 'shutdown' && opening.again) {
             waiting.set(keyOf(opening), opening);
         }
-        reports.sent(opening.callback, props);
+        mistakes.sent(opening.callback, props);
         updates.put(props, {...opening, conflate: false});
         show(opening.callback, opening.match, reason, error && error.message);
         if (error && !handled) {
-            reports.failure(opening.callback, error);
+            mistakes.failure(opening.callback, error);
         }
     }
 

@@ -9,7 +9,7 @@
  *
  * An update waits, and all behind it wait with it, while
  *
- * - its component is busy with the props of an earlier update: see `asynchronous.js`;
+ * - its component is busy with the props of an earlier update: see `busy_components.js`;
  * - a callback has yet to be called with the value that the update would replace. This holds for a page in view: in a
  *   hidden one, callbacks are called once a second, with the newest values.
  *
@@ -32,7 +32,7 @@
 (function () {
     const {flash} = /** @type {any} */ (window);
     const {nameOf, isPattern, resolve, component, isPatch, changesLayout, set, draw, isAwaited} = flash.renderer;
-    const {asynchronous, reports} = flash;
+    const {busyComponents, mistakes} = flash;
 
     /** Milliseconds for which an update waits for its component, which may have to be loaded first. */
     const COMPONENT_TIMEOUT = 2_000;
@@ -112,7 +112,7 @@
     function take(id, props, {conflates, output}) {
         const found = component(id);
         if (found === undefined) {
-            reports.missing(id, props);
+            mistakes.missing(id, props);
             return true;
         }
         const brings = changesLayout(id, props);
@@ -146,7 +146,7 @@
         if (before === undefined) {
             return false;
         }
-        if (asynchronous.kindOf(found, props) || before.some(entry => asynchronous.kindOf(found, entry.props))) {
+        if (busyComponents.kindOf(found, props) || before.some(entry => busyComponents.kindOf(found, entry.props))) {
             return true;
         }
         for (const entry of before) {
@@ -180,7 +180,7 @@
         if (found === undefined) {
             return false;
         }
-        if (isToBeAwaited(`component ${nameOf(id)}`, asynchronous.isBusy(id, found, props), COMPONENT_TIMEOUT)) {
+        if (isToBeAwaited(`component ${nameOf(id)}`, busyComponents.isBusy(id, found, props), COMPONENT_TIMEOUT)) {
             return true;
         }
         const callbacks =
@@ -238,15 +238,15 @@
     function apply({id, props, replaced, output}) {
         const found = component(id);
         if (found === undefined) {
-            reports.missing(id, props);
+            mistakes.missing(id, props);
         }
         if (replaced || found === undefined) {
             return;
         }
         try {
-            set(id, asynchronous.prepare(id, found, props), output);
+            set(id, busyComponents.prepare(id, found, props), output);
         } catch (error) {
-            reports.failed(id, props, error);
+            mistakes.failed(id, props, error);
         }
     }
 

@@ -8,7 +8,7 @@ import re
 from tools.draw_link_states import FIRST, PAGE, SCRIPT, draw, drawn_in, read_table, redraw, run_script
 
 TABLE = read_table()
-CONNECTION = SCRIPT.with_name("connection.js")
+LINK = SCRIPT.with_name("link.js")
 
 
 def test_the_link_states_in_the_docs_are_those_of_the_code() -> None:
@@ -31,7 +31,7 @@ def test_every_state_of_a_link_can_be_reached() -> None:
 
 def test_every_trigger_of_a_link_is_taken_by_a_state_and_given_by_the_script() -> None:
     taken = {trigger for transitions in TABLE.transitions.values() for trigger in transitions}
-    given = set(re.findall(r"\b(?:advance|connect)\('([a-z ]+)'\)", CONNECTION.read_text()))
+    given = set(re.findall(r"\b(?:advance|connect)\('([a-z ]+)'\)", LINK.read_text()))
     assert taken == given == set(TABLE.causes)
 
 

@@ -89,8 +89,8 @@ async def test_the_index_loads_the_clients_scripts_once(serve: Serve) -> None:
     index = (await page.get("")).text
     assert index.count("flash/client/updates") == 1
     assert index.count("flash/client/streams") == 1
-    assert index.count("flash/client/connection") == 1
-    script = next(part for part in index.split('"') if "flash/client/connection" in part)
+    assert index.count("flash/client/link.") == 1
+    script = next(part for part in index.split('"') if "flash/client/link." in part)
     response = await page.client.get(script)
     assert response.status_code == 200
     assert "javascript" in response.headers["content-type"]

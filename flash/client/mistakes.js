@@ -364,5 +364,5 @@
         }
     }
 
-    Object.assign(flash, {reports: {begin, sent, missing, failed, failure, mistake}});
+    Object.assign(flash, {mistakes: {begin, sent, missing, failed, failure, mistake}});
 })();

@@ -171,6 +171,6 @@
         return kindOf(found, props)?.prepare(nameOf(id), found, props) ?? props;
     }
 
-    const asynchronous = {adds, kindOf, isBusy, prepare, afterwards};
-    Object.assign(flash, {asynchronous});
+    const busyComponents = {adds, kindOf, isBusy, prepare, afterwards};
+    Object.assign(flash, {busyComponents});
 })();

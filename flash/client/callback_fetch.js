@@ -13,7 +13,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {renderer, control, connection} = flash;
+    const {renderer, control, link} = flash;
     const plain = window.fetch;
 
     /** The State that names the page: the request that starts a stream has it, and no other. */
@@ -56,7 +56,7 @@
         }
         if (turn === null) {
             turn = new Promise(resolve => setTimeout(resolve, LINK_DELAY));
-            connection.beginEarly();
+            link.beginEarly();
         }
         await turn;
         const body = options?.body;

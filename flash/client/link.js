@@ -15,7 +15,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, renderer, streams, inbox, control, conditions, reports, reconnect} = flash;
+    const {wire, renderer, streams, inbox, control, conditions, mistakes, reconnect} = flash;
 
     /** Pings after which the page acknowledges without having been asked. */
     const UNASKED = 1.1;
@@ -147,7 +147,7 @@
         props: streams.update,
         end: streams.end,
         refused: streams.refuse,
-        mistake: reports.mistake,
+        mistake: mistakes.mistake,
         ping: answer
     };
 
@@ -255,7 +255,7 @@
         conditions.begin(restart);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(conditions.change);
-        reports.begin(streams.refuseStart);
+        mistakes.begin(streams.refuseStart);
         connect('begun');
         setInterval(watch, reconnect.CHECK_INTERVAL);
         document.addEventListener('visibilitychange', watch);
@@ -300,5 +300,5 @@
         return null;
     }
 
-    Object.assign(flash, {Page, connection: {beginEarly}});
+    Object.assign(flash, {Page, link: {beginEarly}});
 })();
