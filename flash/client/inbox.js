@@ -11,9 +11,11 @@
  */
 
 /**
- * @typedef {{name: string, text: string, data: any, id: string}} Received  an event, and its data once parsed
- * @typedef {object} Host  what the inbox needs of the connection
- * @property {Record<string, (data: any) => void>} handlers  what is to be done with each event
+ * @typedef {Exclude<keyof Events, 'replaced'>} Queued  the name of an event that waits for its turn
+ * @typedef {{[Name in Queued]: (data: Events[Name]) => void}} Handlers  what is done with each event
+ * @typedef {{name: Queued, text: string, data: any, id: string}} Received  an event, and its data once parsed
+ * @typedef {object} Host  what the inbox needs of the link
+ * @property {Handlers} handlers
  * @property {() => boolean} standing  whether the page has a life, which only `hello` gives it
  * @property {() => void} sliced  called after each slice
  */
@@ -44,10 +46,10 @@
     let host;
 
     /**
-     * @param {Host} connection
+     * @param {Host} link
      */
-    function begin(connection) {
-        host = connection;
+    function begin(link) {
+        host = link;
         hop.port1.onmessage = work;
         document.addEventListener('visibilitychange', hurry);
         updates.wake = schedule;

@@ -138,8 +138,8 @@
     }
 
     /**
-     * What is to be done with each event, in the order in which they came.
-     * @type {Record<string, (data: any) => void>}
+     * What is done with each event when its turn comes; `receive` handles `replaced` before that.
+     * @type {Handlers}
      */
     const handlers = {
         hello: greet,
@@ -153,7 +153,7 @@
 
     /**
      * An event has come.
-     * @param {string} name
+     * @param {keyof Events} name
      * @param {string} text
      * @param {string} id
      */
@@ -190,7 +190,7 @@
         ticket = null;
         source = opened;
         heard = Date.now();
-        for (const name of Object.keys(wire.events)) {
+        for (const name of /** @type {(keyof Events)[]} */ (Object.keys(wire.events))) {
             opened.addEventListener(name, event => {
                 // EventSource has an `open` of its own, which carries no data.
                 if (source === opened && event instanceof MessageEvent) {

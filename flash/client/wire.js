@@ -22,16 +22,19 @@
  * @typedef {{callback: string, match: string | null, message: string, status: string | null}} Refusal
  * @typedef {{callback: string, message: string}} Mistake
  * @typedef {{id: number, status: number, type: string, text: string}} ControlAnswer
+ * @typedef {{hello: Hello, open: Opening, props: PropsOfStream, end: Ending, refused: Refusal, mistake: Mistake,
+ *            ping: object, replaced: object}} Events  the fields of each event, by its name
  */
 
 (function () {
     const {flash} = /** @type {any} */ (window);
 
-    /** What the server sends over a link: for each event its fields. */
+    /**
+     * What the server sends over a link: for each event its fields.
+     * @type {{[Name in keyof Events]: (said: Events[Name]) => Events[Name]}}
+     */
     const events = {
-        /** @param {Hello} said @returns {Hello} */
         hello: ({life, ping, grace}) => ({life, ping, grace}),
-        /** @param {Opening} said @returns {Opening} */
         open: ({stream, callback, output, match, again, conflate, components, conditions, props, reset}) => ({
             stream,
             callback,
@@ -44,17 +47,11 @@
             props,
             reset
         }),
-        /** @param {PropsOfStream} said @returns {PropsOfStream} */
         props: ({stream, props}) => ({stream, props}),
-        /** @param {Ending} said @returns {Ending} */
         end: ({stream, reason, props, error, handled = false}) => ({stream, reason, props, error, handled}),
-        /** @param {Refusal} said @returns {Refusal} */
         refused: ({callback, match, message, status = null}) => ({callback, match, message, status}),
-        /** @param {Mistake} said @returns {Mistake} */
         mistake: ({callback, message}) => ({callback, message}),
-        /** @returns {object} */
         ping: () => ({}),
-        /** @returns {object} */
         replaced: () => ({})
     };
 
@@ -89,13 +86,13 @@
 
     /**
      * What an event says.
-     * @template {keyof typeof events} Name
+     * @template {keyof Events} Name
      * @param {Name} name
      * @param {string} text  its data
-     * @returns {ReturnType<typeof events[Name]>}
+     * @returns {Events[Name]}
      */
     function parse(name, text) {
-        return /** @type {any} */ (events[name])(JSON.parse(text));
+        return events[name](JSON.parse(text));
     }
 
     /**
