@@ -16,12 +16,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "states.md"
-SCRIPT = ROOT / "flash" / "client" / "link_states.js"
+from .state_drawing import PAGE, Markers, diagram, table
 
-BEGIN = "<!-- drawn from flash/client/link_states.js by python -m tools.draw_link_states -->"
-END = "<!-- end of the drawing of the link -->"
+SCRIPT = Path(__file__).parents[1] / "flash" / "client" / "link_states.js"
+
+MARKERS = Markers(
+    "<!-- drawn from flash/client/link_states.js by python -m tools.draw_link_states -->",
+    "<!-- end of the drawing of the link -->",
+)
 
 FIRST = "idle"
 """The state in which a link begins."""
@@ -63,30 +65,16 @@ def read_table() -> LinkTable:
     )
 
 
-def draw(table: LinkTable) -> str:
+def draw(links: LinkTable) -> str:
     """The states as a mermaid diagram, and as tables."""
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {FIRST}"]
-    for state, transitions in table.transitions.items():
-        lines += [f"    {state} --> {after}: {trigger}" for trigger, after in transitions.items()]
-        if not transitions:
-            lines.append(f"    {state} --> [*]")
-    lines += ["```", "", "| state | what it means |", "| --- | --- |"]
-    lines += [f"| {state} | {meaning} |" for state, meaning in table.meanings.items()]
-    lines += ["", "| trigger | when it comes |", "| --- | --- |"]
-    lines += [f"| {trigger} | {cause} |" for trigger, cause in table.causes.items()]
-    return "\n".join(lines)
-
-
-def drawn_in(text: str) -> str:
-    """The drawing that a page of the docs has between its markers."""
-    return text.partition(BEGIN)[2].partition(END)[0].strip()
-
-
-def redraw(text: str, drawing: str) -> str:
-    """The text of a page, with a fresh drawing between its markers."""
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{drawing}\n\n{END}{rest.partition(END)[2]}"
+    return "\n".join(
+        [
+            *diagram(FIRST, links.transitions),
+            *table("state", "what it means", rows=links.meanings.items()),
+            *table("trigger", "when it comes", rows=links.causes.items()),
+        ]
+    )
 
 
 if __name__ == "__main__":
-    PAGE.write_text(redraw(PAGE.read_text(), draw(read_table())))
+    PAGE.write_text(MARKERS.redraw(PAGE.read_text(), draw(read_table())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from tools.draw_link_states import FIRST, PAGE, SCRIPT, draw, drawn_in, read_table, redraw, run_script
+from tools.draw_link_states import FIRST, MARKERS, PAGE, SCRIPT, draw, read_table, run_script
 
 TABLE = read_table()
 LINK = SCRIPT.with_name("link.js")
@@ -14,8 +14,8 @@ LINK = SCRIPT.with_name("link.js")
 def test_the_link_states_in_the_docs_are_those_of_the_code() -> None:
     text = PAGE.read_text()
     drawing = draw(TABLE)
-    assert drawn_in(text) == drawing, "docs/states.md is stale: run `python -m tools.draw_link_states`"
-    assert redraw(text, drawing) == text
+    assert MARKERS.drawing_in(text) == drawing, "docs/states.md is stale: run `python -m tools.draw_link_states`"
+    assert MARKERS.redraw(text, drawing) == text
 
 
 def test_every_state_of_a_link_can_be_reached() -> None:
