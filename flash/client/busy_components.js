@@ -26,7 +26,10 @@
     const awaited = new WeakSet();
     /** Other components that have been given something to add, until the next frame. @type {Set<string>} */
     const adding = new Set();
-    /** The last `rowTransaction` of each grid, as JSON, and how many alike have followed it. @type {Map<string, [string, number]>} */
+    /**
+     * The last `rowTransaction` of each grid, as JSON, and how many alike have followed it.
+     * @type {Map<string, [string, number]>}
+     */
     const transactions = new Map();
     /** Called when a component may not be busy any more. @type {() => void} */
     let changed = () => undefined;
@@ -35,8 +38,8 @@
      * A kind of component, and how it is handled.
      * @typedef {object} Kind
      * @property {(props: Props) => boolean} concerns  whether an update with these props has to wait
-     * @property {(name: string, found: Component) => boolean} isBusy  whether the component is still busy with earlier props
-     * @property {(name: string, found: Component, props: Props) => Props} prepare  called before the props are set; returns the props to set
+     * @property {(name: string, found: Component) => boolean} isBusy  whether it is busy with earlier props
+     * @property {(name: string, found: Component, props: Props) => Props} prepare  returns the props to set now
      */
 
     /** @type {Kind} */

@@ -4,7 +4,7 @@
  *
  * A browser has six connections to a host over HTTP/1.1, and gives them to requests in order. So the first call of a
  * callback waits until the page's link has its connection, however many callbacks are due when the page is loaded. And
- * the request that starts a stream goes over the control websocket if it has to wait for a connection: see `control.js`.
+ * a request that starts a stream goes over the control websocket if it has to wait for a connection: see `control.js`.
  *
  * The renderer has no other hook for this than `fetch` itself. Every other request passes unchanged.
  *
@@ -41,7 +41,10 @@
         return [...headers.keys()].every(name => known.includes(name));
     }
 
-    /** Resolves when the page's link has asked for its connection; null before the first call. @type {Promise<void> | null} */
+    /**
+     * Resolves when the page's link has asked for its connection; null before the first call.
+     * @type {Promise<void> | null}
+     */
     let turn = null;
 
     /**

@@ -14,7 +14,10 @@
 
     /** The number of the last change: a page that comes later by the same token begins higher. */
     let last = Date.now();
-    /** The changes that could not be sent, by stream and condition. @type {Map<string, {number: number, send: () => void}>} */
+    /**
+     * The changes that could not be sent, by stream and condition.
+     * @type {Map<string, {number: number, send: () => void}>}
+     */
     const unsent = new Map();
     /** Called when the server does not know the stream's page any more. */
     let onUnknownPage = () => {};

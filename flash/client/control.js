@@ -109,7 +109,7 @@
     }
 
     /**
-     * Send the request by which Dash's renderer starts a stream. Its id lets the server take it once, if it comes twice.
+     * Send the request by which Dash's renderer starts a stream. By its id the server takes it once if it comes twice.
      * @param {(options: RequestInit) => Promise<Response>} send  sends it, with these options besides its own
      * @param {string} body
      * @returns {Promise<Response>}
@@ -321,7 +321,9 @@
             }
             const message = await response.text();
             const issued = response.status === 403 ? await post('ticket', {}) : null;
-            return issued?.ok ? {message: '', ticket: wire.parseAnswer('ticket', issued.text).ticket} : {message, ticket: null};
+            return issued?.ok
+                ? {message: '', ticket: wire.parseAnswer('ticket', issued.text).ticket}
+                : {message, ticket: null};
         } catch {
             return {message: 'the server does not answer', ticket: null};
         }

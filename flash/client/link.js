@@ -29,7 +29,10 @@
     let ping = 15;
     /** Seconds for which the server keeps streams without a link, as `hello` says; Infinity for ever. */
     let grace = 0;
-    /** What opens the next link although the browser's cookie has changed; null if nothing need. @type {string | null} */
+    /**
+     * The server's ticket, with which the next link is taken although the browser's cookie has changed; null for none.
+     * @type {string | null}
+     */
     let ticket = null;
     /** The last reason for a refusal that was shown, so that it is shown once. */
     let shown = '';

@@ -17,7 +17,8 @@
 
 /**
  * @typedef {'idle' | 'connecting' | 'open' | 'reconnecting' | 'refused' | 'left' | 'replaced'} LinkState
- * @typedef {'begun' | 'greeted' | 'cut' | 'silent' | 'denied' | 'retried' | 'restarted' | 'taken over' | 'hidden' | 'shown'} LinkTrigger
+ * @typedef {'begun' | 'greeted' | 'cut' | 'silent' | 'denied' | 'retried' | 'restarted' | 'taken over' | 'hidden'
+ *           | 'shown'} LinkTrigger
  */
 
 (function () {

@@ -2,8 +2,8 @@
 /**
  * Reports mistakes in apps that would otherwise go unnoticed, such as updates of components that do not exist.
  *
- * It also reports updates of properties that a component does not have, and the mistakes that the server has found. Each
- * is reported once: in the dev tools if the app has them, else in the console.
+ * It also reports updates of properties that a component does not have, and the mistakes that the server has found.
+ * Each is reported once: in the dev tools if the app has them, else in the console.
  *
  * Dash checks the Inputs and Outputs of callbacks when a page is loaded. What a stream updates is known only when it
  * does, so it is checked then; what the options of its event callback name is checked like Outputs. As with Dash,
@@ -201,7 +201,8 @@
             return;
         }
         if (option === '' && !absent.has(nameOf(id))) {
-            // It was there when it was updated. It may have been removed since, by an update of the same stream for instance.
+            // It was there when it was updated. It may have been removed since, by an update of the same stream for
+            // instance.
             return;
         }
         const known = validationIds().has(nameOf(id));
@@ -215,8 +216,8 @@
         }
         if (removed) {
             showOnce(
-                `${callbackName(callback)} updates "${nameOf(id)}.${property}", but that component was removed from the ` +
-                    'layout while the stream runs. End the stream with it (cancel=), or leave the component there.'
+                `${callbackName(callback)} updates "${nameOf(id)}.${property}", but that component was removed from ` +
+                    'the layout while the stream runs. End the stream with it (cancel=), or leave the component there.'
             );
         } else {
             showOnce(

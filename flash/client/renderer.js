@@ -2,11 +2,11 @@
 /**
  * Dash's renderer, as the other scripts see it: the layout, setting props, drawing them, and calling callbacks.
  *
- * The one script that touches what Dash and its components do not document: the store, and what it holds (`paths`,
- * `layout`, `graphs`, `callbacks`, `config`, `hooks`); the actions that it takes; the request that calls a callback; how a
- * `dcc.Graph` draws. What it uses of Dash and React that is public (`dash_clientside.set_props`, `dash_component_api`,
- * `flushSync`, `useEffect`, `dash_ag_grid.getApi`) stands here, too: every other script reads `window.flash` and no
- * other global of Dash's. A test looks for these names in every script.
+ * The one script that uses what Dash and its components do not document: the store, and what it holds (`paths`,
+ * `layout`, `graphs`, `callbacks`, `config`, `hooks`); the actions that it takes; the request that calls a callback;
+ * how a `dcc.Graph` draws. What it uses of Dash and React that is public (`dash_clientside.set_props`,
+ * `dash_component_api`, `flushSync`, `useEffect`, `dash_ag_grid.getApi`) stands here, too: every other script reads
+ * `window.flash` and no other global of Dash's. A test searches every script for these names.
  *
  * Props that bring components, or take some away, are set as Dash sets what a callback returns: as the result of a
  * callback that has been executed. So new components get their initial callbacks, callbacks on ALL notice what has
@@ -26,17 +26,17 @@
 
     /** The last part of the address to which the renderer posts the calls of callbacks. */
     const CALL_ROUTE = '_dash-update-component';
-    /** How many elements above a graph's own the part that draws is looked for. */
-    const NEAR = 12;
-    /** Stands for the callback whose result brings components, where it is that of none. */
-    const CALLBACK = {output: '', outputs: [], inputs: [], state: [], clientside_function: null};
+    /** The number of React's fibers, from a graph's own element upwards, among which its drawing part is sought. */
+    const MAX_FIBERS = 12;
+    /** A callback without Inputs and Outputs: props that are the result of no other callback are set as its own. */
+    const NO_CALLBACK = {output: '', outputs: [], inputs: [], state: [], clientside_function: null};
 
     /** The store of Dash's renderer. */
     function store() {
         return globals.dash_stores[0];
     }
 
-    /** What the server has configured for the page. */
+    /** The page's configuration, as the server has sent it. */
     function config() {
         const set = store().getState().config;
         return {
@@ -54,7 +54,10 @@
         return store().getState().layout;
     }
 
-    /** Call a function after each change of the layout or of the callbacks that are due. @param {() => void} listener */
+    /**
+     * Call a function after each change of the layout or of the callbacks that are due.
+     * @param {() => void} listener
+     */
     function onChange(listener) {
         store().subscribe(listener);
     }
@@ -69,7 +72,7 @@
     }
 
     /**
-     * An id as a string: what Dash makes of it, too.
+     * An id as a string, as Dash writes it.
      * @param {Id} id
      * @returns {string}
      */
@@ -125,7 +128,7 @@
     }
 
     /**
-     * Where in the layout a component is. (Asked for an object that it does not know, getLayout returns anything.)
+     * The path of a component in the layout. (Given an id that is an object and unknown, `getLayout` returns anything.)
      * @param {Id} id
      */
     function pathOf(id) {
@@ -217,8 +220,8 @@
         }
         const whole = Object.values(props).some(isPatch) ? patched(id, props) : props;
         const executed = {
-            // Dash does not call a callback again for what has come of it.
-            callback: (output !== null && callbackOf(output)) || CALLBACK,
+            // Dash does not call a callback again because of its own result.
+            callback: (output !== null && callbackOf(output)) || NO_CALLBACK,
             changedPropIds: {},
             getInputs: () => [],
             getOutputs: () => [],
@@ -229,8 +232,8 @@
     }
 
     /**
-     * Set props, and leave one callback out of those that are called for it: a property may be both Input and Output
-     * of a callback, and its own result does not call it.
+     * Set props without calling one callback, whose result they are. A property may be both Input and Output of a
+     * callback; Dash does not call a callback because of its own result.
      * @param {string} output  the Outputs of that callback
      * @param {Id} id
      * @param {Props} props
@@ -246,8 +249,8 @@
     }
 
     /**
-     * What props come to when their patches have been applied. Only `set_props` can apply them: it is let do so on a
-     * store that takes nothing in.
+     * The values of props once their patches have been applied. Only Dash's `set_props` applies patches. So it is
+     * called with a store that notes the values and changes nothing.
      * @param {Id} id
      * @param {Props} props
      * @returns {Props}
@@ -264,10 +267,10 @@
     }
 
     /**
-     * Set props while another store stands in place of Dash's, which hands each action to a function.
+     * Set props while another store replaces Dash's. It calls a function with each action.
      * @param {Id} id
      * @param {Props} props
-     * @param {(action: any, pass: (action: any) => any) => any} take  `pass` hands the action on to Dash's store
+     * @param {(action: any, pass: (action: any) => any) => any} take  `pass` dispatches an action to Dash's store
      */
     function setThrough(id, props, take) {
         const stores = globals.dash_stores;
@@ -293,7 +296,7 @@
     }
 
     /**
-     * Set what `change` sets, and have it drawn: when this returns, components have seen it, and their effects.
+     * Call `change`, which sets props, and draw at once: on return, components have rendered and run their effects.
      * @param {() => void} change
      */
     function draw(change) {
@@ -302,10 +305,10 @@
     }
 
     /**
-     * Whether a callback has still to be given the value that a property has.
+     * Whether a callback that the present value of a property has triggered has still to be called with it.
      *
-     * Callbacks are called with what they find when it is their turn. One of the browser's own may also read, as a
-     * State, what its last run has returned.
+     * A callback is called with the values that properties have when its turn comes. A clientside callback that runs
+     * counts, too: it may read, as a State, what its last run has returned.
      * @param {Id} id
      * @param {string} property
      */
@@ -323,7 +326,7 @@
     }
 
     /**
-     * Have a function called with each callback whose request is over, and with its result, before Dash reads that.
+     * Call a function when the request of a callback is over, with the callback and its result, before Dash reads that.
      * @param {(callback: any, result: any) => void} listener
      */
     function onResolved(listener) {
@@ -384,15 +387,15 @@
     }
 
     /**
-     * The part of a `dcc.Graph` that draws: `_queue` is the promise of its last drawing, `props` what it was given to
-     * add. It belongs to one of the elements above the graph's own; React notes on an element what it belongs to.
+     * The React component of a `dcc.Graph` that draws: `_queue` is the promise of its last drawing, `props` has the
+     * data that it is to add. React notes on each element its fiber; the component's is above that of the graph.
      * @param {any} element  the graph's
      * @returns {{_queue: Promise<any>, props: {extendData: any[], prependData: any[]}} | null}
      */
     function drawingPartOf(element) {
         const key = Object.keys(element).find(name => /^__react(Fiber|InternalInstance)\$/.test(name));
         let fiber = key && element[key];
-        for (let i = 0; fiber && i < NEAR; i++) {
+        for (let i = 0; fiber && i < MAX_FIBERS; i++) {
             if (fiber.stateNode?._queue instanceof Promise) {
                 return fiber.stateNode;
             }

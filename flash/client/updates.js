@@ -26,7 +26,12 @@
  * @property {string | null} stream  the id of the stream that has sent it; null if it is the page's own
  * @property {boolean} conflates
  * @property {string | null} output  the Outputs of the callback that has sent it, which it does not call again
- * @typedef {{id: Id, props: Props, conflates: boolean, replaced: boolean, output: string | null}} Entry  what a batch sets
+ * @typedef {object} Entry  the props of one component in a batch
+ * @property {Id} id
+ * @property {Props} props
+ * @property {boolean} conflates  whether its stream does
+ * @property {boolean} replaced  whether a later entry has newer values, so that this one is not set
+ * @property {string | null} output  the Outputs of the callback that has sent it, which it does not call again
  */
 
 (function () {

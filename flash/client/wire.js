@@ -15,7 +15,8 @@
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
  * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
  * @typedef {{stream: string, callback: string, output: string | null, match: string | null, conflate: boolean,
- *            components: Id[] | null, conditions: Condition[], props: Pair[], reset: Pair[], again: Start | null}} Opening
+ *            components: Id[] | null, conditions: Condition[], props: Pair[], reset: Pair[],
+ *            again: Start | null}} Opening
  * @typedef {{stream: string, props: Pair[]}} PropsOfStream
  * @typedef {{message: string, html: string | null}} Failure
  * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null, handled: boolean}} Ending
