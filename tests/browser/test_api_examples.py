@@ -10,9 +10,8 @@ import trio
 from playwright.sync_api import Page, expect
 
 from flash import EndReason, Flash, Input, Output, StreamCancelled, callback, dcc, event_callback, html, stream_props
+from tests.browser.conftest import Console, Visit
 from tests.support.serving import Journal
-
-from .conftest import Console, Visit
 
 
 def tabs_app(told: Journal[BaseException], ended: Journal[str]) -> Flash:

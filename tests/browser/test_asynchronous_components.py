@@ -9,10 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from flash import Flash, Input, Output, Patch, dcc, html, stream_props
+from tests.browser.conftest import Console, Visit
+from tests.browser.seeing import hide
 from tests.support.serving import Gate
-
-from .conftest import Console, Visit
-from .seeing import hide
 
 SLOWLY = """
 () => {

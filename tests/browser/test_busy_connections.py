@@ -12,10 +12,9 @@ import quart
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from flash import Flash, Input, Output, StreamCancelled, Update, every, html, stream_props
+from tests.browser.conftest import Console, Serve, Visit
 from tests.support.eventually import eventually_sync
 from tests.support.serving import Journal
-
-from .conftest import Console, Serve, Visit
 
 CALLBACKS = 5
 """With the page's link as many connections as a browser has for one host."""

@@ -7,9 +7,8 @@ import trio
 from playwright.sync_api import expect
 
 from flash import MATCH, Flash, Input, Output, ctx, dcc, html, no_update
+from tests.browser.conftest import Visit
 from tests.support.serving import Journal
-
-from .conftest import Visit
 
 
 @pytest.mark.parametrize("conflate", [False, True])

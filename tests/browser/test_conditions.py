@@ -8,10 +8,9 @@ import trio
 from playwright.sync_api import Route, expect
 
 from flash import ALL, EndReason, Flash, Input, StreamCancelled, dcc, html, stream_props
+from tests.browser.conftest import Visit
 from tests.support.eventually import eventually_sync
 from tests.support.serving import Gate, Journal
-
-from .conftest import Visit
 
 
 def hold(app: Flash, path: str, seen: Journal[str], gate: Gate) -> None:

@@ -10,9 +10,8 @@ from dash.exceptions import PreventUpdate
 from playwright.sync_api import expect
 
 from flash import Flash, Input, Output, State, ctx, dcc, html, set_props, stream_props
+from tests.browser.conftest import Console, Visit
 from tests.support.serving import Journal
-
-from .conftest import Console, Visit
 
 
 def test_a_plain_callback_runs_in_a_thread_with_its_request_and_context(visit: Visit) -> None:

@@ -7,9 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from flash import Flash, Input, Output, Patch, State, dcc, html, set_props, stream_props
-
-from .conftest import Visit
-from .seeing import Witness, hide, seen_by, with_witnesses
+from tests.browser.conftest import Visit
+from tests.browser.seeing import Witness, hide, seen_by, with_witnesses
 
 MANY = 60
 

@@ -10,9 +10,8 @@ import trio
 from playwright.sync_api import expect
 
 from flash import ALL, MATCH, Flash, Input, Output, Patch, dcc, html, set_props, stream_props
+from tests.browser.conftest import Console, Visit
 from tests.support.serving import Gate
-
-from .conftest import Console, Visit
 
 
 def row(number: int) -> html.Div:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from flash import Flash, Input, html, stream_props
-
-from .conftest import Visit
+from tests.browser.conftest import Visit
 
 STYLES = """
 html, body, #react-entry-point { height: 100%; margin: 0 }

@@ -11,9 +11,8 @@ import trio
 from playwright.sync_api import expect
 
 from flash import ALL, MATCH, EndReason, Flash, Input, Output, StreamCancelled, dcc, every, html, stream_props
+from tests.browser.conftest import Serve, Visit
 from tests.support.serving import Gate, Journal
-
-from .conftest import Serve, Visit
 
 
 @pytest.fixture(autouse=True)

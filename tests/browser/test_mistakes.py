@@ -10,9 +10,8 @@ import trio
 from playwright.sync_api import Page, expect
 
 from flash import ALL, Flash, Input, Output, Patch, Update, dcc, html, set_props, stream_props
+from tests.browser.conftest import Console, Visit
 from tests.support.serving import Gate
-
-from .conftest import Console, Visit
 
 CLICKS = "n_clicks"
 

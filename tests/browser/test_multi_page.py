@@ -10,9 +10,8 @@ import trio
 from playwright.sync_api import expect
 
 from flash import EndReason, Flash, Input, Output, StreamCancelled, dcc, every, html, stream_props
+from tests.browser.conftest import Visit
 from tests.support.serving import Gate, Journal
-
-from .conftest import Visit
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,8 @@ import trio
 from playwright.sync_api import BrowserContext, Page, expect
 
 from flash import EndReason, Flash, Input, Output, StreamCancelled, html, stream_props
+from tests.browser.conftest import Console, Serve, Visit
 from tests.support.serving import Gate, Journal
-
-from .conftest import Console, Serve, Visit
 
 
 def endless_app(ended: Journal[object]) -> Flash:

@@ -6,9 +6,8 @@ import trio
 from playwright.sync_api import expect
 
 from flash import ALL, MATCH, EndReason, Flash, Input, Output, State, StreamCancelled, ctx, dcc, html, stream_props
+from tests.browser.conftest import Visit
 from tests.support.serving import Journal
-
-from .conftest import Visit
 
 
 def test_an_event_callback_with_all_is_told_all_values_and_which_triggered(visit: Visit) -> None:

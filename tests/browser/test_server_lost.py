@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser.conftest import Console
 from tests.support.connections import free_port
 from tests.support.eventually import TIMEOUT
-
-from .conftest import Console
 
 APP = Path(__file__).with_name("apps") / "counting.py"
 

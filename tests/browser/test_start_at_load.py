@@ -7,9 +7,8 @@ import trio
 from playwright.sync_api import Page, expect
 
 from flash import EndReason, Flash, Input, Output, State, StreamCancelled, ctx, dcc, html, stream_props
+from tests.browser.conftest import Visit
 from tests.support.serving import Journal
-
-from .conftest import Visit
 
 
 @pytest.mark.parametrize("options", [{}, {"prevent_initial_callbacks": True}], ids=["", "prevent_initial_callbacks"])

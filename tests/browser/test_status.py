@@ -11,9 +11,8 @@ from quart import request
 
 from flash import MATCH, Flash, Input, Output, State, ctx, dcc, html, stream_props
 from flash.event_callback import EventCallback
+from tests.browser.conftest import Console, Visit
 from tests.support.serving import Gate
-
-from .conftest import Console, Visit
 
 SECRET = "the password is 1234"
 GENERIC = "The stream failed on the server."

@@ -8,9 +8,8 @@ import trio
 from playwright.sync_api import expect
 
 from flash import ALL, MATCH, EndReason, Flash, Input, Output, Patch, State, dcc, html
+from tests.browser.conftest import Visit
 from tests.support.serving import Gate, Journal
-
-from .conftest import Visit
 
 
 def test_it_is_called_initially_and_feeds_the_callbacks_behind_it(visit: Visit) -> None:

@@ -7,9 +7,8 @@ import trio
 from playwright.sync_api import expect
 
 from flash import ALL, Flash, Input, Output, Patch, State, ctx, dcc, html, no_update, set_props, stream_props
+from tests.browser.conftest import Visit
 from tests.support.serving import Gate, Journal
-
-from .conftest import Visit
 
 
 def test_dependencies_may_be_dicts_and_lists(visit: Visit) -> None:

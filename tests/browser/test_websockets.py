@@ -9,9 +9,8 @@ import trio
 from playwright.sync_api import expect
 
 from flash import Flash, Input, Output, Update, ctx, dcc, html, set_props, stream_props
+from tests.browser.conftest import Visit
 from tests.support.serving import Gate, Journal
-
-from .conftest import Visit
 
 
 def test_callbacks_go_over_the_socket_and_show_what_they_set_before_they_end(visit: Visit) -> None:

@@ -13,8 +13,7 @@ from flash.channels import Channels
 from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
 from flash.streams.thread import StreamThreads
-
-from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,8 +16,7 @@ import trio.testing
 import flash
 from flash import EndReason
 from flash.streams.stream import Stream
-
-from .desk import CLEANUP_TIMEOUT, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import CLEANUP_TIMEOUT, Desk, OpenDesk, on_mock_clock
 
 clock = on_mock_clock
 

@@ -11,8 +11,7 @@ import trio.testing
 
 from flash.streams.events import Piece
 from flash.streams.stream import Stream
-
-from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 
 clock = on_mock_clock
 

@@ -14,9 +14,8 @@ import trio.testing
 from flash.cancel_scopes import Condition, EndReason
 from flash.errors import ForeignCancellation
 from flash.server.lifespan import BackgroundTasks
+from tests.contract.desk import BROWSER, Desk, on_mock_clock
 from tests.support.eventually import TIMEOUT
-
-from .desk import BROWSER, Desk, on_mock_clock
 
 clock = on_mock_clock
 

@@ -25,8 +25,7 @@ from flash.streams.limits import Limits, PageLimits
 from flash.streams.link import Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
-
-from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
+from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
 
 KEYS = ("a", "b", "c")
 ORDERS = ("yield", "burst", "push", "wait", "patient", "return", "fail", "clumsy", "swallow")

@@ -12,8 +12,7 @@ import trio
 from flash.cancel_scopes import Condition
 from flash.streams.mistakes import Mistakes
 from flash.streams.stream import Stream
-
-from .desk import Desk, on_mock_clock
+from tests.contract.desk import Desk, on_mock_clock
 
 clock = on_mock_clock
 

@@ -13,8 +13,7 @@ from flash.channels import Channels
 from flash.nursery import RECHECK_INTERVAL, RECHECKS, STALL_FACTOR
 from flash.streams.limits import PageLimits
 from flash.streams.pauses import RESUME_TIMEOUT
-
-from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 
 clock = on_mock_clock
 

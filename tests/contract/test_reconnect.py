@@ -14,8 +14,7 @@ import trio.testing
 from flash import EndReason, RequestRefused
 from flash.channels import Channels
 from flash.streams.limits import Load, ServerLimits
-
-from .desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 
 clock = on_mock_clock
 

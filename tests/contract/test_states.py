@@ -18,8 +18,7 @@ from flash.streams.states import (
     StreamState,
     Trigger,
 )
-
-from .desk import CLEANUP_TIMEOUT, Desk
+from tests.contract.desk import CLEANUP_TIMEOUT, Desk
 
 TERMINAL = {StreamState.ENDED, StreamState.DISCARDED}
 

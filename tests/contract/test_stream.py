@@ -17,8 +17,7 @@ from flash.cancel_scopes import Condition
 from flash.channels import Channels
 from flash.streams.link import Link
 from flash.wire import Refused
-
-from .desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, is_met, on_mock_clock, reasons
+from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, is_met, on_mock_clock, reasons
 
 clock = on_mock_clock
 

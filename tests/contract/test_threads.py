@@ -16,9 +16,8 @@ import trio
 import trio.testing
 
 from flash import EndReason, RequestRefused
+from tests.contract.desk import Desk, OpenDesk
 from tests.support.eventually import eventually
-
-from .desk import Desk, OpenDesk
 
 
 @pytest.mark.parametrize("is_async", [True, False])

@@ -12,9 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash import EndReason, FlashError, InvalidOption, every
 from flash.every import SLOT, _ticker  # type: ignore[reportPrivateUsage]
+from tests.contract.desk import Desk
 from tests.support.eventually import TIMEOUT
-
-from .desk import Desk
 
 
 def milliseconds() -> int:
