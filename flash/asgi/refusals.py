@@ -16,6 +16,16 @@ def answer_refusal(refusal: RequestRefused) -> Response:
     return Response(str(refusal), status=refusal.status, content_type="text/plain; charset=utf-8")
 
 
+def answer_refused_handshake(refusal: RequestRefused) -> Response:
+    """The response to a refused handshake of a websocket, which closes its connection.
+
+    Hypercorn cannot read another request on a connection whose handshake was refused.
+    """
+    response = answer_refusal(refusal)
+    response.headers["Connection"] = "close"
+    return response
+
+
 def answering_refusals(view: Callable[[], Awaitable[Response]], method: str) -> Callable[[], Awaitable[Response]]:
     """Wrap the view of a route.
 

@@ -30,7 +30,7 @@ import trio
 from quart import Quart
 
 from ..asgi.browser_cookie import browser_of
-from ..asgi.refusals import answer_refusal
+from ..asgi.refusals import answer_refusal, answer_refused_handshake
 from ..errors import RequestRefused
 from ..wire import MESSAGES, PROOF_HEADER, START_HEADER, ControlAnswer, ControlMessage
 from .callback_socket import CLOSE_TIMEOUT, GOING_AWAY, MALFORMED
@@ -192,10 +192,7 @@ def register(
             browser = browser_of(websocket)
             sockets.check(browser)
         except RequestRefused as refusal:
-            answer = answer_refusal(refusal)
-            # Hypercorn cannot read another request on a connection whose handshake was refused.
-            answer.headers["Connection"] = "close"
-            return answer
+            return answer_refused_handshake(refusal)
         exchange = MESSAGE_EXCHANGE.get()
         exchange.take_over()
         exchange.limit(MESSAGE_LIMIT)

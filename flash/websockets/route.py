@@ -21,7 +21,7 @@ from ..asgi.browser_cookie import browser_or_address
 from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings
 from ..asgi.page_key import with_secret
-from ..asgi.refusals import answer_refusal
+from ..asgi.refusals import answer_refused_handshake
 from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest, StreamHost
 from ..errors import RequestRefused
 from ..user_code.functions import name_of
@@ -110,10 +110,7 @@ def register(
             browser = browser_or_address(websocket)
             sockets.check(browser)
         except RequestRefused as refusal:
-            answer = answer_refusal(refusal)
-            # Hypercorn cannot read another request on a connection whose handshake was refused.
-            answer.headers["Connection"] = "close"
-            return answer
+            return answer_refused_handshake(refusal)
         exchange: MessageExchange = websocket
         # With message hooks Quart keeps receiving, so that it notices a page that goes while a hook is running.
         if not message_hooks():
