@@ -25,7 +25,7 @@ from . import _dash
 from .asgi.forwarded import LOOPBACK, TrustedProxies
 from .callbacks.components import Page
 from .callbacks.declaration import EventCallbackOptions
-from .callbacks.request import StreamHost
+from .callbacks.request import StreamSettings
 from .channels import Channels
 from .errors import InvalidEventCallback, InvalidOption, WrongServer
 from .event_callback import (
@@ -203,7 +203,7 @@ class Flash(_dash.DashApp):
             ping_interval=ping_interval,
             values=values_per_page,
         )
-        self.stream_host = StreamHost(
+        self.stream_host = StreamSettings(
             Channels(limits, page_limits, Load(server_limits)),
             start_timeout,
             self._describe_failure,

@@ -25,7 +25,7 @@ Handler = Callable[[BaseException], object]
 
 
 @dataclass(frozen=True, slots=True)
-class StreamHost:
+class StreamSettings:
     """What the streams of an app need of the app that serves them.
 
     Attributes:
@@ -63,7 +63,7 @@ class CallbackRequest:
         exchange: that request as Flash's ASGI code has it; None over a websocket or on another server than Flash's.
     """
 
-    host: StreamHost
+    host: StreamSettings
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     values_size: int = 0
     http: Request | None = None

@@ -22,7 +22,7 @@ from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings
 from ..asgi.page_key import with_secret
 from ..asgi.refusals import answer_refused_handshake
-from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest, StreamHost
+from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest, StreamSettings
 from ..errors import RequestRefused
 from ..user_code.functions import name_of
 from .callback import WebsocketCallback
@@ -60,7 +60,11 @@ def _plain_hooks_in_threads(server: Quart, app: dash.Dash, name: str) -> list[Ca
 
 
 def register(
-    server: Quart, app: dash.Dash, sockets: CallbackSockets, host: StreamHost, describe: Callable[[BaseException], str]
+    server: Quart,
+    app: dash.Dash,
+    sockets: CallbackSockets,
+    host: StreamSettings,
+    describe: Callable[[BaseException], str],
 ) -> None:
     """Serve the app's websocket.
 
