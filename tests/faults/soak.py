@@ -36,6 +36,7 @@ from flash import MATCH, EndReason, Flash, Input, State, StreamCancelled, Update
 from flash.nursery import Channel
 from flash.streams.stream import Stream
 from tests.faults.soak_page import Connection, ConnectionLost, Page
+from tests.support.live_objects import live_objects
 from tests.support.serving import Server, serve
 from tests.support.wire_client import Event
 
@@ -534,18 +535,16 @@ class Footprint:
     @classmethod
     def measure(cls, server: Server) -> Footprint:
         """To be called in the server's thread."""
-        gc.collect()
-        objects = gc.get_objects()
-        alive = [kept for kept in objects if isinstance(kept, AsyncGeneratorType | GeneratorType) and _is_ours(kept)]
+        generators = [*live_objects(AsyncGeneratorType), *live_objects(GeneratorType)]
         with open("/proc/self/statm") as file:
             pages = int(file.read().split()[1])
         return cls(
             tasks=_count_tasks(),
             open_files=len(os.listdir("/proc/self/fd")),
-            generators=len(alive),
-            channels=sum(isinstance(kept, Channel) for kept in objects),
-            streams=sum(isinstance(kept, Stream) for kept in objects) + len(server.app.streams()),
-            objects=len(objects),
+            generators=sum(map(_is_ours, generators)),
+            channels=len(live_objects(Channel)),
+            streams=len(live_objects(Stream)) + len(server.app.streams()),
+            objects=len(gc.get_objects()),
             memory=pages * os.sysconf("SC_PAGE_SIZE"),
         )
 

@@ -15,12 +15,12 @@ from flash.server.serving import collect_less
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
 from tests.support.eventually import eventually
+from tests.support.live_objects import live_objects
 
 
 def requests() -> Counter[str]:
     """The paths of the requests that Quart knows of, and how many there are."""
-    gc.collect()
-    return Counter(kept.path for kept in gc.get_objects() if isinstance(kept, quart.Request))
+    return Counter(kept.path for kept in live_objects(quart.Request))
 
 
 def tasks(name: str) -> int:
