@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tests.support.dash_requests import Callbacks, Values
-from tests.support.wire_client import Message, PageIdentity, cookie, has_ping, last_id_in, ping_interval_in
+from tests.support.wire_client import PageIdentity, Post, cookie, has_ping, last_id_in, ping_interval_in
 
 OnEvents = Callable[[bytes, int], None]
 OnAnswer = Callable[[int, bytes], None]
@@ -311,8 +311,8 @@ class FlashPage:
             self.acknowledgements += 1
             self._say(self.identity.acknowledge(self.applied.decode()))
 
-    def _say(self, message: Message) -> None:
-        self._client.post(message.target, message.body, browser=self.identity.browser)
+    def _say(self, post: Post) -> None:
+        self._client.post(post.target, post.body, browser=self.identity.browser)
 
     def _receive(self, block: bytes, now: int) -> None:
         if not self.greeted and (interval := ping_interval_in(block)) is not None:

@@ -20,7 +20,7 @@ from benchmarks.client import CONNECTIONS, Client, Dependencies
 from benchmarks.harness import Runs, Server, percentile, say, serve
 from benchmarks.results import Result
 from benchmarks.websockets import WebSocket
-from tests.support.wire_client import new_secret
+from flash.asgi.tokens import new_token
 
 NAME = "plain callbacks"
 FLASH, QUART, FASTAPI = "Flash", "Dash 4.4.1 on Quart", "Dash 4.4.1 on FastAPI"
@@ -127,7 +127,7 @@ def _ask_over_websocket(client: Client, dependencies: Dependencies, requests: in
             late.append((time.monotonic() - began[answer.decode()]) * 1e3)
             ask()
 
-    socket = WebSocket(client, take, new_secret())
+    socket = WebSocket(client, take, new_token())
     for _ in range(CONNECTIONS):
         ask()
     client.run(lambda: len(late) == requests)

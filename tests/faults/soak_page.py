@@ -6,6 +6,7 @@ cookie, connects, and sends the requests that Dash's renderer would send.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from tests.faults.sockets import Answer
 from tests.support.connections import reset
 from tests.support.dash_requests import fill_in, key_of, pattern_of, request_of
 from tests.support.eventually import TIMEOUT
-from tests.support.wire_client import Event, EventReader, Message, PageIdentity, resuming
+from tests.support.wire_client import Event, EventReader, PageIdentity, Post, resuming
 
 
 class ConnectionLost(Exception):
@@ -75,7 +76,7 @@ class Page:
         trigger = callback["inputs"][0]
         changed = f"{key_of(fill_in(pattern_of(trigger['id']), matched))}.{trigger['property']}"
         body = request_of(callback, changed, {**props, **self.identity.props}, matched)
-        return await self._say(Message(self.identity.start, body))
+        return await self._say(Post(self.identity.start, json.dumps(body).encode()))
 
     async def cancel(self, stream: str, value: object, condition: int = 0) -> Answer:
         """Tell that the property of a condition has become `value`."""
@@ -88,8 +89,8 @@ class Page:
         """What the page sends on `pagehide`."""
         return await self._say(self.identity.leave())
 
-    async def _say(self, message: Message) -> Answer:
-        return await self._request("POST", message.target, message.content)
+    async def _say(self, post: Post) -> Answer:
+        return await self._request("POST", post.target, post.body)
 
     async def connect(self, last: str = "", *, in_header: bool = True) -> Connection:
         """Open the event stream; `last` is the id of the last event that the page has applied."""

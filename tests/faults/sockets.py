@@ -33,10 +33,11 @@ import h11
 import trio
 
 import flash
+from flash.asgi.tokens import new_token
 from tests.support.connections import open_connection, reset
 from tests.support.dash_requests import Callbacks
 from tests.support.eventually import TIMEOUT, eventually, eventually_sync
-from tests.support.wire_client import Event, EventReader, Message, PageIdentity, new_secret, resuming
+from tests.support.wire_client import Event, EventReader, PageIdentity, Post, resuming
 
 ROOT = Path(flash.__file__).parents[1]
 """The folder from which `flash` is imported here, and is to be in the processes of the tests."""
@@ -412,7 +413,7 @@ class Site:
         """A page of the app, in a browser of its own unless one is named."""
         if not self.dependencies:
             self.dependencies = (await self.get(f"{self.prefix}_dash-dependencies")).json()
-        return Page(self, browser or new_secret())
+        return Page(self, browser or new_token())
 
     async def close(self) -> None:
         """Close every connection, without a goodbye."""
@@ -478,8 +479,8 @@ class Page:
         assert status == 200, status
 
         async def acknowledge(event: str) -> None:
-            message = self.identity.acknowledge(event)
-            await (await connection.request("POST", message.target, self.headers, message.content)).answer()
+            post = self.identity.acknowledge(event)
+            await (await connection.request("POST", post.target, self.headers, post.body)).answer()
 
         return Events(status, reply.read, acknowledge if acknowledging else None), reply
 
@@ -496,8 +497,8 @@ class Page:
     async def leave(self) -> Answer:
         return await self._say(self.identity.leave())
 
-    async def _say(self, message: Message) -> Answer:
-        return await self.site.request("POST", message.target, headers=self.headers, body=message.content)
+    async def _say(self, post: Post) -> Answer:
+        return await self.site.request("POST", post.target, headers=self.headers, body=post.body)
 
     async def status(self) -> Answer:
         """Why a connection of the page would be refused."""

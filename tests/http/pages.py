@@ -17,10 +17,12 @@ from typing import Any, cast
 
 import httpx
 
+from flash.asgi.browser_cookie import COOKIE
+from flash.asgi.page_key import PAGE_ID
 from tests.http.event_streams import EventStream
 from tests.support.dash_requests import Callbacks, ComponentId, components_of, key_of
 from tests.support.eventually import TIMEOUT
-from tests.support.wire_client import COOKIE, PAGE, START, Message, PageIdentity
+from tests.support.wire_client import PageIdentity, Post
 
 
 class Page:
@@ -62,7 +64,7 @@ class Page:
             self._values[key_of(props["id"])] = props
             if kind == "flash.Stream":
                 self.streams.append(props["id"])
-        self.token = self._values.get(PAGE, {}).get("token", "")
+        self.token = self._values.get(PAGE_ID, {}).get("token", "")
 
     @property
     def cookie(self) -> str:
@@ -114,8 +116,8 @@ class Page:
         """Tell the server that the page is being left, as on `pagehide`."""
         return await self._say(self.identity.leave())
 
-    async def _say(self, message: Message) -> httpx.Response:
-        return await self.client.post(message.target, json=message.body)
+    async def _say(self, post: Post) -> httpx.Response:
+        return await self.client.post(post.target, content=post.body, headers={"Content-Type": "application/json"})
 
     async def close(self) -> None:
         """Close the event streams."""
@@ -139,7 +141,9 @@ class Page:
             value: None to count one up.
             callback: part of the callback's output, to tell callbacks on the same Input apart.
         """
-        return await self.post(START, self.request(component_id, prop, value, callback=callback))
+        return await self.client.post(
+            self.identity.start, json=self.request(component_id, prop, value, callback=callback)
+        )
 
     async def call(
         self, component_id: ComponentId, prop: str = "n_clicks", value: Any = None, *, callback: str = ""

@@ -13,7 +13,7 @@ from flash.asgi.direct_writes import DirectWriter
 from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.support.eventually import TIMEOUT, eventually
-from tests.support.wire_client import COOKIE
+from tests.support.wire_client import cookie
 
 APART = 0.006
 """Seconds between two updates that are not joined."""
@@ -93,7 +93,7 @@ async def from_the_start(events: Any) -> tuple[list[int], Any]:
 
 async def test_a_client_that_does_not_know_chunks_gets_none(serve: Serve, writes: list[bool]) -> None:
     page: Page = await (await serve(counting(5))).page()
-    request = f"GET /_flash/events?page={page.token} HTTP/1.0\r\nHost: x\r\nCookie: {COOKIE}={page.cookie}\r\n\r\n"
+    request = f"GET /_flash/events?page={page.token} HTTP/1.0\r\nHost: x\r\nCookie: {cookie(page.cookie)}\r\n\r\n"
     async with await trio.open_tcp_stream("127.0.0.1", page.port) as stream:
         await stream.send_all(request.encode())
         await page.start("go")

@@ -5,29 +5,25 @@
     reader = EventReader()
     reader.receive(data)                                     # a piece of that response's body
     event = reader.next_event()
-    message = identity.acknowledge(event.id)                 # a POST: its target, and its body
+    post = identity.acknowledge(event.id)                    # a request: its target, and its body
 
 Every page without a browser is made of these, in the tests and in the benchmarks; they differ in how bytes travel.
-Does not import pytest, which the benchmarks do without.
+Names, and the JSON of what a page sends, come from `flash.wire`, which `tests/api/test_wire_twins.py` compares with the
+script in the browser. Does not import pytest, which the benchmarks do without.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import secrets
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-COOKIE = "flash_browser"
-"""The name of the cookie that has the browser's secret."""
-
-PAGE = "_flash"
-"""The id of the component whose properties tell which page it is."""
-
-START = "_dash-update-component"
-"""Dash's route for callbacks, by which a stream is started."""
-
+from flash.asgi.browser_cookie import COOKIE
+from flash.asgi.page_key import PAGE_ID
+from flash.asgi.tokens import new_token
+from flash.websockets.control import TARGETS
+from flash.wire import Ack, Cancel, Close, Hello, Message, Open, Payload, Ping, Status
 
 # What comes
 
@@ -37,7 +33,7 @@ class Event:
     """One event as it was on the wire.
 
     Attributes:
-        name: `hello`, `open`, `props`, `end`, `ping`, `replaced` or `refused`.
+        name: of one of `flash.wire.EVENTS`.
         data: its JSON, decoded.
         id: the text of its `id` line; None if it has none.
     """
@@ -93,8 +89,14 @@ class EventReader:
 # For programs that count events by the thousand and do not decode each of them: a block is what has arrived, in whole
 # events, with or without the heads of HTTP's chunks between them.
 
-_HELLO = re.compile(rb'event: hello\ndata: .*"ping":([\d.]+|null)')
-_OPEN = re.compile(rb'event: open\ndata: \{"stream":"([^"]+)"')
+
+def _head(event: type[Payload]) -> bytes:
+    """What comes before the JSON of an event."""
+    return b"event: %b\ndata: " % event.event.encode()
+
+
+_HELLO = re.compile(_head(Hello) + rb'.*"ping":([\d.]+|null)')
+_OPEN = re.compile(_head(Open) + rb'\{"stream":"([^"]+)"')
 _EVENT = re.compile(rb"(?:id: [^\n]*\n)?event: [^\n]*\ndata: [^\n]*\n\n")
 
 
@@ -125,26 +127,17 @@ def last_opened_in(block: bytes) -> str:
 
 def has_ping(block: bytes) -> bool:
     """Whether a block has a `ping`."""
-    return b"event: ping\n" in block
+    return _head(Ping) in block
 
 
 # What a page sends
 
 
-class Message(NamedTuple):
-    """A POST: where, and the JSON."""
+class Post(NamedTuple):
+    """A POST request: where, and the JSON."""
 
     target: str
-    body: dict[str, Any]
-
-    @property
-    def content(self) -> bytes:
-        return json.dumps(self.body).encode()
-
-
-def new_secret() -> str:
-    """A token for a page, or a secret for a browser."""
-    return secrets.token_urlsafe(24)
+    body: bytes
 
 
 def cookie(browser: str) -> str:
@@ -162,8 +155,8 @@ class PageIdentity:
         prefix: of the app's routes, with the slash at its end.
     """
 
-    token: str = field(default_factory=new_secret)
-    browser: str = field(default_factory=new_secret)
+    token: str = field(default_factory=new_token)
+    browser: str = field(default_factory=new_token)
     prefix: str = "/"
 
     @property
@@ -174,7 +167,7 @@ class PageIdentity:
     @property
     def props(self) -> dict[str, dict[str, Any]]:
         """The values of the page's own component, which tell a start whose it is."""
-        return {PAGE: {"token": self.token}}
+        return {PAGE_ID: {"token": self.token}}
 
     @property
     def events(self) -> str:
@@ -184,27 +177,27 @@ class PageIdentity:
     @property
     def status(self) -> str:
         """The target of the GET that tells why an event stream is refused."""
-        return f"{self.prefix}_flash/status?page={self.token}"
+        return f"{self.prefix}_flash/{Status.route}?page={self.token}"
 
     @property
     def start(self) -> str:
         """The target of the POST that starts a stream; `dash_requests.py` makes its body."""
-        return self.prefix + START
+        return self.prefix + TARGETS["start"]
 
-    def acknowledge(self, event: str) -> Message:
+    def acknowledge(self, event: str) -> Post:
         """All events up to the one with this id have been applied."""
-        return self._message("ack", event=event)
+        return self._say(Ack(self.token, event))
 
-    def cancel(self, stream: str, condition: int | str, value: Any) -> Message:
+    def cancel(self, stream: str, condition: int | str, value: Any) -> Post:
         """The property of a condition of a stream has become `value`."""
-        return self._message("cancel", stream=stream, condition=condition, value=value)
+        return self._say(Cancel(self.token, stream, condition, value))
 
-    def leave(self) -> Message:
+    def leave(self) -> Post:
         """The page is being left, as on `pagehide`."""
-        return self._message("close")
+        return self._say(Close(self.token))
 
-    def _message(self, name: str, **fields: Any) -> Message:
-        return Message(f"{self.prefix}_flash/{name}", {"page": self.token, **fields})
+    def _say(self, message: Message) -> Post:
+        return Post(self.prefix + TARGETS[message.route], message.encode())
 
 
 def resuming(event: str) -> list[tuple[str, str]]:
