@@ -250,8 +250,8 @@ class _ShutdownEvent:
 
 
 def is_flash(app: dash.Dash) -> bool:
-    """Whether an app is a Flash app: only such an app has a `stream_host`."""
-    return hasattr(app, "stream_host")
+    """Whether an app is a Flash app: only such an app has a `stream_settings`."""
+    return hasattr(app, "stream_settings")
 
 
 def add_route(app: dash.Dash, name: str, view: Callable[..., Any]) -> None:

@@ -203,7 +203,7 @@ class Flash(_dash.DashApp):
             ping_interval=ping_interval,
             values=values_per_page,
         )
-        self.stream_host = StreamSettings(
+        self.stream_settings = StreamSettings(
             Channels(limits, page_limits, Load(server_limits)),
             start_timeout,
             self._describe_failure,
@@ -233,7 +233,7 @@ class Flash(_dash.DashApp):
         initialize = cast("Any", super()).init_app
         initialize(app, **kwargs)
         self._request_limits.apply(self.server)
-        routes = Routes(self.stream_host.channels, lambda: self.server.nursery)
+        routes = Routes(self.stream_settings.channels, lambda: self.server.nursery)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(self.server, prefix)
         control.register(
@@ -296,7 +296,7 @@ class Flash(_dash.DashApp):
     @property
     def channels(self) -> Channels:
         """The channels of the pages that this server process holds."""
-        return self.stream_host.channels
+        return self.stream_settings.channels
 
     def streams(self) -> list[StreamInfo]:
         """The streams that this server process holds, oldest first. For callbacks, plain ones included."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast, overload
 
 import dash
 import orjson
@@ -188,6 +188,44 @@ def encode_pieces(pairs: Sequence[Pair]) -> list[Piece]:
                 whole = not isinstance(value, dash.Patch) and name not in _ADDING
                 pieces.append(Piece((key, name), whole, encoded))
     return pieces
+
+
+E = TypeVar("E")
+
+
+def encoder(
+    name: str, to_pairs: Callable[[object], Sequence[Pair]] | None, encode: Callable[[Sequence[Pair]], E], nothing: E
+) -> Callable[[object], E | None]:
+    """The function by which a stream encodes what its generator yields, or its `on_error` returns; None gives None.
+
+    Args:
+        name: of the event callback, for messages.
+        to_pairs: makes pairs of a value for its Outputs; None if it has none, and yields `stream_props(...)`.
+        encode: `encode_pairs` or `encode_pieces`.
+        nothing: what `encode` gives for no pairs.
+    """
+
+    def encode_value(value: object) -> E | None:
+        if isinstance(value, Update):
+            pairs: Sequence[Pair] = value.pairs
+        elif value is None and to_pairs is None:
+            return None
+        elif is_no_update(value):
+            return nothing
+        elif to_pairs is not None:
+            pairs = to_pairs(value)
+        else:
+            hint = " An `await` is missing in front of it." if inspect.iscoroutine(value) else ""
+            raise InvalidUpdate(
+                f"The event callback {name!r} gave a {type(value).__name__} ({value!r}): "
+                f"an event callback yields, and its on_error returns, stream_props(...).{hint}"
+            )
+        try:
+            return encode(pairs)
+        except InvalidUpdate as error:
+            raise InvalidUpdate(f"In the event callback {name!r}: {error}") from error
+
+    return encode_value
 
 
 def resolve_match(pairs: Iterable[Pair], matched: Mapping[str, Any]) -> list[Pair]:

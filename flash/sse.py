@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -47,7 +46,21 @@ from .nursery import Channel
 from .streams.events import Event
 from .streams.limits import PageLimits
 from .streams.link import Link
-from .wire import PROOF_HEADER, Ack, Cancel, Close, Hello, Payload, Ping, Replaced, Status, Ticket, TicketRequest
+from .wire import (
+    PROOF_HEADER,
+    Ack,
+    Cancel,
+    Close,
+    Hello,
+    Message,
+    Payload,
+    Ping,
+    Replaced,
+    Status,
+    Ticket,
+    TicketRequest,
+    parse_event_id,
+)
 
 WRITE_SIZE = 65_536
 """Bytes that one write to the link sends at most: what a socket buffer takes at once."""
@@ -69,8 +82,6 @@ _FRAME = b"event: %b\ndata: %b\n\n"
 _NUMBERED = b"id: %b.%d\n" + _FRAME
 """The frame of an event that a page acknowledges: its id is the life of the channel and the event's number."""
 
-_EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
-
 
 def encode_unnumbered(payload: Payload) -> bytes:
     """The frame of an event that a page does not acknowledge."""
@@ -89,23 +100,6 @@ def encode_events(life: str, events: Iterable[Event]) -> bytes:
     """
     encoded_life = life.encode()
     return b"".join([_NUMBERED % (encoded_life, event.number, event.name.encode(), event.data) for event in events])
-
-
-def parse_event_id(value: str | None) -> tuple[str | None, int]:
-    """The life and the number in the id of an event.
-
-    Returns:
-        `(None, 0)` if `value` is missing or empty, as it is from a page that has no event yet.
-
-    Raises:
-        RequestRefused: `value` is not the id of an event.
-    """
-    if not value:
-        return None, 0
-    parsed = _EVENT_ID.fullmatch(value)
-    if parsed is None:
-        raise RequestRefused(400, "The id of the last event is malformed.")
-    return parsed[1], int(parsed[2])
 
 
 class EventStream:
@@ -168,21 +162,20 @@ class EventStream:
             return self._ping(link)
         return b""
 
-    def send_now(self) -> bool:
-        """Write new events to the socket directly, without the link's task.
+    # What the outbox asks, and hands events to, while the link's task waits: see `outbox.DirectSender`.
 
-        Returns:
-            Whether all of them are written. If not, the link's task has to write: the socket is busy or full, or the
-            last write is less than `DIRECT_WRITE_INTERVAL` ago.
-        """
+    def room(self) -> int:
+        """0 while the socket is busy, or if the last write is less than `DIRECT_WRITE_INTERVAL` ago."""
+        writer = self._writer
+        if writer is None or trio.current_time() - self._last_write < DIRECT_WRITE_INTERVAL or not writer.ready:
+            return 0
+        return WRITE_SIZE
+
+    def send_now(self, events: list[Event]) -> bool:
+        """Write events to the socket; says whether it has taken all of them. If not, `finish` writes the rest."""
         link, writer = self._link, self._writer
         assert link is not None
         assert writer is not None
-        if trio.current_time() - self._last_write < DIRECT_WRITE_INTERVAL or not writer.ready:
-            return False
-        events = link.channel.outbox.take(WRITE_SIZE)
-        if not events:
-            return False
         self._last_write = trio.current_time()
         return writer.write(self._encode(link, events))
 
@@ -281,19 +274,17 @@ class Routes:
 
     async def acknowledge(self) -> Response:
         """`wire.Ack`: acknowledge the events up to the last one that the page has applied."""
-        body = await self._receive_body()
-        channel = self._channel(body)
-        event = body.get("event")
-        life, number = parse_event_id(event if isinstance(event, str) else "?")
+        ack = Ack.read(await self._receive_body())
+        channel = self._channel(ack)
+        life, number = parse_event_id(ack.event)
         if life is None or not channel.acknowledge(life, number):
             raise RequestRefused(409, "This event has not been sent to the page.")
         return Response(status=204)
 
     async def cancel(self) -> Response:
         """`wire.Cancel`: report to a stream's scope that the property of a cancel condition has changed."""
-        body = await self._receive_body()
-        channel = self._channel(body)
-        cancel = Cancel.read(body)
+        cancel = Cancel.read(await self._receive_body())
+        channel = self._channel(cancel)
         scope = channel.scopes.get(cancel.stream)
         if scope is None and not channel.has_had(cancel.stream):
             raise RequestRefused(404, "This page has had no such stream.")
@@ -309,13 +300,12 @@ class Routes:
 
     async def close(self) -> Response:
         """`wire.Close`: close the channel of a page that is being left."""
-        self._channel(await self._receive_body()).close(EndReason.DISCONNECTED)
+        self._channel(Close.read(await self._receive_body())).close(EndReason.DISCONNECTED)
         return Response(status=204)
 
     async def issue_ticket(self) -> Response:
         """`wire.TicketRequest`, with the page's secret: issue a ticket, which goes into the address of one link."""
-        body = await self._receive_body()
-        page = page_token(body.get("page"))
+        page = page_token(TicketRequest.read(await self._receive_body()).page)
         self._browser()
         if not self._is_proven(page):
             raise RequestRefused(403, "The page's secret is missing, or another page's.")
@@ -331,8 +321,8 @@ class Routes:
     def _is_proven(self, page: str) -> bool:
         return proves(request.headers.get(PROOF_HEADER), page)
 
-    def _channel(self, body: dict[str, Any]) -> Channel:
-        page, browser = page_token(body.get("page")), self._browser()
+    def _channel(self, message: Message) -> Channel:
+        page, browser = page_token(message.page), self._browser()
         channel = self._channels.find(page, browser, proven=self._is_proven(page))
         if channel is None:
             raise RequestRefused(404, "This server has no such page.")

@@ -10,13 +10,14 @@ that order. `client/wire.js` is the twin in the browser, with one entry for each
 to `EVENTS`) and an entry there; then send the one and handle the other. `tests/api/test_wire_twins.py` fails if either
 side changes alone, or if `docs/wire.md` does not have it.
 
-The frames of events, and their ids, are the affair of `sse`. An update is encoded once, at its `yield`; the JSON of a
+The frames of events are the affair of `sse`. An update is encoded once, at its `yield`; the JSON of a
 `props` event is put together from its head, which a stream computes once, and its pairs.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, TypeAlias, TypedDict, cast
@@ -32,6 +33,26 @@ PROOF_HEADER = "X-Flash-Proof"
 
 START_HEADER = "X-Flash-Start"
 """The header that names a start, which may come twice: as a request, and over the control websocket."""
+
+
+_EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
+
+
+def parse_event_id(value: str | None) -> tuple[str | None, int]:
+    """The life and the number in the id of an event.
+
+    Returns:
+        `(None, 0)` if `value` is missing or empty, as it is from a page that has no event yet.
+
+    Raises:
+        RequestRefused: `value` is not the id of an event.
+    """
+    if not value:
+        return None, 0
+    parsed = _EVENT_ID.fullmatch(value)
+    if parsed is None:
+        raise RequestRefused(400, "The id of the last event is malformed.")
+    return parsed[1], int(parsed[2])
 
 
 def array(*parts: bytes) -> Json:
@@ -275,6 +296,15 @@ class Message(JsonObject):
     route: ClassVar[str]
     page: str
 
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> Self:
+        """Take the message from the body of a request.
+
+        Raises:
+            RequestRefused: it is malformed. Whether the page's token is one is not looked at.
+        """
+        return cls(str(body.get("page")))
+
 
 @dataclass(frozen=True, slots=True)
 class Ack(Message):
@@ -286,6 +316,15 @@ class Ack(Message):
 
     route: ClassVar[str] = "ack"
     event: str
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> Self:
+        """See `Message.read`; `event` is the id of an event."""
+        event = body.get("event")
+        if not isinstance(event, str) or not event:
+            event = "?"  # which is malformed
+        parse_event_id(event)
+        return cls(str(body.get("page")), event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,11 +348,7 @@ class Cancel(Message):
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> Self:
-        """Take the message from the body of a request.
-
-        Raises:
-            RequestRefused: it is malformed.
-        """
+        """See `Message.read`."""
         stream, condition, change = body.get("stream"), body.get("condition"), body.get("change")
         is_condition = condition == LAYOUT or _is_integer(condition)
         if not isinstance(stream, str) or not is_condition or "value" not in body:

@@ -114,7 +114,7 @@ def _bridge_generator(function: Callable[..., Any], name: str) -> Callable[..., 
 
 def _cleanup_timeout() -> float:
     asked = CALLBACK_REQUEST.get()
-    return CLEANUP_TIMEOUT if asked is None else asked.host.channels.limits.cleanup_timeout
+    return CLEANUP_TIMEOUT if asked is None else asked.settings.channels.limits.cleanup_timeout
 
 
 async def _run(begin: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:

@@ -55,7 +55,7 @@ class CallbackRequest:
     """One callback request, over HTTP or a websocket.
 
     Attributes:
-        host: the app that serves it.
+        settings: what streams need of the app that serves it.
         body: what Dash's renderer sent; empty where no callback was asked for yet, as in a hook, and in a stream, which
             outlives its request.
         values_size: bytes of memory, about, that the values in `body` take; 0 if they are small.
@@ -63,7 +63,7 @@ class CallbackRequest:
         exchange: that request as Flash's ASGI code has it; None over a websocket or on another server than Flash's.
     """
 
-    host: StreamSettings
+    settings: StreamSettings
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     values_size: int = 0
     http: Request | None = None

@@ -1,87 +1,41 @@
 """The request that starts a stream: from what Dash's renderer sends to a stream in the page's channel.
 
-The callback that Dash knows is `starter(...)`'s: it is given the values of the user's Inputs and States, of the cancel
-Inputs behind them, and the page's secret and token. It waits for the page's channel, checks the conditions, has the
-stream started there, and returns nothing: its response does not wait for the stream.
+The callback that Dash knows is `starter(...)`'s. It is given the values of the user's Inputs and States, of the cancel
+Inputs behind them, and the page's secret and token. `Starter.start` has the steps: it reads the request, waits for the
+page's channel, checks the conditions, and has the stream started there. It returns nothing: its response does not wait
+for the stream.
 """
 
 from __future__ import annotations
 
-import contextvars
 import functools
-import inspect
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, NoReturn, cast
 
 import dash
 import quart
-import trio
 
 from .. import wire
-from .._dash import (
-    AttributeDict,
-    context_value,
-    inputs_to_dict,
-    is_no_update,
-    map_grouping,
-    stringify_id,
-    validate_and_group_input_args,
-)
+from .._dash import context_value, is_no_update, validate_and_group_input_args
 from ..asgi.browser_cookie import browser_of
 from ..asgi.http_exchange import cancel_with_client
 from ..asgi.origins import refuse_other_sites
 from ..asgi.page_key import proves
 from ..asgi.tokens import is_token
 from ..dash_json import to_json
-from ..errors import FlashError, InvalidUpdate, RequestRefused
+from ..errors import FlashError, RequestRefused
 from ..nursery import Channel
-from ..props import Pair, Update, encode_pairs, encode_pieces, parse_id, resolve_id, resolve_match, wire_id
+from ..props import Update, encode_pairs, encode_pieces, encoder, resolve_id, resolve_match, wire_id
 from ..streams.mistakes import Mistakes
 from ..streams.spec import StreamSpec
-from ..streams.stream import Stream as RunningStream
 from ..user_code.functions import call, kind_of_generator
 from .declaration import Declaration, match_keys
 from .request import CALLBACK_REQUEST, CallbackRequest
 from .start_conditions import StartConditions, is_missing
-
-
-class _LiveProps(dict[Any, Any]):
-    """The `updated_props` of a stream's callback context: what `set_props` puts here leaves at once."""
-
-    __slots__ = ("_token", "stream")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stream: RunningStream | None = None
-        self._token = trio.lowlevel.current_trio_token()
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return default
-
-    def __setitem__(self, component_id: Any, props: Any) -> None:
-        assert self.stream is not None
-        update = Update(((parse_id(stringify_id(component_id)), props),))
-        unwinding = isinstance(sys.exc_info()[1], trio.Cancelled | GeneratorExit)
-        if trio.lowlevel.in_trio_run():
-            self.stream.push(update, unwinding)
-        else:
-            trio.from_thread.run_sync(self.stream.push, update, unwinding, trio_token=self._token)
-
-
-class _NoResponse:
-    """The `ctx.response` of a stream: the request that started it has been answered long before."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise FlashError(
-            f"ctx.response.{name} was used in a stream, which has no response: the request that started it has been "
-            "answered. Set cookies and headers in a callback of the same Input."
-        )
-
-
-_NO_RESPONSE = _NoResponse()
+from .stream_context import LiveProps, context_of_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +55,230 @@ class StartDependencies:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """One request to start a stream, checked for its form.
+
+    Attributes:
+        callback_request: the request, as Flash has it.
+        dash_context: the same, as Dash has it: its callback context.
+        page: the token of the page that sends it.
+        browser: the secret of the browser that sends it.
+        is_proven: it has the page's secret, too.
+        values: of the user's Inputs and States.
+        watched: what the renderer says of the properties of the conditions.
+        watched_values: their values.
+        matched: the values that MATCH has matched, by the keys of ids.
+    """
+
+    callback_request: CallbackRequest
+    dash_context: Any
+    page: str
+    browser: str
+    is_proven: bool
+    values: list[Any]
+    watched: Sequence[Any]
+    watched_values: Sequence[Any]
+    matched: Mapping[str, Any]
+
+    @property
+    def match(self) -> str | None:
+        """`matched` as JSON; None if there is none."""
+        return json.dumps(self.matched, sort_keys=True, separators=(",", ":")) if self.matched else None
+
+
+def starter(
+    function: Callable[..., Any], parts: Declaration, dependencies: StartDependencies, stream_id: str
+) -> Callable[..., Any]:
+    """The Dash callback that starts a stream of `function`.
+
+    Args:
+        function: the user's generator function.
+        parts: what it was declared with.
+        dependencies: what Dash was told to send.
+        stream_id: the id of the event callback.
+    """
+    starts = Starter(function, parts, dependencies, stream_id)
+
+    @functools.wraps(function)
+    async def start(*values: Any) -> None:
+        await starts.start(values)
+
+    return start
+
+
+class Starter:
+    """Starts the streams of one event callback."""
+
+    def __init__(
+        self, function: Callable[..., Any], parts: Declaration, dependencies: StartDependencies, stream_id: str
+    ) -> None:
+        """See `starter`."""
+        self._function = function
+        self._parts = parts
+        self._dependencies = dependencies
+        self._stream_id = stream_id
+        self._mistakes = Mistakes()
+        self._conditions = StartConditions(parts, self._mistakes)
+
+    async def start(self, values: Sequence[Any]) -> NoReturn:
+        """Start a stream for the request at hand.
+
+        Args:
+            values: what Dash has been sent for the dependencies.
+
+        Raises:
+            RequestRefused: the stream was not started.
+            PreventUpdate: it was, or there was no need to, or its page was told why not. Whatever the Outputs are, the
+                request updates nothing.
+        """
+        request = self._read(values)
+        channel = await self._channel(request)
+        # Before the user's predicates: of what comes both ways they are asked once.
+        if not self._came_before(channel, request) and self._conditions_are_met(channel, request):
+            self._start(channel, request)
+        raise dash.exceptions.PreventUpdate
+
+    def _read(self, values: Sequence[Any]) -> StartRequest:
+        """Check the form of the request at hand."""
+        name, parts, dependencies = self._parts.name, self._parts, self._dependencies
+        request = CALLBACK_REQUEST.get()
+        if request is None:
+            raise FlashError(f"{name!r} is an event callback: it needs app = Flash(...), not Dash(...).")
+        # For a page that has gone there is nothing to start.
+        cancel_with_client()
+        secret, page = values[-2:]
+        if request.http is not None:
+            # The handshake of a websocket was checked by its origin, and others than this may be allowed.
+            refuse_other_sites(request.http)
+        browser = browser_of(quart.websocket if request.http is None else request.http)
+        if not is_token(page):
+            raise RequestRefused(400, f"{name!r} was not started: the request does not name its page.")
+        sent = context_value.get()
+        if (len(sent.inputs_list), len(sent.states_list)) != (len(dependencies.inputs), len(dependencies.states)):
+            raise RequestRefused(400, f"{name!r} was not started: the request lacks values.")
+        first_state = len(dependencies.inputs)
+        first_cancel = first_state + len(parts.states)
+        return StartRequest(
+            request,
+            sent,
+            page,
+            browser,
+            proves(secret, page),
+            [*values[: len(parts.inputs)], *values[first_state:first_cancel]],
+            sent.states_list[len(parts.states) : -2],
+            values[first_cancel:-2],
+            _matched(parts, sent),
+        )
+
+    async def _channel(self, request: StartRequest) -> Channel:
+        """The channel of the page, once it is there."""
+        settings = request.callback_request.settings
+        channel = await settings.channels.wait_for(
+            request.page, request.browser, settings.start_timeout, proven=request.is_proven
+        )
+        if channel is None:
+            raise RequestRefused(
+                503,
+                f"{self._parts.name!r} was not started: its page had no connection to this server process within "
+                f"{settings.start_timeout:g} s. If there are several processes, all requests of a page must reach the "
+                "same one (sticky sessions).",
+            )
+        return channel
+
+    def _came_before(self, channel: Channel, request: StartRequest) -> bool:
+        """Whether this start has come over the page's websocket already: a page may send one both ways."""
+        http = request.callback_request.http
+        name = None if http is None else http.headers.get(wire.START_HEADER)
+        return name is not None and not channel.takes(name)
+
+    def _conditions_are_met(self, channel: Channel, request: StartRequest) -> bool:
+        """Check the conditions against the values at the start; the page is told of one that is not met."""
+        by_user = bool(request.dash_context.triggered_inputs)
+        not_met = self._conditions.ask(request.watched, request.watched_values, by_user=by_user)
+        if not_met is None:
+            return True
+        channel.refuse(wire.Refused(self._stream_id, request.match, not_met.message, status="idle"))
+        if not_met.mistake is not None and request.callback_request.settings.shows_mistakes():
+            channel.report(self._parts.name, not_met.kind, not_met.mistake)
+        return False
+
+    def _start(self, channel: Channel, request: StartRequest) -> None:
+        """Have the channel run the stream."""
+        live = LiveProps()
+        spec = self._spec(request, live)
+        try:
+            live.stream = channel.start(spec)
+        except RequestRefused as refusal:
+            channel.refuse(wire.Refused(self._stream_id, request.match, str(refusal)))
+            raise
+        if request.callback_request.exchange is not None:
+            request.callback_request.exchange.stream_request = request.callback_request.http
+
+    def _spec(self, request: StartRequest, live: LiveProps) -> StreamSpec:
+        """What the stream is to run, in terms that know nothing of Dash."""
+        parts, settings = self._parts, request.callback_request.settings
+        args, kwargs = validate_and_group_input_args(request.values, parts.grouping)
+        resets = encode_pairs(resolve_match(parts.resets, request.matched))
+        off = encode_pairs(resolve_match(parts.off, request.matched))
+        added = len(self._dependencies.inputs) - len(parts.inputs)
+        context = context_of_stream(request.dash_context, parts, added, live)
+        # What only the start needs is not to live as long as the stream.
+        context.run(CALLBACK_REQUEST.set, CallbackRequest(settings))
+        function, last = self._function, self._last_value
+        match = request.match
+        to_pairs = None
+        if parts.outputs is not None:
+            to_pairs = partial(parts.outputs.pairs, resolved=request.dash_context.outputs_list)
+        return StreamSpec(
+            callback=parts.name,
+            key=self._stream_id if match is None else f"{self._stream_id} {match}",
+            is_plain=kind_of_generator(function) == "plain",
+            generator=lambda: call(function, args, kwargs, last),
+            encode=encoder(parts.name, to_pairs, encode_pairs, b""),
+            pieces=encoder(parts.name, to_pairs, encode_pieces, []) if parts.conflate else None,
+            opening=self._opening(request, resets, off).encode_fields(),
+            resets=resets,
+            off=off,
+            conditions=parts.conditions,
+            on_error=settings.handler(parts.on_error),
+            describe=lambda error: settings.describe(parts.name, error),
+            timeout=parts.timeout,
+            values_size=request.callback_request.values_size,
+            context=context,
+            mistakes=self._mistakes,
+            shows_mistakes=settings.shows_mistakes(),
+            finishes=(dash.exceptions.PreventUpdate,),
+        )
+
+    def _opening(self, request: StartRequest, resets: bytes, off: bytes) -> wire.Open:
+        """What the page is told when the stream opens."""
+        parts, matched, body = self._parts, request.matched, request.callback_request.body
+        components = None if parts.keep else _components(parts, request.dash_context.inputs_list, matched)
+        return wire.Open(
+            callback=self._stream_id,
+            output=None if parts.outputs is None else body["output"],
+            match=request.match,
+            again=self._dependencies.again(body, matched) if parts.restart else None,
+            conflate=parts.conflate,
+            components=to_json(components).encode(),
+            conditions=to_json(_describe_conditions(parts, request)).encode(),
+            props=wire.array(encode_pairs(resolve_match(parts.on, matched))),
+            reset=wire.array(resets, off),
+        )
+
+    def _last_value(self, value: object) -> object:
+        """What becomes of a value that the generator returns, or a decorator for it: it is yielded if it can be."""
+        if self._parts.outputs is not None or isinstance(value, Update) or is_no_update(value):
+            return value
+        self._mistakes.log_once(
+            "returns a value",
+            f"The event callback {self._parts.name!r} returned a {type(value).__name__}, which goes nowhere: it has no "
+            "Outputs. Yield or return stream_props(...), or give it Outputs under @callback.",
+        )
+        return None
+
+
 def _where(dependency: Any, matched: Mapping[str, Any]) -> wire.Dependency:
     """Where the page finds the value of a dependency, and whether it may be missing."""
     return {
@@ -108,171 +286,6 @@ def _where(dependency: Any, matched: Mapping[str, Any]) -> wire.Dependency:
         "property": dependency.component_property,
         "optional": dependency.allow_optional,
     }
-
-
-def starter(
-    function: Callable[..., Any], parts: Declaration, dependencies: StartDependencies, stream_id: str
-) -> Callable[..., Any]:
-    """The Dash callback that starts a stream of `function`."""
-    hashed = len(dependencies.inputs) - len(parts.inputs)
-    first_state = len(dependencies.inputs)
-    first_cancel = first_state + len(parts.states)
-    mistakes = Mistakes()
-    conditions = StartConditions(parts, mistakes)
-
-    @functools.wraps(function)
-    async def start(*values: Any) -> Any:
-        asked = CALLBACK_REQUEST.get()
-        if asked is None:
-            raise FlashError(f"{parts.name!r} is an event callback: it needs app = Flash(...), not Dash(...).")
-        host, http = asked.host, asked.http
-        # For a page that has gone there is nothing to start.
-        cancel_with_client()
-        secret, page = values[-2:]
-        if http is not None:
-            # The handshake of a websocket was checked by its origin, and others than this may be allowed.
-            refuse_other_sites(http)
-        browser = browser_of(quart.websocket if http is None else http)
-        if not is_token(page):
-            raise RequestRefused(400, f"{parts.name!r} was not started: the request does not name its page.")
-        request = context_value.get()
-        if (len(request.inputs_list), len(request.states_list)) != (len(dependencies.inputs), len(dependencies.states)):
-            raise RequestRefused(400, f"{parts.name!r} was not started: the request lacks values.")
-        watched = request.states_list[len(parts.states) : -2]
-        matched = _matched(parts, request)
-        match = json.dumps(matched, sort_keys=True, separators=(",", ":")) if matched else None
-        shows = host.shows_mistakes()
-        channel = await host.channels.wait_for(page, browser, host.start_timeout, proven=proves(secret, page))
-        if channel is None:
-            raise RequestRefused(
-                503,
-                f"{parts.name!r} was not started: its page had no connection to this server process within "
-                f"{host.start_timeout:g} s. If there are several processes, all requests of a page must reach the "
-                "same one (sticky sessions).",
-            )
-        # Before the user's predicates: what comes both ways is asked about once.
-        if http is not None and not _is_first(channel, http):
-            raise dash.exceptions.PreventUpdate
-        not_met = conditions.ask(watched, values[first_cancel:-2], by_user=bool(request.triggered_inputs))
-        if not_met is not None:
-            channel.refuse(wire.Refused(stream_id, match, not_met.message, status="idle"))
-            if shows and not_met.mistake is not None:
-                channel.report(parts.name, not_met.kind, not_met.mistake)
-            raise dash.exceptions.PreventUpdate
-        again = dependencies.again(asked.body, matched) if parts.restart else None
-        output = None if parts.outputs is None else asked.body["output"]
-        live = _LiveProps()
-        context = contextvars.copy_context()
-        context.run(context_value.set, _stream_context(request, parts, hashed, live))
-        # What only the start needs is not to live as long as the stream.
-        context.run(CALLBACK_REQUEST.set, CallbackRequest(host))
-        arguments = [*values[: len(parts.inputs)], *values[first_state:first_cancel]]
-        last = _last_value(parts, mistakes)
-        args, kwargs = validate_and_group_input_args(arguments, parts.grouping)
-        resets = encode_pairs(resolve_match(parts.resets, matched))
-        off = encode_pairs(resolve_match(parts.off, matched))
-        opening = wire.Open(
-            callback=stream_id,
-            output=output,
-            match=match,
-            again=again,
-            conflate=parts.conflate,
-            components=to_json(None if parts.keep else _components(parts, request.inputs_list, matched)).encode(),
-            conditions=to_json(_describe_conditions(parts, watched, values[first_cancel:-2], matched)).encode(),
-            props=wire.array(encode_pairs(resolve_match(parts.on, matched))),
-            reset=wire.array(resets, off),
-        )
-        spec = StreamSpec(
-            callback=parts.name,
-            key=stream_id if match is None else f"{stream_id} {match}",
-            is_plain=kind_of_generator(function) == "plain",
-            generator=lambda: call(function, args, kwargs, last),
-            encode=_encoder(parts, request.outputs_list, encode_pairs, b""),
-            pieces=_encoder(parts, request.outputs_list, encode_pieces, []) if parts.conflate else None,
-            opening=opening.encode_fields(),
-            resets=resets,
-            off=off,
-            conditions=parts.conditions,
-            on_error=host.handler(parts.on_error),
-            describe=lambda error: host.describe(parts.name, error),
-            timeout=parts.timeout,
-            values_size=asked.values_size,
-            context=context,
-            mistakes=mistakes,
-            shows_mistakes=shows,
-            finishes=(dash.exceptions.PreventUpdate,),
-        )
-        try:
-            live.stream = channel.start(spec)
-        except RequestRefused as refusal:
-            channel.refuse(wire.Refused(stream_id, match, str(refusal)))
-            raise
-        if asked.exchange is not None:
-            asked.exchange.stream_request = http
-        # Whatever its Outputs are: the request updates nothing.
-        raise dash.exceptions.PreventUpdate
-
-    return start
-
-
-def _is_first(channel: Channel, http: quart.Request) -> bool:
-    """Whether this start has not come before over the page's websocket: a page may send one both ways."""
-    name = http.headers.get(wire.START_HEADER)
-    return name is None or channel.takes(name)
-
-
-def _last_value(parts: Declaration, mistakes: Mistakes) -> Callable[[object], object]:
-    """What becomes of a value that the generator returns, or a decorator in its place: it is yielded if it can be."""
-
-    def last(value: object) -> object:
-        if parts.outputs is not None or isinstance(value, Update) or is_no_update(value):
-            return value
-        mistakes.log_once(
-            "returns a value",
-            f"The event callback {parts.name!r} returned a {type(value).__name__}, which goes nowhere: it has no "
-            "Outputs. Yield or return stream_props(...), or give it Outputs under @callback.",
-        )
-        return None
-
-    return last
-
-
-E = TypeVar("E")
-
-
-def _encoder(
-    parts: Declaration, resolved: Any, encode: Callable[[Sequence[Pair]], E], nothing: E
-) -> Callable[[object], E | None]:
-    """What makes of a value that the generator yields, or `on_error` returns, what the stream sends of it.
-
-    Args:
-        parts: of the event callback.
-        resolved: the components that its Outputs are.
-        encode: for pairs of ids and props.
-        nothing: what it gives for none.
-    """
-
-    def encode_value(value: object) -> E | None:
-        if isinstance(value, Update):
-            pairs: Sequence[Pair] = value.pairs
-        elif value is None and parts.outputs is None:
-            return None
-        elif is_no_update(value):
-            return nothing
-        elif parts.outputs is not None:
-            pairs = parts.outputs.pairs(value, resolved)
-        else:
-            hint = " An `await` is missing in front of it." if inspect.iscoroutine(value) else ""
-            raise InvalidUpdate(
-                f"The event callback {parts.name!r} gave a {type(value).__name__} ({value!r}): "
-                f"an event callback yields, and its on_error returns, stream_props(...).{hint}"
-            )
-        try:
-            return encode(pairs)
-        except InvalidUpdate as error:
-            raise InvalidUpdate(f"In the event callback {parts.name!r}: {error}") from error
-
-    return encode_value
 
 
 def _matched(parts: Declaration, request: Any) -> dict[str, Any]:
@@ -300,40 +313,16 @@ def _components(parts: Declaration, inputs: Sequence[Any], matched: Mapping[str,
     return [wire_id(resolve_id(dependency.component_id, matched)) for dependency in (*there, *outputs)]
 
 
-def _describe_conditions(
-    parts: Declaration, watched: Sequence[Any], values: Sequence[Any], matched: Mapping[str, Any]
-) -> list[wire.WatchedCondition]:
+def _describe_conditions(parts: Declaration, request: StartRequest) -> list[wire.WatchedCondition]:
     """What the page needs to watch the conditions: where they are, and what they were when the stream was started."""
-    described: list[wire.WatchedCondition] = []
-    for state, condition, entry, value in zip(parts.cancel_states, parts.conditions, watched, values, strict=True):
-        described.append(
-            {
-                "id": wire_id(resolve_id(state.component_id, matched)),
-                "property": state.component_property,
-                "value": value,
-                "missing": is_missing(entry),
-                "exempt": not condition.checked_at_start,
-            }
-        )
-    return described
-
-
-def _stream_context(request: Any, parts: Declaration, hashed: int, live: _LiveProps) -> Any:
-    """The callback context (`ctx`) inside the stream: the request's, without what Flash added to its dependencies."""
-    context = AttributeDict(request)
-    context.inputs_list = request.inputs_list[: len(parts.inputs)]
-    context.states_list = request.states_list[: len(parts.states)]
-    context.input_values = inputs_to_dict(context.inputs_list)
-    context.state_values = inputs_to_dict(context.states_list)
-    count = len(parts.inputs)
-    context.args_grouping = map_grouping(
-        lambda index: request.args_grouping[index if index < count else index + hashed], parts.grouping
-    )
-    context.using_args_grouping = parts.grouping != list(range(count + len(parts.states)))
-    if parts.outputs is None:
-        context.outputs_list, context.outputs_grouping = [], []
-    context.updated_props = live
-    # `set_props` would use the websocket that the start came over, which is not the stream's.
-    context.dash_websocket = None
-    context.dash_response = _NO_RESPONSE
-    return context
+    watched = zip(parts.cancel_states, parts.conditions, request.watched, request.watched_values, strict=True)
+    return [
+        {
+            "id": wire_id(resolve_id(state.component_id, request.matched)),
+            "property": state.component_property,
+            "value": value,
+            "missing": is_missing(entry),
+            "exempt": not condition.checked_at_start,
+        }
+        for state, condition, entry, value in watched
+    ]

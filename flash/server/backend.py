@@ -275,7 +275,9 @@ class FlashBackend(_dash.QuartDashServer):
                 return answer_refusal(refusal)
             exchange = EXCHANGE.get()
             current = _quart.current_request()
-            CALLBACK_REQUEST.set(CallbackRequest(dash_app.stream_host, body, DOCUMENT_SIZE.get(), current, exchange))
+            CALLBACK_REQUEST.set(
+                CallbackRequest(dash_app.stream_settings, body, DOCUMENT_SIZE.get(), current, exchange)
+            )
             try:
                 context, execute, is_async = _dash.prepare_callback(dash_app, body)
             except Exception as error:
@@ -317,7 +319,9 @@ class FlashBackend(_dash.QuartDashServer):
         )
 
     def serve_websocket_callback(self, dash_app: Any) -> None:
-        websocket_route.register(self.server, dash_app, dash_app.websockets, dash_app.stream_host, describe_exception)
+        websocket_route.register(
+            self.server, dash_app, dash_app.websockets, dash_app.stream_settings, describe_exception
+        )
 
     def run(self, dash_app: Any, host: str, port: int, debug: bool, **kwargs: Any) -> None:
         """Serve with Hypercorn's trio worker until SIGINT or SIGTERM.

@@ -1,7 +1,7 @@
 """A link: the server's end of one connection to a page, which reads the outbox of the page's channel.
 
 A link owns nothing: the channel that it is attached to goes on without it. While the link's task waits for events, a
-`DirectSender` may send them instead, from the task that has put them into the outbox: that saves a switch of tasks.
+`LinkSender` may send them instead, from the task that has put them into the outbox: that saves a switch of tasks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import trio
 
 from ..cancel_scopes import EndReason
 from .events import Event
-from .outbox import Outbox
+from .outbox import DirectSender, Outbox
 
 
 class LinkedChannel(Protocol):
@@ -38,12 +38,8 @@ class LinkedChannel(Protocol):
 ChannelT = TypeVar("ChannelT", bound=LinkedChannel)
 
 
-class DirectSender(Protocol):
-    """Sends events to a page from any task, while the link's own task waits for some."""
-
-    def send_now(self) -> bool:
-        """Send what the outbox has, without waiting. Says whether nothing is left to do for the link's task."""
-        ...
+class LinkSender(DirectSender, Protocol):
+    """Sends events while the link's task waits for some, and leaves to that task what could not be sent at once."""
 
     async def finish(self) -> None:
         """Send the rest of what `send_now` has begun, if there is any."""
@@ -79,7 +75,7 @@ class Link(Generic[ChannelT]):
         self.replaced = False
         self.ping_due = False
         self.pinged_at = trio.current_time()
-        self.sender: DirectSender | None = None
+        self.sender: LinkSender | None = None
         self.peer: Peer | None = None
 
     async def receive(self, at_most: int) -> list[Event]:
@@ -97,7 +93,7 @@ class Link(Generic[ChannelT]):
             events = outbox.take(at_most)
             if events or outbox.exhausted:
                 return events
-            await outbox.wait(None if sender is None else sender.send_now)
+            await outbox.wait(sender)
 
     def ping_sent(self) -> None:
         """Note that the page is being sent a ping."""

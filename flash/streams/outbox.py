@@ -19,12 +19,14 @@ What was sent is kept until the page acknowledges it, so that it can be sent aga
 `window` bytes are sent and not acknowledged, so these are bounded too, whatever proxies lie between server and page.
 
 The outbox does no I/O and has no tasks. Streams put events; the link's task takes them, and waits when there are none.
-While it waits, the outbox first offers a new event to the link's `send_now`, which may send it without that task.
+While it waits, the outbox hands new events to the link's `DirectSender` as far as that can send them at once, without
+the link's task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 import trio
 
@@ -40,6 +42,18 @@ MERGED_SIZE = 8_192
 """Bytes of JSON from which on an event takes in no more updates: a page has to parse it in one go."""
 
 _PROPS = Props.event
+
+
+class DirectSender(Protocol):
+    """Sends events to a page from any task, while the link's own task waits for some."""
+
+    def room(self) -> int:
+        """How many bytes of events may be sent at once; 0 if none: the link's task has to send them."""
+        ...
+
+    def send_now(self, events: list[Event]) -> bool:
+        """Send events without waiting. Says whether all of them are sent; if not, the link's task sends the rest."""
+        ...
 
 
 class Outbox:
@@ -69,7 +83,7 @@ class Outbox:
         self._last_sent = 0
         # What wakes the link's task, and what may send for it until it runs: both are set while it waits.
         self._wake: trio.Event | None = None
-        self._send_now: Callable[[], bool] | None = None
+        self._sender: DirectSender | None = None
 
     @property
     def unacknowledged(self) -> int:
@@ -188,7 +202,7 @@ class Outbox:
             return False
         self._sent.rewind()
         # The link that waits is being replaced: it must send nothing more.
-        self._send_now = None
+        self._sender = None
         return True
 
     def drop(self, buffer: StreamBuffer) -> None:
@@ -214,22 +228,22 @@ class Outbox:
         """There is nothing to take, and never will be."""
         return self.closed and not self._waiting and self._sent.next_resend() is None
 
-    async def wait(self, send_now: Callable[[], bool] | None = None) -> None:
+    async def wait(self, sender: DirectSender | None = None) -> None:
         """Return when there is something to take, or never will be, or after `wake`.
 
         Args:
-            send_now: called when there is a new event; says whether it was sent, so that the caller need not be woken.
+            sender: is given new events, so that the caller need not be woken for those that it has sent.
         """
         if not self.exhausted and not self._takeable():
             if self._wake is None:
                 self._wake = trio.Event()
-            self._send_now = send_now
+            self._sender = sender
             try:
                 await self._wake.wait()
             finally:
                 # A link that has taken the caller's place may wait, too.
-                if self._send_now is send_now:
-                    self._send_now = None
+                if self._sender is sender:
+                    self._sender = None
 
     def wake(self) -> None:
         """Wake the task that waits."""
@@ -246,8 +260,12 @@ class Outbox:
 
     def _notify(self) -> None:
         """There is a new event: have it sent, or wake the task that waits for it."""
-        if self._send_now is None or not self._send_now():
-            self.wake()
+        sender = self._sender
+        if sender is not None and (room := sender.room()):
+            events = self.take(room)
+            if events and sender.send_now(events):
+                return
+        self.wake()
 
     def _fits(self, event: Event, at_most: int, taken: list[Event]) -> bool:
         size = event.size

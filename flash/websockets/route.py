@@ -63,7 +63,7 @@ def register(
     server: Quart,
     app: dash.Dash,
     sockets: CallbackSockets,
-    host: StreamSettings,
+    stream_settings: StreamSettings,
     describe: Callable[[BaseException], str],
 ) -> None:
     """Serve the app's websocket.
@@ -72,7 +72,7 @@ def register(
         server: the server that gets the route.
         app: the app.
         sockets: counts the app's sockets, and closes them when the server stops.
-        host: runs the streams that the callbacks start.
+        stream_settings: what the streams that the callbacks start need of the app.
         describe: turns the exception of a callback into the text that a page with dev tools gets.
     """
     config: Any = cast("Any", app).config
@@ -84,7 +84,7 @@ def register(
 
     def prepare(body: dict[str, Any], interface: WebsocketCallback) -> Prepared:
         body = with_secret(body)
-        CALLBACK_REQUEST.set(CallbackRequest(host, body, DOCUMENT_SIZE.get()))
+        CALLBACK_REQUEST.set(CallbackRequest(stream_settings, body, DOCUMENT_SIZE.get()))
         try:
             execute, is_async = _dash.prepare_websocket_callback(app, body, interface)
         except Exception as error:
@@ -122,7 +122,7 @@ def register(
             exchange.take_over()
         await websocket.accept()
         # The hooks of messages see this request, which has no callback yet.
-        CALLBACK_REQUEST.set(CallbackRequest(host))
+        CALLBACK_REQUEST.set(CallbackRequest(stream_settings))
         _dash.app_context.set(app)
         await sockets.serve(CallbackSocket(websocket, exchange, settings, MESSAGE_EXCHANGE.get().peer), browser)
         return None

@@ -214,4 +214,4 @@ def test_the_limits_have_the_defaults_of_the_options() -> None:
     assert channels.load.limits == ServerLimits()
     assert (channels.limits.buffer, channels.limits.cleanup_timeout) == (Limits().buffer, Limits().cleanup_timeout)
     assert channels.limits.threads.total == Limits().threads.total == DEFAULTS.stream_threads
-    assert app.stream_host.start_timeout == DEFAULTS.start_timeout
+    assert app.stream_settings.start_timeout == DEFAULTS.start_timeout

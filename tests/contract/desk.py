@@ -37,7 +37,7 @@ class Desk:
     """One page: starts streams on its channel, and reads what the page is sent."""
 
     channels: Channels
-    connection: Link
+    link: Link
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     number: int = 0
 
@@ -48,11 +48,11 @@ class Desk:
         spec = StreamSpec(
             callback="test", key=key, generator=generator, encode=encode, opening=b'"callback":"test"', **options
         )
-        return self.connection.channel.start(spec)
+        return self.link.channel.start(spec)
 
     def read(self) -> list[tuple[str, dict[str, Any]]]:
         """Take what waits for the page, as (event, data); also kept in `seen`."""
-        events = self.connection.channel.outbox.take(10**9)
+        events = self.link.channel.outbox.take(10**9)
         self.number = events[-1].number if events else self.number
         news = [(event.name, json.loads(event.data)) for event in events]
         self.seen.extend(news)
@@ -67,7 +67,7 @@ class Desk:
         """Read until an `end` has come."""
         with trio.fail_after(TIMEOUT):
             while not any(name == "end" for name, _ in self.seen):
-                await self.connection.channel.outbox.wait()
+                await self.link.channel.outbox.wait()
                 self.read()
 
     def log(self, stream: Stream) -> list[Any]:

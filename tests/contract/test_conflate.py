@@ -29,7 +29,7 @@ def conflating(desk: Desk, generator: Callable[[], object], **options: Any) -> S
 
 
 def acknowledge(desk: Desk) -> None:
-    channel = desk.connection.channel
+    channel = desk.link.channel
     assert channel.acknowledge(channel.life, desk.number)
 
 
@@ -131,11 +131,11 @@ async def test_what_was_on_its_way_when_the_connection_was_cut_comes_again_and_t
     at = desk.number
     ticker.tell(("price", 0))
     await desk.settle()
-    desk.connection.detach()
+    desk.link.detach()
     ticker.tell(("price", 1), ("price", 2))
     await trio.testing.wait_all_tasks_blocked()
-    life = desk.connection.channel.life
-    desk.connection = await desk.channels.connect(nursery, PAGE, BROWSER, life, at)
+    life = desk.link.channel.life
+    desk.link = await desk.channels.connect(nursery, PAGE, BROWSER, life, at)
     assert updates(await desk.settle()) == [["price", 0]]
     acknowledge(desk)
     assert updates(await desk.settle()) == [["price", 2]]

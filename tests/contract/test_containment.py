@@ -488,7 +488,7 @@ async def test_scopes_and_nurseries_that_are_misused_end_no_other_stream(
     await end_of(desk, callback)
     neighbours.check()
     # The page can be left, and the other one is none the wiser.
-    channel = desk.connection.channel
+    channel = desk.link.channel
     channel.close(EndReason.DISCONNECTED)
     with trio.fail_after(TIMEOUT):
         await channel.finished.wait()

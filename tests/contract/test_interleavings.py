@@ -136,7 +136,7 @@ class Play:
     """Makes the moves of one example."""
 
     channels: Channels
-    connection: Link
+    link: Link
     nursery: trio.Nursery
     runs: list[Run] = field(default_factory=list)
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -158,24 +158,24 @@ class Play:
         elif kind == "sleep":
             await trio.sleep(move[1])
         elif kind == "acknowledge":
-            assert self.connection.channel.acknowledge(self.connection.channel.life, self.applied)
+            assert self.link.channel.acknowledge(self.link.channel.life, self.applied)
         elif kind == "reconnect":
             # What is on its way when a connection is cut is lost.
-            self.connection.channel.outbox.take(move[1])
+            self.link.channel.outbox.take(move[1])
             await self.connect()
         else:
-            self.connection.channel.outbox.take(50)
-            self.connection.detach()
+            self.link.channel.outbox.take(50)
+            self.link.detach()
             await trio.sleep(move[1])
             await self.connect()
         await trio.testing.wait_all_tasks_blocked()
 
     async def connect(self) -> None:
-        older = self.connection
+        older = self.link
         life = older.channel.life
-        self.connection = await self.channels.connect(self.nursery, PAGE, BROWSER, life, self.applied)
+        self.link = await self.channels.connect(self.nursery, PAGE, BROWSER, life, self.applied)
         older.detach()
-        if self.connection.channel.life != life:
+        if self.link.channel.life != life:
             # The page's own doing: everything that ran is over for it.
             self.applied = 0
 
@@ -194,7 +194,7 @@ class Play:
             timeout=TIMEOUT if with_timeout else None,
         )
         try:
-            run.stream = self.connection.channel.start(run.spec)
+            run.stream = self.link.channel.start(run.spec)
         except RequestRefused:
             return
         self.runs.append(run)
@@ -203,7 +203,7 @@ class Play:
         """What a cancel request does: it names a stream that has opened."""
         for run in self.of(key):
             assert run.stream is not None
-            scope = self.connection.channel.scopes.get(run.stream.id)
+            scope = self.link.channel.scopes.get(run.stream.id)
             if scope is not None:
                 scope.change(0, value)
 
@@ -211,7 +211,7 @@ class Play:
         return [run for run in self.runs if run.spec is not None and run.spec.key == key][-1:]
 
     def read(self, at_most: int) -> None:
-        for event in self.connection.channel.outbox.take(at_most):
+        for event in self.link.channel.outbox.take(at_most):
             assert event.number > self.applied
             self.applied = event.number
             self.seen.append((event.name, json.loads(event.data)))
@@ -223,7 +223,7 @@ def check(play: Play, last: EndReason) -> None:
         assert run.stream is not None
         mine = [(name, data) for name, data in play.seen if data["stream"] == run.stream.id]
         names = [name for name, _ in mine]
-        gone = last is EndReason.DISCONNECTED or not run.stream.id.startswith(play.connection.channel.life)
+        gone = last is EndReason.DISCONNECTED or not run.stream.id.startswith(play.link.channel.life)
         if gone and "end" not in names:
             assert names in ([], ["open", *["props"] * (len(names) - 1)])
         elif not names:
@@ -277,16 +277,16 @@ async def perform(example: list[Move], last: EndReason) -> None:
         for move in example:
             await play.make(move)
         if last is EndReason.DISCONNECTED:
-            play.connection.detach()
-            await play.connection.channel.finished.wait()
+            play.link.detach()
+            await play.link.channel.finished.wait()
         else:
             async with trio.open_nursery() as reader:
                 reader.start_soon(channels.shut_down)
                 await trio.testing.wait_all_tasks_blocked()
-            while not play.connection.channel.outbox.exhausted:
+            while not play.link.channel.outbox.exhausted:
                 play.read(10**9)
-                play.connection.channel.acknowledge(play.connection.channel.life, play.applied)
-        assert len(channels) == len(play.connection.channel.scopes) == 0
+                play.link.channel.acknowledge(play.link.channel.life, play.applied)
+        assert len(channels) == len(play.link.channel.scopes) == 0
     await trio.testing.wait_all_tasks_blocked()
     assert trio.lowlevel.current_statistics().tasks_living == tasks
     check(play, last)

@@ -53,7 +53,7 @@ def pause(seconds: float) -> None:
 async def reads_for(desk: Desk, seconds: float, *, acknowledging: bool) -> bool:
     """Let a page read for so long; says whether its stream still runs."""
     until = trio.current_time() + seconds
-    channel = desk.connection.channel
+    channel = desk.link.channel
     while trio.current_time() < until and not channel.closing:
         await desk.settle()
         if acknowledging:
@@ -67,7 +67,7 @@ async def test_a_page_that_has_answered_while_the_process_slept_is_heard(open_de
     desk = await open_desk(stall_timeout=STALL)
     stream = desk.start(ticking)
     await trio.sleep(1)
-    channel = desk.connection.channel
+    channel = desk.link.channel
     await desk.settle()
     for _ in range(3):
         pause(seconds)
@@ -85,7 +85,7 @@ async def test_a_page_is_asked_at_once_after_a_pause(open_desk: OpenDesk) -> Non
     await desk.settle()
     pause(1_000)
     await trio.testing.wait_all_tasks_blocked()
-    assert desk.connection.ping_due
+    assert desk.link.ping_due
 
 
 async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_desk: OpenDesk) -> None:
@@ -94,7 +94,7 @@ async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_de
     await desk.settle()
     pause(1_000)
     resumed = trio.current_time()
-    await desk.connection.channel.finished.wait()
+    await desk.link.channel.finished.wait()
     assert trio.current_time() - resumed == RESUME_TIMEOUT
 
 
@@ -102,15 +102,15 @@ async def test_a_lost_page_may_come_back_after_a_pause(open_desk: OpenDesk, nurs
     desk = await open_desk(reconnect_grace=GRACE)
     stream = desk.start(ticking)
     await desk.settle()
-    channel = desk.connection.channel
-    desk.connection.detach()
+    channel = desk.link.channel
+    desk.link.detach()
     await trio.sleep(1)
     pause(1_000)
     await trio.sleep(RESUME_TIMEOUT / 2)
-    desk.connection = await desk.channels.connect(nursery, PAGE, BROWSER, channel.life, desk.number)
-    assert desk.connection.channel is channel
+    desk.link = await desk.channels.connect(nursery, PAGE, BROWSER, channel.life, desk.number)
+    assert desk.link.channel is channel
     assert stream.state == "running"
-    desk.connection.detach()
+    desk.link.detach()
     lost = trio.current_time()
     await channel.finished.wait()
     assert trio.current_time() - lost == GRACE
@@ -134,7 +134,7 @@ async def test_a_start_waits_for_a_link_that_came_during_a_pause(nursery: trio.N
 
 async def test_a_page_that_takes_what_it_is_sent_has_longer(open_desk: OpenDesk) -> None:
     desk = await open_desk(stall_timeout=STALL)
-    desk.connection.peer = Peer()
+    desk.link.peer = Peer()
     desk.start(ticking)
     assert await reads_for(desk, (STALL_FACTOR - 1) * STALL, acknowledging=False)
     assert not await reads_for(desk, 2 * STALL, acknowledging=False)
@@ -142,7 +142,7 @@ async def test_a_page_that_takes_what_it_is_sent_has_longer(open_desk: OpenDesk)
 
 async def test_a_page_whose_requests_are_being_answered_has_as_long_as_they_take(open_desk: OpenDesk) -> None:
     desk = await open_desk(stall_timeout=STALL, window=40)
-    desk.connection.peer = peer = Peer(asks=True)
+    desk.link.peer = peer = Peer(asks=True)
     desk.start(ticking)
     assert await reads_for(desk, 3 * STALL_FACTOR * STALL, acknowledging=False)
     peer.asks = False
@@ -151,24 +151,24 @@ async def test_a_page_whose_requests_are_being_answered_has_as_long_as_they_take
 
 async def test_a_page_that_acknowledges_nothing_of_much_is_given_up_in_its_time(open_desk: OpenDesk) -> None:
     desk = await open_desk(stall_timeout=STALL, window=40)
-    desk.connection.peer = Peer()
+    desk.link.peer = Peer()
     desk.start(ticking)
     assert not await reads_for(desk, 2 * STALL, acknowledging=False)
 
 
 async def test_a_page_that_takes_nothing_is_given_up_in_its_time(open_desk: OpenDesk) -> None:
     desk = await open_desk(stall_timeout=STALL)
-    desk.connection.peer = Peer(takes=False, asks=True)
+    desk.link.peer = Peer(takes=False, asks=True)
     desk.start(ticking)
     await desk.settle()
     began = trio.current_time()
-    await desk.connection.channel.finished.wait()
+    await desk.link.channel.finished.wait()
     assert STALL <= trio.current_time() - began <= STALL + RECHECK_INTERVAL * RECHECKS + 1
 
 
 async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_desk: OpenDesk) -> None:
     desk = await open_desk(stall_timeout=STALL)
-    desk.connection.peer = peer = Peer(takes=False)
+    desk.link.peer = peer = Peer(takes=False)
     desk.start(ticking)
     await desk.settle()
     for _ in range(20):
@@ -176,7 +176,7 @@ async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_desk: Ope
         await trio.sleep(STALL + 3 * RECHECK_INTERVAL)
         peer.takes = True
         await trio.sleep(RECHECKS * RECHECK_INTERVAL)
-        channel = desk.connection.channel
+        channel = desk.link.channel
         assert not channel.closing
         await desk.settle()
         assert channel.acknowledge(channel.life, desk.number)

@@ -30,8 +30,8 @@ async def ticking() -> AsyncGenerator[int, None]:
 
 
 async def come_back(desk: Desk, nursery: trio.Nursery, number: int) -> None:
-    life = desk.connection.channel.life
-    desk.connection = await desk.channels.connect(nursery, PAGE, BROWSER, life, number)
+    life = desk.link.channel.life
+    desk.link = await desk.channels.connect(nursery, PAGE, BROWSER, life, number)
 
 
 async def test_a_page_that_comes_back_gets_what_it_has_not_had(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
@@ -41,8 +41,8 @@ async def test_a_page_that_comes_back_gets_what_it_has_not_had(open_desk: OpenDe
     desk.read()
     applied = desk.number
     await trio.sleep(1)
-    desk.connection.channel.outbox.take(10**9)  # on its way when the connection is cut
-    desk.connection.detach()
+    desk.link.channel.outbox.take(10**9)  # on its way when the link is cut
+    desk.link.detach()
     await trio.sleep(GRACE - 1)
     await come_back(desk, nursery, applied)
     desk.read()
@@ -60,8 +60,8 @@ async def test_the_streams_of_a_page_that_does_not_come_back_end_after_the_grace
     desk.start(ticking, on_error=on_error)
     await trio.testing.wait_all_tasks_blocked()
     lost = trio.current_time()
-    desk.connection.detach()
-    await desk.connection.channel.finished.wait()
+    desk.link.detach()
+    await desk.link.channel.finished.wait()
     assert given == [("disconnected", lost + GRACE)]
 
 
@@ -69,8 +69,8 @@ async def test_without_a_grace_they_end_at_once(open_desk: OpenDesk) -> None:
     desk = await open_desk(reconnect_grace=0)
     desk.start(ticking)
     lost = trio.current_time()
-    desk.connection.detach()
-    await desk.connection.channel.finished.wait()
+    desk.link.detach()
+    await desk.link.channel.finished.wait()
     assert trio.current_time() == lost
 
 
@@ -79,7 +79,7 @@ async def test_generators_wait_at_their_yield_while_the_page_is_away(
 ) -> None:
     desk = await open_desk(updates=3, reconnect_grace=60)
     stream = desk.start(ticking)
-    desk.connection.detach()
+    desk.link.detach()
     await trio.sleep(30)
     assert stream.buffer.updates == 3
     [info] = desk.channels.streams()
@@ -97,19 +97,19 @@ async def test_a_page_that_comes_back_with_what_was_forgotten_gets_a_new_life(
     desk = await open_desk(reconnect_grace=GRACE)
     old = desk.start(ticking)
     await desk.settle()
-    channel = desk.connection.channel
+    channel = desk.link.channel
     assert channel.acknowledge(channel.life, desk.number)
     await come_back(desk, nursery, 0)
-    assert desk.connection.channel.life != channel.life
+    assert desk.link.channel.life != channel.life
     await channel.finished.wait()
     assert old.scope.reason == "disconnected"
 
 
 async def test_a_page_of_another_life_gets_a_new_one(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
     desk = await open_desk(reconnect_grace=GRACE)
-    channel = desk.connection.channel
-    desk.connection = await desk.channels.connect(nursery, PAGE, BROWSER, "another", 7)
-    assert desk.connection.channel is not channel
+    channel = desk.link.channel
+    desk.link = await desk.channels.connect(nursery, PAGE, BROWSER, "another", 7)
+    assert desk.link.channel is not channel
     await channel.finished.wait()
 
 
@@ -121,7 +121,7 @@ async def test_what_is_not_acknowledged_is_bounded_and_what_is_is_forgotten(open
             yield f"{number:050}"
 
     stream = desk.start(many)
-    channel = desk.connection.channel
+    channel = desk.link.channel
     sent = 0
     while stream.state == "running" or not desk.seen or desk.seen[-1][0] != "end":
         await desk.settle()
@@ -142,7 +142,7 @@ async def test_an_event_larger_than_the_window_is_sent_alone(open_desk: OpenDesk
         yield "y"
 
     desk.start(large)
-    channel = desk.connection.channel
+    channel = desk.link.channel
     seen: list[str] = []
     while "end" not in seen:
         await trio.testing.wait_all_tasks_blocked()
@@ -154,7 +154,7 @@ async def test_an_event_larger_than_the_window_is_sent_alone(open_desk: OpenDesk
 async def test_acknowledging_what_was_not_sent_is_refused(desk: Desk) -> None:
     desk.start(ticking)
     await desk.settle()
-    channel = desk.connection.channel
+    channel = desk.link.channel
     assert not channel.acknowledge(channel.life, desk.number + 1)
     assert not channel.acknowledge("another", 1)
     assert channel.acknowledge(channel.life, desk.number)
@@ -167,7 +167,7 @@ async def test_a_page_that_confirms_nothing_is_given_up(open_desk: OpenDesk) -> 
     stream = desk.start(ticking)
     await desk.settle()
     began = trio.current_time()
-    await desk.connection.channel.finished.wait()
+    await desk.link.channel.finished.wait()
     assert 60 <= trio.current_time() - began <= 120
     assert stream.scope.reason == "disconnected"
 
@@ -175,7 +175,7 @@ async def test_a_page_that_confirms_nothing_is_given_up(open_desk: OpenDesk) -> 
 async def test_a_page_that_confirms_is_not_given_up(open_desk: OpenDesk) -> None:
     desk = await open_desk(stall_timeout=60)
     stream = desk.start(ticking)
-    channel = desk.connection.channel
+    channel = desk.link.channel
     for _ in range(10):
         await trio.sleep(50)
         while await desk.settle():
@@ -186,20 +186,20 @@ async def test_a_page_that_confirms_is_not_given_up(open_desk: OpenDesk) -> None
 async def test_a_page_that_has_nothing_to_confirm_is_not_given_up(open_desk: OpenDesk) -> None:
     desk = await open_desk(stall_timeout=60)
     await trio.sleep(1_000)
-    assert not desk.connection.channel.closing
+    assert not desk.link.channel.closing
 
 
 async def test_a_browser_has_a_limited_number_of_pages(nursery: trio.Nursery) -> None:
     channels = Channels(load=Load(ServerLimits(pages=3, pages_per_browser=2)))
-    connections = [await channels.connect(nursery, f"page-{number}", "one") for number in range(2)]
+    links = [await channels.connect(nursery, f"page-{number}", "one") for number in range(2)]
     with pytest.raises(RequestRefused, match="2 pages open already") as refusal:
         channels.admit("page-3", "one")
     assert refusal.value.status == 429
-    connections.append(await channels.connect(nursery, "page-4", "two"))
+    links.append(await channels.connect(nursery, "page-4", "two"))
     with pytest.raises(RequestRefused, match="as many pages as it may") as refusal:
         await channels.connect(nursery, "page-5", "three")
     assert refusal.value.status == 503
-    connections.pop().channel.close(EndReason.DISCONNECTED)
+    links.pop().channel.close(EndReason.DISCONNECTED)
     await channels.shut_down()
     assert channels.load.pages == {}
 
@@ -232,10 +232,10 @@ async def test_acknowledgements_of_what_is_to_be_sent_again_count(open_desk: Ope
     await trio.sleep(3.5)
     desk.read()
     await come_back(desk, nursery, 2)
-    channel = desk.connection.channel
+    channel = desk.link.channel
     assert channel.acknowledge(channel.life, 3)
     await come_back(desk, nursery, 4)
-    assert desk.connection.channel is channel
+    assert desk.link.channel is channel
     assert [event.number for event in channel.outbox.take(10**9)] == [5]
     assert stream.state == "running"
 
@@ -252,12 +252,12 @@ async def test_what_was_sent_comes_again_from_where_the_page_stands(open_desk: O
     for _ in range(20):
         await trio.sleep(1)
         desk.read()
-    channel, last, newest = desk.connection.channel, desk.number, desk.log(stream)[-1]
+    channel, last, newest = desk.link.channel, desk.number, desk.log(stream)[-1]
     assert desk.log(stream) == ["open", *range(newest + 1)]
     assert channel.acknowledge(channel.life, last - 15)
     for missing in (10, 4, 1):
         await come_back(desk, nursery, last - missing)
-        assert desk.connection.channel is channel
+        assert desk.link.channel is channel
         again = channel.outbox.take(10**9)
         assert [event.number for event in again] == [*range(last + 1 - missing, last + 1)]
         told = [json.loads(event.data) for event in again]
@@ -281,7 +281,7 @@ async def test_of_updates_that_were_dropped_there_is_nothing_to_come_again(
     assert [data["props"] for name, data in first if data["stream"] == staying.id and name == "props"] == [
         [number] for number in range(5)
     ]
-    channel = desk.connection.channel
+    channel = desk.link.channel
     assert channel.acknowledge(channel.life, desk.number)
     assert channel.outbox.unacknowledged == 0
 
@@ -297,7 +297,7 @@ async def test_what_is_kept_of_updates_is_nothing_that_the_garbage_collector_loo
     before = len(gc.get_objects())
     for _ in range(500):
         await trio.sleep(1)
-        desk.connection.channel.outbox.take(10**9)
+        desk.link.channel.outbox.take(10**9)
     gc.collect()
     assert len(gc.get_objects()) < before + 100
 

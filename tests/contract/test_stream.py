@@ -425,7 +425,7 @@ async def test_a_clean_up_that_raises_is_logged_and_the_reason_stays(
 
 async def test_the_scope_leaves_the_registry_when_the_end_has_left(desk: Desk) -> None:  # (e)
     stream = desk.start(endless)
-    channel = desk.connection.channel
+    channel = desk.link.channel
     assert channel.scopes.get(stream.id) is stream.scope
     await desk.settle()
     stream.scope.cancel(EndReason.CANCELLED)
@@ -715,11 +715,11 @@ async def test_a_page_that_goes_ends_all_its_streams_and_waits_for_their_clean_u
         desk.start(tidy, key=key, on_error=on_error)
     await trio.testing.wait_all_tasks_blocked()
     began = trio.current_time()
-    desk.connection.detach()
-    await desk.connection.channel.finished.wait()
+    desk.link.detach()
+    await desk.link.channel.finished.wait()
     assert trio.current_time() == began + 2
     assert sorted(ended) == ["disconnected"] * 3 + ["finally"] * 3
-    assert desk.connection.channel.outbox.exhausted
+    assert desk.link.channel.outbox.exhausted
     with pytest.raises(RequestRefused, match="being closed"):
         desk.start(endless)
 
@@ -734,8 +734,8 @@ async def test_a_start_that_waits_for_its_turn_is_forgotten_when_the_page_goes(d
     desk.start(endless)
     await desk.settle()
     desk.start(never)
-    desk.connection.detach()
-    await desk.connection.channel.finished.wait()
+    desk.link.detach()
+    await desk.link.channel.finished.wait()
     assert ran == []
 
 
@@ -763,7 +763,7 @@ async def test_shutting_down_tells_the_pages_and_returns_when_all_is_over(desk: 
     await desk.channels.shut_down()
     assert desk.read()[-1][1]["reason"] == "shutdown"
     assert desk.log(stream)[-1] == ("shutdown", ["reset", "off"])
-    assert await desk.connection.receive(1) == []
+    assert await desk.link.receive(1) == []
 
 
 async def test_a_page_has_a_limited_number_of_streams(open_desk: OpenDesk) -> None:
@@ -787,7 +787,7 @@ async def test_a_page_that_does_not_read_cannot_pile_up_starts(open_desk: OpenDe
     with pytest.raises(RequestRefused, match="does not read") as refusal:
         await start_often()
     assert refusal.value.status == 429
-    assert desk.connection.channel.outbox.control_bytes < 3_000
+    assert desk.link.channel.outbox.control_bytes < 3_000
 
 
 # What a generator may yield, and set_props
@@ -863,11 +863,11 @@ async def test_set_props_without_a_yield_fails_the_stream_at_twice_the_bound(des
     assert "'test' called set_props" in str(given[0])
 
 
-# The connection
+# The link
 
 
-async def test_the_newest_connection_wins(desk: Desk) -> None:
-    older = desk.connection
+async def test_the_newest_link_wins(desk: Desk) -> None:
+    older = desk.link
     async with trio.open_nursery() as nursery:
         newer = await desk.channels.connect(nursery, PAGE, BROWSER)
         assert newer.channel is older.channel
@@ -900,10 +900,10 @@ async def test_waiting_for_a_page_returns_when_it_connects_or_patience_ends(nurs
         waiters.start_soon(wait, 1)
         waiters.start_soon(wait, 5)
         await trio.sleep(2)
-        connection = await channels.connect(nursery, "page-2", BROWSER)
-    assert found == [None, connection.channel]
-    connection.detach()
-    await connection.channel.finished.wait()
+        link = await channels.connect(nursery, "page-2", BROWSER)
+    assert found == [None, link.channel]
+    link.detach()
+    await link.channel.finished.wait()
 
 
 async def test_every_end_is_one_line_in_the_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
@@ -955,22 +955,22 @@ async def test_a_failure_that_cannot_be_described_ends_the_stream_all_the_same(d
 async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> None:
     desk = await open_desk(size=1_000)
     for _ in range(1_000):
-        desk.connection.channel.refuse(Refused("test", None, "no"))
-    assert desk.connection.channel.outbox.control_bytes < 1_100
+        desk.link.channel.refuse(Refused("test", None, "no"))
+    assert desk.link.channel.outbox.control_bytes < 1_100
 
 
-async def test_connections_that_come_at_once_share_the_channel(nursery: trio.Nursery) -> None:
+async def test_links_that_come_at_once_share_the_channel(nursery: trio.Nursery) -> None:
     channels = Channels()
-    connections: list[Link] = []
+    links: list[Link] = []
 
     async def connect() -> None:
-        connections.append(await channels.connect(nursery, PAGE, BROWSER))
+        links.append(await channels.connect(nursery, PAGE, BROWSER))
 
     async with trio.open_nursery() as both:
         both.start_soon(connect)
         both.start_soon(connect)
     assert len(channels) == 1
-    assert [connection.replaced for connection in connections].count(True) == 1
+    assert [link.replaced for link in links].count(True) == 1
     await channels.shut_down()
 
 
@@ -978,8 +978,8 @@ async def test_a_page_that_connects_while_the_server_stops_gets_no_channel(nurse
     channels = Channels()
 
     async def connect() -> None:
-        connection = await channels.connect(nursery, PAGE, BROWSER)
-        assert connection.channel.closing
+        link = await channels.connect(nursery, PAGE, BROWSER)
+        assert link.channel.closing
 
     async with trio.open_nursery() as both:
         both.start_soon(connect)
@@ -990,7 +990,7 @@ async def test_a_page_that_connects_while_the_server_stops_gets_no_channel(nurse
 
 async def test_only_ids_of_its_own_streams_are_known_to_a_channel(desk: Desk) -> None:
     stream = desk.start(endless)
-    channel = desk.connection.channel
+    channel = desk.link.channel
     assert channel.has_had(stream.id)
     assert not channel.has_had(f"{channel.life}-2")
     assert not channel.has_had("another-1")

@@ -150,7 +150,7 @@ async def test_a_page_that_does_not_read_and_goes_ends_its_waiting_stream(serve:
     await page.start("go")
     await until_it_waits(yielded, app, page.token)
     reset(events.stream)
-    await eventually(lambda: app.streams() == [] and not len(app.stream_host.channels))
+    await eventually(lambda: app.streams() == [] and not len(app.stream_settings.channels))
 
 
 async def test_a_stream_is_superseded_and_cancelled_while_it_waits(serve: Serve) -> None:

@@ -42,7 +42,7 @@ async def test_a_page_that_goes_ends_its_stream_at_once(serve: Serve, leave: Lea
     with trio.fail_after(2):
         await waiting.told.wait()
     assert waiting.log == ["started", "finally", "on_error disconnected"]
-    await eventually(lambda: not waiting.app.streams() and not len(waiting.app.stream_host.channels))
+    await eventually(lambda: not waiting.app.streams() and not len(waiting.app.stream_settings.channels))
 
 
 async def test_every_stream_of_the_page_ends_and_none_of_another(serve: Serve) -> None:
@@ -105,7 +105,7 @@ async def test_a_page_that_goes_while_a_start_waits_for_it_is_not_started_for(se
     page = await (await serve(waiting.app)).page()
     events = await page.connect()
     await events.close()
-    await eventually(lambda: not len(waiting.app.stream_host.channels))
+    await eventually(lambda: not len(waiting.app.stream_settings.channels))
     assert (await page.start("go")).status_code == 503
     assert waiting.log == []
 
@@ -193,11 +193,11 @@ async def test_pages_that_come_and_go_leave_nothing_behind(serve: Serve) -> None
     server = await serve(waiting.app)
     first = await server.page()
     await visit(first)
-    await eventually(lambda: not len(waiting.app.stream_host.channels))
+    await eventually(lambda: not len(waiting.app.stream_settings.channels))
     tasks = trio.lowlevel.current_statistics().tasks_living
     for _ in range(30):
         await visit(first)
-    await eventually(lambda: not len(waiting.app.stream_host.channels))
+    await eventually(lambda: not len(waiting.app.stream_settings.channels))
     await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
     assert waiting.log.count("finally") == waiting.log.count("on_error disconnected") == 31
 

@@ -134,7 +134,7 @@ async def test_a_long_response_has_no_task_for_its_connections_idle_timeout(serv
     # After it, the connection is closed for being idle, as any other.
     waiting.go_on.set()
     await events.expect("props")
-    await waiting.app.stream_host.channels.shut_down()
+    await waiting.app.stream_settings.channels.shut_down()
     await events.until_closed()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
         assert (await client.get("/_favicon.ico")).status_code == 200

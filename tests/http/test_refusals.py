@@ -87,7 +87,7 @@ async def running(serve: Serve, waiting: Waiting) -> AsyncIterator[Running]:
     yield Running(server, page, events, stream)
     assert waiting.log == ["started"]
     assert [info.state for info in waiting.app.streams()] == ["running"]
-    assert len(waiting.app.stream_host.channels) == 1
+    assert len(waiting.app.stream_settings.channels) == 1
     waiting.go_on.set()
     assert (await events.expect("props"))["props"] == [["out", {"children": "after"}]]
     assert (await events.expect("end"))["reason"] == "completed"

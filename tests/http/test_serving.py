@@ -238,7 +238,7 @@ async def test_a_page_is_refused_while_the_server_stops(serve: Serve) -> None:
     await page.start("go")
     await events.expect("open")
     await events.expect("props")
-    await waiting.app.stream_host.channels.shut_down()
+    await waiting.app.stream_settings.channels.shut_down()
     assert (await events.expect("end"))["reason"] == "shutdown"
     assert await events.until_closed() == []
     assert_refused(await page.get(f"_flash/events?page={page.token}"), 503, "stopping")

@@ -207,7 +207,7 @@ async def test_a_start_that_comes_before_the_connection_waits_for_it(serve: Serv
     async with trio.open_nursery() as nursery:
         nursery.start_soon(start)
         # The request is at the server and waits there when another one that was sent later has been answered.
-        while not waiting.app.stream_host.channels._awaited:
+        while not waiting.app.stream_settings.channels._awaited:
             await server_is_idle(page)
         assert waiting.log == []
         events = await page.connect()
@@ -233,7 +233,7 @@ async def test_a_start_that_was_given_up_by_the_page_starts_nothing(serve: Serve
     waiting = Waiting()
     server = await serve(waiting.app)
     page = await server.page()
-    awaited = waiting.app.stream_host.channels._awaited
+    awaited = waiting.app.stream_settings.channels._awaited
     async with trio.open_nursery() as nursery:
         nursery.start_soon(page.start, "go")
         while not awaited:

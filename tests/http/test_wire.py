@@ -111,7 +111,7 @@ async def test_events_are_for_get_only(serve: Serve, method: str) -> None:
     page = await server.page()
     response = await page.client.request(method, f"/_flash/events?page={page.token}")
     assert response.status_code == 405
-    assert len(server.app.stream_host.channels) == 0
+    assert len(server.app.stream_settings.channels) == 0
 
 
 @pytest.mark.parametrize("name", ["cancel", "close"])
