@@ -1,0 +1,1 @@
+"""Serves an app with several processes: which one holds a browser, and how requests reach it."""
