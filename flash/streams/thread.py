@@ -19,6 +19,7 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from math import inf
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -74,7 +75,13 @@ class StreamThreads:
 
 
 class _Job:
-    """A function to be called in the thread, and the task that waits for it; None when that has gone."""
+    """A function to be called in the thread, and the task that waits for its result.
+
+    Attributes:
+        function: the function.
+        task: the task; None if it does not wait any more.
+        shielded: the stream's cancellation does not reach what the function waits for by `trio.from_thread`.
+    """
 
     __slots__ = ("function", "shielded", "task")
 
@@ -82,6 +89,19 @@ class _Job:
         self.function = function
         self.task: trio.lowlevel.Task | None = task
         self.shielded = shielded
+
+
+class _State(Enum):
+    """How far a thread has come: new → running → ending → over, without those that are skipped."""
+
+    NEW = auto()
+    """It has no job yet, and does not exist; it is counted all the same."""
+    RUNNING = auto()
+    """It takes jobs."""
+    ENDING = auto()
+    """It ends after its present job."""
+    OVER = auto()
+    """It has ended, or will never exist, and is not counted any more."""
 
 
 class StreamThread:
@@ -93,7 +113,7 @@ class StreamThread:
         self._callback = callback
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._job: _Job | None = None
-        self._started = self._ended = self._over = False
+        self._state = _State.NEW
         self._cancellation = trio.CancelScope(shield=True)
         self._shield = trio.CancelScope()
         self._token = trio.lowlevel.current_trio_token()
@@ -102,7 +122,7 @@ class StreamThread:
     @property
     def idle(self) -> bool:
         """It runs and has no job: the next one starts at once."""
-        return self._started and not self._ended and not self._over and self._job is None
+        return self._state is _State.RUNNING and self._job is None
 
     async def run(self, function: Callable[[], _T], *, shielded: bool = False, abandon: bool = False) -> _T:
         """Call a function in the thread.
@@ -113,11 +133,11 @@ class StreamThread:
             abandon: if the caller is cancelled, this raises at once, and the function goes on in the thread; else this
                 waits for the function.
         """
-        if self._over:
+        if self._state is _State.OVER:
             # The thread was ended from outside, as test fixtures do. Better run this in another one than not at all.
             return await trio.to_thread.run_sync(function, limiter=self._threads.limiter, abandon_on_cancel=abandon)
-        if not self._started:
-            self._started = True
+        if self._state is _State.NEW:
+            self._state = _State.RUNNING
             self._spawn(contextvars.copy_context(), self._hold, f"thread of {self._callback}")
         job = self._job = _Job(function, trio.lowlevel.current_task(), shielded)
 
@@ -137,12 +157,12 @@ class StreamThread:
 
     def end(self) -> None:
         """Let the thread end after its present job."""
-        if not self._ended:
-            self._ended = True
-            if self._started:
-                self._jobs.put(None)
-            else:
-                self._threads.held -= 1
+        if self._state is _State.NEW:
+            self._state = _State.OVER
+            self._threads.held -= 1
+        elif self._state is _State.RUNNING:
+            self._state = _State.ENDING
+            self._jobs.put(None)
 
     async def _hold(self) -> None:
         """The task that holds the thread."""
@@ -153,7 +173,7 @@ class StreamThread:
             # This must not reach the page's nursery. Every job has its result, or gets one here.
             _log.warning("The thread of %r was ended.", self._callback, exc_info=error)
         finally:
-            self._over = True
+            self._state = _State.OVER
             self._threads.held -= 1
             if self._job is not None:
                 self._answer(self._job, Error(RuntimeError(f"The thread of {self._callback!r} was ended.")))
