@@ -112,17 +112,16 @@ def limit_messages(send: object, size: int) -> None:
         stream.buffer.max_length = size
 
 
-class WebsocketPeer:
+class WebsocketClient:
     """The client of a websocket: a browser, which answers pings whatever its page does."""
 
     def __init__(self, stream: WSStream) -> None:
         self._stream: Any = stream
 
-    def was_heard(self) -> bool:
-        """Whether the client has sent anything since the last call."""
-        heard: bool = getattr(self._stream, "heard", False)
-        self._stream.heard = False
-        return heard
+    @property
+    def chunks_received(self) -> int:
+        """How often the client has sent anything; answers to pings count."""
+        return getattr(self._stream, "chunks_received", 0)
 
     @property
     def is_being_written_to(self) -> bool:
@@ -135,7 +134,7 @@ class WebsocketPeer:
         await self._stream._send_wsproto_event(Ping())
 
 
-def websocket_peer(send: object) -> WebsocketPeer | None:
+def websocket_client(send: object) -> WebsocketClient | None:
     """The client of the websocket that an ASGI `send` writes to; None if it is wrapped, or of another server."""
     stream: object = getattr(send, "__self__", None)
-    return WebsocketPeer(stream) if isinstance(stream, WSStream) else None
+    return WebsocketClient(stream) if isinstance(stream, WSStream) else None

@@ -17,19 +17,19 @@ class FlashWSStream(WSStream):
     """One websocket of Hypercorn's.
 
     Attributes:
-        heard: whether the client has sent anything since this was last set to False.
+        chunks_received: how often the client has sent anything.
     """
 
-    heard: bool
+    chunks_received: int
 
     def set_up(self, report: object) -> None:
-        self.heard = False
+        self.chunks_received = 0
         self.buffer = BoundedMessage(self.config.websocket_max_message_size)
 
     def handle(self, event: Any) -> Awaitable[None]:  # type: ignore[override]
         """Handle an event. Not async itself, to save a coroutine for each frame."""
         if type(event) in (Body, Data):
-            self.heard = True
+            self.chunks_received += 1
             if not self.closed and not self.handshake.accepted:
                 return self._refuse_early_data()
         return super().handle(event)

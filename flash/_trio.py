@@ -42,7 +42,7 @@ def is_over(task: trio.lowlevel.Task) -> bool:
     return cast("Any", task._cancel_status) is None
 
 
-def let_go_of_killed_workers() -> None:
+def forget_killed_threads() -> None:
     """Make Trio forget those of its idle threads that were killed.
 
     The fixtures of `dash.testing` raise SystemExit in every thread that has started since their server. An idle worker

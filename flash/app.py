@@ -310,7 +310,7 @@ class Flash(_dash.DashApp):
         response = super().serve_layout()
         response.headers["Cache-Control"] = "no-store"
         backend: Any = cast("Any", self).backend
-        return backend.mark(response)
+        return backend.add_browser_cookie(response)
 
     @property
     def layout(self) -> Any:

@@ -221,7 +221,9 @@ def register_stream(
             "Input, or let it start when the page is loaded."
         )
     first = None if parts.outputs is None else str(parts.outputs.flat[0])
-    stream = Stream(_component_id(function), parts.name, parts.named(), parts.doubts(), first)
+    stream = Stream(
+        _component_id(function), parts.name, parts.named_properties(), parts.warn_of_doubtful_options(), first
+    )
     outputs: Any = []
     own_inputs: list[Any] = []
     if parts.outputs is not None:

@@ -305,7 +305,7 @@ class Channel:
         if waiting is not None:
             self._launch(waiting)
 
-    def over(self, stream_id: str) -> None:
+    def task_over(self, stream_id: str) -> None:
         del self._streams[stream_id]
         self._load.streams -= 1
 
@@ -380,7 +380,7 @@ class Channel:
         self._rechecks = 0
         stall_timeout = STALL_FACTOR * self._page_limits.stall_timeout
         is_waited_for = self.outbox.needs_no_acknowledgement and now < self.outbox.progress_at + stall_timeout
-        return RECHECKS * RECHECK_INTERVAL if peer.is_asking() or is_waited_for else 0
+        return RECHECKS * RECHECK_INTERVAL if peer.has_open_request() or is_waited_for else 0
 
     def _launch(self, stream: Stream) -> None:
         self._slots[stream.spec.key] = _Slot(stream)

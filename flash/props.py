@@ -18,7 +18,7 @@ from ._dash import Component, Wildcard, is_no_update, stringify_id
 from .cancel_scopes import json_equal
 from .dash_json import PLAIN, to_json
 from .errors import InvalidUpdate
-from .streams.events import Piece
+from .streams.events import PropUpdate
 
 ComponentId = str | Mapping[str, Any] | Component
 Props = Mapping[str, Any]
@@ -174,20 +174,20 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
         raise InvalidUpdate(f"An update cannot be made into JSON ({error}): {_culprit(sent)}.") from error
 
 
-def encode_pieces(pairs: Sequence[Pair]) -> list[Piece]:
+def encode_by_prop(pairs: Sequence[Pair]) -> list[PropUpdate]:
     """What `encode_pairs` gives, property by property, for a stream that conflates.
 
     Raises:
         InvalidUpdate: a value cannot be made into JSON.
     """
-    pieces: list[Piece] = []
+    prop_updates: list[PropUpdate] = []
     for component_id, props in pairs:
         key = component_id if isinstance(component_id, str) else stringify_id(component_id)
         for name, value in props.items():
             if encoded := encode_pairs([(component_id, {name: value})]):
                 whole = not isinstance(value, dash.Patch) and name not in _ADDING
-                pieces.append(Piece((key, name), whole, encoded))
-    return pieces
+                prop_updates.append(PropUpdate((key, name), whole, encoded))
+    return prop_updates
 
 
 E = TypeVar("E")
@@ -201,7 +201,7 @@ def encoder(
     Args:
         name: of the event callback, for messages.
         to_pairs: makes pairs of a value for its Outputs; None if it has none, and yields `stream_props(...)`.
-        encode: `encode_pairs` or `encode_pieces`.
+        encode: `encode_pairs` or `encode_by_prop`.
         nothing: what `encode` gives for no pairs.
     """
 

@@ -57,7 +57,7 @@ def browser_or_address(incoming: Request | Websocket) -> str:
         return f"at {incoming.remote_addr}"
 
 
-def mark_browser(incoming: Request, response: Response, path: str, cross_site_frames: bool = False) -> Response:
+def set_browser_cookie(incoming: Request, response: Response, path: str, cross_site_frames: bool = False) -> Response:
     """Set the cookie in `response`, unless the request has brought it.
 
     Args:

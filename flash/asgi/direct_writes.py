@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 
 from .. import _hypercorn
-from .http_exchange import EXCHANGE
+from .http_exchange import HTTP_EXCHANGE
 
 
 class DirectWriter:
@@ -30,7 +30,7 @@ class DirectWriter:
     @classmethod
     def of_request(cls) -> DirectWriter | None:
         """The writer for the current request's response; None if direct writes to it are not safe."""
-        exchange = EXCHANGE.get()
+        exchange = HTTP_EXCHANGE.get()
         connection = None if exchange is None else _hypercorn.plain_connection(exchange.server_send())
         return None if connection is None else cls(connection)
 

@@ -30,7 +30,7 @@ from ..user_code.inner_generators import InnerGenerators
 from ..user_code.suspension import when_suspended
 from .body_progress import PER_BROWSER, BodyProgress, UnfinishedBody
 from .browser_cookie import browser_or_address
-from .unattended import Attendance
+from .unattended import DisconnectPolicy
 
 _log = logging.getLogger("flash.server")
 
@@ -52,12 +52,12 @@ END_TIMEOUT = 1.0
 """Seconds that sending the end of a response may take once the client has disconnected."""
 
 
-class Exchange:
+class HttpExchange:
     """One request and its response. Quart calls it as the ASGI `send`.
 
     Attributes:
         disconnected: whether the client has disconnected.
-        attendance: whether the request goes on once the client has disconnected.
+        disconnect_policy: whether the request goes on once the client has disconnected.
         begun: whether sending the response has begun.
         deadline: when the cleanup of the request's async callback has to be over; None without such a callback.
         end_sent: set when the end of the response has been sent; None until sending it begins.
@@ -68,10 +68,10 @@ class Exchange:
         headers: of the request.
     """
 
-    def __init__(self, send: Send, attendance: Attendance, headers: Headers = ()) -> None:
+    def __init__(self, send: Send, disconnect_policy: DisconnectPolicy, headers: Headers = ()) -> None:
         self.disconnected = False
         self.begun = False
-        self.attendance = attendance
+        self.disconnect_policy = disconnect_policy
         self.deadline: Deadline | None = None
         self.end_sent: trio.Event | None = None
         self.send_body: SendBody | None = None
@@ -121,7 +121,7 @@ class Exchange:
             self.end_sent.set()
 
 
-_open: set[Exchange] = set()
+_open: set[HttpExchange] = set()
 """The exchanges of this process that are not over."""
 
 
@@ -141,15 +141,15 @@ _EMPTY_BODY.set_complete()
 _TOO_SLOW = b"The body of the request has not come along."
 _TOO_MANY = b"This browser has announced %d requests already whose bodies have not come." % PER_BROWSER
 
-EXCHANGE: ContextVar[Exchange | None] = ContextVar("flash_exchange", default=None)
+HTTP_EXCHANGE: ContextVar[HttpExchange | None] = ContextVar("flash_http_exchange", default=None)
 """The exchange of the current request."""
 
 
 def cancel_with_client() -> None:
     """Have the current request cancelled when its client disconnects, or at once if it has done so."""
-    exchange = EXCHANGE.get()
+    exchange = HTTP_EXCHANGE.get()
     if exchange is not None:
-        exchange.attendance.release()
+        exchange.disconnect_policy.cancel_with_client()
 
 
 def arrived_body(incoming: Request) -> bytes | None:
@@ -158,7 +158,7 @@ def arrived_body(incoming: Request) -> bytes | None:
     Returns:
         None if the caller has to read the body from Quart, which may wait for it, or refuse it for its size.
     """
-    exchange = EXCHANGE.get()
+    exchange = HTTP_EXCHANGE.get()
     # A hook of the app may have replaced the body.
     if exchange is None or exchange.body is None or incoming.body is not exchange.quart_body:
         return None
@@ -176,7 +176,7 @@ class EndlessBody(ResponseBody):
         self._send_body = send_body
 
     async def __aenter__(self) -> EndlessBody:
-        exchange = EXCHANGE.get()
+        exchange = HTTP_EXCHANGE.get()
         assert exchange is not None
         exchange.send_body = self._send_body
         return self
@@ -206,9 +206,9 @@ class FlashConnection(HTTPConnection):
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        attendance = Attendance(self.scope["method"] == "POST" and self.scope["path"].endswith(CALLBACKS))
-        exchange = Exchange(send, attendance, self.scope["headers"])
-        EXCHANGE.set(exchange)
+        policy = DisconnectPolicy(self.scope["method"] == "POST" and self.scope["path"].endswith(CALLBACKS))
+        exchange = HttpExchange(send, policy, self.scope["headers"])
+        HTTP_EXCHANGE.set(exchange)
         # A list, since an empty deque takes 600 bytes of memory, for each page.
         early: list[Any] = []
 
@@ -220,16 +220,16 @@ class FlashConnection(HTTPConnection):
                     with trio.move_on_after(END_TIMEOUT):
                         await exchange.end_sent.wait()
                 else:
-                    await attendance.hold()
+                    await policy.wait_to_cancel()
                 if exchange.deadline is not None:
                     exchange.deadline.begin()
             elif not message.get("more_body", False):
-                attendance.is_complete = True
+                policy.is_complete = True
             return message
 
         try:
             exchange.body = await self._receive_arrived_body(receive, early)
-            attendance.is_complete = exchange.body is not None
+            policy.is_complete = exchange.body is not None
             await self._answer(receive_after_response, exchange)
             # The server reports a disconnect only once, so a body begun after it would never be cancelled.
             if exchange.send_body is not None and not exchange.disconnected:
@@ -277,7 +277,7 @@ class FlashConnection(HTTPConnection):
         early.clear()
         return body
 
-    async def _answer(self, receive: Any, exchange: Exchange) -> None:
+    async def _answer(self, receive: Any, exchange: HttpExchange) -> None:
         """Do what Quart-Trio does with a request, in two tasks fewer: each task costs time in every request."""
         request = self.create_request(exchange)
         if exchange.body is None:
@@ -294,7 +294,7 @@ class FlashConnection(HTTPConnection):
 
             await when_suspended(self.handle_request(nursery, request, exchange), watch)
 
-    async def _answer_while_receiving(self, request: Request, receive: Any, exchange: Exchange) -> None:
+    async def _answer_while_receiving(self, request: Request, receive: Any, exchange: HttpExchange) -> None:
         unfinished = UnfinishedBody(browser_or_address(request))
         try:
             if unfinished.is_too_many:
@@ -315,7 +315,7 @@ class FlashConnection(HTTPConnection):
         finally:
             unfinished.release()
 
-    async def _refuse(self, exchange: Exchange, status: int, sentence: bytes) -> None:
+    async def _refuse(self, exchange: HttpExchange, status: int, sentence: bytes) -> None:
         """Refuse a request whose body has not arrived."""
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(sentence))]
         if self._is_http_1:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from quart import Request
 
 from .. import _hypercorn
-from .http_exchange import EXCHANGE, headers_in_progress
+from .http_exchange import HTTP_EXCHANGE, headers_in_progress
 
 try:
     import fcntl
@@ -44,7 +44,7 @@ class Peer:
     @classmethod
     def of_request(cls, request: Request, browser: str) -> Peer | None:
         """The peer of the current request; None behind a proxy, and where the connection is not the link's alone."""
-        exchange = EXCHANGE.get()
+        exchange = HTTP_EXCHANGE.get()
         if exchange is None or any(name in request.headers for name in _PROXIES):
             return None
         connection = _hypercorn.direct_connection(exchange.server_send())
@@ -59,7 +59,7 @@ class Peer:
             return struct.unpack("i", unacknowledged) == (0,)
         return False
 
-    def is_asking(self) -> bool:
+    def has_open_request(self) -> bool:
         """Whether the browser waits for the response to another request."""
         return any(self._browser in cookie for headers in headers_in_progress() for cookie in _cookies(headers))
 

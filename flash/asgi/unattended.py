@@ -59,7 +59,7 @@ UNATTENDED = Unattended()
 """The requests of this process that go on without their clients."""
 
 
-class Attendance:
+class DisconnectPolicy:
     """Decides whether one request goes on after its client has disconnected.
 
     Attributes:
@@ -67,27 +67,27 @@ class Attendance:
         is_complete: whether the whole request has arrived; an incomplete one never goes on.
     """
 
-    __slots__ = ("_released", "is_complete", "outlives_client")
+    __slots__ = ("_must_cancel", "is_complete", "outlives_client")
 
     def __init__(self, outlives_client: bool) -> None:
         self.outlives_client = outlives_client
         self.is_complete = False
-        self._released: trio.Event | None = None
+        self._must_cancel: trio.Event | None = None
 
-    def release(self) -> None:
+    def cancel_with_client(self) -> None:
         """Have the request cancelled when its client disconnects, or at once if it has done so."""
         self.outlives_client = False
-        if self._released is not None:
-            self._released.set()
+        if self._must_cancel is not None:
+            self._must_cancel.set()
 
-    async def hold(self) -> None:
+    async def wait_to_cancel(self) -> None:
         """Wait, after the client has disconnected, until the request is to be cancelled for that.
 
-        Returns at once if the request does not go on. If it does, returns when `release` is called; otherwise the
-        waiting task is cancelled when the request is over.
+        Returns at once if the request does not go on. If it does, returns when `cancel_with_client` is called; the
+        waiting task is cancelled when the request is over before that.
         """
         if self.outlives_client and self.is_complete:
             with UNATTENDED.admit() as admitted:
                 if admitted:
-                    self._released = trio.Event()
-                    await self._released.wait()
+                    self._must_cancel = trio.Event()
+                    await self._must_cancel.wait()

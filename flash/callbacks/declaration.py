@@ -135,21 +135,21 @@ class Declaration:
             keep=options.keep,
         )
 
-    def doubts(self) -> list[str]:
-        """Warnings about options that are allowed and probably do not do what was meant; they are logged as well."""
-        doubts: list[str] = []
+    def warn_of_doubtful_options(self) -> list[str]:
+        """Log a warning for each option that is allowed and probably does not do what was meant. Returns the texts."""
+        texts: list[str] = []
         for state, condition in zip(self.cancel_states, self.conditions, strict=True):
             if condition.counts and condition.desired is not None and condition.desired not in ("0", "None"):
-                doubts.append(
+                texts.append(
                     f"cancel of {self.name!r} lets the stream go on while {condition.label} is {condition.desired}, "
                     "which a counter is after some clicks: the click that makes it so does not end the stream. If "
                     f"any click is to, write the bare Input({state.component_id!r}, {state.component_property!r})."
                 )
-        for doubt in doubts:
-            _log.warning("%s", doubt)
-        return doubts
+        for text in texts:
+            _log.warning("%s", text)
+        return texts
 
-    def named(self) -> list[tuple[str, Any, str]]:
+    def named_properties(self) -> list[tuple[str, Any, str]]:
         """`(option, id, property)` for each property that an option names: the page checks that they exist."""
         named = [("cancel", state.component_id, state.component_property) for state in self.cancel_states]
         for option, pairs in (("reset_props", self.resets), ("running", self.on)):

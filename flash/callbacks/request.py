@@ -17,7 +17,7 @@ from typing import Any
 
 from quart import Request
 
-from ..asgi.http_exchange import Exchange
+from ..asgi.http_exchange import HttpExchange
 from ..cancel_scopes import StreamCancelled
 from ..channels import Channels
 
@@ -67,7 +67,7 @@ class CallbackRequest:
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     values_size: int = 0
     http: Request | None = None
-    exchange: Exchange | None = None
+    exchange: HttpExchange | None = None
 
 
 CALLBACK_REQUEST: ContextVar[CallbackRequest | None] = ContextVar("flash_callback_request", default=None)

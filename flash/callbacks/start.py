@@ -28,7 +28,7 @@ from ..asgi.tokens import is_token
 from ..dash_json import to_json
 from ..errors import FlashError, RequestRefused
 from ..nursery import Channel
-from ..props import Update, encode_pairs, encode_pieces, encoder, resolve_id, resolve_match, wire_id
+from ..props import Update, encode_by_prop, encode_pairs, encoder, resolve_id, resolve_match, wire_id
 from ..streams.mistakes import Mistakes
 from ..streams.spec import StreamSpec
 from ..user_code.functions import call, kind_of_generator
@@ -236,7 +236,7 @@ class Starter:
             is_plain=kind_of_generator(function) == "plain",
             generator=lambda: call(function, args, kwargs, last),
             encode=encoder(parts.name, to_pairs, encode_pairs, b""),
-            pieces=encoder(parts.name, to_pairs, encode_pieces, []) if parts.conflate else None,
+            encode_by_prop=encoder(parts.name, to_pairs, encode_by_prop, []) if parts.conflate else None,
             opening=self._opening(request, resets, off).encode_fields(),
             resets=resets,
             off=off,

@@ -24,12 +24,12 @@ from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
 from .. import _dash, _dash_patches, _quart
-from ..asgi.browser_cookie import mark_browser
+from ..asgi.browser_cookie import set_browser_cookie
 from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings, escape_what_clients_send
 from ..asgi.compression import Compression
 from ..asgi.forwarded import Forwarded
-from ..asgi.http_exchange import EXCHANGE, FlashConnection
+from ..asgi.http_exchange import HTTP_EXCHANGE, FlashConnection
 from ..asgi.page_key import with_secret
 from ..asgi.refusals import answer_refusal
 from ..asgi.request_body import read_body
@@ -43,7 +43,7 @@ from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.functions import name_of
 from ..user_code.threads import as_plain, in_thread
 from ..websockets import route as websocket_route
-from ..websockets.exchange import FlashWebsocketConnection
+from ..websockets.transport import FlashWebsocketConnection
 from . import serving
 from .block_watch import BlockWatch
 from .current_run import StreamingApp
@@ -234,14 +234,14 @@ class FlashBackend(_dash.QuartDashServer):
     def setup_index(self, dash_app: Any) -> None:
         async def index(*args: Any, **kwargs: Any) -> Response:
             page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
-            return self.mark(Response(page, content_type=HTML))
+            return self.add_browser_cookie(Response(page, content_type=HTML))
 
         _dash.add_route(dash_app, "", index)
 
     def setup_catchall(self, dash_app: Any) -> None:
         async def catchall(path: str, *args: Any, **kwargs: Any) -> Response:
             page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
-            return self.mark(Response(page, content_type=HTML))
+            return self.add_browser_cookie(Response(page, content_type=HTML))
 
         _dash.add_route(dash_app, "<path:path>", catchall)
 
@@ -262,10 +262,10 @@ class FlashBackend(_dash.QuartDashServer):
 
         _dash.add_route(dash_app, "_dash-component-suites/<string:package_name>/<path:fingerprinted_path>", suite)
 
-    def mark(self, response: Response) -> Response:
+    def add_browser_cookie(self, response: Response) -> Response:
         """Add the cookie that identifies the browser in the requests of its pages."""
         path: str = cast("Any", self.dash_app).config.requests_pathname_prefix
-        return mark_browser(request, response, path, self.dash_app.cross_site_frames)
+        return set_browser_cookie(request, response, path, self.dash_app.cross_site_frames)
 
     def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
         async def dispatch() -> Response:
@@ -273,7 +273,7 @@ class FlashBackend(_dash.QuartDashServer):
                 body = with_secret(await read_body(request))
             except RequestRefused as refusal:
                 return answer_refusal(refusal)
-            exchange = EXCHANGE.get()
+            exchange = HTTP_EXCHANGE.get()
             current = _quart.current_request()
             CALLBACK_REQUEST.set(
                 CallbackRequest(dash_app.stream_settings, body, DOCUMENT_SIZE.get(), current, exchange)

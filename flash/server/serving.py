@@ -13,7 +13,7 @@ import trio
 from hypercorn.config import Config
 
 from .. import _hypercorn
-from .._trio import let_go_of_killed_workers
+from .._trio import forget_killed_threads
 from .current_run import Run, StreamingApp, begin_run
 from .shutdown import Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
 
@@ -40,7 +40,7 @@ def run(app: Served, config: Config, request: StopRequest | None = None) -> None
             message, or 1.
     """
     if threading.current_thread() is not threading.main_thread():
-        let_go_of_killed_workers()
+        forget_killed_threads()
     outcome = Run()
     try:
         trio.run(_serve, app, config, StopRequest() if request is None else request, outcome)

@@ -86,11 +86,11 @@ class Event:
         return 1 if self._merged is None else len(self._merged)
 
 
-class Piece(NamedTuple):
+class PropUpdate(NamedTuple):
     """The part of an update that concerns one property.
 
     Attributes:
-        key: names the property: a newer piece of the same key may replace this one.
+        key: names the property: a newer update of the same key may replace this one.
         whole: it is a whole value, which replaces an older one; a part, of a Patch for instance, replaces nothing.
         pair: its JSON: `[id, props]`.
     """
@@ -111,17 +111,17 @@ class ConflatedEvent(Event):
         super().__init__(0, Props.event, b"", buffer)
         self._values: dict[object, bytes] = {}
 
-    def put(self, piece: Piece) -> None:
+    def put(self, prop_update: PropUpdate) -> None:
         """Append a value; if it is a whole one, drop the older value of the same property."""
         assert self.buffer is not None
-        key = piece.key if piece.whole else object()
+        key = prop_update.key if prop_update.whole else object()
         replaced = self._values.pop(key, None)
         if replaced is not None:
             self.size -= len(replaced)
             self.buffer.release(1, len(replaced))
-        self._values[key] = piece.pair
-        self.size += len(piece.pair)
-        self.buffer.charge(len(piece.pair))
+        self._values[key] = prop_update.pair
+        self.size += len(prop_update.pair)
+        self.buffer.charge(len(prop_update.pair))
 
     @property
     def pairs(self) -> bytes:

@@ -21,7 +21,7 @@ class StreamHost(Protocol):
         """A stream has sent its `end`; the next run of its key may start."""
         ...
 
-    def over(self, stream_id: str) -> None:
+    def task_over(self, stream_id: str) -> None:
         """The task of a stream is over."""
         ...
 

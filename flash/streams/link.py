@@ -53,7 +53,7 @@ class Peer(Protocol):
         """Whether everything that was sent has arrived."""
         ...
 
-    def is_asking(self) -> bool:
+    def has_open_request(self) -> bool:
         """Whether its browser waits for the answer to another request."""
         ...
 

@@ -32,7 +32,7 @@ import trio
 
 from ..wire import Props
 from .buffer import StreamBuffer
-from .events import ConflatedEvent, Event, Piece
+from .events import ConflatedEvent, Event, PropUpdate
 from .sent_log import SentLog
 
 MERGE_FROM = 8
@@ -131,18 +131,18 @@ class Outbox:
             else:
                 self.wake()
 
-    def put_pieces(self, pieces: Iterable[Piece], buffer: StreamBuffer) -> None:
+    def put_by_prop(self, prop_updates: Iterable[PropUpdate], buffer: StreamBuffer) -> None:
         """Take in an update of a stream that conflates; dropped if the outbox is closed."""
         if self.closed:
             return
         event = buffer.tail
         if isinstance(event, ConflatedEvent):
-            for piece in pieces:
-                event.put(piece)
+            for prop_update in prop_updates:
+                event.put(prop_update)
             return
         event = buffer.tail = ConflatedEvent(buffer)
-        for piece in pieces:
-            event.put(piece)
+        for prop_update in prop_updates:
+            event.put(prop_update)
         if buffer.in_flight is None:
             self._enqueue(event)
 

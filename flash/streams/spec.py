@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..cancel_scopes import Condition
-from .events import Piece
+from .events import PropUpdate
 from .mistakes import Mistakes
 
 
@@ -22,7 +22,7 @@ class StreamSpec:
         generator: makes the user's generator, or an awaitable that gives it.
         encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
             nothing to send, None if None was yielded. Raises InvalidUpdate.
-        pieces: of a stream that conflates: the same, property by property; else None.
+        encode_by_prop: for a stream that conflates, encodes what it yields property by property; else None.
         opening: what the event `open` carries besides the stream's id: the encoded fields of `wire.Open`.
         resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
         off: the pairs that come last in `end`, always: the off values of `running`.
@@ -42,7 +42,7 @@ class StreamSpec:
     generator: Callable[[], object]
     encode: Callable[[object], bytes | None]
     opening: bytes
-    pieces: Callable[[object], Sequence[Piece] | None] | None = None
+    encode_by_prop: Callable[[object], Sequence[PropUpdate] | None] | None = None
     resets: bytes = b""
     off: bytes = b""
     conditions: Sequence[Condition] = ()

@@ -80,7 +80,7 @@ class Stream:
         self._lifecycle = Lifecycle()
         self._host = host
         self._limits = limits
-        self._encode = spec.encode if spec.pieces is None else spec.pieces
+        self._encode = spec.encode if spec.encode_by_prop is None else spec.encode_by_prop
         self._steps: Steps | None = None
         self._thread: StreamThread | None = None
         self._inner = InnerGenerators(self._name)
@@ -149,7 +149,7 @@ class Stream:
             finally:
                 if self._thread is not None:
                     self._thread.end()
-                self._host.over(self.id)
+                self._host.task_over(self.id)
             if self.overran:
                 _log.warning("The clean-up of %s has returned after all.", self._name)
 
@@ -264,7 +264,7 @@ class Stream:
             if isinstance(pairs, bytes):
                 self._host.outbox.put_update(pairs, self.buffer, direct)
             else:
-                self._host.outbox.put_pieces(pairs, self.buffer)
+                self._host.outbox.put_by_prop(pairs, self.buffer)
 
     def _encode_nothing(self, value: object) -> bytes:
         """Replaces the encoder once the stream is cancelled: under a shield, clean-up may still get to a `yield`."""

@@ -97,7 +97,7 @@ class CallbackConnection:
 
     def receive_response(self, response: messages.PropsResponse) -> None:
         """Give an answer of the page to the task that waits for it. An answer that no task waits for is dropped."""
-        request = self._props_requests.get(response.request)
+        request = self._props_requests.get(response.request_id)
         if request is not None:
             request.answer = response.props
             request.answered.set()

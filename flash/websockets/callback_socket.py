@@ -35,10 +35,10 @@ from ..user_code.inner_generators import InnerGenerators
 from ..user_code.suspension import when_suspended
 from . import messages
 from .callback import CallbackConnection, WebsocketCallback
-from .exchange import MessageExchange
-from .messages import CallbackRequest, Heartbeat, Malformed, PropsResponse
+from .messages import CallbackMessage, Heartbeat, Malformed, PropsResponse
 from .open_sockets import OpenSockets
 from .pacing import paced, run_in_thread
+from .transport import MessageTransport
 
 _log = logging.getLogger("flash.server")
 _warnings = ClientWarnings(_log)
@@ -66,12 +66,13 @@ class Websocket(Protocol):
     async def close(self, code: int, reason: str = "") -> None: ...
 
 
-class Peer(Protocol):
-    """The client of a websocket."""
+class WebsocketClient(Protocol):
+    """The client of a websocket: `_hypercorn.WebsocketClient` is one."""
 
     @property
+    def chunks_received(self) -> int: ...
+    @property
     def is_being_written_to(self) -> bool: ...
-    def was_heard(self) -> bool: ...
     async def ping(self) -> None: ...
 
 
@@ -118,7 +119,7 @@ class WebsocketLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CallbackSocketSettings:
     """What callback sockets need of their app.
 
     Attributes:
@@ -141,17 +142,21 @@ class CallbackSocket:
 
     Args:
         websocket: the websocket as Quart has it.
-        exchange: receives and sends its messages.
+        transport: receives and sends its messages.
         settings: what the socket needs of the app.
-        peer: the client; None if the server does not say whether it is there.
+        client: the client; None if the server does not say whether it is there.
     """
 
     def __init__(
-        self, websocket: Websocket, exchange: MessageExchange, settings: Settings, peer: Peer | None = None
+        self,
+        websocket: Websocket,
+        transport: MessageTransport,
+        settings: CallbackSocketSettings,
+        client: WebsocketClient | None = None,
     ) -> None:
         self._websocket = websocket
-        self._peer = peer
-        self._exchange = exchange
+        self._client = client
+        self._transport = transport
         self._settings = settings
         self._connection = CallbackConnection(settings.limits.buffer, settings.batch_delay)
         self._scope = trio.CancelScope()
@@ -175,8 +180,8 @@ class CallbackSocket:
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
-                if self._peer is not None:
-                    nursery.start_soon(self._watch, self._peer)
+                if self._client is not None:
+                    nursery.start_soon(self._watch, self._client)
                 async with trio.open_nursery() as callbacks:
                     try:
                         with self._reading_scope:
@@ -196,27 +201,27 @@ class CallbackSocket:
         self._close_frame = (GOING_AWAY, "The server stops.")
         self._reading_scope.cancel()
 
-    async def _watch(self, peer: Peer) -> None:
+    async def _watch(self, client: WebsocketClient) -> None:
         """Ping the client, and end the socket when the client has sent nothing for `stall_timeout`.
 
         The method counts pings without an answer, not seconds, so that a pause of this process ends no socket.
         """
-        limits, unanswered = self._settings.limits, 0
+        limits, unanswered, received = self._settings.limits, 0, client.chunks_received
         with self._watching_scope:
             while unanswered * limits.ping_interval < limits.stall_timeout:
                 await trio.sleep(limits.ping_interval)
-                if peer.was_heard():
-                    unanswered = 0
-                elif not peer.is_being_written_to:
+                if client.chunks_received != received:
+                    unanswered, received = 0, client.chunks_received
+                elif not client.is_being_written_to:
                     # A frame that cannot be written has a deadline of its own: see `_set_deadline`.
                     unanswered += 1
-                if not peer.is_being_written_to:
-                    await peer.ping()
+                if not client.is_being_written_to:
+                    await client.ping()
             self._scope.cancel()
 
     async def _read(self, callbacks: trio.Nursery) -> None:
         while self._close_frame is None:
-            data = await self._exchange.receive()
+            data = await self._transport.receive()
             if data is None:
                 # The page has gone, so nothing can be sent either.
                 self._scope.cancel()
@@ -235,25 +240,25 @@ class CallbackSocket:
     async def _handle(self, message: Mapping[str, Any], callbacks: trio.Nursery) -> None:
         # While `send` waits for a page that does not read, this socket does not read either.
         try:
-            said = messages.read(message)
+            parsed = messages.read(message)
         except Malformed as error:
             await self._connection.send(messages.error(messages.renderer_of(message), str(error), "malformed"))
             return
-        match said:
+        match parsed:
             case Heartbeat():
                 self._connection.outbox.acknowledge()
             case PropsResponse():
-                self._connection.receive_response(said)
-            case CallbackRequest():
+                self._connection.receive_response(parsed)
+            case CallbackMessage():
                 if len(callbacks.child_tasks) < CALLBACKS_PER_SOCKET:
-                    callbacks.start_soon(self._respond, said)
+                    callbacks.start_soon(self._respond, parsed)
                 else:
                     running = f"{CALLBACKS_PER_SOCKET} callbacks of this browser are running already."
-                    await self._connection.send(messages.callback_error(said, running))
+                    await self._connection.send(messages.callback_error(parsed, running))
 
-    async def _respond(self, asked: CallbackRequest) -> None:
+    async def _respond(self, request: CallbackMessage) -> None:
         """Run a callback and answer its request."""
-        answer = await self._call(asked)
+        answer = await self._call(request)
         if self._connection.outbox.begin_direct_send():
             # Most answers are sent here, since waking the task that sends would cost as much as sending.
             try:
@@ -266,12 +271,12 @@ class CallbackSocket:
 
     # Trio does not raise KeyboardInterrupt in this function: see `containment`.
     @trio.lowlevel.enable_ki_protection
-    async def _call(self, asked: CallbackRequest) -> str:
+    async def _call(self, request: CallbackMessage) -> str:
         """Run a callback, and return the message that answers its request."""
         name, limits = "?", self._settings.limits
         callback: Prepared | None = None
         try:
-            callback = self._settings.prepare(asked.payload, WebsocketCallback(self._connection, asked.renderer))
+            callback = self._settings.prepare(request.payload, WebsocketCallback(self._connection, request.renderer))
             name = callback.name
             if callback.is_async:
                 with clean_up_of(callback.function, limits.cleanup_timeout) as deadline:
@@ -284,24 +289,24 @@ class CallbackSocket:
                         self._deadlines.remove(deadline)
             else:
                 data = await run_in_thread(callback.execute, limits.threads, limits.cleanup_timeout, name)
-            return messages.callback_response(asked, data)
+            return messages.callback_response(request, data)
         except (PreventUpdate, WebsocketDisconnected):
-            return messages.prevent_update(asked)
+            return messages.prevent_update(request)
         except RequestRefused as refusal:
-            return messages.callback_error(asked, str(refusal))
+            return messages.callback_error(request, str(refusal))
         except Exception as error:
             if callback is not None and not callback.is_well_formed():
                 _warnings.warn("malformed", "A callback request was refused, which no page sends", error=error)
-                return messages.callback_error(asked, "The request is malformed.")
+                return messages.callback_error(request, "The request is malformed.")
             _log.error("The callback %r failed.", name, exc_info=error)
-            return messages.callback_error(asked, self._settings.describe(error))
+            return messages.callback_error(request, self._settings.describe(error))
         except BaseException as error:
             cancelled, failure = split_cancellation(error)
             if failure is not None:
                 log_failure(_log, failure, "The callback %r failed.", name)
             if cancelled is not None:
                 raise cancelled from None
-            return messages.callback_error(asked, self._settings.describe(error))
+            return messages.callback_error(request, self._settings.describe(error))
 
     async def _send(self) -> None:
         """Send the frames of the outbox until it is closed and empty, then close the socket if it is to be closed."""
@@ -312,7 +317,7 @@ class CallbackSocket:
                 await self._websocket.close(*self._close_frame)
 
     async def _write(self, frame: str) -> None:
-        await when_suspended(self._exchange.send(frame), self._set_deadline)
+        await when_suspended(self._transport.send(frame), self._set_deadline)
         if self._scope.deadline != inf:
             self._scope.deadline = inf
 

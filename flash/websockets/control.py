@@ -34,8 +34,8 @@ from ..asgi.refusals import answer_refusal, answer_refused_handshake
 from ..errors import RequestRefused
 from ..wire import MESSAGES, PROOF_HEADER, START_HEADER, ControlAnswer, ControlMessage
 from .callback_socket import CLOSE_TIMEOUT, GOING_AWAY, MALFORMED
-from .exchange import MESSAGE_EXCHANGE, MessageExchange
 from .open_sockets import OpenSockets
+from .transport import TRANSPORT, MessageTransport
 
 _log = logging.getLogger("flash.server")
 
@@ -95,13 +95,13 @@ class ControlSocket:
 
     Args:
         websocket: the websocket as Quart has it.
-        exchange: receives and sends its messages.
+        transport: receives and sends its messages.
         ask: makes a request of the app.
     """
 
-    def __init__(self, websocket: Any, exchange: MessageExchange, ask: Ask) -> None:
+    def __init__(self, websocket: Any, transport: MessageTransport, ask: Ask) -> None:
         self._websocket = websocket
-        self._exchange = exchange
+        self._transport = transport
         self._ask = ask
         self._reading_scope = trio.CancelScope()
         self._close_frame: tuple[int, str] | None = (GOING_AWAY, "The server stops.")
@@ -132,7 +132,7 @@ class ControlSocket:
         while trio.current_time() < until:
             data: str | bytes | None = ""
             with trio.move_on_after(IDLE_TIMEOUT) as waiting:
-                data = await self._exchange.receive()
+                data = await self._transport.receive()
             if waiting.cancelled_caught:
                 if not nursery.child_tasks:
                     break
@@ -162,7 +162,7 @@ class ControlSocket:
                     # ASGI middleware has failed. Quart would have answered a failure of its own.
                     _log.error("A message of a page failed: %s.", message.to, exc_info=error)
                     answer = Answer()
-            await self._exchange.send(answer.to(message.id))
+            await self._transport.send(answer.to(message.id))
         finally:
             self._room.release_on_behalf_of(place)
 
@@ -193,12 +193,12 @@ def register(
             sockets.check(browser)
         except RequestRefused as refusal:
             return answer_refused_handshake(refusal)
-        exchange = MESSAGE_EXCHANGE.get()
-        exchange.take_over()
-        exchange.limit(MESSAGE_LIMIT)
+        transport = TRANSPORT.get()
+        transport.take_over()
+        transport.limit(MESSAGE_LIMIT)
         await websocket.accept()
         ask = partial(_ask, server, websocket.scope, (PROOF_HEADER, START_HEADER, csrf_header()))
-        await sockets.serve(ControlSocket(websocket, exchange, ask), browser)
+        await sockets.serve(ControlSocket(websocket, transport, ask), browser)
         return None
 
     async def refuse() -> Any:

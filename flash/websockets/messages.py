@@ -39,11 +39,11 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class CallbackRequest:
+class CallbackMessage:
     """The page requests that a callback be run."""
 
     renderer: str
-    request: str
+    request_id: str
     payload: dict[str, Any]
 
 
@@ -51,7 +51,7 @@ class CallbackRequest:
 class PropsResponse:
     """The page answers a request for its props."""
 
-    request: str
+    request_id: str
     props: dict[str, Any]
 
 
@@ -83,25 +83,25 @@ def renderer_of(message: Mapping[str, Any]) -> str:
     return renderer if isinstance(renderer, str) else ""
 
 
-def read(message: Mapping[str, Any]) -> CallbackRequest | PropsResponse | Heartbeat:
+def read(message: Mapping[str, Any]) -> CallbackMessage | PropsResponse | Heartbeat:
     """Return a message of the page as its type.
 
     Raises:
         Malformed: the message has a form that no page sends.
     """
-    kind, request, payload = message.get("type"), message.get("requestId"), message.get("payload")
+    kind, request_id, payload = message.get("type"), message.get("requestId"), message.get("payload")
     if kind == "heartbeat":
         return Heartbeat()
     if kind not in ("callback_request", "get_props_response"):
         raise Malformed(f"There are no messages of the type {kind!r}.")
-    if not isinstance(request, str):
+    if not isinstance(request_id, str):
         raise Malformed(f"A {kind} has a requestId.")
     if not isinstance(payload, dict):
         raise Malformed(f"The payload of a {kind} is a JSON object.")
     content = cast("dict[str, Any]", payload)
     if kind == "callback_request":
-        return CallbackRequest(renderer_of(message), request, content)
-    return PropsResponse(request, content)
+        return CallbackMessage(renderer_of(message), request_id, content)
+    return PropsResponse(request_id, content)
 
 
 def set_props(renderer: str, component_id: str, props: Mapping[str, Any]) -> str:
@@ -115,28 +115,28 @@ def set_props(renderer: str, component_id: str, props: Mapping[str, Any]) -> str
 
 
 def get_props_request(
-    renderer: str, request: str, component_id: str, prop: str, path: list[str | int] | None = None
+    renderer: str, request_id: str, component_id: str, prop: str, path: list[str | int] | None = None
 ) -> str:
     """Write the message that requests a prop of a component, or the part of it at `path`."""
     payload: dict[str, Any] = {"componentId": component_id, "properties": [prop]}
     if path is not None:
         payload["path"] = path
-    return _write({"type": "get_props_request", "rendererId": renderer, "requestId": request, "payload": payload})
+    return _write({"type": "get_props_request", "rendererId": renderer, "requestId": request_id, "payload": payload})
 
 
-def callback_response(asked: CallbackRequest, data: str) -> str:
+def callback_response(request: CallbackMessage, data: str) -> str:
     """Write the answer with the result of a callback, which Dash has already written as JSON."""
-    return _respond(asked, f'{{"status":"ok","data":{data}}}')
+    return _respond(request, f'{{"status":"ok","data":{data}}}')
 
 
-def prevent_update(asked: CallbackRequest) -> str:
+def prevent_update(request: CallbackMessage) -> str:
     """Write the answer of a callback that changes nothing."""
-    return _respond(asked, '{"status":"prevent_update"}')
+    return _respond(request, '{"status":"prevent_update"}')
 
 
-def callback_error(asked: CallbackRequest, message: str) -> str:
+def callback_error(request: CallbackMessage, message: str) -> str:
     """Write the answer of a callback that has failed, or was not run."""
-    return _respond(asked, _write({"status": "error", "message": message}))
+    return _respond(request, _write({"status": "error", "message": message}))
 
 
 def error(renderer: str, message: str, code: str) -> str:
@@ -144,9 +144,9 @@ def error(renderer: str, message: str, code: str) -> str:
     return _write({"type": "error", "rendererId": renderer, "payload": {"message": message, "code": code}})
 
 
-def _respond(asked: CallbackRequest, payload: str) -> str:
-    renderer, request = json.dumps(asked.renderer), json.dumps(asked.request)
-    return f'{{"type":"callback_response","rendererId":{renderer},"requestId":{request},"payload":{payload}}}'
+def _respond(request: CallbackMessage, payload: str) -> str:
+    renderer, request_id = json.dumps(request.renderer), json.dumps(request.request_id)
+    return f'{{"type":"callback_response","rendererId":{renderer},"requestId":{request_id},"payload":{payload}}}'
 
 
 def _write(message: dict[str, Any]) -> str:

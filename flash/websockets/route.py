@@ -26,8 +26,8 @@ from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest, StreamSetting
 from ..errors import RequestRefused
 from ..user_code.functions import name_of
 from .callback import WebsocketCallback
-from .callback_socket import CallbackSocket, CallbackSockets, Prepared, Settings, ask_hooks, check_origin
-from .exchange import MESSAGE_EXCHANGE, MessageExchange
+from .callback_socket import CallbackSocket, CallbackSockets, CallbackSocketSettings, Prepared, ask_hooks, check_origin
+from .transport import TRANSPORT, MessageTransport
 
 _warnings = ClientWarnings(logging.getLogger("flash.server"))
 
@@ -97,7 +97,7 @@ def register(
             str(body["output"]), function, execute, is_async, lambda: not _dash.disagrees_with_callback(app, body)
         )
 
-    settings = Settings(
+    socket_settings = CallbackSocketSettings(
         prepare,
         describe=lambda error: describe(error) if _dash.shows_dev_tools(app) else GENERIC_ERROR,
         hooks=message_hooks,
@@ -115,16 +115,16 @@ def register(
             sockets.check(browser)
         except RequestRefused as refusal:
             return answer_refused_handshake(refusal)
-        exchange: MessageExchange = websocket
+        transport: MessageTransport = websocket
         # With message hooks Quart keeps receiving, so that it notices a page that goes while a hook is running.
         if not message_hooks():
-            exchange = MESSAGE_EXCHANGE.get()
-            exchange.take_over()
+            transport = TRANSPORT.get()
+            transport.take_over()
         await websocket.accept()
         # The hooks of messages see this request, which has no callback yet.
         CALLBACK_REQUEST.set(CallbackRequest(stream_settings))
         _dash.app_context.set(app)
-        await sockets.serve(CallbackSocket(websocket, exchange, settings, MESSAGE_EXCHANGE.get().peer), browser)
+        await sockets.serve(CallbackSocket(websocket, transport, socket_settings, TRANSPORT.get().client), browser)
         return None
 
     server.add_websocket(path, endpoint=path, view_func=serve)

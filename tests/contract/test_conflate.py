@@ -9,7 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from flash.streams.events import Piece
+from flash.streams.events import PropUpdate
 from flash.streams.stream import Stream
 from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
 
@@ -18,14 +18,14 @@ clock = on_mock_clock
 Value = tuple[str, Any]
 
 
-def pieces(value: object) -> list[Piece]:
+def prop_updates(value: object) -> list[PropUpdate]:
     """An update is a property and its value here; those that are called `add` add up."""
     name, content = value  # type: ignore[misc]
-    return [Piece(name, name != "add", json.dumps([name, content]).encode())]
+    return [PropUpdate(name, name != "add", json.dumps([name, content]).encode())]
 
 
 def conflating(desk: Desk, generator: Callable[[], object], **options: Any) -> Stream:
-    return desk.start(generator, pieces=pieces, **options)
+    return desk.start(generator, encode_by_prop=prop_updates, **options)
 
 
 def acknowledge(desk: Desk) -> None:

@@ -39,7 +39,7 @@ class Peer:
     def has_taken_all(self) -> bool:
         return self.takes
 
-    def is_asking(self) -> bool:
+    def has_open_request(self) -> bool:
         return self.asks
 
 

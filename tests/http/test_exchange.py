@@ -17,7 +17,7 @@ from quart_trio.wrappers.request import TrioBody
 from trio.testing import wait_all_tasks_blocked
 
 from flash import Flash, Input, Output, html
-from flash.asgi.http_exchange import EXCHANGE, SMALL
+from flash.asgi.http_exchange import HTTP_EXCHANGE, SMALL
 from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.support.eventually import TIMEOUT, eventually
@@ -163,7 +163,7 @@ async def test_a_request_has_a_second_task_only_when_it_waits(serve: Serve) -> N
         return len(nursery.child_tasks)
 
     async def count(clicks: int) -> list[int]:
-        exchange = EXCHANGE.get()
+        exchange = HTTP_EXCHANGE.get()
         assert exchange is not None
         assert exchange.body is not None
         tasks.append(living())

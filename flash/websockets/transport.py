@@ -1,10 +1,10 @@
 """Serves one websocket on ASGI: Quart answers its handshake, and its messages may bypass Quart.
 
     Hypercorn ── FlashWebsocketConnection ── Quart: hooks, view, accept
-                           └────── MessageExchange ──── a view that takes the messages over
+                           └───── MessageTransport ──── a view that takes the messages over
 
 A task of Quart's hands each message to the view through a queue, so each callback would pay for a queue and a switch
-of tasks. The views for callbacks and for control messages therefore stop that task, and use the message exchange.
+of tasks. The views for callbacks and for control messages therefore stop that task, and use a `MessageTransport`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 
-class MessageExchange(Protocol):
+class MessageTransport(Protocol):
     """Receives and sends the messages of one websocket."""
 
     async def receive(self) -> str | bytes | None:
@@ -36,23 +36,23 @@ class MessageExchange(Protocol):
         ...
 
 
-class AsgiMessageExchange:
-    """The messages of one websocket, received and sent by the callables of ASGI.
+class AsgiTransport:
+    """Receives and sends the messages of one websocket by the callables of ASGI.
 
     Attributes:
-        pump: the cancel scope of Quart's task that receives messages.
-        peer: the client of the websocket; None if the server does not say whether it is there.
+        quart_task: the cancel scope of Quart's task that receives messages.
+        client: the client of the websocket; None if the server does not say whether it is there.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
-        self.pump = trio.CancelScope()
-        self.peer = _hypercorn.websocket_peer(send)
+        self.quart_task = trio.CancelScope()
+        self.client = _hypercorn.websocket_client(send)
         self._receive = receive
         self._send = send
 
     def take_over(self) -> None:
         """Stop Quart's task, so that messages come by `receive`. Call it before the handshake is accepted."""
-        self.pump.cancel()
+        self.quart_task.cancel()
 
     def limit(self, size: int) -> None:
         """Make the server close the socket when a message is larger than `size` bytes, if the server is Hypercorn."""
@@ -76,8 +76,8 @@ class AsgiMessageExchange:
             await websocket_sent.send_async(data)
 
 
-MESSAGE_EXCHANGE: ContextVar[AsgiMessageExchange] = ContextVar("flash_message_exchange")
-"""The messages of the websocket whose handshake is being handled."""
+TRANSPORT: ContextVar[AsgiTransport] = ContextVar("flash_websocket_transport")
+"""The transport of the websocket whose handshake is being handled."""
 
 
 class FlashWebsocketConnection(WebsocketConnection):
@@ -88,7 +88,7 @@ class FlashWebsocketConnection(WebsocketConnection):
     """
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        MESSAGE_EXCHANGE.set(AsgiMessageExchange(receive, send))
+        TRANSPORT.set(AsgiTransport(receive, send))
         try:
             await super().__call__(receive, send)
         finally:
@@ -96,7 +96,7 @@ class FlashWebsocketConnection(WebsocketConnection):
 
     # The arguments depend on the version of Quart-Trio.
     async def handle_messages(self, *args: Any, **kwargs: Any) -> None:
-        with MESSAGE_EXCHANGE.get().pump:
+        with TRANSPORT.get().quart_task:
             await super().handle_messages(*args, **kwargs)
 
     @staticmethod
