@@ -14,6 +14,7 @@ from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
 from flash.streams.thread import StreamThreads
 from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.neighbours import Neighbours
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,3 +56,10 @@ async def open_desk(nursery: trio.Nursery) -> AsyncIterator[OpenDesk]:
 async def desk(open_desk: OpenDesk) -> Desk:
     """A page whose streams buffer three updates."""
     return await open_desk()
+
+
+@pytest.fixture
+async def neighbours(desk: Desk, nursery: trio.Nursery) -> Neighbours:
+    """Streams beside those of `desk`: one on its page, and one on another."""
+    other = Desk(desk.channels, await desk.channels.connect(nursery, "other", BROWSER))
+    return Neighbours(desk, other)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
-from flash.cancel_scopes import Condition
+from flash.cancel_scopes import Condition, EndReason
 from flash.channels import Channels
 from flash.errors import InvalidUpdate
 from flash.streams.link import Link
@@ -82,6 +84,36 @@ class Desk:
                 else:
                     log.append((data["reason"], data["props"]))
         return log
+
+
+async def endless() -> AsyncGenerator[int, None]:
+    """The generator of a stream that ends only from outside: an update each second, 0, 1, 2 ..."""
+    count = 0
+    while True:
+        yield count
+        count += 1
+        await trio.sleep(1)
+
+
+async def cancelled(desk: Desk, generator: Callable[[], object], **options: object) -> Stream:
+    """A stream that was cancelled while its generator waited, and has ended."""
+    stream = desk.start(generator, **options)
+    await desk.settle()
+    stream.scope.cancel(EndReason.CANCELLED)
+    await desk.read_to_end()
+    return stream
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The messages in the log that are warnings or worse."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def line_of(function: Callable[..., object], text: str) -> str:
+    """`file:line` of the one line of a function that has the text."""
+    lines, first = inspect.getsourcelines(function)
+    [number] = [first + index for index, line in enumerate(lines) if text in line]
+    return f"{inspect.getsourcefile(function)}:{number}"
 
 
 OpenDesk = Callable[..., Any]

@@ -1,79 +1,22 @@
-"""The control websocket: what a page says when its browser's connections are busy, and who may say it."""
+"""The control websocket: what a page says when its browser's connections are busy."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import quart
 import trio
-from trio_websocket import ConnectionClosed
-from wsproto.events import TextMessage
 
-from flash import Flash, Input, StreamCancelled, Update, dcc, hooks, html, stream_props
+from flash import Flash, Input, Update, dcc, html, stream_props
 from flash.websockets import control
 from tests.http.apps import Waiting
-from tests.http.pages import Page
-from tests.http.refusals import assert_refused
 from tests.http.servers import Serve
 from tests.support.eventually import TIMEOUT, eventually
-from tests.websocket.sockets import Connect, Socket
-
-HANDSHAKE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version": "13",
-}
-
-
-class Control:
-    """A page's end of its control websocket."""
-
-    def __init__(self, page: Page, socket: Socket) -> None:
-        self.page = page
-        self.socket = socket
-        self.count = 0
-
-    async def tell(self, to: str, body: Any, **headers: str) -> tuple[int, str]:
-        """Send a message; return the status and the text of its answer."""
-        await self.send(to, body, **headers)
-        with trio.fail_after(TIMEOUT):
-            answer = json.loads(await self.socket.raw.get_message())
-        assert answer["id"] == self.count
-        return answer["status"], answer["text"]
-
-    async def send(self, to: str, body: Any, **headers: str) -> None:
-        self.count += 1
-        text = body if isinstance(body, str) else json.dumps({"page": self.page.token, **body})
-        await self.socket.say(
-            id=self.count, to=to, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=text
-        )
-
-
-async def open_control(connect: Connect, page: Page) -> Control:
-    return Control(page, await connect(page, path="_flash/control"))
-
-
-async def refusal(page: Page, *, origin: str | None = "", cookie: str | None = None) -> Any:
-    """The answer to a handshake that is refused."""
-    headers = dict(HANDSHAKE)
-    if origin is not None:
-        headers["Origin"] = origin or f"http://127.0.0.1:{page.port}"
-    if cookie is not None:
-        headers["Cookie"] = cookie
-    return await page.get("_flash/control", headers=headers)
-
-
-@pytest.fixture
-def own_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hooks are of the process: those of the test are gone after it."""
-    registry: Any = hooks
-    monkeypatch.setattr(registry, "_ns", {name: list(entries) for name, entries in registry._ns.items()})
+from tests.websocket.controls import Control, open_control
+from tests.websocket.sockets import Connect
 
 
 @pytest.mark.parametrize("prefixes", [{}, {"url_base_pathname": "/deep/er/"}], ids=["root", "prefix"])
@@ -246,117 +189,6 @@ async def test_a_message_carries_dashs_csrf_header(serve: Serve, connect: Connec
     assert await controls.tell("close", {}, X_CSRFToken="prööf") == (400, "CSRF")
 
 
-@pytest.mark.parametrize("origin", [None, "http://elsewhere.test", "null"])
-async def test_a_handshake_from_another_site_is_refused(serve: Serve, origin: str | None) -> None:
-    page = await (await serve(Waiting().app)).page()
-    assert (await refusal(page, origin=origin)).status_code == 403
-
-
-async def test_a_handshake_without_the_cookie_is_refused(serve: Serve) -> None:
-    server = await serve(Waiting().app)
-    page = await server.page(load=False)
-    assert_refused(await refusal(page), 403, "cookie")
-
-
-async def test_hooks_may_refuse_the_handshake(serve: Serve, own_hooks: None) -> None:
-    app = Waiting().app
-    verdict: list[Any] = ["Nobody may", 401]
-
-    @app.server.before_websocket
-    async def guard() -> Any:
-        return tuple(verdict) or None
-
-    @hooks.websocket_connect()
-    async def first(websocket: quart.Websocket) -> Any:
-        await trio.lowlevel.checkpoint()
-        return (4010, "Members only")
-
-    server = await serve(app)
-    response = await refusal(await server.page())
-    assert (response.status_code, response.text) == (401, "Nobody may")
-    verdict.clear()
-    response = await refusal(await server.page())
-    assert (response.status_code, response.text) == (403, "Members only")
-
-
-async def test_what_is_no_handshake_is_told_so(serve: Serve) -> None:
-    page = await (await serve(Waiting().app)).page()
-    assert_refused(await page.get("_flash/control"), 426, "websocket")
-    assert_refused(await page.post("_flash/control", {}), 426, "websocket")
-
-
-async def test_sockets_are_bounded_per_browser_and_per_server(serve: Serve, connect: Connect) -> None:
-    app = Waiting(pages_per_browser=1, pages_per_server=2).app
-    server = await serve(app)
-    one, two, three = [await server.page() for _ in range(3)]
-    first = await connect(one, path="_flash/control")
-    assert_refused(await refusal(one), 429, "browser")
-    await connect(two, path="_flash/control")
-    assert_refused(await refusal(three), 503, "server")
-    await first.raw.aclose()
-    await eventually(lambda: len(app.controls) == 1)
-    await connect(one, path="_flash/control")
-
-
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [
-        (b"{}", 1007),
-        (b"", 1007),
-        ("", 1007),
-        ("[" * 100_000, 1007),
-        ("[]", 1007),
-        ("{}", 1007),
-        ('{"id": true, "to": "ack", "headers": {}, "body": "{}"}', 1007),
-        ('{"id": 1, "to": "ack", "headers": {"X-CSRFToken": "a\\r\\nX: y"}, "body": "{}"}', 1007),
-        ('{"id": 1, "to": "ack", "headers": {}, "body": {}}', 1007),
-        ("x" * 600_000, 1009),
-    ],
-    ids=range(10),
-)
-async def test_what_is_no_message_closes_the_socket_with_a_code_and_without_a_line_in_the_log(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, message: str | bytes, code: int
-) -> None:
-    app = Waiting().app
-    page = await (await serve(app)).page()
-    socket = await connect(page, path="_flash/control")
-    await socket.raw.send_message(message)
-    assert (await socket.closed())[0] == code
-    await eventually(lambda: len(app.controls) == 0)
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-
-
-async def test_a_message_may_come_in_fragments_but_not_without_end(serve: Serve, connect: Connect) -> None:
-    app = Waiting().app
-    page = await (await serve(app)).page()
-    socket = await connect(page, path="_flash/control")
-    text = json.dumps({"id": 7, "to": "nothing", "headers": {}, "body": "{}"})
-    for part, last in ((text[:9], False), ("", False), (text[9:], True)):
-        await socket.raw._send(TextMessage(data=part, message_finished=last))
-    assert json.loads(await socket.raw.get_message())["id"] == 7
-    for _ in range(6):
-        await socket.raw._send(TextMessage(data="x" * 100_000, message_finished=False))
-    assert (await socket.closed())[0] == 1009
-    await eventually(lambda: len(app.controls) == 0)
-
-
-async def test_a_socket_that_is_not_used_or_grows_old_is_closed(
-    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(control, "IDLE_TIMEOUT", 0.1)
-    app = Waiting().app
-    page = await (await serve(app)).page()
-    socket = await connect(page, path="_flash/control")
-    assert (await socket.closed())[0] == 1000
-    monkeypatch.setattr(control, "MAX_AGE", 0.2)
-    controls = await open_control(connect, page)
-    with contextlib.suppress(ConnectionClosed), trio.fail_after(TIMEOUT):
-        while True:
-            await controls.tell("close", {})
-    assert (await controls.socket.closed())[0] == 1000
-    await eventually(lambda: len(app.controls) == 0)
-
-
 async def test_a_page_that_leaves_while_a_message_is_answered_leaves_nothing_behind(
     serve: Serve, connect: Connect
 ) -> None:
@@ -425,112 +257,3 @@ async def test_a_message_that_fails_is_answered_and_the_socket_goes_on(
     assert (await controls.tell("close", {}))[0] == 500
     assert (await controls.tell("close", {}))[0] == 500
     assert "middleware is broken" in caplog.text
-
-
-async def test_a_server_that_stops_closes_the_sockets(serve: Serve, connect: Connect) -> None:
-    app = Waiting().app
-    page = await (await serve(app)).page()
-    socket = await connect(page, path="_flash/control")
-    await app.controls.shut_down()
-    assert (await socket.closed())[0] == 1001
-    assert_refused(await refusal(page), 503, "stopping")
-
-
-async def prove(page: Page, secret: str, name: str, **message: Any) -> Any:
-    """Post a message with a secret."""
-    headers = {"X-Flash-Proof": secret.encode("latin1")}
-    return await page.client.post(f"/_flash/{name}", json={"page": page.token, **message}, headers=headers)
-
-
-class TestOvertakenCookie:
-    """A browser without the cookie was given several by tabs that were opened together: the last one wins."""
-
-    @staticmethod
-    def make_app() -> tuple[Flash, list[str]]:
-        app = Flash(__name__, ping_interval=5)
-        app.layout = [html.Button(id="go"), html.Button(id="stop"), html.Div(id="out")]
-        log: list[str] = []
-
-        def told(error: StreamCancelled) -> None:
-            log.append(error.reason)
-
-        @app.event_callback(Input("go", "n_clicks"), cancel=[Input("stop", "n_clicks")], on_error=told)
-        async def run(clicks: int) -> Any:
-            yield stream_props("out", {"children": clicks})
-            await trio.sleep_forever()
-
-        return app, log
-
-    async def test_the_page_goes_on(self, serve: Serve) -> None:
-        app, log = self.make_app()
-        page = await (await serve(app)).page()
-        secret = page._values["_flash"]["secret"]
-        events = await page.connect()
-        page.client.cookies.clear()
-        page.client.cookies.set("flash_browser", "overtaken" * 4, domain="127.0.0.1")
-        assert (await page.start("go")).status_code == 204
-        opened = await events.expect("open")
-        update = await events.next()
-        assert (await prove(page, secret, "ack", event=update.id)).status_code == 204
-        cancelled = await prove(page, secret, "cancel", stream=opened["stream"], condition=0, value=1)
-        assert cancelled.status_code == 204
-        assert (await events.expect("end"))["reason"] == "cancelled"
-        assert (await prove(page, secret, "close")).status_code == 204
-        assert log == ["cancelled"]
-
-    async def test_a_ticket_opens_one_link_and_the_streams_go_on(self, serve: Serve) -> None:
-        app, log = self.make_app()
-        page = await (await serve(app)).page()
-        secret = page._values["_flash"]["secret"]
-        first = await page.connect()
-        await page.start("go")
-        await first.expect("open")
-        assert first.hello is not None
-        own = page.cookie
-        page.client.cookies.clear()
-        page.client.cookies.set("flash_browser", "overtaken" * 4, domain="127.0.0.1")
-        status = f"_flash/status?page={page.token}"
-        assert_refused(await page.get(status), 403, "another browser")
-        issued = await prove(page, secret, "ticket")
-        ticket = issued.json()["ticket"]
-        assert issued.headers["cache-control"].startswith("no-cache, no-store")
-        link = f"_flash/events?page={page.token}&ticket="
-        assert_refused(await page.get(link + "t" * 32), 403, "another browser")
-        page.token += f"&ticket={ticket}"
-        second = await page.connect()
-        await second.expect("open")
-        assert second.hello is not None
-        assert second.hello.data["life"] == first.hello.data["life"]
-        page.token = page.token.partition("&")[0]
-        assert_refused(await page.get(link + ticket), 403, "another browser")
-        # The browser that has opened the page needs none.
-        page.client.cookies.clear()
-        page.client.cookies.set("flash_browser", own, domain="127.0.0.1")
-        assert (await page.get(status)).status_code == 200
-        assert log == []
-
-    async def test_neither_the_token_nor_another_pages_secret_opens_anything(self, serve: Serve) -> None:
-        app, _ = self.make_app()
-        server = await serve(app)
-        page, thief = await server.page(), await server.page()
-        events = await page.connect()
-        await page.start("go")
-        stream = (await events.expect("open"))["stream"]
-        own, thief.token = thief._values["_flash"]["secret"], page.token
-        for secret in (own, page.token, "", "x" * 5_000, "\xff" * 32):
-            assert_refused(await prove(thief, secret, "ticket"), 403)
-            assert_refused(await prove(thief, secret, "close"), 403)
-            assert_refused(await prove(thief, secret, "cancel", stream=stream, condition=0, value=1), 403)
-        assert [info.state for info in app.streams()] == ["running"]
-
-    async def test_without_any_cookie_the_secret_does_not_do(self, serve: Serve) -> None:
-        app, _ = self.make_app()
-        page = await (await serve(app)).page()
-        page.client.cookies.clear()
-        assert_refused(await prove(page, page._values["_flash"]["secret"], "ticket"), 403, "cookies")
-        assert_refused(await page.start("go"), 403, "cookies")
-
-    async def test_a_page_without_a_channel_needs_no_ticket(self, serve: Serve) -> None:
-        app, _ = self.make_app()
-        page = await (await serve(app)).page()
-        assert (await prove(page, page._values["_flash"]["secret"], "ticket")).json() == {"ticket": None}

@@ -1,0 +1,46 @@
+"""A page and a stream beside the stream of a test, which are not to notice what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+import trio.testing
+
+from flash.cancel_scopes import EndReason
+from tests.contract.desk import Desk, endless
+
+Callback = Callable[[], object]
+
+
+class Neighbours:
+    """A page beside one that has a stream, and a stream beside it on its page: neither is to notice anything."""
+
+    def __init__(self, desk: Desk, other: Desk) -> None:
+        self._desks = (desk, other)
+        self._streams = [each.start(endless, key="bystander") for each in self._desks]
+
+    def check(self) -> None:
+        for desk, stream in zip(self._desks, self._streams, strict=True):
+            desk.read()
+            assert stream.state == "running"
+            assert not [entry for entry in desk.log(stream) if isinstance(entry, tuple)]
+
+
+async def end_of(desk: Desk, callback: Callback, **options: Any) -> tuple[str, list[object]]:
+    """Start a stream, cancel it after two seconds if it runs on, and return its one end; the next run works."""
+    stream = desk.start(callback, **options)
+    await trio.sleep(2)
+    stream.scope.cancel(EndReason.CANCELLED)
+    await trio.sleep(2)
+    desk.read()
+    ends = [entry for entry in desk.log(stream) if isinstance(entry, tuple)]
+    assert len(ends) == 1
+    assert stream.id not in [info.id for info in desk.channels.streams()]
+    again = desk.start(endless)
+    await trio.sleep(2)
+    desk.read()
+    assert len(desk.log(again)) > 1
+    again.scope.cancel(EndReason.CANCELLED)
+    return ends[0]

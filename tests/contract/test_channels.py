@@ -1,0 +1,253 @@
+"""The channel of a page: the streams on it, their starts, the links that read it, and how it closes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from flash import EndReason, RequestRefused, StreamCancelled
+from flash.channels import Channels
+from flash.streams.link import Link
+from flash.wire import Refused
+from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, endless, on_mock_clock
+
+clock = on_mock_clock
+
+
+# Superseding
+
+
+async def test_the_old_streams_end_leaves_before_the_new_streams_open(desk: Desk) -> None:
+    async def slow_to_go() -> AsyncGenerator[int, None]:
+        try:
+            await trio.sleep_forever()
+            yield 0
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+
+    old = desk.start(slow_to_go)
+    await desk.settle()
+    new = desk.start(endless)
+    assert await desk.settle() == []
+    await trio.sleep(3)
+    await desk.settle()
+    names = [(name, data["stream"]) for name, data in desk.seen if name != "props"]
+    assert names == [("open", old.id), ("end", old.id), ("open", new.id)]
+    assert desk.log(old)[-1] == ("superseded", ["reset", "off"])
+
+
+async def test_one_start_waits_per_key_and_a_newer_one_takes_its_place(desk: Desk) -> None:
+    old = desk.start(endless)
+    await desk.settle()
+    replaced = desk.start(endless)
+    newest = desk.start(endless)
+    await desk.settle()
+    assert desk.log(replaced) == []
+    assert desk.log(newest)[0] == "open"
+    assert desk.log(old)[-1][0] == "superseded"
+
+
+async def test_streams_of_other_keys_are_not_superseded(desk: Desk) -> None:
+    first, second = desk.start(endless, key="a"), desk.start(endless, key="b")
+    await desk.settle()
+    assert first.state == second.state == "running"
+
+
+# Bounds
+
+
+async def test_a_page_that_goes_ends_all_its_streams_and_waits_for_their_clean_up(desk: Desk) -> None:
+    ended: list[Any] = []
+
+    async def tidy() -> AsyncGenerator[int, None]:
+        try:
+            while True:
+                yield 1
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+            ended.append("finally")
+
+    async def on_error(error: StreamCancelled) -> None:
+        ended.append(error.reason)
+
+    for key in "abc":
+        desk.start(tidy, key=key, on_error=on_error)
+    await trio.testing.wait_all_tasks_blocked()
+    began = trio.current_time()
+    desk.link.detach()
+    await desk.link.channel.finished.wait()
+    assert trio.current_time() == began + 2
+    assert sorted(ended) == ["disconnected"] * 3 + ["finally"] * 3
+    assert desk.link.channel.outbox.exhausted
+    with pytest.raises(RequestRefused, match="being closed"):
+        desk.start(endless)
+
+
+async def test_a_start_that_waits_for_its_turn_is_forgotten_when_the_page_goes(desk: Desk) -> None:
+    ran: list[int] = []
+
+    async def never() -> AsyncGenerator[int, None]:
+        ran.append(1)
+        yield 1
+
+    desk.start(endless)
+    await desk.settle()
+    desk.start(never)
+    desk.link.detach()
+    await desk.link.channel.finished.wait()
+    assert ran == []
+
+
+async def test_the_cancellation_of_the_apps_nursery_is_a_shutdown() -> None:
+    reasons_given: list[EndReason] = []
+
+    async def on_error(error: StreamCancelled) -> None:
+        await trio.sleep(1)
+        reasons_given.append(error.reason)
+
+    async with trio.open_nursery() as app_nursery:
+        channels = Channels()
+        desk = Desk(channels, await channels.connect(app_nursery, PAGE, BROWSER))
+        stream = desk.start(endless, on_error=on_error)
+        await desk.settle()
+        app_nursery.cancel_scope.cancel()
+    desk.read()
+    assert reasons_given == [EndReason.SHUTDOWN]
+    assert desk.log(stream)[-1] == ("shutdown", ["reset", "off"])
+
+
+async def test_shutting_down_tells_the_pages_and_returns_when_all_is_over(desk: Desk) -> None:
+    stream = desk.start(endless)
+    await desk.settle()
+    await desk.channels.shut_down()
+    assert desk.read()[-1][1]["reason"] == "shutdown"
+    assert desk.log(stream)[-1] == ("shutdown", ["reset", "off"])
+    assert await desk.link.receive(1) == []
+
+
+async def test_a_page_has_a_limited_number_of_streams(open_desk: OpenDesk) -> None:
+    desk = await open_desk(streams=2)
+    desk.start(endless, key="a")
+    desk.start(endless, key="b")
+    with pytest.raises(RequestRefused, match="runs 2 streams already") as refusal:
+        desk.start(endless, key="c")
+    assert refusal.value.status == 429
+    desk.start(endless, key="b")
+
+
+async def test_a_page_that_does_not_read_cannot_pile_up_starts(open_desk: OpenDesk) -> None:
+    desk = await open_desk(size=2_000)
+
+    async def start_often() -> None:
+        for _ in range(1_000):
+            desk.start(endless)
+            await trio.testing.wait_all_tasks_blocked()
+
+    with pytest.raises(RequestRefused, match="does not read") as refusal:
+        await start_often()
+    assert refusal.value.status == 429
+    assert desk.link.channel.outbox.control_bytes < 3_000
+
+
+# Links
+
+
+async def test_the_newest_link_wins(desk: Desk) -> None:
+    older = desk.link
+    async with trio.open_nursery() as nursery:
+        newer = await desk.channels.connect(nursery, PAGE, BROWSER)
+        assert newer.channel is older.channel
+        assert await older.receive(1000) == []
+        assert older.replaced
+        stream = desk.start(endless)
+        events = await newer.receive(1000)
+        assert events[0].name == "open"
+        older.detach()
+        assert stream.state == "running"
+
+
+async def test_another_browser_is_refused(desk: Desk) -> None:
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(RequestRefused, match="another browser") as refusal:
+            await desk.channels.connect(nursery, PAGE, "stranger")
+    assert refusal.value.status == 403
+
+
+async def test_waiting_for_a_page_returns_when_it_connects_or_patience_ends(nursery: trio.Nursery) -> None:
+    channels = Channels()
+    assert await channels.wait_for("page-1", BROWSER, 5) is None
+    assert trio.current_time() == 5
+    found: list[Any] = []
+
+    async def wait(patience: float) -> None:
+        found.append(await channels.wait_for("page-2", BROWSER, patience))
+
+    async with trio.open_nursery() as waiters:
+        waiters.start_soon(wait, 1)
+        waiters.start_soon(wait, 5)
+        await trio.sleep(2)
+        link = await channels.connect(nursery, "page-2", BROWSER)
+    assert found == [None, link.channel]
+    link.detach()
+    await link.channel.finished.wait()
+
+
+async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> None:
+    desk = await open_desk(size=1_000)
+    for _ in range(1_000):
+        desk.link.channel.refuse(Refused("test", None, "no"))
+    assert desk.link.channel.outbox.control_bytes < 1_100
+
+
+async def test_links_that_come_at_once_share_the_channel(nursery: trio.Nursery) -> None:
+    channels = Channels()
+    links: list[Link] = []
+
+    async def connect() -> None:
+        links.append(await channels.connect(nursery, PAGE, BROWSER))
+
+    async with trio.open_nursery() as both:
+        both.start_soon(connect)
+        both.start_soon(connect)
+    assert len(channels) == 1
+    assert [link.replaced for link in links].count(True) == 1
+    await channels.shut_down()
+
+
+async def test_a_page_that_connects_while_the_server_stops_gets_no_channel(nursery: trio.Nursery) -> None:
+    channels = Channels()
+
+    async def connect() -> None:
+        link = await channels.connect(nursery, PAGE, BROWSER)
+        assert link.channel.closing
+
+    async with trio.open_nursery() as both:
+        both.start_soon(connect)
+        await trio.lowlevel.checkpoint()
+        both.start_soon(channels.shut_down)
+    assert len(channels) == 0
+
+
+async def test_only_ids_of_its_own_streams_are_known_to_a_channel(desk: Desk) -> None:
+    stream = desk.start(endless)
+    channel = desk.link.channel
+    assert channel.has_had(stream.id)
+    assert not channel.has_had(f"{channel.life}-2")
+    assert not channel.has_had("another-1")
+    assert not channel.has_had(f"{channel.life}-{'1' * 5_000}")
+
+
+async def test_the_callbacks_with_streams_can_be_asked_for_from_any_thread(desk: Desk) -> None:
+    desk.start(endless)
+    names: list[str] = []
+    thread = threading.Thread(target=lambda: names.extend(desk.channels.callbacks()))
+    thread.start()
+    thread.join()
+    assert names == ["test"]
