@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import re
+from pathlib import Path
 
 import dash
 import pytest
 
 import flash
+
+ROOT = Path(__file__).parents[2]
 
 OWN = {
     "AsyncioCancelled",
@@ -107,6 +111,15 @@ def test_the_reasons_are_strings() -> None:
         "shutdown",
     }
     assert flash.EndReason.CANCELLED == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("path", "heading"), [("README.md", "## How streams end"), ("docs/reference.md", "### `EndReason`")]
+)
+def test_the_table_of_reasons_is_complete(path: str, heading: str) -> None:
+    _, _, rest = (ROOT / path).read_text().partition(f"\n{heading}\n")
+    section = re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(flash.EndReason)
 
 
 def test_a_cancellation_says_why() -> None:

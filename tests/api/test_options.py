@@ -205,6 +205,34 @@ def test_what_follows_from_the_table_is_up_to_date() -> None:
     assert list(writer.outdated()) == [], "run: python -m tools.options"
 
 
+def reached_by_options(app: Flash) -> list[object]:
+    """Everything that an option of `Flash(...)` may set."""
+    limits, websockets = app.channels.limits, app.websockets.limits
+    return [
+        app.channels.page_limits,
+        app.channels.load.limits,
+        (limits.buffer, limits.cleanup_timeout, limits.threads.total),
+        (websockets.buffer, websockets.stall_timeout, websockets.sockets, websockets.per_browser),
+        app._request_limits,
+        app.stream_settings.start_timeout,
+        app.cross_site_frames,
+        "203.0.113.9" in app.trusted_proxies,
+        app.metrics is None,
+    ]
+
+
+OTHER_VALUES = {"stall_timeout": 100, "forwarded_allow_ips": "*"}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_is_handed_to_what_it_is_for(option: str) -> None:
+    default = getattr(DEFAULTS, option)
+    number = 1 if default is None else default + 1
+    other = OTHER_VALUES.get(option, not default if isinstance(default, bool) else number)
+    # One for which this fails is handed to nothing, or to something that `reached_by_options` is to list.
+    assert reached_by_options(Flash(__name__, **{option: other})) != reached_by_options(Flash(__name__))
+
+
 def test_the_limits_have_the_defaults_of_the_options() -> None:
     """What each option is called in the limits that it goes into, in `Flash(...)` as in their own defaults."""
     app = Flash(__name__)
