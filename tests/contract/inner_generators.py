@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import trio
-import trio.testing
 
 Inner = Callable[[], AsyncGenerator[int, None]]
 

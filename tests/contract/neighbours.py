@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import trio
-import trio.testing
 
 from flash.cancel_scopes import EndReason
 from tests.contract.desk import Desk, endless

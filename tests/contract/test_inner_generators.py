@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 
 import pytest
 import trio
-import trio.testing
 
 from flash.cancel_scopes import EndReason
 from flash.errors import ForeignCancellation

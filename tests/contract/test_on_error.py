@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 
 from flash import EndReason, StreamCancelled
 from tests.contract.desk import CLEANUP_TIMEOUT, Desk, endless, is_met, on_mock_clock

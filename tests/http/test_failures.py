@@ -10,7 +10,6 @@ from typing import Any
 import flask
 import pytest
 import trio
-import trio.lowlevel
 from flash.exceptions import PreventUpdate  # pyright: ignore[reportMissingImports] - lent by Dash, at run time
 
 from flash import Flash, Input, Output, every, html, stream_props

@@ -1,0 +1,107 @@
+"""What the process of the soak holds, server and pages together, and whether that has grown."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import time
+from dataclasses import dataclass
+from types import AsyncGeneratorType, FrameType, GeneratorType
+from typing import Any
+
+import trio
+import trio.lowlevel
+
+from flash.nursery import Channel
+from flash.streams.stream import Stream
+from tests.faults import soak_app
+from tests.support.live_objects import live_objects
+from tests.support.serving import Server
+
+SETTLE = 40.0
+"""Seconds that the server has to come to rest when all pages have gone."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What the process holds, server and pages together."""
+
+    tasks: int
+    open_files: int
+    generators: int
+    channels: int
+    streams: int
+    objects: int
+    memory: int
+
+    @classmethod
+    def measure(cls, server: Server) -> Footprint:
+        """To be called in the server's thread."""
+        generators = [*live_objects(AsyncGeneratorType), *live_objects(GeneratorType)]
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[1])
+        return cls(
+            tasks=_count_tasks(),
+            open_files=len(os.listdir("/proc/self/fd")),
+            generators=sum(map(_is_ours, generators)),
+            channels=len(live_objects(Channel)),
+            streams=len(live_objects(Stream)) + len(server.app.streams()),
+            objects=len(gc.get_objects()),
+            memory=pages * os.sysconf("SC_PAGE_SIZE"),
+        )
+
+
+def _is_ours(generator: Any) -> bool:
+    """Whether a generator is one of the soak's streams, and not over."""
+    code = generator.ag_code if inspect.isasyncgen(generator) else generator.gi_code
+    frame: FrameType | None = generator.ag_frame if inspect.isasyncgen(generator) else generator.gi_frame
+    return frame is not None and code.co_name in soak_app.KINDS and code.co_filename == soak_app.__file__
+
+
+def _count_tasks() -> int:
+    root = trio.lowlevel.current_root_task()
+    waiting, count = [root] if root is not None else [], 0
+    while waiting:
+        count += 1
+        for nursery in waiting.pop().child_nurseries:
+            waiting.extend(nursery.child_tasks)
+    return count
+
+
+def settled(server: Server, baseline: Footprint | None) -> Footprint:
+    """The server's footprint when it has come to rest, or when that has taken too long."""
+    deadline = time.monotonic() + SETTLE
+    while True:
+        footprint = server.run(lambda: Footprint.measure(server))
+        idle = footprint.channels == footprint.streams == footprint.generators == 0
+        if baseline is not None:
+            idle = idle and footprint.tasks <= baseline.tasks and footprint.open_files <= baseline.open_files
+        if (idle and (baseline is not None or _is_at_rest(server, footprint))) or time.monotonic() > deadline:
+            return footprint
+        time.sleep(0.1)
+
+
+def _is_at_rest(server: Server, footprint: Footprint) -> bool:
+    """Whether nothing changes any more: the connections that have just been closed are gone, too."""
+    time.sleep(0.5)
+    later = server.run(lambda: Footprint.measure(server))
+    return (later.tasks, later.open_files) == (footprint.tasks, footprint.open_files)
+
+
+def growth(before: Footprint, after: Footprint, streams: int) -> list[str]:
+    """What is more than it was. What runs by the thousand must not leave an object or a kilobyte each."""
+    allowed = {
+        "tasks": 0,
+        "open_files": 0,
+        "generators": 0,
+        "channels": 0,
+        "streams": 0,
+        "objects": 3_000 + streams // 10,
+        "memory": 32_000_000 + streams * 512,
+    }
+    return [
+        f"{name} grew from {getattr(before, name)} to {getattr(after, name)}"
+        for name, room in allowed.items()
+        if getattr(after, name) > getattr(before, name) + room
+    ]
