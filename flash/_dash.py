@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import dash
 from dash import _callback, _callback_context, _get_app, _grouping, _utils, _validate, dependencies, exceptions
 from dash.dependencies import DashDependency, Wildcard
-from dash.development.base_component import Component as _Component, ComponentRegistry
+from dash.development.base_component import Component, ComponentRegistry
 
 from .user_code.threads import run_async, run_without_waiting
 
@@ -34,6 +34,8 @@ __all__ = [
     "PreventUpdate",
     "QuartDashServer",
     "RequestAdapter",
+    "StandsForComponent",
+    "TypedComponent",
     "WebsocketDisconnected",
     "Wildcard",
     "add_route",
@@ -107,10 +109,13 @@ with _keeping_signal_handlers():
 
 if TYPE_CHECKING:
 
-    class Component(_Component):
+    class TypedComponent(Component):
         """Dash's base class of components, with a constructor that has types."""
 
         def __init__(self, **props: Any) -> None: ...
+
+    class StandsForComponent(Component):
+        """The base of a class that `let_stand_for_component` is called with, for type checkers only."""
 
     class QuartDashServer:
         """Dash's own backend on Quart."""
@@ -131,11 +136,12 @@ if TYPE_CHECKING:
         _request: Any
 
 else:
-    Component = _Component
+    TypedComponent = Component
+    StandsForComponent = object
     QuartDashServer = _quart_backend.QuartDashServer
     _QuartRequestAdapter = _quart_backend.QuartRequestAdapter
 
-C = TypeVar("C", bound=_Component)
+C = TypeVar("C", bound=Component)
 
 
 AttributeDict: Any = _utils.AttributeDict
@@ -256,7 +262,7 @@ def is_flash(app: dash.Dash) -> bool:
 
 def add_route(app: dash.Dash, name: str, view: Callable[..., Any]) -> None:
     """Serve `GET {prefix}{name}` with `view`."""
-    app._add_url(name, view, methods=["GET"])  # type: ignore[arg-type]
+    app._add_url(name, view, methods=["GET"])
 
 
 def extra_components(app: dash.Dash) -> list[Any]:
@@ -298,7 +304,7 @@ def output_props(value: object, grouping: Any, resolved: Any, callback_name: str
         value,
         resolved,
         not isinstance(grouping, dash.Output),
-        response,  # type: ignore[arg-type]
+        cast("Any", response),
         AttributeDict(updated_props={}),
         None,
         ComponentRegistry.registry,

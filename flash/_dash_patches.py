@@ -101,11 +101,11 @@ def _before_set_up(check: Callable[[dash.Dash], None]) -> None:
     original = dash.Dash._setup_server
 
     @wraps(original)
-    def _setup_server(app: dash.Dash) -> None:
-        check(app)
-        original(app)
+    def _setup_server(self: dash.Dash) -> None:
+        check(self)
+        original(self)
 
-    dash.Dash._setup_server = _setup_server  # type: ignore[method-assign]
+    dash.Dash._setup_server = _setup_server
 
 
 def _read_failures_of_callbacks() -> None:

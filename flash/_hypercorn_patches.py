@@ -79,7 +79,7 @@ def _replace_instances(kind: Any, replacement: Any) -> None:
             self.__class__ = replacement
             self.set_up(report)
 
-    __init__.makes_flashs = True  # type: ignore[attr-defined]
+    __init__.makes_flashs = True  # pyright: ignore[reportFunctionMemberAccess]
     kind.__init__ = __init__
 
 

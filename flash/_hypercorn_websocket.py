@@ -26,7 +26,7 @@ class FlashWSStream(WSStream):
         self.chunks_received = 0
         self.buffer = BoundedMessage(self.config.websocket_max_message_size)
 
-    def handle(self, event: Any) -> Awaitable[None]:  # type: ignore[override]
+    def handle(self, event: Any) -> Awaitable[None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Handle an event. Not async itself, to save a coroutine for each frame."""
         if type(event) in (Body, Data):
             self.chunks_received += 1

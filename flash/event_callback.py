@@ -23,7 +23,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import dash
 
-from ._dash import callback, is_flash
+from ._dash import StandsForComponent, callback, is_flash
 from ._dash_patches import let_stand_for_component, patch_once
 from .asgi.page_key import PAGE_ID
 from .callbacks.components import Stream
@@ -36,11 +36,12 @@ from .user_code.functions import kind_of_generator, name_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _names: Counter[str] = Counter()
 
 
-class EventCallback(Generic[P, R]):
+class EventCallback(Generic[P, R_co], StandsForComponent):
     """An event callback. Calling it calls the user's generator function; `stream` shows the status of its streams.
 
     Attributes:
@@ -48,12 +49,12 @@ class EventCallback(Generic[P, R]):
             Input or State the event callback itself stands for it.
     """
 
-    def __init__(self, function: Callable[P, R], stream: Stream) -> None:
+    def __init__(self, function: Callable[P, R_co], stream: Stream) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         self.stream = stream
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         return self._function(*args, **kwargs)
 
 

@@ -50,9 +50,7 @@ class Range:
     highest: float = math.inf
 
     def allow(self, value: object, /) -> bool:
-        return (
-            isinstance(value, self.types) and not isinstance(value, bool) and self.lowest <= value <= self.highest  # type: ignore[reportOperatorIssue]
-        )
+        return isinstance(value, self.types) and not isinstance(value, bool) and self.lowest <= value <= self.highest
 
 
 @dataclass(frozen=True, slots=True)

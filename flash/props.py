@@ -60,7 +60,7 @@ class Update:
         except InvalidUpdate:
             return self is other  # One that cannot be sent is like no other.
 
-    __hash__ = None  # type: ignore[assignment] - see above
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - Python's way to say that there is no hash
 
     def _sent(self) -> object:
         return json.loads(b"[%b]" % encode_pairs(self.pairs))
@@ -265,7 +265,8 @@ def check_id(component_id: object, what: str, wildcards: tuple[Wildcard, ...], u
     """
     if isinstance(component_id, Component):
         # The same rule by which Input(component, ...) names a component without an id.
-        return dash.Output(component_id, "children").component_id  # type: ignore[return-value]
+        output: Any = dash.Output(component_id, "children")
+        return output.component_id
     if isinstance(component_id, str) and component_id:
         return component_id
     if isinstance(component_id, Mapping) and component_id:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from .._dash import Component, hidden_component
+from .._dash import TypedComponent, hidden_component
 from ..asgi.page_key import PAGE_ID, token_of
 from ..asgi.tokens import new_token
 
 
 @hidden_component("id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes", "output")
-class Stream(Component):
+class Stream(TypedComponent):
     """The streams of one event callback, for use in an Input or State: `Input(my_callback.stream, "status")`.
 
     Properties:
@@ -50,7 +50,7 @@ class Stream(Component):
 
 
 @hidden_component("id", "token", "secret")
-class Page(Component):
+class Page(TypedComponent):
     """One load of the app in one browser tab. It is given a new secret each time that a layout is served."""
 
     def __init__(self) -> None:

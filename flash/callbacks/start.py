@@ -298,9 +298,10 @@ def _matched(parts: Declaration, request: Any) -> dict[str, Any]:
         sources += zip(parts.outputs.flat, entries, strict=False)
     for dependency, entry in sources:
         for key in match_keys(dependency.component_id):
-            actual = cast("Any", entry[0] if isinstance(entry, list) and entry else entry)
-            if isinstance(actual, dict) and isinstance(actual.get("id"), dict):  # type: ignore[reportUnknownMemberType]
-                matched[key] = actual["id"].get(key)  # type: ignore[reportUnknownMemberType]
+            actual = cast("object", entry[0] if isinstance(entry, list) and entry else entry)
+            component_id = cast("dict[str, object]", actual).get("id") if isinstance(actual, dict) else None
+            if isinstance(component_id, dict):
+                matched[key] = cast("dict[str, object]", component_id).get(key)
     return matched
 
 

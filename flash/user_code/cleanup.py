@@ -23,6 +23,7 @@ from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import trio
 
@@ -164,8 +165,8 @@ def report_cut(error: BaseException, deadline: Deadline) -> None:
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     """The exceptions in a group, and in groups in it; or the one that it is."""
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:  # type: ignore[reportUnknownVariableType]
-            yield from _leaves(each)  # type: ignore[reportUnknownArgumentType]
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(each)
     else:
         yield error
 

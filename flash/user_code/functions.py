@@ -43,7 +43,7 @@ def innermost(function: object) -> object:
 def name_of(function: object) -> str:
     """What messages call a callback: the same in every process."""
     while isinstance(function, functools.partial):
-        function = cast("object", function.func)  # type: ignore[reportUnknownMemberType]
+        function = cast("object", function.func)
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return name.replace("<locals>.", "")
 
@@ -113,7 +113,7 @@ def _layers(function: object) -> Iterator[object]:
         seen.append(function)
         yield function
         if isinstance(function, functools.partial):
-            function = cast("object", function.func)  # type: ignore[reportUnknownMemberType]
+            function = cast("object", function.func)
         elif (wrapped := getattr(function, "__wrapped__", None)) is not None:
             function = wrapped
         elif inspect.isroutine(function) or inspect.isclass(function):

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import trio
@@ -356,9 +356,9 @@ async def ask_hooks(hooks: Sequence[Hook], *arguments: Any, default: str) -> tup
             return REJECTED, "Authentication error"
         if result is False:
             return REJECTED, default
-        if isinstance(result, tuple) and len(result) == 2:  # type: ignore[reportUnknownArgumentType]
-            code, reason = result  # type: ignore[reportUnknownVariableType]
-            return int(code), str(reason)  # type: ignore[reportUnknownArgumentType]
+        if isinstance(result, tuple) and len(rejection := cast("tuple[Any, ...]", result)) == 2:
+            code, reason = rejection
+            return int(code), str(reason)
     return None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import trio
 from quart import current_app
@@ -67,7 +67,7 @@ class AsgiTransport:
         text: str | None = event.get("text")
         message: str | bytes = event["bytes"] if text is None else text
         if websocket_received.receivers:
-            await websocket_received.send_async(message, _sync_wrapper=current_app.ensure_async)  # type: ignore[arg-type]
+            await websocket_received.send_async(message, _sync_wrapper=cast("Any", current_app.ensure_async))
         return message
 
     async def send(self, data: str) -> None:

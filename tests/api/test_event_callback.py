@@ -49,7 +49,7 @@ def test_an_event_callback_is_the_function_that_was_decorated() -> None:
         yield stream_props("out", {"children": clicks})
 
     assert isinstance(count, EventCallback)
-    assert count.__name__ == "count"  # pyright: ignore[reportAttributeAccessIssue] - as a function has it
+    assert count.__name__ == "count"
     assert count.__doc__ == "Counts."
     assert count.__wrapped__.__name__ == "count"  # pyright: ignore[reportAttributeAccessIssue]
     assert list(inspect.signature(count).parameters) == ["clicks"]

@@ -293,7 +293,7 @@ def test_so_are_names_that_it_does_not_take() -> None:
 
 
 def test_a_method_of_no_object_is_refused() -> None:
-    assert "thing.method" in refused(lambda app: app.event_callback(GO)(classmethod(counts)))
+    assert "thing.method" in refused(lambda app: app.event_callback(GO)(classmethod(counts)))  # pyright: ignore[reportArgumentType]
 
 
 def test_a_function_that_takes_its_values_in_whatever_way_is_fine() -> None:
@@ -315,7 +315,8 @@ def test_a_function_that_takes_its_values_in_whatever_way_is_fine() -> None:
     async def alone() -> AsyncIterator[Update]:
         yield stream_props("out", {"children": "loaded"})
 
-    for function in (with_more, of_any, with_default, Thing().counts, functools.partial(takes_two, value="x")):
+    functions: list[Any] = [with_more, of_any, with_default, Thing().counts, functools.partial(takes_two, value="x")]
+    for function in functions:
         app.event_callback(GO)(function)
     app.event_callback(inputs={"clicked": GO}, state={"other": State("in", "value")})(by_name)
     app.event_callback([GO, State("in", "value")])(takes_two)
