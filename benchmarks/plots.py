@@ -78,7 +78,8 @@ def _draw_budget(results: Sequence[Result], folder: Path) -> str | None:
         return None
     figure, rows = plt.subplots(len(subjects), figsize=(9, 1.1 + len(subjects)), layout="constrained")
     names = list(dict.fromkeys(result.metric for result in stages))
-    colours = dict(zip(names, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+    palette = plt.get_cmap("tab10")
+    colours = {name: palette(number) for number, name in enumerate(names)}
     for axes, subject in zip(rows, subjects, strict=True):
         left = 0.0
         for result in (result for result in stages if result.subject == subject):

@@ -75,10 +75,10 @@ def test_dashs_quart_backend_still_has_what_flash_replaces(method: str) -> None:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (_dash_patches._callback, "create_callback_id"),  # type: ignore[reportPrivateUsage]
-        (_dash_patches._callback, "_invoke_callback"),  # type: ignore[reportPrivateUsage]
-        (_dash_patches._callback, "_async_invoke_callback"),  # type: ignore[reportPrivateUsage]
-        (_dash_patches._callback_context, "_get_from_context"),  # type: ignore[reportPrivateUsage]
+        (_dash_patches._callback, "create_callback_id"),
+        (_dash_patches._callback, "_invoke_callback"),
+        (_dash_patches._callback, "_async_invoke_callback"),
+        (_dash_patches._callback_context, "_get_from_context"),
         (dash.callback_context, "set_props"),
         (dash.Dash, "_setup_server"),
         (_dash.Component, "_set_random_id"),
@@ -138,9 +138,9 @@ def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_b
 def test_quart_still_asks_asyncio_for_threads_and_opens_files_where_flash_steps_in() -> None:
     import asyncio
 
-    assert _quart._utils.asyncio.sleep is asyncio.sleep  # type: ignore[reportPrivateUsage]
-    assert "asyncio.get_running_loop()" in inspect.getsource(_quart._utils.run_sync)  # type: ignore[reportPrivateUsage]
-    assert "asyncio.get_running_loop()" in inspect.getsource(_quart._utils.run_sync_iterable)  # type: ignore[reportPrivateUsage]
+    assert _quart._utils.asyncio.sleep is asyncio.sleep
+    assert "asyncio.get_running_loop()" in inspect.getsource(_quart._utils.run_sync)
+    assert "asyncio.get_running_loop()" in inspect.getsource(_quart._utils.run_sync_iterable)
     for name in _quart.OPENERS:
         assert callable(importlib.import_module(name).async_open)
     for name in _quart.SENDERS:

@@ -64,10 +64,11 @@ updates = st.lists(st.tuples(ids, st.dictionaries(names, values, min_size=1, max
 
 def as_dash(value: Any) -> Any:
     """What Dash sends where there is no orjson, read back; of what it refuses then, what it sends where there is."""
+    encode: Any = plotly.io.json.to_json_plotly  # Its own type allows for None.
     try:
-        return json.loads(plotly.io.json.to_json_plotly(value, engine="json"))
+        return json.loads(encode(value, engine="json"))
     except TypeError:
-        return json.loads(plotly.io.json.to_json_plotly(value, engine="orjson"))
+        return json.loads(encode(value, engine="orjson"))
 
 
 def encoded(batch: Any) -> bytes:

@@ -71,7 +71,7 @@ def test_a_submodule_that_neither_has_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"flash\.dcc\.no_such_module"):
         __import__("flash.dcc.no_such_module")
     with pytest.raises(AttributeError, match="module 'flash' has no attribute 'no_such_name'"):
-        flash.no_such_name  # type: ignore[attr-defined]
+        flash.no_such_name  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_flash_tells_its_own_version_and_that_of_dash() -> None:

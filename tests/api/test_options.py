@@ -21,11 +21,16 @@ COUNTS = ["stream_buffer_bytes", "stream_buffer_updates", "streams_per_page", "s
 SECONDS = ["cleanup_timeout", "ping_interval", "start_timeout"]
 
 
+def app_with(option: str, value: Any, **others: Any) -> Flash:
+    """An app with an option that is a parameter of the test, and so of any type."""
+    return Flash(__name__, **{option: value}, **others)
+
+
 @pytest.mark.parametrize("option", COUNTS)
 @pytest.mark.parametrize("value", [0, -1, 1.5, "10", None, True, [1]])
 def test_an_option_that_counts_is_a_positive_integer(option: str, value: Any) -> None:
     with pytest.raises(InvalidOption, match=f"{option}=.*positive integer") as caught:
-        Flash(__name__, **{option: value})
+        app_with(option, value)
     assert isinstance(caught.value, FlashError)
     assert repr(value) in str(caught.value)
 
@@ -34,20 +39,20 @@ def test_an_option_that_counts_is_a_positive_integer(option: str, value: Any) ->
 @pytest.mark.parametrize("value", [0, -0.5, "10", None, True, float("nan"), 1j])
 def test_an_option_in_seconds_is_a_positive_number(option: str, value: Any) -> None:
     with pytest.raises(InvalidOption, match=f"{option}=.*seconds") as caught:
-        Flash(__name__, **{option: value})
+        app_with(option, value)
     assert repr(value) in str(caught.value)
 
 
 @pytest.mark.parametrize("option", [*COUNTS, *SECONDS])
 def test_the_smallest_and_large_values_are_fine(option: str) -> None:
-    Flash(__name__, **{option: 1})
-    Flash(__name__, **{option: 10**9})
+    app_with(option, 1)
+    app_with(option, 10**9)
 
 
 @pytest.mark.parametrize("option", SECONDS)
 def test_seconds_may_be_fractions_and_infinite(option: str) -> None:
-    Flash(__name__, **{option: 0.01})
-    Flash(__name__, **{option: float("inf")})
+    app_with(option, 0.01)
+    app_with(option, float("inf"))
 
 
 def test_the_options_of_dash_are_passed_on() -> None:
@@ -105,7 +110,7 @@ QUART = {"max_body_bytes": "MAX_CONTENT_LENGTH", "body_timeout": "BODY_TIMEOUT",
 @pytest.mark.parametrize("value", [0, -1, "1", True, float("nan")])
 def test_limits_of_requests_are_positive_or_none(option: str, value: Any) -> None:
     with pytest.raises(InvalidOption, match=f"{option}= of Flash"):
-        Flash(__name__, **{option: value})
+        app_with(option, value)
 
 
 def test_requests_have_no_limit_as_in_dash() -> None:
@@ -114,8 +119,8 @@ def test_requests_have_no_limit_as_in_dash() -> None:
 
 @pytest.mark.parametrize(("option", "key"), QUART.items())
 def test_limits_of_requests_can_be_set(option: str, key: str) -> None:
-    assert Flash(__name__, **{option: 7}).server.config[key] == 7
-    assert Flash(__name__, **{option: 7}, server=QuartTrio(__name__)).server.config[key] == 7
+    assert app_with(option, 7).server.config[key] == 7
+    assert app_with(option, 7, server=QuartTrio(__name__)).server.config[key] == 7
 
 
 @pytest.mark.parametrize("key", QUART.values())
@@ -176,7 +181,7 @@ def test_a_value_at_a_bound_is_accepted(option: str, value: object) -> None:
         # It exceeds ping_interval, which cannot be smaller.
         Flash(__name__, stall_timeout=2 * SMALLEST, ping_interval=SMALLEST)
     else:
-        Flash(__name__, **{option: value})
+        app_with(option, value)
 
 
 @pytest.mark.parametrize(("option", "value"), REFUSED)
@@ -184,7 +189,7 @@ def test_a_value_beyond_a_bound_is_refused_by_name(option: str, value: object) -
     constraint = OPTIONS[option].constraint
     assert constraint is not None
     with pytest.raises(InvalidOption) as caught:
-        Flash(__name__, **{option: value})
+        app_with(option, value)
     assert str(caught.value) == f"{option}= of Flash(...) is to be {constraint.description}, got {value!r}."
 
 

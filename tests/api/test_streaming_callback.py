@@ -30,7 +30,7 @@ def app() -> Flash:
 
 def registered(app: Flash) -> list[dict[str, Any]]:
     """What the page is told of the app's callbacks."""
-    return app._callback_list  # type: ignore[attr-defined]
+    return app._callback_list
 
 
 @pytest.mark.parametrize("function", [numbers, plain_numbers])
@@ -87,7 +87,7 @@ def test_callbacks_without_output_and_input_are_told_apart(app: Flash, where: st
     def second() -> None: ...
 
     app.layout = flash.html.Div()
-    app._setup_server()  # type: ignore[attr-defined]
+    app._setup_server()
     assert len({entry["output"] for entry in registered(app)}) == 2
 
 
@@ -136,4 +136,4 @@ def test_a_generator_under_dashs_own_callback_is_refused_when_the_app_is_set_up(
     with pytest.raises(
         InvalidEventCallback, match=r"'numbers' \(Output out.children\) .* `from flash import callback`"
     ):
-        app._setup_server()  # type: ignore[reportPrivateUsage]
+        app._setup_server()

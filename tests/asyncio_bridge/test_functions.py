@@ -276,7 +276,7 @@ def plain() -> None: ...
 
 def test_what_is_not_async_is_refused() -> None:
     with pytest.raises(FlashError, match="'plain' is neither a coroutine function nor an async generator function"):
-        on_asyncio(plain)  # type: ignore[call-overload]
+        on_asyncio(plain)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def test_the_wrong_order_of_decorators_is_refused() -> None:

@@ -88,7 +88,7 @@ async def test_arguments_that_do_not_fit_are_a_type_error() -> None:
         yield count
 
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
-        await take(numbers())  # type: ignore[call-arg]
+        await take(numbers())  # pyright: ignore[reportCallIssue]
 
 
 async def test_a_task_that_cancels_itself_has_an_error_of_its_own() -> None:

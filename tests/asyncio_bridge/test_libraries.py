@@ -89,7 +89,8 @@ async def test_the_connection_is_closed_when_the_stream_is_cancelled(serve: Serv
     await page.cancel(stream, 0, 1)
     await eventually(lambda: app.streams() == [])
     assert database.log == ["checkout", "checkin"]
-    assert database.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    pool: Any = database.engine.sync_engine.pool
+    assert pool.checkedout() == 0
     assert await tasks_left() == []
     await database.dispose()
 

@@ -6,8 +6,9 @@ import asyncio
 import threading
 from typing import Any
 
-from flash import Flash, Input, Output, ctx, html, on_asyncio, set_props
+from flash import Flash, Input, Output, html, on_asyncio, set_props
 from tests.http.servers import Serve
+from tests.support.callback_context import websocket
 from tests.support.eventually import eventually
 from tests.websocket.sockets import Connect
 
@@ -28,7 +29,7 @@ async def test_a_question_to_the_page_holds_up_nobody_else(serve: Serve, connect
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))
     @on_asyncio
     async def ask(clicks: int) -> str:
-        return await ctx.websocket.get_prop("other", "title")
+        return await websocket().get_prop("other", "title")
 
     @app.callback(Output("other", "children"), Input("again", "n_clicks"))
     @on_asyncio
@@ -55,7 +56,7 @@ async def test_a_page_that_does_not_read_holds_up_nobody_else(serve: Serve, conn
         for _ in range(30):
             set_props("other", {"children": "x" * 100_000})
         sent.set()
-        await ctx.websocket.set_prop("other", "title", "the end")
+        await websocket().set_prop("other", "title", "the end")
         waited.set()
 
     @app.callback(Output("other", "children"), Input("again", "n_clicks"))

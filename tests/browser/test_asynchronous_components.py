@@ -126,7 +126,8 @@ def test_nothing_that_was_added_before_comes_back_behind_what_replaces_it(
         yield stream_props(ADDED)
 
     statuses = {"yielded": yielded, "patched": patched, "reset": reset, "running": running}
-    app.layout.children.append(html.P(id="over"))
+    layout: Any = app.layout
+    layout.children.append(html.P(id="over"))
     for stream in statuses.values():
         app.clientside_callback(
             "status => status === 'idle' || status === 'running' ? dash_clientside.no_update : status",

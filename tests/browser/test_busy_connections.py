@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import quart
@@ -34,7 +35,7 @@ class Busy:
         holding: is noted when one of the callbacks runs.
     """
 
-    def __init__(self, **options: float) -> None:
+    def __init__(self, **options: Any) -> None:
         self.ended = Journal[float]()
         self.holding = Journal[int]()
         self.done = threading.Event()
@@ -251,8 +252,9 @@ def test_a_cookie_that_changes_under_a_page_costs_no_click_and_no_stream(
     page.locator("#go").click()
     expect(page.locator("#out")).to_have_text(COUNT)
     # The document of another tab, which was asked for before there was a cookie, comes now.
-    [cookie] = [cookie for cookie in context.cookies() if cookie["name"] == "flash_browser"]
-    context.add_cookies([{**cookie, "value": "v" * 32}])  # type: ignore[typeddict-item]
+    cookies: list[Any] = context.cookies()
+    [cookie] = [cookie for cookie in cookies if cookie["name"] == "flash_browser"]
+    context.add_cookies([cookie | {"value": "v" * 32}])
     page.locator("#stop").click()
     expect(page.locator("#out")).to_have_text("stopped")
     page.locator("#go").click()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import quart
 import trio
@@ -28,7 +30,7 @@ def await_request(seen: Journal[str], path: str) -> None:
         pass
 
 
-def conditional_app(condition: object, told: Journal[StreamCancelled], **options: float) -> Flash:
+def conditional_app(condition: object, told: Journal[StreamCancelled], **options: Any) -> Flash:
     app = Flash(__name__, **options)
     app.layout = html.Div(
         [
@@ -233,7 +235,9 @@ def test_any_component_that_a_wildcard_matches_can_end_a_stream(visit: Visit) ->
 
 
 @pytest.mark.parametrize("elsewhere", ["elsewhere", {"type": "elsewhere", "index": 1}], ids=["a string", "a dict"])
-def test_a_condition_on_a_component_that_is_not_in_the_layout_ends_nothing(visit: Visit, elsewhere: object) -> None:
+def test_a_condition_on_a_component_that_is_not_in_the_layout_ends_nothing(
+    visit: Visit, elsewhere: str | dict[str, Any]
+) -> None:
     told = Journal[StreamCancelled]()
     app = Flash(__name__, suppress_callback_exceptions=True)
     app.layout = html.Div(

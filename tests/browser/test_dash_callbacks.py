@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import trio
 import trio.lowlevel
@@ -180,6 +181,6 @@ def test_the_layout_is_issued_anew_for_each_page_and_kept_by_no_cache(visit: Vis
         expect(page.locator("#shown")).to_have_text("streamed")
         tokens.append(page.evaluate("dash_component_api.getLayout('_flash').props.token"))
     assert len(set(tokens)) == 2
-    cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
+    cookies: dict[str, Any] = {cookie.get("name", ""): cookie for cookie in page.context.cookies()}
     assert cookies["flash_browser"]["httpOnly"]
     assert cookies["flash_browser"]["sameSite"] == "Lax"

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from flash import ALL, MATCH, EndReason, Flash, Input, Output, StreamCancelled, dcc, every, html, stream_props
 from tests.browser.conftest import Serve, Visit
+from tests.support.callback_context import triggered_id
 from tests.support.serving import Gate, Journal
 
 
@@ -184,7 +185,7 @@ def test_each_stream_of_a_pattern_ends_with_its_own_row(visit: Visit) -> None:
         Input({"start": MATCH}, "n_clicks"), on_error=lambda error: ended.note(f"one {error.condition}")
     )
     async def of_one(n_clicks: int):
-        yield stream_props({"shown": dash.ctx.triggered_id["start"]}, {"children": "runs"})
+        yield stream_props({"shown": triggered_id()["start"]}, {"children": "runs"})
         await trio.sleep_forever()
 
     @app.event_callback(Input({"start": ALL}, "n_clicks"), on_error=lambda error: ended.note(f"all {error.condition}"))

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from flash import ALL, MATCH, EndReason, Flash, Input, Output, State, StreamCancelled, ctx, dcc, html, stream_props
 from tests.browser.conftest import Visit
+from tests.support.callback_context import triggered_id
 from tests.support.serving import Journal
 
 
@@ -22,7 +23,7 @@ def test_an_event_callback_with_all_is_told_all_values_and_which_triggered(visit
     @app.event_callback(Input({"type": "start", "index": ALL}, "n_clicks"), State({"type": "row", "index": ALL}, "id"))
     async def work(clicks: list[int | None], ids: list[dict[str, object]]):
         yield stream_props({"type": "row", "index": ALL}, {"children": f"{clicks} of {len(ids)}"})
-        yield stream_props({"type": "row", "index": ctx.triggered_id["index"]}, {"title": "triggered"})
+        yield stream_props({"type": "row", "index": triggered_id()["index"]}, {"title": "triggered"})
         await trio.sleep_forever()
 
     page = visit(app)
@@ -53,7 +54,7 @@ def test_the_runs_of_an_event_callback_with_match_are_independent(visit: Visit) 
     )
 
     def tell(error: StreamCancelled) -> None:
-        told.note((ctx.triggered_id["index"], error.reason))
+        told.note((triggered_id()["index"], error.reason))
 
     @app.event_callback(
         Input({"type": "start", "index": MATCH}, "n_clicks"),
@@ -99,7 +100,7 @@ def test_rows_that_are_added_later_can_stream(visit: Visit) -> None:
 
     @app.event_callback(Input({"start": MATCH}, "n_clicks"), prevent_initial_call=True)
     async def work(n_clicks: int):
-        yield stream_props({"row": ctx.triggered_id["start"]}, {"children": f"run {n_clicks}"})
+        yield stream_props({"row": triggered_id()["start"]}, {"children": f"run {n_clicks}"})
         await trio.sleep_forever()
 
     page = visit(app)
@@ -125,11 +126,11 @@ def test_a_stream_with_match_and_one_with_all_share_a_page_and_an_input(visit: V
 
     @app.event_callback(Input({"type": "name", "index": MATCH}, "value"))
     async def greet(name: str):
-        yield stream_props({"type": "greeting", "index": ctx.triggered_id["index"]}, {"children": f"Hello {name}"})
+        yield stream_props({"type": "greeting", "index": triggered_id()["index"]}, {"children": f"Hello {name}"})
 
     @app.event_callback(Input({"type": "name", "index": MATCH}, "value"))
     async def mark(name: str):
-        yield stream_props({"type": "greeting", "index": ctx.triggered_id["index"]}, {"title": name})
+        yield stream_props({"type": "greeting", "index": triggered_id()["index"]}, {"title": name})
 
     @app.event_callback(Input({"type": "name", "index": ALL}, "value"))
     async def sum_up(names: list[str]):

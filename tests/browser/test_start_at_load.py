@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 from playwright.sync_api import Page, expect
@@ -14,7 +16,7 @@ from tests.support.serving import Journal
 @pytest.mark.parametrize("options", [{}, {"prevent_initial_callbacks": True}], ids=["", "prevent_initial_callbacks"])
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "plain"])
 def test_it_starts_once_with_its_states_and_shows_its_status(
-    visit: Visit, options: dict[str, bool], is_async: bool
+    visit: Visit, options: dict[str, Any], is_async: bool
 ) -> None:
     app = Flash(__name__, **options)
     app.layout = [

@@ -9,9 +9,10 @@ import trio
 from playwright.sync_api import BrowserContext, Page, expect
 from quart import request
 
-from flash import MATCH, Flash, Input, Output, State, ctx, dcc, html, stream_props
+from flash import MATCH, Flash, Input, Output, State, dcc, html, stream_props
 from flash.event_callback import EventCallback
 from tests.browser.conftest import Console, Visit
+from tests.support.callback_context import triggered_id
 from tests.support.serving import Gate
 
 SECRET = "the password is 1234"
@@ -38,7 +39,7 @@ def recorded(page: Page) -> list[object]:
     return page.evaluate("recorded.map(entry => JSON.parse(entry))")
 
 
-def buttons(*more: object) -> html.Div:
+def buttons(*more: Any) -> html.Div:
     return html.Div([html.Button("Start", id="start"), html.Button("Stop", id="stop"), *more])
 
 
@@ -236,7 +237,7 @@ def test_the_statuses_of_a_callback_with_match_are_told_apart(visit: Visit, cons
     )
     async def work(n_clicks: int):
         yield stream_props([])
-        assert ctx.triggered_id["index"] != 3, SECRET
+        assert triggered_id()["index"] != 3, SECRET
         await trio.sleep_forever()
 
     @app.callback(Output("statuses", "children"), Input(work.stream, "statuses"))

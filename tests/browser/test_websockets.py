@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import trio
 from playwright.sync_api import expect
 
-from flash import Flash, Input, Output, Update, ctx, dcc, html, set_props, stream_props
+from flash import Flash, Input, Output, Update, dcc, html, set_props, stream_props
 from tests.browser.conftest import Visit
+from tests.support.callback_context import websocket
 from tests.support.serving import Gate, Journal
 
 
@@ -33,7 +33,7 @@ def test_callbacks_go_over_the_socket_and_show_what_they_set_before_they_end(vis
         prevent_initial_call=True,
     )
     async def work(clicks: int) -> str:
-        name = await ctx.websocket.get_prop("name", "value")
+        name = await websocket().get_prop("name", "value")
         for step in range(5):
             set_props("bar", {"children": f"{name} {step}"})
             await trio.sleep(0.001)
@@ -42,8 +42,7 @@ def test_callbacks_go_over_the_socket_and_show_what_they_set_before_they_end(vis
 
     @app.callback(Output("upper", "children"), Input("name", "value"))
     def plain(value: str) -> str:
-        websocket: Any = ctx.websocket  # Dash's type does not know `get_prop_sync`
-        set_props("out", {"title": f"{websocket.get_prop_sync('bar', 'id')}"})
+        set_props("out", {"title": f"{websocket().get_prop_sync('bar', 'id')}"})
         return value.upper()
 
     posts: list[str] = []

@@ -95,7 +95,7 @@ async def endless() -> AsyncGenerator[int, None]:
         await trio.sleep(1)
 
 
-async def cancelled(desk: Desk, generator: Callable[[], object], **options: object) -> Stream:
+async def cancelled(desk: Desk, generator: Callable[[], object], **options: Any) -> Stream:
     """A stream that was cancelled while its generator waited, and has ended."""
     stream = desk.start(generator, **options)
     await desk.settle()

@@ -18,9 +18,9 @@ clock = on_mock_clock
 Value = tuple[str, Any]
 
 
-def prop_updates(value: object) -> list[PropUpdate]:
+def prop_updates(value: Value) -> list[PropUpdate]:
     """An update is a property and its value here; those that are called `add` add up."""
-    name, content = value  # type: ignore[misc]
+    name, content = value
     return [PropUpdate(name, name != "add", json.dumps([name, content]).encode())]
 
 

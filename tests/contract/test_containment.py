@@ -50,7 +50,7 @@ async def leaves_the_wrong_scope_first() -> AsyncGenerator[int, None]:
 
 async def leaves_the_scope_of_its_stream() -> AsyncGenerator[int, None]:
     yield 1
-    scope = trio.lowlevel.current_task()._cancel_status._scope  # type: ignore[attr-defined]
+    scope = trio.lowlevel.current_task()._cancel_status._scope
     scope.__exit__(None, None, None)
     await trio.sleep(0.1)
 
@@ -121,7 +121,7 @@ class Unspeakable(Exception):
         raise KeyboardInterrupt("__repr__")
 
     @property
-    def __cause__(self) -> BaseException | None:  # type: ignore[override]
+    def __cause__(self) -> BaseException | None:
         raise SystemExit("__cause__")
 
 
@@ -134,7 +134,7 @@ class Indivisible(BaseExceptionGroup[BaseException]):
 
 def misnoted() -> BaseException:
     error = RuntimeError("no running event loop")
-    error.__notes__ = 5  # type: ignore[assignment]
+    error.__notes__ = 5  # pyright: ignore[reportAttributeAccessIssue] - which a careless library may do
     return error
 
 

@@ -110,7 +110,7 @@ CUT: list[tuple[Make, Callable[..., object], str]] = [
     (in_finally, in_finally, "# cut"),
     (in_except, in_except, "# cut"),
     (in_aexit, Client.close, "# goodbye"),
-    (in_a_context_manager, opened.__wrapped__, "# managed"),  # type: ignore[attr-defined]
+    (in_a_context_manager, opened.__wrapped__, "# managed"),
     (in_an_exit_stack, Client.close, "# goodbye"),
     (in_a_task, in_a_task, "# cut"),
     (before_others, before_others, "# cut"),

@@ -25,6 +25,7 @@ from flash.streams.limits import Limits, PageLimits
 from flash.streams.link import Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
+from flash.streams.thread import StreamThreads
 from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
 
 KEYS = ("a", "b", "c")
@@ -271,7 +272,7 @@ def check_end(run: Run, end: dict[str, Any], updates: list[int]) -> None:
 async def perform(example: list[Move], last: EndReason) -> None:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
-        limits = Limits(Bounds(updates=UPDATES), CLEANUP_TIMEOUT, trio.CapacityLimiter(1))
+        limits = Limits(Bounds(updates=UPDATES), CLEANUP_TIMEOUT, StreamThreads(1))
         channels = Channels(limits, PageLimits(len(KEYS), window=WINDOW, reconnect_grace=GRACE))
         play = Play(channels, await channels.connect(nursery, PAGE, BROWSER), nursery)
         for move in example:

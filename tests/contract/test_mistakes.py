@@ -158,7 +158,7 @@ async def test_an_async_predicate_that_nobody_knew_to_be_one_counts_as_one_that_
     async def is_open(value: object) -> bool:
         return True
 
-    condition = Condition("tabs.value", is_open, counts=False)  # type: ignore[arg-type] - that is the mistake
+    condition = Condition("tabs.value", is_open, counts=False)  # that is the mistake
     stream = desk.start(endless, conditions=[condition])
     await desk.settle()
     stream.scope.change(0, "two")

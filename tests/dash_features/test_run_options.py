@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -42,8 +43,9 @@ def test_unknown_keywords_are_named() -> None:
 
 @pytest.mark.parametrize("name", ["request_handler", "static_files"])
 def test_what_would_quietly_be_missing_is_refused(name: str) -> None:
+    options: dict[str, Any] = {name: object()}
     with pytest.raises(InvalidOption, match=rf"app\.run\({name}=\.\.\.\)"):
-        app().run(**{name: object()})
+        app().run(**options)
 
 
 def test_certificates_are_files_a_context_or_made_up(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ class Http1:
                 return b""
 
     async def _receive(self) -> None:
-        self._http.receive_data(await self._stream.receive_some(65_536))
+        self._http.receive_data(bytes(await self._stream.receive_some(65_536)))
 
 
 # HTTP/2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import quart
@@ -29,7 +30,7 @@ class Endless:
         asked: the requests for Flash's routes.
     """
 
-    def __init__(self, **options: float) -> None:
+    def __init__(self, **options: Any) -> None:
         self.app = app = Flash(__name__, **options)
         self.ended = Journal[EndReason]()
         self.asked = Journal[str]()

@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
@@ -53,7 +53,7 @@ EXAMPLES = settings(
     derandomize=True,
     database=None,
     phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)),
 )
 
 
@@ -241,7 +241,9 @@ def mutate(body: Any, data: st.DataObject) -> Any:
     """`body` with something in it replaced, removed or doubled."""
     body = copy.deepcopy(body)
     for _ in range(data.draw(st.integers(1, 3), "mutations")):
-        node, parent, key = body, None, None
+        node: Any = body
+        parent: Any = None
+        key: Any = None
         while isinstance(node, dict | list) and node and (parent is None or data.draw(st.booleans(), "deeper")):
             parent, key = node, data.draw(st.sampled_from([*(node if isinstance(node, dict) else range(len(node)))]))
             node = parent[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -166,7 +167,7 @@ def test_1001_callbacks_on_the_connection_of_a_running_stream_lose_none_of_its_n
     assert protocols(tab) == {"h2"}
 
 
-def counting(enough: Callable[[int], bool], **options: float) -> Flash:
+def counting(enough: Callable[[int], bool], **options: Any) -> Flash:
     """An app with eight event callbacks that count until it is enough."""
     app = Flash(__name__, **options)
     app.layout = [html.Button(id=f"go{n}") for n in range(STREAMS)]

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -93,7 +94,7 @@ def is_listening(port: int) -> bool:
 class Waiting:
     """An app with a stream that shows the time of its first update, and then what it is told to."""
 
-    def __init__(self, **options: float) -> None:
+    def __init__(self, **options: Any) -> None:
         self.app = Flash(__name__, **options)
         self.app.layout = html.Div(id="out")
         self.ended = Journal[EndReason]()

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -36,7 +37,7 @@ class Flood:
         log: the end of the floods: `finally`, and what `on_error` was told.
     """
 
-    def __init__(self, **options: float) -> None:
+    def __init__(self, **options: Any) -> None:
         self.app = Flash(
             __name__, window=WINDOW, stream_buffer_updates=BUFFERED, stream_buffer_bytes=BUFFERED * UPDATE, **options
         )

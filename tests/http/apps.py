@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import trio
 
@@ -19,7 +20,7 @@ class Waiting:
         ended: how many streams have run their `finally`.
     """
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, **options: Any) -> None:
         options.setdefault("reconnect_grace", 0)
         self.app = Flash(__name__, **options)
         self.app.layout = [html.Button(id="go"), html.Button(id="stop"), html.Div(id="out")]

@@ -239,6 +239,7 @@ async def test_a_page_that_is_behind_gets_the_newest_value_of_a_stream_that_conf
     await page.start("go")
     await events.expect("open")
     first = await events.next()
+    assert first.id is not None
     assert first.data["props"] == [["out", {"children": "first"}]]
     # It asks whether the page has it, and sends no other before it knows.
     assert (await events.next(pings=True)).name == "ping"

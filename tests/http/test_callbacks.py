@@ -27,6 +27,7 @@ from flash import (
 )
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
+from tests.support.callback_context import triggered_id
 
 
 def make_app(**options: Any) -> Flash:
@@ -208,10 +209,10 @@ async def test_callbacks_at_the_same_time_do_not_share_a_context(serve: Serve) -
     @app.callback(Output("out", "children"), Input({"go": ALL}, "n_clicks"))
     def who(clicks: list[int]) -> list[Any]:
         assert variable.get() == -1
-        mine = ctx.triggered_id["go"]
+        mine = triggered_id()["go"]
         variable.set(mine)
         barrier.wait()
-        return [mine, ctx.triggered_id["go"], variable.get()]
+        return [mine, triggered_id()["go"], variable.get()]
 
     page = await (await serve(app)).page()
     answers: dict[int, Any] = {}

@@ -36,7 +36,7 @@ async def test_a_change_of_a_cancel_input_ends_the_stream(serve: Serve) -> None:
 async def test_a_stream_whose_components_have_left_the_layout_is_cancelled_with_layout(serve: Serve) -> None:
     told: list[tuple[str, str | None, object]] = []
     app = Flash(__name__)
-    app.layout = html.Div([html.Button(id="go"), html.Button({"row": 1}), html.P(id="out")])
+    app.layout = html.Div([html.Button(id="go"), html.Button(id={"row": 1}), html.P(id="out")])
 
     def on_error(error: StreamCancelled) -> None:
         told.append((error.reason, error.condition, error.value))

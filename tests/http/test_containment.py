@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -26,7 +27,7 @@ async def feed() -> AsyncGenerator[int, None]:
             yield 1
 
 
-def make_app(**options: object) -> Flash:
+def make_app(**options: Any) -> Flash:
     app = Flash(__name__, **options)
     app.layout = [html.Button(id="go"), html.Button(id="ask"), html.Div(id="out"), html.Div(id="answer")]
 

@@ -145,6 +145,7 @@ async def test_a_hook_may_put_another_body_in_the_place_of_a_requests(serve: Ser
     async def unmask() -> None:
         if quart.request.method == "POST":
             masked = await quart.request.get_data(as_text=False)
+            assert isinstance(masked, bytes)
             quart.request.body = TrioBody(None, None)
             quart.request.body.set_result(masked[::-1])
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import quart
@@ -117,12 +118,12 @@ def app(tmp_path: Path) -> Flash:
     @server.route("/after_this_request")
     async def after() -> str:
         @quart.after_this_request
-        def plain(response: Response) -> Response:
+        def plain(response: Any) -> Any:
             response.headers["X-Plain"] = "yes"
             return response
 
         @quart.after_this_request
-        async def later(response: Response) -> Response:
+        async def later(response: Any) -> Any:
             response.headers["X-Async"] = "yes"
             return response
 

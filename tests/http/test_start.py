@@ -13,6 +13,7 @@ from tests.http.apps import Waiting
 from tests.http.pages import Page
 from tests.http.refusals import assert_refused
 from tests.http.servers import Serve
+from tests.support.callback_context import triggered_id
 
 
 async def test_a_callback_request_starts_a_stream_and_does_not_wait_for_it(serve: Serve) -> None:
@@ -75,7 +76,7 @@ async def test_pattern_matching_ids_work(serve: Serve) -> None:
         reset_props=[({"type": "out", "index": MATCH}, {"children": ""})],
     )
     async def show(clicks: int, was: str, fields: list[str]) -> AsyncIterator[Update]:
-        index = ctx.triggered_id["index"]
+        index = triggered_id()["index"]
         yield stream_props({"type": "out", "index": index}, {"children": [clicks, was, *fields]})
         yield stream_props({"type": "field", "name": ALL}, {"value": ""})
 
@@ -101,7 +102,7 @@ async def test_runs_with_other_match_values_do_not_supersede_each_other(serve: S
 
     @app.event_callback(Input({"go": MATCH}, "n_clicks"))
     async def wait(clicks: int) -> AsyncIterator[Update]:
-        yield stream_props({"go": ctx.triggered_id["go"]}, {"children": clicks})
+        yield stream_props({"go": triggered_id()["go"]}, {"children": clicks})
         await trio.sleep_forever()
 
     page = await (await serve(app)).page()
@@ -253,7 +254,7 @@ async def test_a_page_has_no_more_streams_than_it_may(serve: Serve) -> None:
 
     @app.event_callback(Input({"go": MATCH}, "n_clicks"), cancel=[Input({"go": MATCH}, "title")])
     async def wait(clicks: int) -> AsyncIterator[Update]:
-        yield stream_props({"go": ctx.triggered_id["go"]}, {"children": clicks})
+        yield stream_props({"go": triggered_id()["go"]}, {"children": clicks})
         await trio.sleep_forever()
 
     server = await serve(app)

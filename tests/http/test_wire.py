@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ from tests.http.servers import Serve
 from tests.support.wire_client import parse_event
 
 
-def make_app(**options: object) -> Flash:
+def make_app(**options: Any) -> Flash:
     app = Flash(__name__, **options)
     app.layout = [html.Button(id="go"), html.Div(id="out")]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from trio.testing import MockClock
@@ -15,7 +15,7 @@ BOUND = 1_000_000
 Send = tuple[float, list[int]]
 
 
-async def collect(outbox: BatchingOutbox, feed: Callable[[], object]) -> list[Send]:
+async def collect(outbox: BatchingOutbox, feed: Callable[[], Awaitable[None]]) -> list[Send]:
     """What `outbox` sends, and when, in milliseconds, while `feed` runs."""
     sent: list[Send] = []
     began = trio.current_time()
@@ -29,7 +29,7 @@ async def collect(outbox: BatchingOutbox, feed: Callable[[], object]) -> list[Se
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
-        await feed()  # type: ignore[misc]
+        await feed()
         outbox.close()
     return sent
 

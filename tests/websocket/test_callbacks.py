@@ -14,11 +14,13 @@ from trio.testing import wait_all_tasks_blocked
 
 from flash import ALL, Flash, Input, Output, State, ctx, exceptions, get_app, html, no_update, set_props
 from tests.http.servers import Serve
+from tests.support.callback_context import triggered_id, websocket
 from tests.websocket.sockets import Connect
 
 
 def make_app(**options: Any) -> Flash:
-    app = Flash(__name__, **({"websocket_callbacks": True} | options))
+    options.setdefault("websocket_callbacks", True)
+    app = Flash(__name__, **options)
     app.layout = [html.Button(id="go"), html.Button(id="again"), html.Div("first", id="out"), html.Div(id="other")]
     return app
 
@@ -91,7 +93,7 @@ async def test_set_props_arrives_while_the_callback_runs(serve: Serve, connect: 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))
     async def steps(clicks: int) -> str:
         set_props("other", {"children": "under way", "title": "t"})
-        await ctx.websocket.set_prop({"type": "bar", "index": 1}, "value", 0.5)
+        await websocket().set_prop({"type": "bar", "index": 1}, "value", 0.5)
         await go_on.wait()
         return "done"
 
@@ -161,21 +163,21 @@ async def test_a_callback_reads_props_of_the_page(serve: Serve, connect: Connect
 
         @app.callback(output, trigger)
         async def ask(clicks: int) -> list[Any]:
-            page = ctx.websocket
+            page = websocket()
             return [await page.get_prop("other", "title"), await page.get_prop("other", "nothing")]
 
     elif how == "plain":
 
         @app.callback(output, trigger)
         def ask_in_thread(clicks: int) -> list[Any]:
-            page: Any = ctx.websocket  # Dash's type does not know `get_prop_sync`
+            page = websocket()
             return [page.get_prop_sync("other", "title"), page.get_prop_sync("other", "nothing")]
 
     else:
 
         @app.callback(output, trigger)
         def ask_as_for_dash(clicks: int) -> list[Any]:
-            page = ctx.websocket
+            page = websocket()
             return [asyncio.run(page.get_prop("other", "title")), asyncio.run(page.get_prop("other", "nothing"))]
 
     page = await (await serve(app)).page()
@@ -196,7 +198,7 @@ async def test_a_page_that_does_not_answer_in_time(serve: Serve, connect: Connec
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))
     async def ask(clicks: int) -> str:
         try:
-            await ctx.websocket.get_prop("other", "title", timeout=0.01)
+            await websocket().get_prop("other", "title", timeout=0.01)
         except TimeoutError as error:
             return str(error)
         return "answered"
@@ -215,7 +217,8 @@ async def test_each_callback_has_a_context_of_its_own(serve: Serve, connect: Con
         both[number].set()
         await both[1 - number].wait()
         assert get_app() is app
-        return f"{ctx.triggered_id} {ctx.outputs_list['id']} {'flash_browser' in ctx.cookies} {ctx.path}"
+        output: Any = ctx.outputs_list
+        return f"{ctx.triggered_id} {output['id']} {'flash_browser' in ctx.cookies} {ctx.path}"
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))
     async def first(clicks: int) -> str:
@@ -324,7 +327,7 @@ async def test_pattern_matching_ids_work(serve: Serve, connect: Connect) -> None
 
     @app.callback(Output("out", "children"), Input({"type": "row", "index": ALL}, "n_clicks"))
     async def which(clicks: list[Any]) -> str:
-        return json.dumps([ctx.triggered_id["index"], clicks])
+        return json.dumps([triggered_id()["index"], clicks])
 
     page = await (await serve(app)).page()
     answer = await (await connect(page)).call(page.request({"type": "row", "index": 1}))

@@ -19,7 +19,8 @@ from tests.websocket.sockets import Connect
 
 
 def make_app(**options: Any) -> Flash:
-    app = Flash(__name__, **({"websocket_callbacks": True} | options))
+    options.setdefault("websocket_callbacks", True)
+    app = Flash(__name__, **options)
     app.layout = [html.Button(id="go"), html.Div(id="out")]
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))

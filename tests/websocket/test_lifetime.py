@@ -14,12 +14,14 @@ from wsproto.events import AcceptConnection, Request, TextMessage
 
 from flash import Flash, Input, Output, cleanup, ctx, exceptions, html, set_props
 from tests.http.servers import Serve
+from tests.support.callback_context import websocket
 from tests.support.eventually import TIMEOUT, eventually
 from tests.websocket.sockets import Connect
 
 
 def make_app(**options: Any) -> Flash:
-    app = Flash(__name__, **({"websocket_callbacks": True} | options))
+    options.setdefault("websocket_callbacks", True)
+    app = Flash(__name__, **options)
     app.layout = [html.Button(id=name) for name in ("go", "again", "size")] + [html.Div(id="out")]
 
     @app.callback(Output("out", "title"), Input("size", "n_clicks"))
@@ -46,7 +48,7 @@ async def test_callbacks_are_cancelled_when_the_page_leaves(serve: Serve, connec
             set_props("out", {"children": "nobody hears this"})
             with trio.CancelScope(shield=True):
                 await trio.sleep(0.01)
-            log.append(f"over {ctx.websocket.is_shutdown}")
+            log.append(f"over {websocket().is_shutdown}")
             over.set()
 
     page = await (await serve(app)).page()
@@ -108,7 +110,7 @@ async def test_a_thread_is_told_once_that_the_socket_has_closed(serve: Serve, co
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))
     def plain(clicks: int) -> None:
-        page: Any = ctx.websocket  # Dash's type does not know `get_prop_sync`
+        page = websocket()
         set_props("out", {"children": page.is_shutdown})
         assert closed.wait(10)
         log.append(f"is_shutdown {page.is_shutdown}")
@@ -146,9 +148,8 @@ async def test_a_thread_that_waits_for_the_page_is_released(serve: Serve, connec
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"))
     def plain(clicks: int) -> None:
-        websocket: Any = ctx.websocket  # as above
         try:
-            websocket.get_prop_sync("out", "children")
+            websocket().get_prop_sync("out", "children")
         except exceptions.WebsocketDisconnected:
             log.append("disconnected")
 

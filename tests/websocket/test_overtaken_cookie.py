@@ -14,7 +14,7 @@ from tests.http.servers import Serve
 
 async def prove(page: Page, secret: str, name: str, **message: Any) -> Any:
     """Post a message with a secret."""
-    headers = {"X-Flash-Proof": secret.encode("latin1")}
+    headers = {b"X-Flash-Proof": secret.encode("latin1")}
     return await page.client.post(f"/_flash/{name}", json={"page": page.token, **message}, headers=headers)
 
 

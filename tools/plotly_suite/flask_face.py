@@ -136,8 +136,8 @@ def put_in_place_of_flask(server: type[Any]) -> None:
         import flask_talisman  # pyright: ignore[reportMissingImports] - the suite brings it
 
         flask_talisman.Talisman = _send_policy
-    Headers.environ = property(_environ)  # type: ignore[attr-defined]
-    flask.Flask = quart.Quart = server  # type: ignore[misc]
+    Headers.environ = property(_environ)  # pyright: ignore[reportAttributeAccessIssue] - Flask has it
+    flask.Flask = quart.Quart = server
 
 
 def _send_policy(server: Any, *, content_security_policy: dict[str, Any], force_https: bool) -> None:

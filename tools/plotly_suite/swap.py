@@ -25,7 +25,7 @@ def install() -> None:
         import dash
 
         swapped = _quart(dash.Dash) if backend == "quart" else _flash()
-        dash.Dash = dash.dash.Dash = swapped  # type: ignore[misc]
+        dash.Dash = dash.dash.Dash = swapped
 
 
 def _quart(original: Any) -> Any:
@@ -72,4 +72,4 @@ def _let_asyncio_sleep_on_trio() -> None:
             return result
         return await sleep(delay, result)
 
-    asyncio.sleep = either  # type: ignore[assignment]
+    asyncio.sleep = either
