@@ -97,7 +97,8 @@ def test_a_page_that_is_hidden_and_shown_again_connects_again(context: BrowserCo
     assert endless.ended.next() == EndReason.DISCONNECTED
     expect(page.locator("#shown")).to_have_text("idle")
     assert endless.asked.next() == "events"
-    eventually_sync(lambda: endless.asked.rest()[-1:] == ["events"], "another connection")
+    # It and "close" may overtake each other, on connections of their own.
+    eventually_sync(lambda: "events" in endless.asked.rest(), "another connection")
 
     page.click("#start")
     expect(page.locator("#shown")).to_have_text("run 2")
