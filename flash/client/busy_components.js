@@ -31,13 +31,13 @@
      * @type {Map<string, [string, number]>}
      */
     const transactions = new Map();
-    /** Called when a component may not be busy any more. @type {() => void} */
-    let changed = () => undefined;
+    /** Called when a component may have become ready. @type {() => void} */
+    let ready = () => undefined;
 
     /**
      * A kind of component, and how it is handled.
      * @typedef {object} Kind
-     * @property {(props: Props) => boolean} concerns  whether an update with these props has to wait
+     * @property {(props: Props) => boolean} concerns  whether an update with these props waits until it is ready
      * @property {(name: string, found: Component) => boolean} isBusy  whether it is busy with earlier props
      * @property {(name: string, found: Component, props: Props) => Props} prepare  returns the props to set now
      */
@@ -85,7 +85,7 @@
                 cancelAnimationFrame(frame);
                 clearTimeout(late);
                 adding.delete(name);
-                changed();
+                ready();
             };
             const frame = requestAnimationFrame(forget);
             const late = setTimeout(forget, FRAME_TIMEOUT);
@@ -139,18 +139,27 @@
             awaited.add(drawing);
             const over = () => {
                 drawn.add(drawing);
-                changed();
+                ready();
             };
             drawing.then(over, over);
         }
     }
 
     /**
-     * Call a function when a component may not be busy any more.
+     * Call a function each time that a component may have become ready.
      * @param {() => void} then
      */
-    function afterwards(then) {
-        changed = then;
+    function onReady(then) {
+        ready = then;
+    }
+
+    /**
+     * Whether an update with these props has to be drawn apart from other updates of its component.
+     * @param {Component} found
+     * @param {Props} props
+     */
+    function isDrawnApart(found, props) {
+        return kindOf(found, props) !== null;
     }
 
     /**
@@ -174,6 +183,5 @@
         return kindOf(found, props)?.prepare(nameOf(id), found, props) ?? props;
     }
 
-    const busyComponents = {adds, kindOf, isBusy, prepare, afterwards};
-    Object.assign(flash, {busyComponents});
+    Object.assign(flash, {busyComponents: {isDrawnApart, isBusy, prepare, onReady}});
 })();

@@ -67,7 +67,7 @@
         if (typeof body !== 'string' || !START.test(body) || !isPlain(headers)) {
             return plain.call(window, resource, options);
         }
-        return control.begun((/** @type {RequestInit} */ more) => {
+        return control.sendStart((/** @type {RequestInit} */ more) => {
             const all = {...Object.fromEntries(headers), ...more.headers};
             return plain.call(window, resource, {...options, ...more, headers: all});
         }, body);

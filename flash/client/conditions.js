@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The changes of cancel Inputs, on their way to the server, which decides what they end.
+ * Sends the changes of cancel Inputs to the server, which decides what they end.
  *
  * A change that cannot be sent is sent again when the server is back, unless there is a newer one of the same condition
  * by then. Each change has a number: by it the server knows a change that comes twice, and one that was overtaken.
@@ -20,7 +20,7 @@
      */
     const unsent = new Map();
     /** Called when the server does not know the stream's page any more. */
-    let onUnknownPage = () => {};
+    let pageUnknown = () => {};
 
     /**
      * A cancel Input has changed while a stream that depends on it runs.
@@ -49,7 +49,7 @@
         };
         control.post('cancel', {stream, condition, value, change: number}).then((/** @type {Answer} */ response) => {
             if (response.status === 403 || response.status === 404) {
-                onUnknownPage();
+                pageUnknown();
             } else if (response.status === 429 || response.status >= 500) {
                 keep();
             } else if (!response.ok) {
@@ -72,9 +72,9 @@
      * Call a function when the server answers that it does not know the page.
      * @param {() => void} then
      */
-    function begin(then) {
-        onUnknownPage = then;
+    function onUnknownPage(then) {
+        pageUnknown = then;
     }
 
-    Object.assign(flash, {conditions: {begin, change, sendAgain, forget}});
+    Object.assign(flash, {conditions: {onUnknownPage, change, sendAgain, forget}});
 })();

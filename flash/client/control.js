@@ -46,11 +46,13 @@
     let fastest = Infinity;
     /** @type {WebSocket | null} */
     let socket = null;
+    /** When it was opened, on the wall clock. */
     let openedAt = 0;
     /** Until when no websocket is tried, on the wall clock. */
     let blockedUntil = 0;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    /** Closes the websocket after `IDLE_TIMEOUT`. @type {ReturnType<typeof setTimeout> | undefined} */
     let idle;
+    /** The number of messages that went over a websocket: each has its number as its id. */
     let count = 0;
     /** The messages for the websocket that have no answer yet, by id. @type {Map<number, Sent>} */
     const unanswered = new Map();
@@ -88,7 +90,7 @@
     }
 
     /**
-     * POST JSON.
+     * Send a POST request with a JSON body.
      * @param {string} address
      * @param {string} body
      * @param {RequestInit} options
@@ -105,7 +107,7 @@
      */
     function post(name, message) {
         const body = wire.encode(name, {page: token, ...message});
-        return tell(name, body, {}, controller => byRequest(url(name), body, controller), answer => answer);
+        return sendEitherWay(name, body, {}, controller => byRequest(url(name), body, controller), answer => answer);
     }
 
     /**
@@ -114,9 +116,9 @@
      * @param {string} body
      * @returns {Promise<Response>}
      */
-    function begun(send, body) {
+    function sendStart(send, body) {
         const id = {[wire.START_HEADER]: crypto.getRandomValues(new Uint32Array(4)).join('-')};
-        return tell(
+        return sendEitherWay(
             'start',
             body,
             id,
@@ -129,7 +131,7 @@
      * Send a Dash callback request that starts a stream again; says whether the server took it.
      * @param {object} body
      */
-    function start(body) {
+    function startAgain(body) {
         return byRequest(callAddress(), JSON.stringify(body), new AbortController()).then(
             answer => answer.ok,
             () => false
@@ -146,7 +148,7 @@
      * @param {(answer: Answer) => T} read  makes of an answer over the websocket what `ask` gives
      * @returns {Promise<T>}
      */
-    function tell(name, body, headers, ask, read) {
+    function sendEitherWay(name, body, headers, ask, read) {
         return new Promise((resolve, reject) => {
             const controller = new AbortController();
             const began = performance.now();
@@ -176,6 +178,7 @@
     }
 
     /**
+     * Send a message by a request; rejected if that is not answered in time.
      * @param {string} address
      * @param {string} body
      * @param {AbortController} controller
@@ -209,12 +212,12 @@
                 return;
             }
             if (socket !== null && unanswered.size === 0 && Date.now() - openedAt > MAX_AGE) {
-                drop();
+                closeSocket();
             }
             unanswered.set(id, {message, resolve, reject});
             clearTimeout(idle);
             if (socket === null) {
-                open();
+                openSocket();
             } else if (socket.readyState === WebSocket.OPEN) {
                 socket.send(message);
             }
@@ -222,7 +225,7 @@
     }
 
     /** Open the websocket, and send the messages that wait for it. */
-    function open() {
+    function openSocket() {
         /** @type {WebSocket} */
         let opened;
         try {
@@ -265,7 +268,7 @@
         unanswered.get(id)?.resolve({status, ok: status >= 200 && status < 300, text, type});
         unanswered.delete(id);
         if (unanswered.size === 0) {
-            idle = setTimeout(drop, IDLE_TIMEOUT);
+            idle = setTimeout(closeSocket, IDLE_TIMEOUT);
         }
     }
 
@@ -283,11 +286,11 @@
     }
 
     /** Close the websocket. */
-    function drop() {
+    function closeSocket() {
         clearTimeout(idle);
-        const dropped = socket;
+        const closed = socket;
         socket = null;
-        dropped?.close(1000);
+        closed?.close(1000);
         giveUp();
     }
 
@@ -304,7 +307,7 @@
             send(url('close'), body, {keepalive: true}).catch(() => undefined);
         }
         // An open websocket would keep the page out of the back/forward cache.
-        drop();
+        closeSocket();
     }
 
     /**
@@ -340,5 +343,5 @@
         return `${url('events')}?${new URLSearchParams(asked)}`;
     }
 
-    Object.assign(flash, {control: {begin, csrfHeader, post, start, begun, leave, explain, link}});
+    Object.assign(flash, {control: {begin, csrfHeader, post, startAgain, sendStart, leave, explain, link}});
 })();

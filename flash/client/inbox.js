@@ -1,11 +1,11 @@
 // @ts-check
 /**
- * Holds the events that have come, and applies them in their order, in slices of a few milliseconds.
+ * Holds the events that the link has brought, and handles them in their order, in slices of a few milliseconds.
  *
  * The first slice comes with the next frame; if events are left, the next slice follows as soon as the browser has
- * handled the user's input and drawn. The updates of an event go to `updates.js`, and the next event waits until that
- * has taken all of them into a batch. `applied` is the id of the last event whose updates are all in the layout: it is
- * what the page acknowledges.
+ * handled the user's input and drawn. The updates of a stream go to `updates.js`, and the next event waits until that
+ * has taken all of them into a batch. `lastApplied` is the id of the last event whose updates are all in the layout: it
+ * is what the page acknowledges.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -13,16 +13,17 @@
 /**
  * @typedef {Exclude<keyof Events, 'replaced'>} Queued  the name of an event that waits for its turn
  * @typedef {{[Name in Queued]: (data: Events[Name]) => void}} Handlers  what is done with each event
+ * @typedef {{type: string, data?: string, lastEventId: string}} Incoming  an event as an EventSource brings it
  * @typedef {{name: Queued, text: string, data: any, id: string}} Received  an event, and its data once parsed
  * @typedef {object} Host  what the inbox needs of the link
- * @property {Handlers} handlers
+ * @property {Omit<Handlers, 'props'>} handlers  for every event but `props`, whose updates the inbox passes on itself
  * @property {() => boolean} standing  whether the page has a life, which only `hello` gives it
  * @property {() => void} sliced  called after each slice
  */
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, updates, busyComponents} = flash;
+    const {wire, updates, streams, busyComponents} = flash;
     const {onChange} = flash.renderer;
 
     /** Milliseconds that a slice takes: half a frame. */
@@ -44,16 +45,20 @@
     const hop = new MessageChannel();
     /** @type {Host} */
     let host;
+    /** @type {Handlers} */
+    let handlers;
 
     /**
+     * The page has got its token: make ready for its events.
      * @param {Host} link
      */
     function begin(link) {
         host = link;
+        handlers = {...link.handlers, props: update};
         hop.port1.onmessage = work;
         document.addEventListener('visibilitychange', hurry);
         updates.wake = schedule;
-        busyComponents.afterwards(goOn);
+        busyComponents.onReady(goOn);
         onChange(goOn);
     }
 
@@ -65,11 +70,21 @@
     }
 
     /**
-     * An event has come.
-     * @param {Received} event
+     * The link has brought an event.
+     * @param {Incoming} event
      */
-    function push(event) {
-        queue.push(event);
+    function receive({type, data: text, lastEventId: id}) {
+        if (text === undefined) {
+            // EventSource has an `open` of its own, which is not the server's.
+            return;
+        }
+        const name = /** @type {Queued} */ (type);
+        let data;
+        if (name === 'end') {
+            data = wire.parse(name, text);
+            dropUpdates(data);
+        }
+        queue.push({name, text, data, id});
         schedule();
     }
 
@@ -92,13 +107,13 @@
     }
 
     /** The id of the last event that has come. */
-    function last() {
-        return queue.length > 0 ? queue[queue.length - 1].id : inbox.applied;
+    function lastReceived() {
+        return queue.length > 0 ? queue[queue.length - 1].id : inbox.lastApplied;
     }
 
     /** The page's life is over, and its events with it. Those that still wait are of the next life. */
     function forget() {
-        handled = before = inbox.applied = '';
+        handled = before = inbox.lastApplied = '';
     }
 
     /** Drop the events that wait. */
@@ -110,7 +125,7 @@
      * Drop the updates of a stream that was cut short: they need not be applied any more.
      * @param {Ending} ending
      */
-    function abandon({stream, reason}) {
+    function dropUpdates({stream, reason}) {
         if (reason !== 'completed' && reason !== 'failed') {
             const prefix = wire.streamPrefix(stream);
             queue = queue.filter(({name, text}) => name !== 'props' || !text.startsWith(prefix));
@@ -144,7 +159,7 @@
     function settle(until) {
         const done = updates.run(until);
         updates.commit();
-        inbox.applied = done ? handled : before;
+        inbox.lastApplied = done ? handled : before;
         return done;
     }
 
@@ -162,7 +177,7 @@
         }
         before = handled;
         try {
-            host.handlers[name](data ?? wire.parse(name, text));
+            handlers[name](data ?? wire.parse(name, text));
         } catch (error) {
             console.error(`Flash: an event could not be handled: ${name}.`, error);
         }
@@ -171,6 +186,18 @@
         }
     }
 
-    const inbox = {begin, push, last, forget, clear, abandon, applied: ''};
+    /**
+     * `props`: a stream has sent updates. Those that come after its end are dropped.
+     * @param {PropsOfStream} event
+     */
+    function update({stream, props}) {
+        const opening = streams.running.get(stream);
+        if (opening !== undefined) {
+            updates.put(props, opening);
+            streams.noteUpdates(opening, props);
+        }
+    }
+
+    const inbox = {begin, receive, lastReceived, forget, clear, lastApplied: ''};
     Object.assign(flash, {inbox});
 })();

@@ -84,13 +84,13 @@
 
     /** Tell the server which event the page has applied last: it need not keep those up to there. */
     function acknowledge() {
-        if (inbox.applied !== acknowledged) {
-            acknowledged = inbox.applied;
+        if (inbox.lastApplied !== acknowledged) {
+            acknowledged = inbox.lastApplied;
             acknowledgedAt = Date.now();
             const again = () => {
                 acknowledged = '';
             };
-            control.post('ack', {event: inbox.applied}).then((/** @type {Answer} */ {ok}) => ok || again(), again);
+            control.post('ack', {event: inbox.lastApplied}).then((/** @type {Answer} */ {ok}) => ok || again(), again);
         }
     }
 
@@ -127,7 +127,7 @@
             life = hello.life;
         }
         conditions.sendAgain();
-        streams.resume(control.start);
+        streams.resume(control.startAgain);
     }
 
     /** No link stands: the streams are lost unless one does within the grace. */
@@ -141,45 +141,42 @@
     }
 
     /**
-     * What is done with each event when its turn comes; `receive` handles `replaced` before that.
-     * @type {Handlers}
+     * What is done with each event when the inbox comes to it. `props` is the inbox's own.
+     * @type {Omit<Handlers, 'props'>}
      */
     const handlers = {
         hello: greet,
         open: data => streams.open(data, conditions.change),
-        props: streams.update,
         end: streams.end,
         refused: streams.refuse,
-        mistake: mistakes.mistake,
+        mistake: mistakes.report,
         ping: answer
     };
 
     /**
-     * An event has come.
-     * @param {keyof Events} name
-     * @param {string} text
-     * @param {string} id
+     * The server was heard of.
+     * @param {Incoming} event
      */
-    function receive(name, text, id) {
-        if (name === 'replaced') {
-            link.advance('taken over');
-            close();
-            lose();
-            console.warn('Flash: this page has been opened a second time; only the newer one is kept up to date.');
-        } else {
-            let data;
-            if (name === 'hello') {
-                link.advance('greeted');
-                // At once: `greet` comes only when the events before this one have been applied.
-                clearTimeout(losing);
-                losing = undefined;
-            }
-            if (name === 'end') {
-                data = wire.parse(name, text);
-                inbox.abandon(data);
-            }
-            inbox.push({name, text, data, id});
+    function hear({data}) {
+        // EventSource has an `open` of its own, which is not the server's.
+        if (data !== undefined) {
+            heard = Date.now();
         }
+    }
+
+    /** `hello` has come. `greet` handles it when the events before it have been applied; this cannot wait for them. */
+    function stand() {
+        link.advance('greeted');
+        clearTimeout(losing);
+        losing = undefined;
+    }
+
+    /** `replaced` has come. */
+    function giveWay() {
+        link.advance('taken over');
+        close();
+        lose();
+        console.warn('Flash: this page has been opened a second time; only the newer one is kept up to date.');
     }
 
     /**
@@ -189,19 +186,18 @@
     function connect(trigger) {
         link.advance(trigger);
         // The server goes on behind the last event that has come, be it applied or not.
-        const opened = new EventSource(control.link(inbox.last(), ticket));
+        const opened = new EventSource(control.link(inbox.lastReceived(), ticket));
         ticket = null;
         source = opened;
         heard = Date.now();
-        for (const name of /** @type {(keyof Events)[]} */ (Object.keys(wire.events))) {
-            opened.addEventListener(name, event => {
-                // EventSource has an `open` of its own, which carries no data.
-                if (source === opened && event instanceof MessageEvent) {
-                    heard = Date.now();
-                    receive(name, event.data, event.lastEventId);
-                }
-            });
+        for (const name of Object.keys(wire.events)) {
+            opened.addEventListener(name, hear);
+            if (name !== 'replaced') {
+                opened.addEventListener(name, inbox.receive);
+            }
         }
+        opened.addEventListener('hello', stand);
+        opened.addEventListener('replaced', giveWay);
         opened.onerror = () => {
             if (source !== opened) {
                 return;
@@ -255,7 +251,7 @@
             return;
         }
         control.begin(names);
-        conditions.begin(restart);
+        conditions.onUnknownPage(restart);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(conditions.change);
         mistakes.begin(streams.refuseStart);

@@ -15,7 +15,8 @@
 
 /**
  * @typedef {[string, Id, string]} Named  an option of an event callback, and a component and property that it names
- * @typedef {{callback: string, option: string, id: Id, property: string}} Use  of a property, by an event callback
+ * @typedef {{callback: string, option: string, id: Id, property: string}} Use  of a property, by an event callback;
+ *     `option` is '' if it updates the property, 'removed' if it does so after the component has left the layout
  */
 
 (function () {
@@ -71,8 +72,9 @@
     }
 
     /**
+     * Show a message in the dev tools if the app has them, else in the console.
      * @param {string} message
-     * @param {string} [html]
+     * @param {string} [html]  for the dev tools
      */
     function show(message, html) {
         if (config().hasDevTools) {
@@ -87,7 +89,7 @@
      * @param {string} callback
      * @param {Failure} failure
      */
-    function failure(callback, {message, html}) {
+    function streamFailed(callback, {message, html}) {
         if (config().hasDevTools) {
             show(`Stream failed: ${message}`, html ?? message);
         } else {
@@ -99,7 +101,7 @@
      * `mistake`: the server has found a mistake.
      * @param {Mistake} found
      */
-    function mistake({message}) {
+    function report({message}) {
         showOnce(message);
     }
 
@@ -108,7 +110,7 @@
      * @param {string} callback
      * @param {Pair[]} pairs
      */
-    function sent(callback, pairs) {
+    function checkUpdates(callback, pairs) {
         let known = updated.get(callback);
         if (known === undefined || known.size > MAX_PROPERTIES) {
             if (known !== undefined) {
@@ -127,7 +129,7 @@
                     if (component(id) !== undefined) {
                         seen.add(name);
                     }
-                    later({callback, option: '', id, property});
+                    checkLater({callback, option: '', id, property});
                 }
             }
         }
@@ -138,13 +140,13 @@
      * @param {Id} id
      * @param {Record<string, any>} props
      */
-    function missing(id, props) {
+    function componentMissing(id, props) {
         const callback = senders.get(nameOf(id));
         absent.add(nameOf(id));
         if (callback !== undefined && seen.has(nameOf(id)) && !gone.has(nameOf(id))) {
             gone.add(nameOf(id));
             for (const property in props) {
-                later({callback, option: 'removed', id, property});
+                checkLater({callback, option: 'removed', id, property});
             }
         }
     }
@@ -155,7 +157,7 @@
      * @param {Record<string, any>} props
      * @param {any} error
      */
-    function failed(id, props, error) {
+    function updateFailed(id, props, error) {
         const there = component(id)?.props ?? {};
         const empty = Object.keys(props).filter(
             name => isPatch(props[name]) && there[name] === undefined
@@ -174,9 +176,10 @@
     }
 
     /**
+     * Check the use of a property when its component has had the time to appear.
      * @param {Use} use
      */
-    function later(use) {
+    function checkLater(use) {
         if (pending.push(use) === 1) {
             setTimeout(checkAll, APPEAR_TIMEOUT);
         }
@@ -190,6 +193,7 @@
     }
 
     /**
+     * Check whether the component of a use is in the layout, and has the property.
      * @param {Use} use
      */
     function check({callback, option, id, property}) {
@@ -221,7 +225,7 @@
             );
         } else {
             showOnce(
-                `${uses(callback, option)} "${nameOf(id)}.${property}", but there is no component with the id ` +
+                `${userOf(callback, option)} "${nameOf(id)}.${property}", but there is no component with the id ` +
                     `"${nameOf(id)}" in the layout. Correct the id, or, if the component is to come later, set ` +
                     'validation_layout or suppress_callback_exceptions=True.'
             );
@@ -229,11 +233,11 @@
     }
 
     /**
-     * How a message about a use begins.
+     * The beginning of a message: what uses the property.
      * @param {string} callback
      * @param {string} option
      */
-    function uses(callback, option) {
+    function userOf(callback, option) {
         return option === '' || option === 'removed'
             ? `${callbackName(callback)} updates`
             : `${option} of ${callbackName(callback)} names`;
@@ -259,16 +263,17 @@
             }
         }
         showOnce(
-            `${uses(callback, option)} "${nameOf(id)}.${property}", but ${found.type} components have no property ` +
-                `"${property}". They have: ${properties(valid)}.`
+            `${userOf(callback, option)} "${nameOf(id)}.${property}", but ${found.type} components have no property ` +
+                `"${property}". They have: ${listOf(valid)}.`
         );
         return true;
     }
 
     /**
-     * @param {object} valid
+     * The names of properties, as a message lists them.
+     * @param {object} valid  the properties of a component, by name
      */
-    function properties(valid) {
+    function listOf(valid) {
         return Object.keys(valid).filter(name => name !== 'setProps').sort().join(', ');
     }
 
@@ -282,6 +287,7 @@
     }
 
     /**
+     * Add the ids of all components in a part of a layout to a set.
      * @param {any} node  a component, or a list or dictionary that may hold some
      * @param {Set<string>} ids
      */
@@ -314,7 +320,7 @@
         return stringIds().find((/** @type {string} */ id) => isOwn(id) && component(id)?.props.output === output);
     }
 
-    /** @param {Id} id */
+    /** Whether a component is the hidden one of an event callback. @param {Id} id */
     function isOwn(id) {
         return typeof id === 'string' && id.startsWith('_flash-');
     }
@@ -361,9 +367,9 @@
             if (config().hasDevTools) {
                 /** @type {string[]} */ (component(callback)?.props.mistakes ?? []).forEach(text => showOnce(text));
             }
-            named.forEach(([option, id, property]) => later({callback, option, id, property}));
+            named.forEach(([option, id, property]) => checkLater({callback, option, id, property}));
         }
     }
 
-    Object.assign(flash, {mistakes: {begin, sent, missing, failed, failure, mistake}});
+    Object.assign(flash, {mistakes: {begin, checkUpdates, componentMissing, updateFailed, streamFailed, report}});
 })();

@@ -14,7 +14,7 @@
  */
 
 /**
- * @typedef {object} Watched
+ * @typedef {object} Watched  what is known of a stream
  * @property {Map<string, Id>} components  those of the stream, by id
  * @property {boolean} present  whether one of them has been in the layout
  * @property {number | null} since  when they were first missed, on the clock of `performance`
@@ -33,10 +33,11 @@
 
     /** The streams that are watched, by id. @type {Map<string, Watched>} */
     const watched = new Map();
+    /** Calls `check`; 0 while none is due. */
     let timer = 0;
 
     /** Called with the id of a stream whose components have left. @type {(stream: string) => void} */
-    let onLeft = () => undefined;
+    let left = () => undefined;
 
     /**
      * A stream has opened.
@@ -95,7 +96,7 @@
                 missed = true;
             } else if (known.since !== null && (isIdle() || now - known.since > CALLBACKS_TIMEOUT)) {
                 end(stream);
-                onLeft(stream);
+                left(stream);
             } else if (known.since !== null) {
                 missed = true;
             }
@@ -106,6 +107,7 @@
     }
 
     /**
+     * Whether the layout has a component with this id.
      * @param {Id} id
      */
     function isPresent(id) {
@@ -116,9 +118,9 @@
      * Call a function with the id of each stream that loses all its components.
      * @param {(stream: string) => void} then
      */
-    function watch(then) {
-        onLeft = then;
+    function onLeft(then) {
+        left = then;
     }
 
-    Object.assign(flash, {presence: {open, update, end, change, watch}});
+    Object.assign(flash, {presence: {open, update, end, change, onLeft}});
 })();

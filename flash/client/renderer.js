@@ -80,7 +80,7 @@
         return typeof id === 'string' ? id : globals.dash_component_api.stringifyId(id);
     }
 
-    /** @param {Id} id */
+    /** Whether an id has a wildcard. @param {Id} id */
     function isPattern(id) {
         return typeof id !== 'string' && Object.values(id).some(Array.isArray);
     }
@@ -94,7 +94,7 @@
         if (typeof id === 'string' || !isPattern(id)) {
             return [id];
         }
-        return alike(id)
+        return withSameNames(id)
             .map(({values}) => Object.fromEntries(namesOf(id).map((name, i) => [name, values[i]])))
             .filter(found =>
                 namesOf(id).every(name => Array.isArray(id[name]) || id[name] === found[name])
@@ -106,11 +106,11 @@
      * @param {Record<string, any>} id
      * @returns {{values: any[], path: any[]}[]}
      */
-    function alike(id) {
+    function withSameNames(id) {
         return store().getState().paths.objs[namesOf(id).join(',')] || [];
     }
 
-    /** @param {Record<string, any>} id */
+    /** The names in an id that is an object, in Dash's order. @param {Record<string, any>} id */
     function namesOf(id) {
         return Object.keys(id).sort();
     }
@@ -135,7 +135,7 @@
         if (typeof id === 'string') {
             return store().getState().paths.strs[id];
         }
-        return alike(id).find(({values}) => namesOf(id).every((name, i) => values[i] === id[name]))?.path;
+        return withSameNames(id).find(({values}) => namesOf(id).every((name, i) => values[i] === id[name]))?.path;
     }
 
     /** The ids of the layout's components that are strings. */
@@ -196,7 +196,7 @@
         return name === 'children' || known.some((/** @type {string} */ path) => path.split(/[.[{]/, 1)[0] === name);
     }
 
-    /** @param {any} value @returns {boolean} */
+    /** Whether a value is a component or has some in it. @param {any} value @returns {boolean} */
     function holdsComponents(value) {
         if (typeof value !== 'object' || value === null) {
             return false;

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Keeps the streams that run: passes on their updates, watches their conditions, and shows their status.
+ * Keeps the streams that run: watches their conditions, shows their status, and resets their props if they are lost.
  *
  * The page knows a stream from its `open` to its `end`. `open` brings the conditions with the values that they had when
  * the stream was started, so that a change made in between is noticed. And it brings the props that are to be reset if
@@ -10,7 +10,8 @@
  */
 
 /**
- * @typedef {(stream: string, condition: number | 'layout', value: any) => void} OnChange
+ * @typedef {(stream: string, condition: number | 'layout', value: any) => void} OnChange  called with the stream, which
+ *     of its conditions has changed, by its place or as 'layout' for its components, and the new value
  */
 
 (function () {
@@ -44,8 +45,8 @@
     }
 
     /**
-     * Report each condition whose property has changed since the last check.
-     * A counter or bare Input that comes or goes with its component has not changed: nobody has clicked it.
+     * Report each condition whose property has changed since the last check. A condition that is exempt, on a counter
+     * or a bare Input, has not changed when its component comes or goes: nobody has clicked it.
      * @param {Opening} stream
      * @param {OnChange} onChange
      */
@@ -66,7 +67,8 @@
     }
 
     /**
-     * Watch the conditions of the streams that run, and whether the layout has their components.
+     * After each change of the layout, check the conditions of the streams that run, and whether their components are
+     * still in it.
      * @param {OnChange} onChange
      */
     function watch(onChange) {
@@ -79,9 +81,9 @@
                 presence.change();
             }
         };
-        presence.watch((/** @type {string} */ stream) => leave(stream, onChange));
+        presence.onLeft((/** @type {string} */ stream) => endWithComponents(stream, onChange));
         onRendererChange(checkAll);
-        updates.afterwards(checkAll);
+        updates.onApplied(checkAll);
     }
 
     /**
@@ -89,7 +91,7 @@
      * @param {string} stream
      * @param {OnChange} onChange
      */
-    function leave(stream, onChange) {
+    function endWithComponents(stream, onChange) {
         const opening = running.get(stream);
         if (opening !== undefined) {
             opening.again = null;
@@ -122,7 +124,7 @@
         running.set(opening.stream, opening);
         waiting.delete(keyOf(opening));
         show(opening.callback, opening.match, 'running', null);
-        mistakes.sent(opening.callback, opening.props);
+        mistakes.checkUpdates(opening.callback, opening.props);
         updates.put(opening.props, {...opening, conflate: false});
         presence.open(opening.stream, opening.components);
         presence.update(opening.stream, opening.props);
@@ -130,17 +132,14 @@
     }
 
     /**
-     * `props`: a stream has sent updates. Those that come after its end are dropped.
-     * @param {PropsOfStream} update
+     * A stream has sent updates: check what they are for, and remember the components. The inbox has them applied.
+     * @param {Opening} opening
+     * @param {Pair[]} pairs
      */
-    function update({stream, props}) {
-        const opening = running.get(stream);
-        if (opening !== undefined) {
-            reconnect.restarts.reset();
-            mistakes.sent(opening.callback, props);
-            updates.put(props, opening);
-            presence.update(stream, props);
-        }
+    function noteUpdates({stream, callback}, pairs) {
+        reconnect.restarts.reset();
+        mistakes.checkUpdates(callback, pairs);
+        presence.update(stream, pairs);
     }
 
     /**
@@ -157,11 +156,11 @@
         if (reason === 'shutdown' && opening.again) {
             waiting.set(keyOf(opening), opening);
         }
-        mistakes.sent(opening.callback, props);
+        mistakes.checkUpdates(opening.callback, props);
         updates.put(props, {...opening, conflate: false});
         show(opening.callback, opening.match, reason, error && error.message);
         if (error && !handled) {
-            mistakes.failure(opening.callback, error);
+            mistakes.streamFailed(opening.callback, error);
         }
     }
 
@@ -263,7 +262,7 @@
     );
 
     Object.assign(flash, {
-        streams: {open, update, end, refuse, refuseStart, lose, resume, explain, watch, running},
+        streams: {open, noteUpdates, end, refuse, refuseStart, lose, resume, explain, watch, running},
         Stream
     });
 })();

@@ -20,7 +20,7 @@
  */
 
 /**
- * @typedef {[Id, Props]} Pair
+ * @typedef {[Id, Props]} Pair  a component and the props to set on it; the id may be a pattern
  * @typedef {object} Update
  * @property {Pair[]} pairs  those that have not been taken into a batch yet
  * @property {string | null} stream  the id of the stream that has sent it; null if it is the page's own
@@ -38,6 +38,7 @@
     const {flash} = /** @type {any} */ (window);
     const {nameOf, isPattern, resolve, component, isPatch, changesLayout, set, draw, isAwaited} = flash.renderer;
     const {busyComponents, mistakes} = flash;
+    const {isDrawnApart} = busyComponents;
 
     /** Milliseconds for which an update waits for its component, which may have to be loaded first. */
     const COMPONENT_TIMEOUT = 2_000;
@@ -55,13 +56,14 @@
     /** Components and callbacks that were waited for until the timeout. @type {Set<string>} */
     const timedOut = new Set();
 
-    /** Called when updates have been applied. @type {() => void} */
+    /** Called when a batch has been applied. @type {() => void} */
     let applied = () => undefined;
 
     /**
      * Put updates into the queue, to be applied by `run` and `commit`.
      * @param {Pair[]} pairs
-     * @param {{stream: string, output: string | null, conflate: boolean} | null} [of]  the stream that has sent them
+     * @param {{stream: string, output: string | null, conflate: boolean} | null} [of]  the stream that has sent them;
+     *     null if they are the page's own
      */
     function put(pairs, of = null) {
         if (pairs.length > 0) {
@@ -117,7 +119,7 @@
     function take(id, props, {conflates, output}) {
         const found = component(id);
         if (found === undefined) {
-            mistakes.missing(id, props);
+            mistakes.componentMissing(id, props);
             return true;
         }
         const brings = changesLayout(id, props);
@@ -151,7 +153,7 @@
         if (before === undefined) {
             return false;
         }
-        if (busyComponents.kindOf(found, props) || before.some(entry => busyComponents.kindOf(found, entry.props))) {
+        if (isDrawnApart(found, props) || before.some(entry => isDrawnApart(found, entry.props))) {
             return true;
         }
         for (const entry of before) {
@@ -238,12 +240,13 @@
     }
 
     /**
+     * Set the props of one entry of a batch.
      * @param {Entry} entry
      */
     function apply({id, props, replaced, output}) {
         const found = component(id);
         if (found === undefined) {
-            mistakes.missing(id, props);
+            mistakes.componentMissing(id, props);
         }
         if (replaced || found === undefined) {
             return;
@@ -251,7 +254,7 @@
         try {
             set(id, busyComponents.prepare(id, found, props), output);
         } catch (error) {
-            mistakes.failed(id, props, error);
+            mistakes.updateFailed(id, props, error);
         }
     }
 
@@ -264,10 +267,10 @@
     }
 
     /**
-     * Call a function when updates have been applied.
+     * Call a function after each batch that was applied.
      * @param {() => void} then
      */
-    function afterwards(then) {
+    function onApplied(then) {
         applied = then;
     }
 
@@ -277,7 +280,7 @@
         run,
         commit,
         flush,
-        afterwards,
+        onApplied,
         applying: false,
         /** Whether the first update has to wait: `run` has to be called again when something has changed. */
         isWaiting: () => waiting !== null && queue.length > 0,
