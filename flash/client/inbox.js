@@ -78,6 +78,7 @@
             // EventSource has an `open` of its own, which is not the server's.
             return;
         }
+        inbox.receivedAt = Date.now();
         const name = /** @type {Queued} */ (type);
         let data;
         if (name === 'end') {
@@ -198,6 +199,15 @@
         }
     }
 
-    const inbox = {begin, receive, lastReceived, forget, clear, lastApplied: ''};
+    const inbox = {
+        begin,
+        receive,
+        lastReceived,
+        forget,
+        clear,
+        lastApplied: '',
+        /** When the last event came, on the wall clock. */
+        receivedAt: 0
+    };
     Object.assign(flash, {inbox});
 })();

@@ -23,8 +23,8 @@
     const link = new flash.linkStates.LinkLife();
     /** @type {EventSource | null} */
     let source = null;
-    /** When the server was last heard of, on the wall clock. */
-    let heard = Date.now();
+    /** When the connection was opened, on the wall clock. */
+    let openedAt = Date.now();
     /** Seconds between two pings, as `hello` says; Infinity for never. */
     let ping = 15;
     /** Seconds for which the server keeps streams without a link, as `hello` says; Infinity for ever. */
@@ -153,17 +153,6 @@
         ping: answer
     };
 
-    /**
-     * The server was heard of.
-     * @param {Incoming} event
-     */
-    function hear({data}) {
-        // EventSource has an `open` of its own, which is not the server's.
-        if (data !== undefined) {
-            heard = Date.now();
-        }
-    }
-
     /** `hello` has come. `greet` handles it when the events before it have been applied; this cannot wait for them. */
     function stand() {
         link.advance('greeted');
@@ -189,15 +178,12 @@
         const opened = new EventSource(control.link(inbox.lastReceived(), ticket));
         ticket = null;
         source = opened;
-        heard = Date.now();
-        for (const name of Object.keys(wire.events)) {
-            opened.addEventListener(name, hear);
-            if (name !== 'replaced') {
-                opened.addEventListener(name, inbox.receive);
-            }
-        }
+        openedAt = Date.now();
         opened.addEventListener('hello', stand);
         opened.addEventListener('replaced', giveWay);
+        for (const name of Object.keys(wire.events).filter(name => name !== 'replaced')) {
+            opened.addEventListener(name, inbox.receive);
+        }
         opened.onerror = () => {
             if (source !== opened) {
                 return;
@@ -224,7 +210,7 @@
 
     /** Open the link anew if nothing has been heard of the server for too long. */
     function watch() {
-        if (source !== null && reconnect.isSilent(link.state, heard, ping)) {
+        if (source !== null && reconnect.isSilent(link.state, Math.max(openedAt, inbox.receivedAt), ping)) {
             close();
             interrupt();
             connect('silent');
