@@ -1,1 +1,1 @@
-"""Callbacks that are written for asyncio, on Trio."""
+"""Runs callbacks that are written for asyncio, beside Trio."""

@@ -1,14 +1,14 @@
-"""Callbacks that are written for asyncio: `on_asyncio` makes them functions that Trio can run.
+"""Makes functions that are written for asyncio into functions that Trio can run: `on_asyncio`.
 
-A coroutine function becomes one that waits for an asyncio task; an async generator function becomes an async generator
-function like any other. Whoever drives the generator, Flash's streams included, need not know what it is made of.
+A coroutine function becomes one that waits for an asyncio task. An async generator function becomes an async generator
+function like any other: whatever steps the generator, such as a stream, need not know that it runs on asyncio.
 
 The asyncio generator is stepped in one asyncio task for its whole life, as `asyncio.timeout`, task groups and much of
 what is built on them require. Between two steps that task waits for the next step. A cancellation that reaches it
 there, the stream's or that of an `asyncio.timeout` around the `yield`, is raised at the `yield`.
 
-asyncio cancels once, and then a clean-up may await what it needs. One that takes longer than `cleanup_timeout` is
-cancelled a second time.
+asyncio raises a cancellation once, and clean-up may await after that. Clean-up that takes longer than `cleanup_timeout`
+is cancelled a second time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ R = TypeVar("R")
 _log = logging.getLogger("flash.asyncio")
 
 CLEANUP_TIMEOUT = DEFAULTS.cleanup_timeout
-"""Seconds that a clean-up may take where no app is at hand, whose `cleanup_timeout=` it would be."""
+"""Seconds that clean-up may take outside any callback, where there is no app with a `cleanup_timeout=`."""
 
 CLOSE_ATTEMPTS = 3
 """How often a generator may answer GeneratorExit with another `yield`."""
@@ -52,9 +52,10 @@ def on_asyncio(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Cor
 def on_asyncio(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a coroutine function or async generator function that is written for asyncio run on Trio.
 
-    It goes below `@callback` or `@event_callback`, and around an `on_error`. All that is decorated shares one asyncio
-    event loop, in a thread beside the server's. `ctx` and `set_props` work in it. When the stream or the request is
-    cancelled, so is the asyncio task, and its clean-up is waited for. Called from asyncio, the function is as it was.
+    It goes below `@callback` or `@event_callback`, and around an `on_error`. All decorated functions share one asyncio
+    event loop, in a thread beside the server's. `ctx` and `set_props` work in them. When the stream or the request is
+    cancelled, so is the asyncio task, and its clean-up is waited for. Called from asyncio, a decorated function does
+    what it does without the decorator.
 
     Raises:
         FlashError: it is something else than a coroutine function or an async generator function.
@@ -126,7 +127,7 @@ async def _run(begin: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
 
     async def run() -> None:
         nonlocal result
-        # Whatever it raises is handed to the caller: asyncio's loop is not to log it.
+        # Its exception goes to the caller, and so asyncio's loop is not to log it.
         result = await acapture(begin)
 
     def start(answer: Answer) -> None:

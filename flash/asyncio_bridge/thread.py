@@ -109,7 +109,7 @@ class AsyncioThread:
             try:
                 self.loop.run_forever()
             except BaseException:
-                # SystemExit and KeyboardInterrupt leave asyncio's loops. They are one callback's, not everybody's.
+                # SystemExit and KeyboardInterrupt end asyncio's loops. One callback raised it, and the others go on.
                 _log.exception("A callback of the asyncio event loop raised.")
         try:
             self.loop.run_until_complete(_end_tasks())
@@ -144,7 +144,7 @@ def asyncio_thread() -> AsyncioThread:
 
 
 def in_asyncio() -> bool:
-    """Whether the caller's thread runs an event loop of asyncio's, which it must not hold up."""
+    """Whether the caller runs on an event loop of asyncio's, and so must not block."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -153,5 +153,5 @@ def in_asyncio() -> bool:
 
 
 async def run_beside(function: Callable[[], _T]) -> _T:
-    """Call what blocks from a coroutine of asyncio's: in another thread."""
+    """Call a function that blocks in another thread, for a coroutine of asyncio's."""
     return await asyncio.to_thread(function)

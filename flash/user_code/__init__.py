@@ -1,1 +1,1 @@
-"""What stands between Flash and its users' code: running it, cleaning up, reading its mistakes. Trio only."""
+"""Runs the code of Flash's users: calls it, contains and reads what it raises, and lets it clean up. Trio only."""

@@ -1,15 +1,15 @@
-"""Gives clean-up that awaits its time after a cancellation, and warns when it was cut.
+"""Gives clean-up code time to await after a cancellation, and warns when clean-up was cut.
 
-In a scope that is cancelled every `await` raises `Cancelled`: that is Trio's rule, and it holds for what a `finally`,
-an `except` or an `__aexit__` awaits. `cleanup()` is the shield against that. It lasts for what is left of the deadline
-of whoever runs: the stream, its `on_error`, or the callback. So clean-up gets its time, and no more.
+In a cancelled scope every `await` raises `Cancelled`. That is Trio's rule, and it holds in a `finally`, an `except` and
+an `__aexit__` as well. `cleanup()` shields its block from that until the deadline of the stream, the `on_error` or the
+callback that runs. So clean-up gets its time, and no more.
 
-    task of a stream, an on_error, a callback        `Deadline` in a context variable, which tasks and threads inherit
+    task of a stream, an on_error, a callback        has its `Deadline` in a context variable, which its tasks inherit
         └── with flash.cleanup():                    a shielded scope, which ends at that deadline
 
-Clean-up that awaits without it is cut at once, and a warning says so. The exception shows that this has happened: its
-`Cancelled` was raised while an earlier one, or `GeneratorExit`, was being handled, and still has the traceback of the
-`await` that it cut.
+Clean-up that awaits without `cleanup()` is cut at once, and a warning says so. Flash learns of it from the exception:
+its `Cancelled` was raised while an earlier `Cancelled`, or a `GeneratorExit`, was being handled, and its traceback
+leads to the `await` that it cut.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Deadline:
     """When the clean-up of one stream, `on_error` or callback is to be over.
 
     Attributes:
-        kind: what it is, for messages.
+        kind: what has the deadline, for messages, such as "the event callback".
         callback: the name of the callback; "" if there is none.
         timeout: seconds that clean-up has.
         at: the deadline, on Trio's clock; None as long as nothing has been cancelled.
-        shields: how many `cleanup()` are entered.
+        shields: how many blocks under `cleanup()` run.
     """
 
     __slots__ = ("at", "callback", "kind", "shields", "timeout")
@@ -69,7 +69,7 @@ class Deadline:
 
 
 CURRENT: ContextVar[Deadline | None] = ContextVar("flash_cleanup", default=None)
-"""The deadline of the stream, the `on_error` or the callback at hand."""
+"""The deadline of the stream, the `on_error` or the callback that the current task runs."""
 
 
 @contextlib.contextmanager
@@ -82,10 +82,10 @@ def cleanup() -> Generator[None]:
             with flash.cleanup():
                 await client.close()
 
-    The block has what is left of `cleanup_timeout` since the cancellation; if nothing was cancelled, all of it. What is
-    not over then is cut, which is logged, and the program goes on behind the block. For async code, in generators,
-    callbacks and `on_error`, and in tasks that these start. In plain code and on asyncio, where clean-up is not cut,
-    it does nothing.
+    The block has the rest of `cleanup_timeout`, counted from the cancellation, or all of it if nothing was cancelled.
+    If it is not over by then it is cut: an error is logged, and the program goes on after the block. Use it in async
+    generators, callbacks and `on_error`, and in the tasks that these start. In plain code and on asyncio, where
+    clean-up is not cut, it does nothing.
     """
     if not trio.lowlevel.in_trio_task():
         yield
@@ -115,7 +115,7 @@ def cleanup() -> Generator[None]:
 
 @contextlib.contextmanager
 def clean_up_of(callback: str, timeout: float) -> Generator[Deadline]:
-    """Run an async callback in the block: give its clean-up a deadline, and report if it was cut.
+    """Give the async callback that the block runs a deadline for its clean-up, and warn if the clean-up was cut.
 
     Args:
         callback: its name.
@@ -134,7 +134,7 @@ def clean_up_of(callback: str, timeout: float) -> Generator[Deadline]:
 
 
 def report_cut(error: BaseException, deadline: Deadline) -> None:
-    """Warn if `error`, with which something that was cancelled ended, tells that its clean-up was cut."""
+    """Warn if clean-up was cut. `error` shows it: the exception with which a cancelled stream or callback has ended."""
     for leaf in _leaves(error):
         cut = _cut(leaf)
         if cut is None:
@@ -163,7 +163,7 @@ def report_cut(error: BaseException, deadline: Deadline) -> None:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group, and in groups in it; or the one that it is."""
+    """The exceptions that a group holds, at any depth; the exception itself if it is not a group."""
     if isinstance(error, BaseExceptionGroup):
         for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             yield from _leaves(each)
@@ -172,14 +172,14 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _cut(error: BaseException) -> BaseException | None:
-    """The first `Cancelled` on the way to `error` that was raised while another, or GeneratorExit, was handled."""
+    """The earliest `Cancelled` in the chain of contexts of `error` that has cut clean-up; None if none has."""
     found: BaseException | None = None
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         handled = current.__context__
-        # One with a cause was raised by a library in place of another, as AnyIO's task groups do.
+        # A `Cancelled` with a cause was raised by a library in place of another one, as AnyIO's task groups do.
         if (
             isinstance(current, trio.Cancelled)
             and current.__cause__ is None
@@ -195,8 +195,10 @@ def _cut(error: BaseException) -> BaseException | None:
 def _was_handled(error: BaseException, cut: BaseException) -> bool:
     """Whether `error` is a cancellation, and the code that handled it is the code that was cut.
 
-    A `Cancelled` is made where somebody cancels: if that is done while an exception is handled, in another task, then
-    that one is its context. What is handled in a function has passed through its frame, as what is raised below has.
+    The context of `cut` alone does not tell. Trio makes a `Cancelled` where a scope is cancelled, and if another task
+    does that while it handles an exception, Python takes that exception for the context. But an exception that a
+    function handles has passed through the frame of that function, and so has one that is raised below it: then the two
+    tracebacks have that frame in common.
     """
     if not isinstance(error, trio.Cancelled | GeneratorExit):
         return False
@@ -214,7 +216,7 @@ def _frames(error: BaseException) -> Iterator[TracebackType]:
 def _is_forceful_close(error: BaseException) -> bool:
     """Whether what was cut is an `aclose` of Trio's kind, which when it is cancelled closes all the same, at once.
 
-    That is what `AsyncResource` promises, Trio's and AnyIO's.
+    Trio's and AnyIO's classes `AsyncResource` promise that.
     """
     for traceback in _frames(error):
         frame = traceback.tb_frame
@@ -239,7 +241,8 @@ def _is_library(traceback: TracebackType) -> bool:
 
 def _place(error: BaseException) -> str | None:
     """Where in the user's code an exception was raised: file, line and function."""
-    # What is behind Flash's last frame came up through the user's: a generator is thrown what Flash was raised first.
+    # Stop at the first frame of Flash's behind the user's: they are those of an exception that Flash caught, and threw
+    # into the generator.
     theirs: list[TracebackType] = []
     for traceback in _frames(error):
         if _is_flash(traceback):

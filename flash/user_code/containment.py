@@ -1,9 +1,9 @@
-"""Contains what the user's code raises, so that it ends nothing but itself.
+"""Keeps what the user's code raises from ending anything but that code.
 
-A task that raises ends its nursery, and with it every task beside it. Between the user's code and a nursery that
-others share stands `contain`. It takes in everything: `SystemExit` too, which asks for the end of a process that
-belongs to others as well, and `KeyboardInterrupt`. A real Ctrl-C is not raised in there: Trio raises it in its main
-task instead, because the code that `contain` runs is protected from it.
+A task that raises ends its nursery, and with it every other task there. So `contain` runs the user's code where a
+nursery is shared, and logs whatever the code raises. That includes `SystemExit`, which asks for the end of a process
+that serves others as well, and `KeyboardInterrupt`. A real Ctrl-C is never raised there: the code that `contain` runs
+is protected from it, and Trio raises it in its main task instead.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ async def contain(log: logging.Logger, message: str, function: Callable[[], Awai
 
 
 def split_cancellation(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """The cancellation in an exception, which is to reach the scope that it belongs to, and what else has failed.
+    """Split an exception into the cancellation, which is to reach its scope, and the failure; either may be None.
 
-    Out of a nursery that is cancelled both may come in one group. A `Cancelled` in a task that is not cancelled is a
-    failure like others: its scope is not there any more, for somebody has kept it, or made it by hand.
+    A nursery that was cancelled may raise both in one group. In a task that is not cancelled, a `Cancelled` is a
+    failure like any other: no scope is left that would catch it, as when code keeps a `Cancelled` and raises it later.
     """
     if not is_cancelled(trio.lowlevel.current_task()):
         return None, error
@@ -46,9 +46,9 @@ def split_cancellation(error: BaseException) -> tuple[BaseException | None, Base
 def log_failure(
     log: logging.Logger, error: BaseException | None, message: str, *arguments: object, level: int = logging.ERROR
 ) -> None:
-    """Log a message with the traceback of `error`; without, if it cannot be told what that is.
+    """Log a message with the traceback of `error`, or without it if it cannot be formatted.
 
-    An exception is of the user's making: its `__str__` or `__cause__` may raise.
+    The exception may be of a class of the user's, whose `__str__` or `__cause__` raises.
     """
     try:
         log.log(level, message, *arguments, exc_info=error)

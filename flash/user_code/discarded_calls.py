@@ -1,8 +1,8 @@
 """Finds calls whose result is thrown away: `stream_props(...)` without `yield`, `sleep` without `await`.
 
-Found in the code of the function when it is decorated, so that a stream pays nothing for it. In bytecode, an
-expression statement is a call followed by `POP_TOP`; where the call begins in the source its callee begins as well,
-and tells by its name what it is.
+The bytecode of a function is searched when the function is decorated, so that its streams pay nothing for it. There, a
+call whose result is thrown away is followed by `POP_TOP`. The instructions that load what is called stand at the place
+in the source where the call begins, and they have its name.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 from ..errors import InvalidEventCallback
 from .functions import innermost, is_generator_function
 
-_OTHERWISE = ("CALL", "BINARY", "COMPARE", "CONTAINS", "LOAD_SUPER")
-"""Instructions after which what is called is not what the dotted name means, but something that came of it."""
+_NOT_A_NAME = ("CALL", "BINARY", "COMPARE", "CONTAINS", "LOAD_SUPER")
+"""What the names of instructions begin with by which an expression is more than a dotted name, such as `f().g`."""
 
 
 class Discarded(NamedTuple):
     """A call whose result is thrown away.
 
     Attributes:
-        callee: as it is written.
-        function: what that is; None if it cannot be told before the code runs.
-        line: of the call.
+        callee: the dotted name of what is called, as written.
+        function: what the name stands for; None if only running the code would tell.
+        line: the number of the line of the call.
     """
 
     callee: str
@@ -36,7 +36,7 @@ class Discarded(NamedTuple):
 
 
 def check_discarded(function: object, what: str, update_maker: Callable[..., Any], instead: str) -> None:
-    """Refuse a function that throws away what it calls for the result.
+    """Refuse a function that makes a call for its result and throws the result away.
 
     Args:
         function: the function, or what decorates it.
@@ -86,12 +86,12 @@ def _discarded(code: CodeType, names: Mapping[str, object]) -> Iterator[Discarde
                 yield Discarded(callee, _find(callee, code, names), entry.positions.lineno or 0)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            # What an inner function calls by a name of its own is not what has that name outside.
+            # A local name of an inner function hides what has that name outside.
             yield from _discarded(constant, {name: names[name] for name in names if name not in constant.co_varnames})
 
 
 def _callee(instructions: list[dis.Instruction], call: dis.Instruction) -> str | None:
-    """The dotted name that a call begins with, if that is all that is called."""
+    """The dotted name of what is called; None if it is another expression."""
     assert call.positions is not None
     start = (call.positions.lineno, call.positions.col_offset)
     parts: list[str] = []
@@ -104,7 +104,7 @@ def _callee(instructions: list[dis.Instruction], call: dis.Instruction) -> str |
             parts = [str(entry.argval)]
         elif entry.opname in ("LOAD_ATTR", "LOAD_METHOD") and parts:
             parts.append(str(entry.argval))
-        elif entry.opname.startswith(_OTHERWISE):
+        elif entry.opname.startswith(_NOT_A_NAME):
             return None
     return ".".join(parts) or None
 
@@ -115,13 +115,13 @@ def _find(callee: str, code: CodeType, names: Mapping[str, object]) -> object:
         return None
     found = names.get(first)
     for name in rest:
-        # Only of modules: what an attribute of another object is may take code to tell.
+        # Only attributes of modules: to look up one of another object may run code.
         found = getattr(found, name, None) if inspect.ismodule(found) else None
     return found
 
 
 def _names(function: FunctionType) -> dict[str, object]:
-    """What the names in a function mean: globals, and what it closes over as far as that is there."""
+    """What the names in a function stand for: its globals, and the variables that it closes over, if they are set."""
     names: dict[str, object] = dict(function.__globals__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:

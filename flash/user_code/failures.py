@@ -1,9 +1,10 @@
-"""Reads exceptions of the user's code: one alone out of a nursery is itself, and known mistakes get a note.
+"""Reads the exceptions of the user's code: unwraps groups of one, and adds notes to those of known mistakes.
 
-A nursery raises its children's exceptions as a group, one or many. Whoever asked for several things at a time means the
-one that failed, `PreventUpdate` included; a group of several that failed stays a group.
+A nursery raises the exceptions of its tasks as a group, even if there is only one. Handlers are written for the
+exception itself, and so is `PreventUpdate`: a group of one becomes that one. A group of several stays a group.
 
-Code that was written for asyncio, or for Flask, fails on Trio and Quart with sentences that name neither. The notes do.
+Code that was written for asyncio, or for Flask, fails on Trio and Quart with messages that name neither. The notes name
+them, and say what to write instead.
 """
 
 from __future__ import annotations
@@ -72,14 +73,14 @@ _NOTES = (
 
 
 def read_failure(error: BaseException, finishes: tuple[type[Exception], ...] = ()) -> BaseException:
-    """What an exception that the user's code raised is taken for.
+    """The exception to handle in place of one that the user's code has raised.
 
     Args:
         error: the exception.
-        finishes: exceptions that say that there is nothing more to say: if a group has no other, one of them.
+        finishes: types of exceptions that end code without a failure. A group of nothing else becomes one of them.
 
     Returns:
-        The exception, with a note if its cause is known; or the one that a group holds.
+        The exception, or the one that a group of one holds, with a note if it is of a known mistake.
     """
     leaves = list(_leaves(error))
     for leaf in leaves:
@@ -90,7 +91,7 @@ def read_failure(error: BaseException, finishes: tuple[type[Exception], ...] = (
 
 
 def sentence_of(error: BaseException) -> str:
-    """The type and the message of an exception, also of one that fails to say it."""
+    """The type and the message of an exception; the type alone if the message cannot be formatted."""
     try:
         return traceback.format_exception_only(error)[0].strip()
     except BaseException:
@@ -100,16 +101,16 @@ def sentence_of(error: BaseException) -> str:
 def read_end(
     error: BaseException, name: str, finishes: tuple[type[Exception], ...], cancelled: bool
 ) -> BaseException | None:
-    """What an exception with which a stream's generator has ended is taken for; None for an end that is no failure.
+    """The failure that an exception stands for with which a stream's generator has ended; None if it is none.
 
     Args:
         error: the exception.
-        name: of the stream, for messages.
-        finishes: exceptions that say that there is nothing more to say.
-        cancelled: whether the stream was.
+        name: the name of the stream, for messages.
+        finishes: types of exceptions that end a generator without a failure.
+        cancelled: whether the stream was cancelled.
     """
     if isinstance(error, trio.Cancelled) and not cancelled:
-        # Of a scope that was not left where it was entered: there it would have been caught.
+        # The scope that it belongs to was left at another place than it was entered, or it would have caught this.
         return ForeignCancellation(
             f"{name} was cancelled by a nursery or cancel scope that is not around the code that it cancelled: most "
             "likely it is in an async generator that this iterates, around its yield. Close the generator "
@@ -124,7 +125,7 @@ def read_end(
 
 
 def without_exit(group: BaseExceptionGroup[BaseException]) -> BaseExceptionGroup[BaseException] | None:
-    """What is in a group beside what unwinds a generator, a GeneratorExit or a Cancelled; None if that is all."""
+    """A group without what unwinds a generator, GeneratorExit and Cancelled; None if it holds nothing else."""
     return group.split((GeneratorExit, trio.Cancelled))[1]
 
 
@@ -139,9 +140,9 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 def _annotate(error: BaseException) -> None:
     """Add the note that goes with an exception, once."""
     for kind, pattern, note in _NOTES:
-        # Of exactly that type: the message of a class of the user's may take any code to tell.
+        # Of exactly that type: to format the message of a class of the user's may run any code.
         if type(error) is kind and pattern.search(sentence_of(error)):
-            # What the user's code has put into `__notes__` may be of any kind.
+            # The user's code may have put anything into `__notes__`.
             with contextlib.suppress(BaseException):
                 if note not in getattr(error, "__notes__", ()):
                     error.add_note(note)

@@ -1,9 +1,10 @@
-"""Tells of a callable of the user's whether it makes a generator, and calls it: also behind decorators.
+"""Finds out which kind of generator a callable of the user's makes, also behind decorators, and calls it.
 
-A login check or a stopwatch stands between `@event_callback` and the generator function, as an ordinary function under
-`functools.wraps` that returns what it was given; a `partial`, a bound method or an object with `__call__` stands in
-for a function. What such a callable makes is known when it has been called: mostly the generator, or a coroutine that
-returns it; and from a check that says no, a plain value, which then is all that the stream has to say.
+Decorators may stand between `@event_callback` and the generator function: a login check or a stopwatch is an ordinary
+function under `functools.wraps` that returns what it was given. And a `partial`, a bound method or an object with
+`__call__` may stand in for a function. What such a callable makes is known only when it has been called. Mostly it is
+the generator, or a coroutine that returns the generator. A login check that refuses returns a plain value, which is
+then the only update of the stream.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any, Literal, cast
 
 Kind = Literal["async", "plain"]
 
-Last = Callable[[object], object]
-"""Says what becomes of a value that was returned, not yielded: what to yield for it; None for nothing."""
+OnReturn = Callable[[object], object]
+"""Given a value that was returned instead of yielded, returns what to yield for it; None for nothing."""
 
 
 def is_generator_function(function: object) -> bool:
@@ -25,7 +26,7 @@ def is_generator_function(function: object) -> bool:
 
 
 def kind_of_generator(function: object) -> Kind | None:
-    """What generators `function` makes, itself or what it decorates or stands in for; None if it makes none."""
+    """Which kind of generator `function` makes, or what it decorates or stands in for; None if it makes none."""
     for layer in _layers(function):
         if inspect.isasyncgenfunction(layer):
             return "async"
@@ -49,9 +50,9 @@ def name_of(function: object) -> str:
 
 
 def takes(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> bool:
-    """Whether `function` can be called with such arguments. What cannot be told may be.
+    """Whether `function` can be called with these arguments; True as well if its signature is not known.
 
-    What it decorates does not matter: a decorator may add arguments of its own, or take some away.
+    The signature of a decorator counts, not that of what it decorates: it may add arguments, or take some away.
     """
     try:
         inspect.signature(function, follow_wrapped=False).bind(*arguments, **keywords)
@@ -63,47 +64,47 @@ def takes(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> boo
 
 
 def parameters_of(function: Callable[..., Any]) -> str:
-    """The parameters that `takes` goes by, for messages."""
+    """The parameters by which `takes` decides, for messages."""
     return str(inspect.signature(function, follow_wrapped=False))
 
 
-def call(function: Callable[..., Any], args: Any, kwargs: Any, last: Last) -> object:
+def call(function: Callable[..., Any], args: Any, kwargs: Any, on_return: OnReturn) -> object:
     """Call a callable that `kind_of_generator` knows; return a generator, or an awaitable that gives one.
 
-    A plain generator's value is taken in: what it returns may be its last update, as with callbacks that return.
+    What a plain generator returns goes to `on_return`: it may be the last update, as in a callback that returns.
     """
     if inspect.isasyncgenfunction(function):
         return function(*args, **kwargs)
     called = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - that is what is called
     if kind_of_generator(function) == "plain" and not inspect.iscoroutinefunction(called):
-        return _plainly(function, args, kwargs, last)
+        return _plainly(function, args, kwargs, on_return)
     made = function(*args, **kwargs)
-    return _resolved(made, last) if inspect.isawaitable(made) else _generator_of(made, last)
+    return _resolved(made, on_return) if inspect.isawaitable(made) else _generator_of(made, on_return)
 
 
-def _plainly(function: Callable[..., Any], args: Any, kwargs: Any, last: Last) -> Generator[object, Any, None]:
-    """Call it in the thread of the first step: a decorator around a plain generator function may block, too."""
+def _plainly(function: Callable[..., Any], args: Any, kwargs: Any, on_return: OnReturn) -> Generator[object, Any, None]:
+    """Call the function in the first step, which runs in the stream's thread: a decorator around it may block, too."""
     made = function(*args, **kwargs)
     value: object = (yield from cast("Generator[Any, Any, Any]", made)) if inspect.isgenerator(made) else made
-    if value is not None and (said := last(value)) is not None:
-        yield said
+    if value is not None and (update := on_return(value)) is not None:
+        yield update
 
 
-async def _resolved(made: Any, last: Last) -> object:
-    return _generator_of(await made, last)
+async def _resolved(made: Any, on_return: OnReturn) -> object:
+    return _generator_of(await made, on_return)
 
 
-def _generator_of(made: object, last: Last) -> object:
+def _generator_of(made: object, on_return: OnReturn) -> object:
     if inspect.isasyncgen(made):
         return made
     if inspect.isgenerator(made):
-        return _plainly(lambda: made, (), {}, last)
-    return _only(made, last)
+        return _plainly(lambda: made, (), {}, on_return)
+    return _only(made, on_return)
 
 
-async def _only(value: object, last: Last) -> AsyncIterator[object]:
-    if value is not None and (said := last(value)) is not None:
-        yield said
+async def _only(value: object, on_return: OnReturn) -> AsyncIterator[object]:
+    if value is not None and (update := on_return(value)) is not None:
+        yield update
 
 
 def _layers(function: object) -> Iterator[object]:

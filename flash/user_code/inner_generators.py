@@ -11,11 +11,12 @@ cancel scope must be left in the task that entered them: in another one this end
 it, and may end Trio itself.
 
 So async generators are closed in the task that iterated them. While the user's code runs within `InnerGenerators`,
-those that it leaves open are noted, and closed there: at a stream's next `yield`, or at the end. One that held a
-nursery or a cancel scope open is named in a warning, for its code is not right: nothing closes it at the moment when
-it is left, and what its scope cancels until then is its caller.
+those that it leaves open are noted, and closed there: at a stream's next `yield`, or at the end. A warning names a
+generator that held a nursery or a cancel scope open, because its code is wrong: nothing closes it at the moment when it
+is left, and until it is closed its scope counts for its caller.
 
-Elsewhere, as in a task that the user's code has started, such a generator waits for the end of its task.
+In other tasks, such as those that the user's code starts, a generator that may hold a scope is closed when its task is
+over.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _log = logging.getLogger("flash.streams")
 AsyncGenerator: TypeAlias = "AsyncGeneratorType[Any, Any]"
 
 SWEEP = 64
-"""How many generators are known before those that are gone are looked for."""
+"""How many generators are noted before those that are gone are looked for, and forgotten."""
 
 MANAGER_PARTS = 1_000
 """How many objects that a context manager refers to are searched for the scope that it has entered."""
@@ -56,11 +57,11 @@ class _Known:
     """An async generator that was iterated for the first time.
 
     Attributes:
-        generator: refers to it.
-        task: the one that iterated it.
-        before: the scopes that this task was in then.
-        inside: closes it in that task; None if nothing does.
-        number: the higher, the later it was.
+        generator: a weak reference to the generator.
+        task: a weak reference to the task that iterated it.
+        before: the scopes that this task was in at that time.
+        inside: closes it in that task if it is left open; None if nothing does.
+        number: the higher, the later the generator was first iterated.
     """
 
     generator: weakref.ref[AsyncGenerator]
@@ -74,7 +75,8 @@ class InnerGenerators:
     """Closes, in the task that enters it, the async generators that are left open within it.
 
     Attributes:
-        left: those that were left and are not closed yet.
+        left: the generators that were left open, and are not closed yet.
+        known: all generators that were iterated within, by their `id`.
     """
 
     __slots__ = ("_before", "_name", "_outer", "_task", "known", "left")
@@ -120,9 +122,10 @@ class InnerGenerators:
     async def close_left(self) -> None:
         """Close the generators that were left, as far as that is possible now.
 
-        One that holds a scope open has to wait until that is the innermost: scopes are left in their order.
+        A generator that holds a scope open is closed when that scope is the innermost one, since Trio's scopes are left
+        in the reverse of the order in which they were entered.
 
-        Raises what comes of that, such as the failure of a task that a generator has started.
+        Raises what the generators raise, such as the failure of a task that one of them has started.
         """
         failures: list[BaseException] = []
         while True:
@@ -138,6 +141,7 @@ class InnerGenerators:
 
     @property
     def _unbalanced(self) -> bool:
+        """Whether the task is in other scopes than it was when it entered."""
         return OpenScopes.of(self._task) != self._before
 
     def _next(self) -> AsyncGenerator | None:
@@ -146,7 +150,7 @@ class InnerGenerators:
         left = [generator for generator, _ in sorted(self.left, key=lambda pair: -pair[1].number)]
         chosen = next((each for each in left if not any(holds(each, scope) for scope in scopes)), None)
         if chosen is None and scopes:
-            # Something may refer to one still, and it holds what has to be left first.
+            # The innermost scope may be held by a generator to which something still refers.
             kept = [known.generator() for known in self.known.values()]
             suspended = [
                 each for each in kept if each is not None and each.ag_frame is not None and not each.ag_running
@@ -201,17 +205,17 @@ def holds(generator: AsyncGenerator, scope: trio.CancelScope) -> bool:
 
 
 def _leads_to(manager: object, scope: trio.CancelScope) -> bool:
-    """Whether a context manager is, or is made of, the one of the scope."""
+    """Whether a context manager is the scope, or refers to it."""
     waiting, seen = [manager], {id(manager)}
     while waiting and len(seen) < MANAGER_PARTS:
         part = waiting.pop()
         if part is scope:
             return True
         if isinstance(part, trio.CancelScope):
-            # Another one, which leads to all that are around it.
+            # Another scope, which refers to all scopes around it.
             continue
         for other in gc.get_referents(part):
-            # A nursery leads to its task, and that to everything.
+            # A nursery refers to its task, and the task to everything.
             if id(other) not in seen and not isinstance(other, type | ModuleType | FunctionType | trio.Nursery):
                 seen.add(id(other))
                 waiting.append(other)
@@ -219,18 +223,19 @@ def _leads_to(manager: object, scope: trio.CancelScope) -> bool:
 
 
 def _raise(failures: list[BaseException]) -> None:
-    """Raise what there is to raise: of several failures those that are not a cancellation, in a group."""
-    told = [failure for failure in failures if not isinstance(failure, trio.Cancelled)] or failures[:1]
-    if len(told) > 1:
-        raise BaseExceptionGroup("async generators failed when they were closed", told)
-    if told:
-        raise told[0]
+    """Raise the failures, several as a group; a cancellation only if there is nothing else."""
+    raised = [failure for failure in failures if not isinstance(failure, trio.Cancelled)] or failures[:1]
+    if len(raised) > 1:
+        raise BaseExceptionGroup("async generators failed when they were closed", raised)
+    if raised:
+        raise raised[0]
 
 
 class _Hooks:
-    """What Python calls when an async generator is first iterated, and when one is dropped that is not over.
+    """Python's hooks for async generators: called when one is first iterated, and when one is dropped that is not over.
 
-    They stand before Trio's, for the rest of a run of Trio, which puts back what was there before its own.
+    They replace Trio's hooks, and call them, for the rest of a run of Trio. At its end Trio restores the hooks from
+    before the run.
     """
 
     def __init__(self) -> None:
@@ -268,7 +273,7 @@ class _Hooks:
         try:
             task = trio.lowlevel.current_task()
         except RuntimeError:
-            # Not a task's. One that had this id, and is gone, may have been.
+            # No task iterates it. A generator that had the same id, and is gone, may still be known.
             self._known.pop(key, None)
             return
         inside = _inside.get(task)
@@ -288,7 +293,7 @@ class _Hooks:
             known.inside.known.pop(id(generator), None)
             known.inside.left.append((generator, known))
         elif known is not None and task is not None and not is_over(task) and OpenScopes.of(task) != known.before:
-            # It may hold a scope of that task: it is not to be closed in another one as long as that runs.
+            # It may hold a scope of that task, and must not be closed in another task while that one runs.
             self._token.run_sync_soon(self._close_after, task, generator)
         else:
             self._finalize(generator)
@@ -302,13 +307,13 @@ class _Hooks:
         self._waiting.setdefault(task, []).append(generator)
 
     def _task_exited(self, task: trio.lowlevel.Task) -> bool:
-        """Hand over to Trio what has waited for the task; says whether there is more that waits."""
+        """Give Trio the generators that have waited for the task. Returns whether others wait for other tasks."""
         for generator in self._waiting.pop(task, ()):
             self._finalize(generator)
         return bool(self._waiting)
 
     def _sweep(self) -> None:
-        """Forget the generators that are gone: of one that is over, nobody tells."""
+        """Forget the generators that are gone: Python calls no hook for one that was over."""
         for key, known in list(self._known.items()):
             if known.generator() is None:
                 del self._known[key]
@@ -318,7 +323,7 @@ class _Hooks:
 
 
 class _Exits(trio.abc.Instrument):
-    """Tells of each task that exits, for as long as somebody wants to know."""
+    """Calls `tell` with each task that exits, until it returns False."""
 
     def __init__(self, tell: Callable[[Any], bool]) -> None:
         self._tell = tell

@@ -1,7 +1,7 @@
-"""Notices when a coroutine has to wait: what is needed only then need not be paid for before.
+"""Calls a function when a coroutine first has to wait, so that what is needed only then is not paid for before.
 
-A deadline, a task that watches for the end of a connection: each costs as much as a small request. Most of what is
-awaited does not wait at all.
+A deadline, or a task that watches for the end of a connection, costs as much as a small request. And most coroutines
+never have to wait.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Between the event loop and the worker threads: what Dash calls plainly may be async, and what it awaits may block.
+"""Runs the user's async functions where Dash calls plain ones, and plain functions in worker threads.
 
-Dash calls layouts, hooks and pages as plain functions; Flash does so in worker threads. From there an async function
-can be run on the event loop, as long as the thread waits for it. A thread that waits has a token of a limiter that
-async functions do not draw on, or forty waiting ones would keep each other from going on.
+Dash calls layouts, hooks and pages as plain functions, and Flash has it do so in worker threads. From there an async
+function can be run on the event loop, while the thread waits for it. Such threads are counted by limiters of their own,
+which async functions do not use: otherwise forty waiting threads would keep each other from going on.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 def run_async(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-    """Run an async function for a caller that is not async: on the loop of the server, or, without one, on its own."""
+    """Run an async function for a caller that is not async: on the loop of the server, or else on a new one."""
     if trio.lowlevel.in_trio_run():
-        # An app is put together in an async program. That waits for it, as it would for a plain function.
+        # An async program makes an app. It waits here as it would for a plain function.
         with ThreadPoolExecutor(1) as other:
             return other.submit(trio.run, function, *arguments).result()
     try:
@@ -46,9 +46,9 @@ def as_plain(function: Any) -> Any:
 
 
 def on_own_loop(function: Any) -> Any:
-    """A plain function that runs an async one on Trio, where there is no loop; anything else as it is.
+    """A plain function that runs an async one in a run of Trio of its own; anything else as it is.
 
-    For background callbacks, which run in a process of their own: Dash would run them on asyncio.
+    For background callbacks, which run in processes without a server: Dash would run them on asyncio.
     """
     if not iscoroutinefunction(function):
         return function
@@ -56,7 +56,7 @@ def on_own_loop(function: Any) -> Any:
     @functools.wraps(function)
     def plain(*arguments: Any, **keywords: Any) -> Any:
         if threading.current_thread() is threading.main_thread():
-            # In a fork of the server signals would go on waking the server's loop.
+            # In a fork of the server, signals would otherwise wake the server's loop.
             signal.set_wakeup_fd(-1)
         return trio.run(functools.partial(function, *arguments, **keywords))
 
@@ -79,7 +79,7 @@ def in_thread(function: Callable[..., Any], limiter: trio.CapacityLimiter) -> Ca
 
     @functools.wraps(function)
     async def run(*arguments: Any, **keywords: Any) -> Any:
-        # In a list, for Trio takes an awaitable that a thread returns for a mistake.
+        # In a list, because Trio refuses an awaitable that a thread returns.
         [result] = await trio.to_thread.run_sync(lambda: [function(*arguments, **keywords)], limiter=limiter)
         return await result if isawaitable(result) else result
 
