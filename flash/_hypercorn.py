@@ -7,6 +7,7 @@ The other modules import these names from here. `_hypercorn_patches` has what Fl
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -18,13 +19,18 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.run import worker_serve
 from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.utils import LifespanFailureError, wrap_app
+from hypercorn.utils import LifespanFailureError, repr_socket_addr, wrap_app
 from wsproto.events import Ping
 
 
 async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:
     """Serve an ASGI app on sockets that listen, with Hypercorn's trio worker, until `stop` returns."""
     await worker_serve(wrap_app(app, config.wsgi_max_body_size, "asgi"), config, sockets=sockets, shutdown_trigger=stop)
+
+
+def address_of(listening: socket.socket, *, is_tls: bool) -> str:
+    """Where a socket listens, as Hypercorn writes it into its log."""
+    return f"{'https' if is_tls else 'http'}://{repr_socket_addr(listening.family, listening.getsockname())}"
 
 
 def lifespan_failure(message: str) -> Exception:

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 from h2.errors import ErrorCodes
+from h2.events import RequestReceived
 from h2.exceptions import ProtocolError
 from hypercorn.events import Updated
 from hypercorn.protocol.events import Body
@@ -29,12 +30,26 @@ class FlashH2Protocol(H2Protocol):
 
     def set_up(self, report: object) -> None:
         self.stream_buffers = _BuffersWithTimeout()
+        self._refused = set[int]()
 
     async def initiate(self, *arguments: Any, **keywords: Any) -> None:
         """Begin, and mark a connection idle that has no request yet, as one without TLS has not."""
         await super().initiate(*arguments, **keywords)
         if self.idle:
             await self.send(Updated(idle=True))
+
+    async def _handle_events(self, events: list[Any]) -> None:
+        """Handle what has come; refuse new requests when the server stops, in the way that lets clients repeat them.
+
+        Hypercorn resets them with a code that does not say whether the request was processed.
+        """
+        if self.context.terminated.is_set():
+            for event in events:
+                if type(event) is RequestReceived:
+                    self._refused.add(event.stream_id)
+                    self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+            events = [event for event in events if getattr(event, "stream_id", None) not in self._refused]
+        await super()._handle_events(events)
 
     async def stream_send(self, event: Any) -> None:
         """Send a part of a response: a large body piece by piece, and none to a client that takes none of it.

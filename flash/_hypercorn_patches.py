@@ -193,8 +193,12 @@ class IdleTask:
                     # A response is being sent, which may last for days: `restart` starts another task after it.
                     self._scope = None
                     return
-                if terminated.is_set() or now >= since + timeout:
+                if terminated.is_set():
+                    timeout = min(timeout, getattr(server.context, "last_request_timeout", 0.0))
+                if now >= since + timeout:
                     break
+                if terminated.is_set():
+                    await trio.sleep_until(since + timeout)
         if not scope.cancelled_caught:
             with trio.CancelScope(shield=True):
                 await server._initiate_server_close()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
 import platform
 import shlex
 import sys
+from collections.abc import Generator
 from importlib import metadata
 from typing import Any
 
@@ -16,9 +18,12 @@ from hypercorn.config import Config
 
 from . import __version__, dash_version
 from .app import Flash
-from .errors import FlashError
-from .server.serving import run
+from .errors import FlashError, InvalidOption
+from .server.reloading import same_command
+from .server.run_options import number_of_workers
+from .server.serving import run, run_workers
 from .server.shutdown import SHUTDOWN_TIMEOUT, WATCHED
+from .workers.worker import this_worker
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -38,20 +43,48 @@ def main(arguments: list[str] | None = None) -> None:
             logging.basicConfig(level=options.log_level.upper(), format=LOG_FORMAT)
             if options.forwarded_allow_ips is not None:
                 os.environ["FORWARDED_ALLOW_IPS"] = options.forwarded_allow_ips
-            _serve(load(options.app), _config(options))
+            config = _config(options)
+            workers = _number_of_workers(options)
+            if workers == 1 or this_worker() is not None:
+                _serve(load(options.app), config)
+            else:
+                _supervise(config, workers, options, arguments)
     except CannotRun as error:
         parser.exit(2, f"flash: {error}\n")
 
 
 def _serve(app: Flash, config: Config) -> None:
+    with _saying_what_is_wrong(config):
+        run(app, config)
+
+
+def _supervise(config: Config, workers: int, options: argparse.Namespace, arguments: list[str] | None) -> None:
+    command = same_command() if arguments is None else [sys.executable, "-m", "flash", *arguments]
+    with _saying_what_is_wrong(config):
+        try:
+            run_workers(command, config, workers, options.socket_directory)
+        except InvalidOption as error:
+            raise CannotRun(str(error)) from error
+
+
+@contextlib.contextmanager
+def _saying_what_is_wrong(config: Config) -> Generator[None]:
+    """Raise CannotRun if the block cannot listen, or a file of the configuration is not there."""
     for name in ("certfile", "keyfile", "ca_certs"):
         path = getattr(config, name)
         if path is not None and not os.path.isfile(path):
             raise CannotRun(f"there is no file {path!r}.")
     try:
-        run(app, config)
+        yield
     except OSError as error:
         raise CannotRun(f"cannot listen on {config.bind[0]}: {error.strerror or error}.") from error
+
+
+def _number_of_workers(options: argparse.Namespace) -> int:
+    try:
+        return number_of_workers(options.workers, f"--workers {options.workers}")
+    except InvalidOption as error:
+        raise CannotRun(str(error)) from error
 
 
 def load(path: str) -> Flash:
@@ -100,7 +133,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("app", help="the app, as module:attribute")
     command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     command.add_argument("--port", type=int, default=8050, help="the port; 0 for any free one (default: %(default)s)")
-    command.add_argument("--workers", type=int, default=1, help="processes; a page needs one, so only 1 is served")
+    command.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="the number of processes that serve; 0 for one for each CPU (default: %(default)s)",
+    )
+    command.add_argument(
+        "--socket-directory",
+        metavar="PATH",
+        help="a folder of your own, mode 0700, in which workers have their sockets (default: a new one)",
+    )
     command.add_argument("--reload", action="store_true", help="start again when a file below this folder changes")
     command.add_argument("--certfile", help="a TLS certificate: serve HTTPS, and HTTP/2 with it")
     command.add_argument("--keyfile", help="the key of the certificate")
@@ -136,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    if options.workers != 1:
+    if options.workers != 1 and this_worker() is None:
         raise CannotRun(
             f"--workers {options.workers}: a page is held by one process. Run several of them on ports of their own, "
             "behind a proxy that routes by page or browser (sticky sessions)."

@@ -155,7 +155,13 @@ PLACES = {
     "dash": ("_dash.py", "_dash_patches.py"),
     "quart": ("_quart.py",),
     "quart_trio": ("_quart.py",),
-    "hypercorn": ("_hypercorn.py", "_hypercorn_patches.py", "_hypercorn_http2.py", "_hypercorn_websocket.py"),
+    "hypercorn": (
+        "_hypercorn.py",
+        "_hypercorn_patches.py",
+        "_hypercorn_http2.py",
+        "_hypercorn_websocket.py",
+        "_hypercorn_worker.py",
+    ),
     "trio": ("_trio.py",),
 }
 """Of each package, the only files that may use what it does not document."""

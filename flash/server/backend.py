@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutinefunction
@@ -36,7 +37,7 @@ from ..asgi.request_body import read_body
 from ..callbacks.late_props import LateProps
 from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest
 from ..dash_json import to_json
-from ..errors import RequestRefused, WrongServer
+from ..errors import InvalidOption, RequestRefused, WrongServer
 from ..streams.mistakes import Mistakes
 from ..user_code.cleanup import clean_up_of
 from ..user_code.containment import log_failure, split_cancellation
@@ -44,6 +45,7 @@ from ..user_code.functions import name_of
 from ..user_code.threads import as_plain, in_thread
 from ..websockets import route as websocket_route
 from ..websockets.transport import FlashWebsocketConnection
+from ..workers.worker import this_worker
 from . import serving
 from .block_watch import BlockWatch
 from .current_run import StreamingApp
@@ -334,7 +336,7 @@ class FlashBackend(_dash.QuartDashServer):
             port: the port to listen on.
             debug: start the program again when its code changes, unless `use_reloader` says otherwise.
             kwargs: Flask's keywords, as far as they have a meaning here, and options of Hypercorn's Config, such as
-                `certfile` or `keep_alive_timeout`: see `run_options`.
+                `certfile` or `keep_alive_timeout`, and `workers`: see `run_options`.
         """
         in_main_thread = threading.current_thread() is threading.main_thread()
         timeout = SHUTDOWN_TIMEOUT if in_main_thread else THREAD_SHUTDOWN_TIMEOUT
@@ -345,4 +347,11 @@ class FlashBackend(_dash.QuartDashServer):
         config.bind = [f"{host}:{port}"]
         if _dash.silences_routes(dash_app):
             logging.getLogger("quart.app").setLevel(logging.ERROR)
-        serving.run(dash_app, config, self._stop_request)
+        worker = this_worker()
+        if options.workers == 1 or worker is not None:
+            serving.run(dash_app, config, self._stop_request)
+        else:
+            raise InvalidOption(f"app.run(workers={options.workers}): a page is held by one process.")
+        if worker is not None:
+            # What the program does after its server is for the supervisor to do, once.
+            sys.exit(0)

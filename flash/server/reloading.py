@@ -30,15 +30,24 @@ _IMPORTING_PROCESS = os.getpid()
 
 def can_reload() -> bool:
     """Whether this process was started by a command that can be run again, and not by a watchman."""
+    return os.environ.get(_SERVING) != "true" and can_run_again()
+
+
+def can_run_again() -> bool:
+    """Whether this process was started by a command, `same_command()`, that does the same when it is run again."""
     main = sys.modules.get("__main__")
     return (
-        os.environ.get(_SERVING) != "true"
-        and threading.current_thread() is threading.main_thread()
+        threading.current_thread() is threading.main_thread()
         and getattr(main, "__file__", None) is not None
         and not hasattr(sys, "ps1")
         # A fork, such as a test's, is another program than its command says.
         and os.getpid() == _IMPORTING_PROCESS
     )
+
+
+def same_command() -> list[str]:
+    """The command that has started this process."""
+    return [sys.executable, *sys.orig_argv[1:]]
 
 
 def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str], timeout: float) -> None:
@@ -53,7 +62,7 @@ def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str
     os.environ[_SERVING] = os.environ[WATCHED] = "true"
     watchfiles.run_process(
         *_folders(extra),
-        target=shlex.join([sys.executable, *sys.orig_argv[1:]]),
+        target=shlex.join(same_command()),
         target_type="command",
         watch_filter=CodeFilter(extra, exclude_patterns),
         callback=_announce,

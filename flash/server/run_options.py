@@ -6,6 +6,7 @@ that only configure Werkzeug's server are ignored, and those whose effect would 
 
 from __future__ import annotations
 
+import os
 import ssl
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -63,12 +64,16 @@ class RunOptions:
         reload: whether the program starts again when its code changes; None if the call does not say.
         extra_files: paths of files that count as code.
         exclude_patterns: patterns of paths that do not count.
+        workers: the number of processes that serve.
+        socket_directory: the folder for the sockets of several workers; None for a new one.
     """
 
     config: ContextConfig = field(default_factory=ContextConfig)
     reload: bool | None = None
     extra_files: list[str] = field(default_factory=list[str])
     exclude_patterns: list[str] = field(default_factory=list[str])
+    workers: int = 1
+    socket_directory: str | None = None
 
 
 def read_run_options(keywords: Mapping[str, Any]) -> RunOptions:
@@ -90,6 +95,10 @@ def read_run_options(keywords: Mapping[str, Any]) -> RunOptions:
             options.extra_files = _strings(value)
         elif name == "exclude_patterns":
             options.exclude_patterns = _strings(value)
+        elif name == "workers":
+            options.workers = number_of_workers(value, f"app.run(workers={value!r})")
+        elif name == "socket_directory":
+            options.socket_directory = None if value is None else str(value)
         elif name == "ssl_context":
             _encrypt(options.config, value)
         elif hasattr(options.config, name):
@@ -99,6 +108,23 @@ def read_run_options(keywords: Mapping[str, Any]) -> RunOptions:
                 f"app.run() got an unexpected keyword argument {name!r}: neither Flask's run nor Hypercorn has it."
             )
     return options
+
+
+def number_of_workers(value: object, option: str) -> int:
+    """The number of processes that serve, which an option says; 0 stands for one for each CPU of this process.
+
+    Raises:
+        InvalidOption: it is no such number.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidOption(f"{option}: write a number of processes, or 0 for one for each CPU.")
+    return value or cpus()
+
+
+def cpus() -> int:
+    """The number of CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _strings(values: Iterable[Any] | None) -> list[str]:

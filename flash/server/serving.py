@@ -1,21 +1,32 @@
-"""Serves an app with Hypercorn's trio worker, in the main thread or in another one; `shutdown` stops the server."""
+"""Serves an app with Hypercorn's trio worker, in the main thread or in another one; `shutdown` stops the server.
+
+`run_workers` serves it with several processes, each of which comes to `run`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import os
+import signal
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol
 
 import trio
 from hypercorn.config import Config
 
 from .. import _hypercorn
+from .._hypercorn_worker import serve_connections
 from .._trio import forget_killed_threads
+from ..errors import InvalidOption
+from ..workers.socket_directory import socket_directory
+from ..workers.supervisor import Plan, Supervisor
+from ..workers.worker import Worker, this_worker
 from .current_run import Run, StreamingApp, begin_run
-from .shutdown import Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
+from .shutdown import WATCHED, Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
 
 MAX_USER_TIMEOUT = 2**31 - 1
 """Milliseconds: the longest TCP_USER_TIMEOUT that Linux takes."""
@@ -53,13 +64,17 @@ def run(app: Served, config: Config, request: StopRequest | None = None) -> None
 
 
 async def _serve(app: Served, config: Config, request: StopRequest, outcome: Run) -> None:
-    sockets = config.create_sockets()
-    timeout = int(min(app.channels.page_limits.stall_timeout * 1_000, MAX_USER_TIMEOUT))
-    for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
-        give_up_on_silent_peers(listening, timeout)
-        listening.listen(config.backlog)
     begin_run(outcome)
     shutdown = Shutdown(config, outcome)
+    worker = this_worker()
+    if worker is not None:
+        with restoring_handlers_in_forks(), collect_less(), handle_signals(shutdown):
+            await _serve_as_worker(app, config, worker, shutdown)
+        return
+    sockets = config.create_sockets()
+    for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
+        give_up_on_silent_peers(listening, app.channels.page_limits.stall_timeout)
+        listening.listen(config.backlog)
     if threading.current_thread() is not threading.main_thread():
         with request.received() as requested:
             shutdown.requested = requested
@@ -74,6 +89,68 @@ async def _serve_until_shutdown(app: Served, config: Config, sockets: Any, shutd
         nursery.start_soon(shutdown.cancel_start, nursery.cancel_scope)
         await _hypercorn.serve(app, config, sockets, shutdown.end_streams_on_request)
         nursery.cancel_scope.cancel()
+
+
+async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown: Shutdown) -> None:
+    """Serve the connections that the supervisor of this process sends it."""
+    worker.connections.prepare = functools.partial(
+        give_up_on_silent_peers, timeout=app.channels.page_limits.stall_timeout
+    )
+
+    async def started() -> None:
+        shutdown.started = True
+        worker.ready()
+
+    async def stop() -> None:
+        await shutdown.requested.wait()
+        await worker.stopping()
+        await shutdown.end_streams_on_request()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shutdown.cancel_start, nursery.cancel_scope)
+        nursery.start_soon(worker.run)
+        await serve_connections(app, config, worker.connections, started=started, stop=stop)
+        nursery.cancel_scope.cancel()
+
+
+def run_workers(command: Sequence[str], config: Config, size: int, directory: str | None) -> None:
+    """Listen, and have several processes serve, until SIGINT or SIGTERM: see `workers.supervisor`.
+
+    Args:
+        command: runs this program again, as a worker: `run` finds that it is one.
+        config: says where to listen.
+        size: the number of processes.
+        directory: the folder for the sockets of the workers; None for a new one.
+
+    Raises:
+        InvalidOption: an option of the configuration, or the folder, cannot be used.
+        OSError: the process cannot listen there.
+        SystemExit: the code does not start, or a worker has not stopped in time; with its status.
+    """
+    if not hasattr(socket, "send_fds") or not hasattr(signal, "SIGHUP"):
+        raise InvalidOption("Several workers take a system with unix sockets, such as Linux.")
+    if config.quic_bind:
+        raise InvalidOption("Several workers do not serve QUIC (quic_bind): leave it out, or run one worker.")
+    # For Hypercorn, several workers mean that other servers may listen on the same port.
+    config.workers = 1
+    with socket_directory(directory) as folder, contextlib.ExitStack() as stack:
+        sockets = config.create_sockets()
+        listeners = [(listening, True) for listening in sockets.secure_sockets]
+        listeners += [(listening, False) for listening in sockets.insecure_sockets]
+        for listening, _ in listeners:
+            stack.enter_context(listening)
+        for listening, _ in listeners:
+            listening.listen(config.backlog)
+
+        async def announce() -> None:
+            for listening, is_tls in listeners:
+                address = _hypercorn.address_of(listening, is_tls=is_tls)
+                await config.log.info(f"Running on {address} with {size} workers (CTRL + C to quit)")
+
+        plan = Plan(command, size, listeners, folder, config.graceful_timeout, WATCHED in os.environ, announce)
+        status = trio.run(Supervisor(plan).run)
+    if status:
+        raise SystemExit(status)
 
 
 @contextlib.contextmanager
@@ -94,9 +171,11 @@ def collect_less() -> Generator[None]:
         gc.unfreeze()
 
 
-def give_up_on_silent_peers(listening: socket.socket, milliseconds: int) -> None:
-    """Have connections end whose peer takes nothing for so long, where the system can (Linux)."""
+def give_up_on_silent_peers(connection: socket.socket, timeout: float) -> None:
+    """Have a connection end whose peer takes nothing for so many seconds, where the system can (Linux).
+
+    Of a listening socket, the connections that it accepts inherit that.
+    """
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if option is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
-        # Accepted sockets inherit it.
-        listening.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
+    if option is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, option, int(min(timeout * 1_000, MAX_USER_TIMEOUT)))

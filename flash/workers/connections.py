@@ -1,0 +1,201 @@
+"""Passes the connections that the supervisor accepts to its workers, and each to the one that has the fewest.
+
+    supervisor                                worker
+      accept ── Dispatch.choose ── send ────►  receive ── Hypercorn
+                                  (socketpair)
+                ◄─────────────────────────────  taken, closed
+                                    (memory)
+
+Workers that wait for connections on the same listening socket all wake up for each, and on an idle machine the same
+one is always the first. So the supervisor accepts and chooses. The connection itself goes through a socketpair
+(SCM_RIGHTS), and the supervisor has no part in it any more. How many connections a worker has taken and closed stands
+in memory that both share: the supervisor reads it when it has to choose, and no message wakes it up.
+
+The listening sockets stay with the supervisor for as long as it lives. So a new generation of workers, or a worker that
+is started again, needs no socket of its own, and no connection that waits to be accepted is lost.
+
+When the supervisor closes its end, `receive` raises trio.EndOfChannel after the last connection: the worker is to
+finish what it has.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+import trio
+
+COUNTS_SIZE = 16
+"""Bytes of the shared memory: two numbers of 8 bytes."""
+
+
+class Counts:
+    """How many connections a worker has taken from the supervisor, and how many of them are closed.
+
+    Each number has one writer, the worker, and is written at once, being eight aligned bytes.
+
+    Args:
+        descriptor: of a file of `COUNTS_SIZE` bytes, which both processes map.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._numbers = memoryview(mmap.mmap(descriptor, COUNTS_SIZE)).cast("Q")
+
+    @property
+    def taken(self) -> int:
+        return self._numbers[0]
+
+    @property
+    def closed(self) -> int:
+        return self._numbers[1]
+
+    def count_taken(self) -> None:
+        self._numbers[0] += 1
+
+    def count_closed(self) -> None:
+        self._numbers[1] += 1
+
+
+def make_counts() -> int:
+    """The descriptor of a file for `Counts`, which has no name."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(COUNTS_SIZE)
+        return os.dup(file.fileno())
+
+
+class Loaded(Protocol):
+    """What the choice of a worker needs to know of it.
+
+    Attributes:
+        waiting: connections that it has been sent and has not taken, which it does unless its event loop is held up.
+        open: connections that it has, with those that wait.
+        last: when it was chosen last, as a number that grows.
+    """
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def open(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+
+
+L = TypeVar("L", bound=Loaded)
+
+
+def in_order_of_load(workers: Iterable[L]) -> list[L]:
+    """The workers, first the one that is to have the next connection.
+
+    That is one that answers; among those the one with the fewest connections; and then the one that has waited longest.
+    """
+    return sorted(workers, key=lambda worker: (worker.waiting, worker.open, worker.last))
+
+
+class ConnectionSender:
+    """The supervisor's end: sends connections to one worker.
+
+    Attributes:
+        last: the number of the choice in which this worker had its last connection.
+    """
+
+    def __init__(self, channel: socket.socket, counts: Counts) -> None:
+        channel.setblocking(False)
+        self._channel = channel
+        self._counts = counts
+        self._sent = 0
+        self.last = 0
+
+    @property
+    def waiting(self) -> int:
+        return self._sent - self._counts.taken
+
+    @property
+    def open(self) -> int:
+        return self._sent - self._counts.closed
+
+    def send(self, connection: int, listener: int, number: int) -> bool:
+        """Send the worker a connection. Returns whether it could be sent; then the caller closes its own descriptor.
+
+        Args:
+            connection: its file descriptor.
+            listener: the number of the listening socket that it was accepted on.
+            number: that of this choice, for `last`.
+        """
+        try:
+            socket.send_fds(self._channel, [bytes([listener])], [connection])
+        except OSError:
+            # The worker is dead, or so many wait for it that there is no room.
+            return False
+        self._sent += 1
+        self.last = number
+        return True
+
+    def close(self) -> None:
+        """Send nothing more, and let the worker know."""
+        self._channel.close()
+
+
+class ConnectionReceiver:
+    """The worker's end: receives the connections that the worker is to serve.
+
+    Args:
+        channel: the socket that they come over.
+        counts: of this worker.
+        secure: for each listening socket whether its connections are TLS.
+
+    Attributes:
+        ended: the supervisor has closed its end, and the last connection was received.
+        prepare: is called with each connection.
+    """
+
+    prepare: Callable[[socket.socket], None] | None = None
+
+    def __init__(self, channel: socket.socket, counts: Counts, secure: Sequence[bool]) -> None:
+        channel.setblocking(False)
+        self.ended = False
+        self._channel = channel
+        self._counts = counts
+        self._secure = secure
+
+    async def receive(self) -> tuple[socket.socket, bool]:
+        """The next connection, and whether it is TLS.
+
+        Raises:
+            trio.EndOfChannel: the supervisor has closed its end.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            try:
+                return self._receive()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._channel)
+
+    def rest(self) -> Iterator[tuple[socket.socket, bool]]:
+        """The connections that have come and were not received yet."""
+        while True:
+            try:
+                yield self._receive()
+            except (BlockingIOError, trio.EndOfChannel):
+                return
+
+    def count_closed(self) -> None:
+        """A connection is closed."""
+        self._counts.count_closed()
+
+    def _receive(self) -> tuple[socket.socket, bool]:
+        # One byte was sent with each descriptor, and says where the connection was accepted.
+        data, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+        if not data:
+            self.ended = True
+            raise trio.EndOfChannel
+        (descriptor,) = descriptors
+        os.set_inheritable(descriptor, False)
+        self._counts.count_taken()
+        connection = socket.socket(fileno=descriptor)
+        if self.prepare is not None:
+            self.prepare(connection)
+        return connection, self._secure[data[0]]

@@ -1,0 +1,165 @@
+"""Keeps a generation: the workers that were started with the same code, of which those that end are started again.
+
+A generation starts with one worker, which proves that the code can start, and then the others. When one ends that has
+never been ready, the generation has failed, and all of it ends: what cannot start is not tried in a loop. A worker that
+has been ready and ends is started again, at once the first time, and then after delays that double.
+
+The workers of a generation have a table of claims in common. Those of different generations know nothing of each other,
+because their code may differ.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from .connections import ConnectionSender, in_order_of_load
+from .directory import Claims
+from .worker_process import WorkerProcess
+
+_log = logging.getLogger("flash.workers")
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+"""Seconds from the end of a worker to its next start: when that happens the second time in a row, and at most."""
+
+STABLE = 60.0
+"""Seconds after which a worker that ends has run well: it is started again at once."""
+
+
+class MakeWorker(Protocol):
+    """Makes the process of a worker."""
+
+    def __call__(self, number: int, claims: Claims, seed: str) -> WorkerProcess: ...
+
+
+class Generation:
+    """The workers that were started with the same code.
+
+    Args:
+        size: the number of workers.
+        make: makes the process of a worker.
+        on_ready: is called when a worker has become ready.
+
+    Attributes:
+        ended: is set when every worker has ended.
+        failure: the exit status of a worker that has ended without having been ready; None if there is none.
+        stopped_well: whether every worker has ended as it was told to.
+    """
+
+    def __init__(self, size: int, make: MakeWorker, on_ready: Callable[[], object]) -> None:
+        self._make = make
+        self._on_ready = on_ready
+        self._claims = Claims()
+        self._seed = secrets.token_hex(16)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._settled = {number: trio.Event() for number in range(1, size + 1)}
+        self._stopping = trio.Event()
+        self.ended = trio.Event()
+        self.failure: int | None = None
+        self.stopped_well = True
+
+    async def run(self) -> None:
+        """Start the workers, and keep them until the generation is stopped."""
+        async with trio.open_nursery() as nursery:
+            for number, settled in self._settled.items():
+                if not self._stopping.is_set():
+                    nursery.start_soon(self._keep, number)
+                if number == 1:
+                    await settled.wait()
+        self._settle()
+        self.ended.set()
+
+    async def settled(self) -> None:
+        """Wait until every worker has been ready, or `failure` says that this will not be."""
+        for settled in self._settled.values():
+            await settled.wait()
+
+    def takers(self) -> list[ConnectionSender]:
+        """The ways to workers that may be sent a connection, the best one first.
+
+        A worker that stops gets none while there are others. When all of them stop, they are to say so to clients.
+        """
+        ready = [worker for worker in self._workers.values() if worker.is_serving]
+        willing = [worker for worker in ready if not worker.stopping]
+        if self._stopping.is_set():
+            willing = willing or ready
+        return in_order_of_load(worker.connections for worker in willing)
+
+    def stop(self) -> None:
+        """Have every worker stop. Connections may still be sent to them."""
+        self._stopping.set()
+        for worker in self._workers.values():
+            worker.stop()
+
+    def drain(self) -> None:
+        """Have every worker finish with the connections that it has been sent, and stop."""
+        self._stopping.set()
+        for worker in self._workers.values():
+            worker.drain()
+
+    def kill(self) -> None:
+        """End every worker, whatever it does."""
+        self._stopping.set()
+        for worker in self._workers.values():
+            worker.kill()
+
+    async def _keep(self, number: int) -> None:
+        """Run a worker, and run it again when it ends, until the generation is stopped."""
+        failures = 0
+        while not self._stopping.is_set():
+            worker = self._workers[number] = self._make(number, self._claims, self._seed)
+            began = trio.current_time()
+            status = await self._run(number, worker)
+            if self._stopping.is_set():
+                # Until it handles signals itself, SIGTERM ends it.
+                may_be = (0,) if worker.ready.is_set() else (0, -signal.SIGTERM)
+                self.stopped_well = self.stopped_well and status in may_be
+                return
+            if not self._settled[number].is_set():
+                _log.error("Worker %d has not started: it has ended %s.", number, describe(status))
+                self.failure = status
+                self._settle()
+                self.stop()
+                return
+            failures = 1 if trio.current_time() - began > STABLE else failures + 1
+            delay = delay_of(failures)
+            again = f"in {delay:g} s" if delay else "now"
+            _log.error("Worker %d has ended %s. It is started again %s.", number, describe(status), again)
+            with trio.move_on_after(delay):
+                await self._stopping.wait()
+
+    async def _run(self, number: int, worker: WorkerProcess) -> int:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._note_ready, number, worker)
+            status = await worker.run()
+            nursery.cancel_scope.cancel()
+        return status
+
+    async def _note_ready(self, number: int, worker: WorkerProcess) -> None:
+        await worker.ready.wait()
+        self._settled[number].set()
+        self._on_ready()
+
+    def _settle(self) -> None:
+        for settled in self._settled.values():
+            settled.set()
+
+
+def delay_of(failures: int) -> float:
+    """Seconds to wait until a worker is started that has ended for so many times in a row."""
+    return 0.0 if failures < 2 else min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 2, 10))
+
+
+def describe(status: int) -> str:
+    """How a process has ended, of which this is the exit status; of a signal, that as a negative one."""
+    if status >= 0:
+        return f"with status {status}"
+    try:
+        return f"by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"by signal {-status}"

@@ -1,0 +1,198 @@
+"""The supervisor's side of one worker: its process, from start to end, and the answers to what it asks.
+
+`WorkerProcess.run` returns when the process has ended. By then nobody holds its browsers any more, and whatever it has
+written stands in the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from .connections import ConnectionSender, Counts, make_counts
+from .control import (
+    AskWorkers,
+    Claim,
+    GiveUp,
+    Held,
+    Message,
+    MessageReader,
+    Ready,
+    Stopping,
+    Stops,
+    Workers,
+    encode,
+)
+from .directory import Claims
+from .log_lines import LogWriter
+from .worker import VARIABLE, Assignment
+
+LAST_LINES_TIMEOUT = 1.0
+"""Seconds in which the last lines of a process that has ended are copied: a child of it may hold its output open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Where the workers' standard output and standard error go."""
+
+    out: LogWriter = field(default_factory=lambda: LogWriter(sys.stdout.buffer))
+    err: LogWriter = field(default_factory=lambda: LogWriter(sys.stderr.buffer))
+
+
+class WorkerProcess:
+    """One process of a worker.
+
+    Args:
+        number: of the worker, from 1.
+        command: what to run.
+        claims: of its generation.
+        socket_path: where it is to serve other workers.
+        secure: for each listening socket whether its connections are TLS.
+        seed: of its generation.
+        log: where its output goes.
+
+    Attributes:
+        ready: the app has started.
+        stopping: it stops, and is to have no new connections if others can have them.
+        connections: sends it connections.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        command: Sequence[str],
+        claims: Claims,
+        socket_path: Path,
+        secure: tuple[bool, ...],
+        seed: str,
+        log: Log,
+    ) -> None:
+        self.number = number
+        self.name = str(number)
+        self.ready = trio.Event()
+        self.stopping = False
+        self._ended = False
+        self._command = command
+        self._claims = claims
+        self._socket_path = socket_path
+        self._log = log
+        self._process: trio.Process | None = None
+        control, self._their_control = socket.socketpair()
+        self._control = trio.SocketStream(trio.socket.from_stdlib_socket(control))
+        channel, self._their_channel = socket.socketpair()
+        self._counts = make_counts()
+        self.connections = ConnectionSender(channel, Counts(self._counts))
+        self._assignment = Assignment(
+            name=self.name,
+            address=str(socket_path),
+            control=self._their_control.fileno(),
+            inode=os.fstat(self._their_control.fileno()).st_ino,
+            connections=self._their_channel.fileno(),
+            counts=self._counts,
+            secure=secure,
+            seed=seed,
+        )
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the process serves, be it only to say that it stops."""
+        return self.ready.is_set() and not self._ended
+
+    async def run(self) -> int:
+        """Start the process, and wait until it has ended.
+
+        Returns:
+            Its exit status; if a signal has ended it, the signal's number as a negative one.
+        """
+        try:
+            self._process = process = await trio.lowlevel.open_process(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=self._assignment.descriptors,
+                env=os.environ | {VARIABLE: self._assignment.encode()},
+                start_new_session=True,
+            )
+        finally:
+            self._their_control.close()
+            self._their_channel.close()
+            os.close(self._counts)
+        if self.stopping:
+            process.terminate()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._answer)
+            async with trio.open_nursery() as logging:
+                logging.start_soon(partial(self._log.out.copy, process.stdout, f"[{self.name}] "))
+                logging.start_soon(partial(self._log.err.copy, process.stderr, f"[{self.name}] "))
+                try:
+                    status = await process.wait()
+                finally:
+                    self._ended = True
+                    self._claims.leave(self.name)
+                    self.connections.close()
+                    self._socket_path.unlink(missing_ok=True)
+                logging.cancel_scope.deadline = trio.current_time() + LAST_LINES_TIMEOUT
+            nursery.cancel_scope.cancel()
+        await self._control.aclose()
+        return status
+
+    def stop(self) -> None:
+        """Stop the process, as all of its generation stops."""
+        self.stopping = True
+        self._send_signal(signal.SIGTERM)
+
+    def drain(self) -> None:
+        """The same, and send it no more connections: it serves those that it has been sent."""
+        self.connections.close()
+        self.stop()
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        self.stopping = True
+        self._send_signal(signal.SIGKILL)
+
+    def _send_signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _answer(self) -> None:
+        """Answer the messages of the process."""
+        reader = MessageReader()
+        with contextlib.suppress(trio.BrokenResourceError):
+            async for data in self._control:
+                answers = [self._handle(message) for message in reader.feed(bytes(data))]
+                await self._control.send_all(b"".join(encode(answer) for answer in answers if answer is not None))
+
+    def _handle(self, message: Message) -> Message | None:
+        match message:
+            case Ready():
+                self._claims.join(self.name, str(self._socket_path))
+                self.ready.set()
+            case Stopping(question):
+                # It stops alone unless it was told to stop.
+                all_stop = self.stopping
+                self.stopping = True
+                self._claims.stop(self.name)
+                return Stops(question, all_stop)
+            case Claim(question, browser):
+                return Held(question, self._claims.claim(browser, self.name))
+            case GiveUp(browser):
+                self._claims.give_up(browser, self.name)
+            case AskWorkers(question):
+                return Workers(question, tuple(self._claims.workers(self.name)))
+            case _:
+                raise AssertionError(f"{message} is no message for a supervisor")
+        return None
