@@ -34,7 +34,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 # The app's server module is what makes Hypercorn write as `flash run` does.
-import flash.server.backend  # noqa: F401
+import flash.server.backend  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from benchmarks import harness
 from benchmarks.harness import TIMEOUT, Runs, say
 from benchmarks.results import Result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from playwright.sync_api import Page
 
@@ -14,7 +14,7 @@ TIMEOUT = 60_000
 
 
 @contextlib.contextmanager
-def browse(url: str) -> Iterator[Page]:
+def browse(url: str) -> Generator[Page]:
     """A page that is open while the block runs. What it logs as an error ends the benchmark."""
     errors: list[str] = []
     with launched() as browser:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(kind: str, app: str, environment: str | None = None) -> Iterator[Server]:
+def serve(kind: str, app: str, environment: str | None = None) -> Generator[Server]:
     """Run a server of `app` while the block runs.
 
     Args:

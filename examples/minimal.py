@@ -9,7 +9,7 @@ app.layout = html.Div([html.Button("Start", id="start"), html.Button("Stop", id=
 
 
 @event_callback(Input("start", "n_clicks"), cancel=[Input("stop", "n_clicks")])
-async def count(n_clicks):
+async def count(n_clicks: int):
     for n in range(1, 101):
         yield stream_props("count", {"children": n})
         await trio.sleep(0.1)

@@ -20,6 +20,6 @@ async def open_exchange() -> None:
 
 
 @callback(Output("held", "children"), Output("weather-held", "children"), Input("clock", "n_intervals"))
-async def count_streams(n_intervals):
+async def count_streams(n_intervals: int):
     streams = app.streams()
     return len(streams), weather.held(streams)

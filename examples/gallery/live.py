@@ -1,6 +1,7 @@
 """An endless chart: it follows an exchange's websocket while its tab is open, and not a moment longer."""
 
 import json
+from typing import Any
 
 import plotly.graph_objects as go
 from quart import request
@@ -16,7 +17,7 @@ COLOURS = dict(zip(SHARES, COLOURWAY, strict=True))
 
 
 @event_callback(Input("tabs", "value"), cancel=[(Input("tabs", "value"), "live")])
-async def follow(tab):
+async def follow(tab: str):
     # The address this very server listens on: ASGI allows that there is none, a server on a port has one.
     host, port = request.scope["server"]  # pyright: ignore[reportGeneralTypeIssues]
     async with open_websocket_url(f"ws://{host}:{port}{FEED}") as feed:
@@ -39,13 +40,13 @@ def chart(history: list[Tick]) -> go.Figure:
     return figure
 
 
-def ticker(tick: Tick) -> list[tuple[str, dict]]:
+def ticker(tick: Tick) -> list[tuple[str, dict[str, Any]]]:
     """The updates of the five quotes, and of the exchange's clock."""
     clock = ("live-clock", {"children": tick["time"][11:19]})
     return [clock, *((f"live-{quote['symbol']}", {"children": figures(quote)}) for quote in tick["quotes"])]
 
 
-def figures(quote: dict) -> list:
+def figures(quote: dict[str, Any]) -> list[html.Strong | html.Em | html.Small]:
     direction = "rise" if quote["change"] >= 0 else "fall"
     return [
         html.Strong(f"{quote['last']:.2f}"),

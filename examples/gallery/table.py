@@ -1,5 +1,7 @@
 """A table that fills while it loads: Gapminder's figures arrive in chunks, as row transactions of the grid."""
 
+from typing import Any
+
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
 import trio
@@ -13,7 +15,7 @@ ROWS = gapminder()[["country", "continent", "year", "lifeExp", "pop", "gdpPercap
 CHUNK = 48
 
 
-def number(format: str) -> dict:
+def number(format: str) -> dict[str, Any]:
     """A column of right-aligned figures, in d3's notation of formats."""
     return {"type": "rightAligned", "valueFormatter": {"function": f"d3.format('{format}')(params.value)"}}
 
@@ -42,7 +44,7 @@ COLUMNS = [
         ("table-countries", {"children": "0"}),
     ],
 )
-async def load(n_clicks):
+async def load(n_clicks: int):
     yield notice(f"{len(ROWS):,} rows are on their way, {CHUNK} at a time.")
     countries = set()
     for start in range(0, len(ROWS), CHUNK):

@@ -49,27 +49,27 @@ def gauge(key: str, step: int, steps: int) -> Update:
 
 
 @event_callback(Input("early-go", "n_clicks"), on_error=log_end("Fails at once"))
-async def fail_at_once(n_clicks):
+async def fail_at_once(n_clicks: int):
     report = await trio.Path("gone.csv").read_text()
     yield stream_props("early-gauge", {"value": len(report)})
 
 
 @event_callback(Input("midway-go", "n_clicks"), on_error=log_end("Fails midway"))
-async def fail_midway(n_clicks):
+async def fail_midway(n_clicks: int):
     for step in range(1, 9):
         yield gauge("midway", step, 8)
         await trio.sleep(0.5 / (4 - step))
 
 
 @event_callback(Input("slow-go", "n_clicks"), timeout=3, on_error=log_end("Takes too long"))
-async def take_too_long(n_clicks):
+async def take_too_long(n_clicks: int):
     for step in range(1, 101):
         yield gauge("slow", step, 100)
         await trio.sleep(0.05)
 
 
 @event_callback(Input("twice-go", "n_clicks"), on_error=log_end("Starts over"))
-async def start_over(n_clicks):
+async def start_over(n_clicks: int):
     for step in range(1, 101):
         yield gauge("twice", step, 100)
         await trio.sleep(0.06)
@@ -82,7 +82,7 @@ async def start_over(n_clicks):
     reset_props=[("called-gauge", {"value": 0})],
     on_error=log_end("Is called off"),
 )
-async def be_called_off(n_clicks):
+async def be_called_off(n_clicks: int):
     for step in range(1, 201):
         yield gauge("called", step, 200)
         await trio.sleep(0.06)
@@ -94,7 +94,7 @@ async def be_called_off(n_clicks):
     cancel=[Input("blocking-stop", "n_clicks")],
     on_error=log_end("Blocks a thread"),
 )
-def block_a_thread(n_clicks):
+def block_a_thread(n_clicks: int):
     for step in range(1, 9):
         yield gauge("blocking", step, 8)
         time.sleep(1)

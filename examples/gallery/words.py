@@ -29,7 +29,7 @@ TOKEN = re.compile(r"\s*\w{1,5}|\s*[^\w\s]|\s+")
         (Output("words-page", "className"), "card page writing", "card page"),
     ],
 )
-async def write(n_clicks, book):
+async def write(n_clicks: int, book: str):
     title, author = BOOKS[book]
     yield stream_props([("words-title", {"children": title}), ("words-author", {"children": author})])
     yield stream_props("words-text", {"children": ""})

@@ -140,7 +140,7 @@ WAYS = [
     "import inspect, {m}; inspect.getmembers({m})",
     "import unittest.mock as mock\nwith mock.patch('{m}.dcc.Store'): pass",
 ]
-APPS = [
+CALLS = [
     "app.server.config['SECRET_KEY'] = 'x'; app.server.secret_key = 'y'; server = app.server",
     "app.config.suppress_callback_exceptions = True",
     "app.config['suppress_callback_exceptions'] = True",
@@ -167,7 +167,7 @@ APPS = [
     "app.callback(output=dash.Output('a', 'b'), inputs=[dash.Input('c', 'd')])(lambda c: c)",
     "app.callback(dash.dependencies.Output('a', 'b'), [dash.dependencies.Input('c', 'd')])(lambda c: c)",
 ]
-APPS = [f"import {{m}} as dash\napp = dash.Dash(__name__)\n{code}" for code in APPS] + [
+APPS = [f"import {{m}} as dash\napp = dash.Dash(__name__)\n{code}" for code in CALLS] + [
     "import {m} as dash\napp = dash.Dash()",
     "import {m} as dash\napp = dash.Dash(__name__, external_stylesheets=['a.css'], external_scripts=['a.js'])",
     "import {m} as dash\napp = dash.Dash(__name__, meta_tags=[{{'name': 'viewport', 'content': 'x'}}], title='T')",

@@ -148,7 +148,8 @@ def edges(constraint: Constraint) -> tuple[list[object], list[object]]:
         case Flag():
             return [True, False], [None, 0, 1, "True"]
         case Range(_, types, lowest, highest):
-            allowed, refused = [], [None, "1", True, False, math.nan]
+            allowed: list[object] = []
+            refused: list[object] = [None, "1", True, False, math.nan]
             for edge, beyond in ((lowest, -math.inf), (highest, math.inf)):
                 if float in types:
                     allowed.append(edge)
@@ -226,7 +227,7 @@ def reached_by_options(app: Flash) -> list[object]:
     ]
 
 
-OTHER_VALUES = {"stall_timeout": 100, "forwarded_allow_ips": "*"}
+OTHER_VALUES: dict[str, Any] = {"stall_timeout": 100, "forwarded_allow_ips": "*"}
 
 
 @pytest.mark.parametrize("option", OPTIONS)

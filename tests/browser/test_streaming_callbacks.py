@@ -86,7 +86,7 @@ def test_all_and_patches_go_where_they_belong(visit: Visit) -> None:
         await go_on.wait()
         patch = Patch()
         patch.append("+")
-        yield [patch, patch, []]
+        yield [patch, patch, list[str]()]
 
     page = visit(app)
     page.click("#go")

@@ -16,6 +16,7 @@ import trio.testing
 from flash.cancel_scopes import Condition, EndReason
 from flash.channels import Channels
 from flash.errors import InvalidUpdate
+from flash.nursery import Channel
 from flash.streams.link import Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
@@ -39,16 +40,28 @@ class Desk:
     """One page: starts streams on its channel, and reads what the page is sent."""
 
     channels: Channels
-    link: Link
-    seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    link: Link[Channel]
+    seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     number: int = 0
 
-    def start(self, generator: Callable[[], object], key: str = "key", **options: Any) -> Stream:
+    def start(
+        self,
+        generator: Callable[[], object],
+        key: str = "key",
+        on_error: Callable[[Any], object] | None = None,
+        **options: Any,
+    ) -> Stream:
         options.setdefault("resets", b'"reset"')
         options.setdefault("off", b'"off"')
         options.setdefault("is_plain", inspect.isgeneratorfunction(generator))
         spec = StreamSpec(
-            callback="test", key=key, generator=generator, encode=encode, opening=b'"callback":"test"', **options
+            callback="test",
+            key=key,
+            generator=generator,
+            encode=encode,
+            on_error=on_error,
+            opening=b'"callback":"test"',
+            **options,
         )
         return self.link.channel.start(spec)
 

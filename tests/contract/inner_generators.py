@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import trio
 
@@ -32,7 +32,7 @@ async def in_both() -> AsyncGenerator[int, None]:
 
 
 @contextlib.asynccontextmanager
-async def connection() -> AsyncIterator[None]:
+async def connection() -> AsyncGenerator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever)
         try:

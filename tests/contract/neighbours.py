@@ -34,7 +34,7 @@ async def end_of(desk: Desk, callback: Callback, **options: Any) -> tuple[str, l
     stream.scope.cancel(EndReason.CANCELLED)
     await trio.sleep(2)
     desk.read()
-    ends = [entry for entry in desk.log(stream) if isinstance(entry, tuple)]
+    ends: list[Any] = [entry for entry in desk.log(stream) if isinstance(entry, tuple)]
     assert len(ends) == 1
     assert stream.id not in [info.id for info in desk.channels.streams()]
     again = desk.start(endless)

@@ -12,6 +12,7 @@ import trio.testing
 
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.channels import Channels
+from flash.nursery import Channel
 from flash.streams.link import Link
 from flash.wire import Refused
 from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, endless, on_mock_clock
@@ -208,7 +209,7 @@ async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> No
 
 async def test_links_that_come_at_once_share_the_channel(nursery: trio.Nursery) -> None:
     channels = Channels()
-    links: list[Link] = []
+    links: list[Link[Channel]] = []
 
     async def connect() -> None:
         links.append(await channels.connect(nursery, PAGE, BROWSER))

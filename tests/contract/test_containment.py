@@ -50,7 +50,7 @@ async def leaves_the_wrong_scope_first() -> AsyncGenerator[int, None]:
 
 async def leaves_the_scope_of_its_stream() -> AsyncGenerator[int, None]:
     yield 1
-    scope = trio.lowlevel.current_task()._cancel_status._scope
+    scope = trio.lowlevel.current_task()._cancel_status._scope  # pyright: ignore[reportPrivateUsage]
     scope.__exit__(None, None, None)
     await trio.sleep(0.1)
 
@@ -121,7 +121,7 @@ class Unspeakable(Exception):
         raise KeyboardInterrupt("__repr__")
 
     @property
-    def __cause__(self) -> BaseException | None:
+    def __cause__(self) -> BaseException | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         raise SystemExit("__cause__")
 
 

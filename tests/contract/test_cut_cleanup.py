@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import anyio
@@ -34,7 +34,7 @@ class Client:
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[None]:
+async def opened() -> AsyncGenerator[None]:
     try:
         yield
     finally:
@@ -110,7 +110,7 @@ CUT: list[tuple[Make, Callable[..., object], str]] = [
     (in_finally, in_finally, "# cut"),
     (in_except, in_except, "# cut"),
     (in_aexit, Client.close, "# goodbye"),
-    (in_a_context_manager, opened.__wrapped__, "# managed"),
+    (in_a_context_manager, opened.__wrapped__, "# managed"),  # pyright: ignore[reportFunctionMemberAccess]
     (in_an_exit_stack, Client.close, "# goodbye"),
     (in_a_task, in_a_task, "# cut"),
     (before_others, before_others, "# cut"),

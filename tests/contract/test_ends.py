@@ -44,8 +44,8 @@ async def test_a_completed_stream_runs_no_on_error_and_resets_nothing(desk: Desk
 
 async def test_a_generator_that_yields_nothing_completes(desk: Desk) -> None:
     async def nothing() -> AsyncGenerator[int, None]:
-        if desk is None:
-            yield 0
+        for number in range(0):
+            yield number
 
     stream = desk.start(nothing)
     await desk.settle()

@@ -20,6 +20,7 @@ from hypothesis import given, settings, strategies as st
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.cancel_scopes import Condition
 from flash.channels import Channels
+from flash.nursery import Channel
 from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
 from flash.streams.link import Link
@@ -62,13 +63,13 @@ class Run:
 
     spec: StreamSpec | None = None
     stream: Stream | None = None
-    orders: list[str] = field(default_factory=list)
+    orders: list[str] = field(default_factory=list[str])
     told: trio.Event = field(default_factory=trio.Event)
-    yielded: list[int] = field(default_factory=list)
+    yielded: list[int] = field(default_factory=list[int])
     generator: AsyncGenerator[int, None] | None = None
     began: int = 0
     finallies: int = 0
-    errors: list[BaseException] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list[BaseException])
 
     def tell(self, order: str) -> None:
         self.orders.append(order)
@@ -137,10 +138,10 @@ class Play:
     """Makes the moves of one example."""
 
     channels: Channels
-    link: Link
+    link: Link[Channel]
     nursery: trio.Nursery
-    runs: list[Run] = field(default_factory=list)
-    seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list[Run])
+    seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     applied: int = 0
 
     async def make(self, move: Move) -> None:

@@ -332,7 +332,10 @@ async def test_a_plain_on_error_that_overruns_is_left_to_itself(open_desk: OpenD
         yield 1
         raise ValueError
 
-    stream = desk.start(fails, on_error=lambda error: release.wait())
+    def overruns(error: BaseException) -> None:
+        release.wait()
+
+    stream = desk.start(fails, on_error=overruns)
     try:
         await desk.read_to_end()
         assert desk.log(stream) == ["open", 1, ("failed", ["reset", "off"])]

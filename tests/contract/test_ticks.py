@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash import EndReason, FlashError, InvalidOption, every
-from flash.every import SLOT, _ticker
+from flash.every import SLOT, _ticker  # pyright: ignore[reportPrivateUsage]
 from tests.contract.desk import Desk
 from tests.support.eventually import TIMEOUT
 
@@ -119,7 +119,7 @@ async def test_of_ticks_that_nobody_waits_for_any_more_little_is_kept(autojump_c
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await anext(every(1, first=trio.current_time() + 3_600 + number))
-        assert len(_ticker()._numbers) < 100
+        assert len(_ticker()._numbers) < 100  # pyright: ignore[reportPrivateUsage]
         began = trio.current_time()
         await anext(every(1, first=began + 5))
         assert trio.current_time() - began == pytest.approx(5, abs=SLOT)

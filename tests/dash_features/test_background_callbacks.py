@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def celery_worker(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @contextlib.contextmanager
-def running(command: list[str], folder: Path, log: Path | None = None) -> Iterator[None]:
+def running(command: list[str], folder: Path, log: Path | None = None) -> Generator[None]:
     """A process, with those it starts; they are over when the block is."""
     with open(log or os.devnull, "wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Program]:
+async def running(folder: Path) -> AsyncGenerator[Program]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     root = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -188,7 +188,7 @@ class CuttingProxy:
 
 
 @contextmanager
-def cutting_proxy(target: int) -> Iterator[CuttingProxy]:
+def cutting_proxy(target: int) -> Generator[CuttingProxy]:
     """Run a proxy to the port `target` of 127.0.0.1 while the block runs."""
     proxy = CuttingProxy(target)
     with running_in_thread("proxy", proxy.run, proxy.stop):

@@ -18,7 +18,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -98,7 +98,7 @@ def _is_expected(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _listening() -> Iterator[_Lines]:
+def _listening() -> Generator[_Lines]:
     log = logging.getLogger("flash.streams")
     before = log.level, log.propagate
     lines = _Lines()

@@ -19,7 +19,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -569,7 +569,7 @@ class Process:
 
 
 @contextlib.contextmanager
-def python(folder: Path, *arguments: str) -> Iterator[Process]:
+def python(folder: Path, *arguments: str) -> Generator[Process]:
     """A Python process that runs in `folder`; whatever is left of it in the end is killed."""
     output = folder / "output"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
@@ -595,7 +595,7 @@ def python(folder: Path, *arguments: str) -> Iterator[Process]:
 @contextlib.asynccontextmanager
 async def serving(
     folder: Path, *arguments: str, source: str, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[tuple[Process, Site]]:
+) -> AsyncGenerator[tuple[Process, Site]]:
     """A process that serves the module `served`, which is made of `source`.
 
     Without arguments beside options of `flash run` it is that; else what the arguments say.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,7 +76,7 @@ class Counting:
 
 
 @contextmanager
-def cut_off(app: Counting, context: BrowserContext, serving: Serve) -> Iterator[tuple[Server, CuttingProxy, Page]]:
+def cut_off(app: Counting, context: BrowserContext, serving: Serve) -> Generator[tuple[Server, CuttingProxy, Page]]:
     """A page of the app behind a proxy, with its three streams started."""
     server = serving(app.app)
     with cutting_proxy(int(server.url.rpartition(":")[2])) as proxy:

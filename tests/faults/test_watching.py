@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ Condition = Callable[[], object]
 
 
 @asynccontextmanager
-async def serving(app: Flash) -> AsyncIterator[Page]:
+async def serving(app: Flash) -> AsyncGenerator[Page]:
     """A page of the app, from a server in this task's thread."""
     config = Config()
     config.bind = ["127.0.0.1:0"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import flask
@@ -237,10 +238,10 @@ async def test_a_stream_is_told_it_too(
     serve: Serve, function: Any, remedy: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()
-    if asyncio.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function):
 
         @app.callback(OUT, GO)
-        async def stream(clicks: int) -> AsyncIterator[Any]:
+        async def stream(clicks: int) -> AsyncGenerator[Any]:
             yield await function(clicks)
 
     else:

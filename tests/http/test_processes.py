@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -60,7 +60,7 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def running(tmp_path: Path, *arguments: str, modules: Path = HERE) -> AsyncIterator[Process]:
+async def running(tmp_path: Path, *arguments: str, modules: Path = HERE) -> AsyncGenerator[Process]:
     """A Python process with these arguments, in which `PORT` stands for a free port; killed in the end."""
     log = tmp_path / "log"
     environment = os.environ | {"FLASH_TEST_LOG": str(log), "PYTHONPATH": str(modules)}
@@ -95,7 +95,7 @@ async def running(tmp_path: Path, *arguments: str, modules: Path = HERE) -> Asyn
 
 
 @contextlib.asynccontextmanager
-async def page_with_stream(port: int) -> AsyncIterator[tuple[Page, EventStream]]:
+async def page_with_stream(port: int) -> AsyncGenerator[tuple[Page, EventStream]]:
     """A page on which a stream runs and has sent its first update."""
     async with new_client(port) as client:
         page = Page(client, port)

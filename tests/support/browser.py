@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -20,7 +20,7 @@ Serve = Callable[[Flash], Server]
 
 
 @contextmanager
-def browsing(*, back_forward_cache: bool) -> Iterator[Browser]:
+def browsing(*, back_forward_cache: bool) -> Generator[Browser]:
     """A Chromium whose pages are waited for as long as everything else."""
     with launched(back_forward_cache=back_forward_cache) as browser:
         expect.set_options(timeout=TIMEOUT * 1_000)

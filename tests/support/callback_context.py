@@ -13,7 +13,7 @@ from dash import ctx
 
 def triggered_id() -> dict[str, Any]:
     """The id of the component that started this callback, which has a pattern-matching id."""
-    component_id = ctx.triggered_id
+    component_id: object = cast("Any", ctx).triggered_id
     assert isinstance(component_id, dict)
     return cast("dict[str, Any]", component_id)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -24,7 +24,7 @@ FLAGS = (
 
 
 @contextlib.contextmanager
-def launched(*, back_forward_cache: bool = False) -> Iterator[Browser]:
+def launched(*, back_forward_cache: bool = False) -> Generator[Browser]:
     """A Chromium without a window, which Playwright drives while the block runs.
 
     Args:

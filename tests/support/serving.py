@@ -6,14 +6,14 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve as serve_asgi
+from hypercorn.trio import serve as serve_asgi  # pyright: ignore[reportUnknownVariableType]
 
 from flash import Flash
 from tests.support.eventually import TIMEOUT, eventually_sync
@@ -110,7 +110,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(app: Flash) -> Iterator[Server]:
+def serve(app: Flash) -> Generator[Server]:
     """Serve `app` while the block runs; then stop, and check that no stream and no thread is left."""
     server = Server(app)
     with running_in_thread("server", server.main, server.stop):

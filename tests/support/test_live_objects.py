@@ -11,7 +11,7 @@ class Sought:
 
 class LazyProxy:
     @property
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         raise AssertionError("a lazy proxy was asked what it stands for")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 
 import trio
 
@@ -14,7 +14,7 @@ from tests.support.eventually import TIMEOUT
 @contextlib.contextmanager
 def running_in_thread(
     name: str, main: Callable[[threading.Event], Awaitable[None]], stop: Callable[[], None]
-) -> Iterator[None]:
+) -> Generator[None]:
     """Run `main` while the block runs; raise what it raises, and check that its thread ends.
 
     Args:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         for number, entry in enumerate(plan["folder"])
         if options.only is None or entry["name"] in options.only
     ]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     environment = prepare(options.checkout, options.cache)
     not_run = {entry["test"]: entry["reason"] for entry in plan["excluded"]}
     excluded = tuple(f"tests/{test}" for test in not_run)
@@ -103,7 +103,7 @@ def _explained(test: str, reasons: dict[str, str]) -> bool:
 
 
 @contextmanager
-def _redis(environment: Environment) -> Iterator[None]:
+def _redis(environment: Environment) -> Generator[None]:
     """A Redis for the tests of Celery, unless there is one, or none can be had."""
     with socket.socket() as probe:
         running = probe.connect_ex(("127.0.0.1", REDIS_PORT)) == 0

@@ -32,14 +32,15 @@ def _note(**line: Any) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     from dash.testing.application_runners import BaseDashRunner
 
-    BaseDashRunner._next_port = int(os.environ.get("PLOTLY_SUITE_PORT", "58050"))
+    runner: Any = BaseDashRunner  # Its ports have no public name.
+    runner._next_port = int(os.environ.get("PLOTLY_SUITE_PORT", "58050"))
 
 
 def pytest_setup_options() -> Any:
     """Hook of Dash's own plugin: the options of the browser."""
     from selenium.webdriver.chrome.options import Options
 
-    options = Options()
+    options: Any = Options()
     for argument in ("--headless=new", "--window-size=1280,1024", "--no-first-run", "--disable-background-networking"):
         options.add_argument(argument)
     return options
@@ -73,7 +74,8 @@ def pytest_runtest_logstart(nodeid: str) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     noted = _reports.setdefault(report.nodeid, {"test": report.nodeid, "outcome": "passed", "began": time.time()})
-    if report.outcome == "rerun":
+    outcome: Any = report.outcome  # pytest-rerunfailures has one more.
+    if outcome == "rerun":
         noted["flaky"] = str(report.longrepr)[-2_000:]
         noted["outcome"] = "passed"
     elif report.failed:

@@ -31,7 +31,7 @@ def install() -> None:
 def _quart(original: Any) -> Any:
     class QuartDash(original):
         def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **{**options, "backend": "quart"})
+            super().__init__(*arguments, **{**options, "backend": "quart"})  # pyright: ignore[reportUnknownMemberType]
 
     return QuartDash
 
