@@ -1,4 +1,4 @@
-"""`python -m flash run module:app`."""
+"""Runs the command `flash` for `python -m flash`, as in `python -m flash run module:app`."""
 
 from .command_line import main
 

@@ -3,10 +3,10 @@
     import flash.dcc ── sys.modules ── dash.dcc
     import flash.testing ── this finder ── imports dash.testing ── sys.modules["flash.testing"]
 
-What `dash` has loaded when `flash` is imported is noted in `sys.modules` at once. That costs nothing, and it is
-needed: Python binds a module that it imports to its parent, so that importing `flash.dcc.Dropdown` anew would put the
-module in the place of the class `dcc.Dropdown`. What is not loaded yet is imported when somebody asks for it. Modules
-that Flash has itself come first.
+The modules that `dash` has loaded when `flash` is imported are entered into `sys.modules` at once. That is needed:
+Python binds a module that it imports to its parent, so that importing `flash.dcc.Dropdown` anew would put the module in
+the place of the class `dcc.Dropdown`. A module that is not loaded yet is imported when somebody asks for it. A module
+of Flash's own goes before one of Dash's with the same name.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _is_file(name: str) -> bool:
 
 
 class _Finder(MetaPathFinder):
-    """Finds `flash.x` where `dash.x` is."""
+    """Finds the module `dash.x` when `flash.x` is imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -77,7 +77,7 @@ class _Alias(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # Python has put the spec of the second name there.
+        # Python has put the spec of the second name into the module.
         module.__spec__ = self._spec
-        # Its submodules that came with it.
+        # It may have imported submodules of its own.
         _share_loaded()

@@ -76,20 +76,19 @@ class Flash(_dash.DashApp):
             beyond that is answered with 503.
         cleanup_timeout: seconds for unwinding a generator and running `on_error` together; what `flash.cleanup()` has
             in a callback.
-        ping_interval: seconds of silence after which a connection is sent a `ping`, so that proxies keep it.
-        reconnect_grace: seconds for which the streams of a page go on without a connection; 0 ends them at once.
+        ping_interval: seconds of silence after which a page's link is sent a `ping`, so that proxies keep it.
+        reconnect_grace: seconds for which the streams of a page go on without a link; 0 ends them at once.
         stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end;
             longer if the server can tell that it is there; by default four times `ping_interval`, and at least 5 s more
             than three times it.
         window: bytes that may have been sent to a page and not been acknowledged; kept to be sent again.
         values_per_page: bytes of memory, about, that the Inputs and States take with which a page's streams were
             started, as long as they run; a start beyond that is answered with 413.
-        pages_per_browser: pages of one browser, and websockets of one browser; a connection beyond that is answered
-            with 429.
-        pages_per_server: pages of the process; a connection beyond that is answered with 503.
+        pages_per_browser: pages of one browser, and websockets of one browser; one more is answered with 429.
+        pages_per_server: pages of the process; one more is answered with 503.
         streams_per_server: streams of the process; a start beyond that is answered with 503.
         metrics: whether to serve Prometheus metrics at `_flash/metrics`, which takes `prometheus-client`.
-        start_timeout: seconds for which a start waits for its page's connection.
+        start_timeout: seconds for which a start waits for its page's link.
         cross_site_frames: whether streams are to work where the app is in a frame of another site's page, which takes
             HTTPS: its cookie is then `SameSite=None; Secure; Partitioned`.
         forwarded_allow_ips: addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto`

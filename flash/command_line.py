@@ -195,7 +195,7 @@ def _config(options: argparse.Namespace) -> Config:
     config.backlog = options.backlog
     config.keep_alive_timeout = options.keep_alive
     config.graceful_timeout = options.graceful_timeout
-    # Its own handler would say everything a second time.
+    # Hypercorn's own handler would log everything a second time.
     config.errorlog = logging.getLogger("hypercorn.error")
     config.accesslog = "-" if options.access_log else None
     return config

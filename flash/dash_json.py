@@ -44,8 +44,8 @@ def to_json(value: object) -> str:
     An engine that the app has chosen (`plotly.io.json.config.default_engine`) is used as it is.
 
     Raises:
-        TypeError: neither Dash nor orjson can make JSON of something in it.
-        ValueError: it contains itself.
+        TypeError: neither Dash nor orjson can encode something in the value.
+        ValueError: the value contains itself.
     """
     if cast("Any", config).default_engine != "auto":
         return _to_json_plotly(value)
@@ -73,7 +73,7 @@ def plainly(value: Any) -> Any:
     """What Dash's encoder writes for a value that orjson does not take for plain: see `orjson.dumps(default=)`.
 
     Raises:
-        TypeError: there is nothing.
+        TypeError: Dash's encoder refuses it, too.
     """
     if isinstance(value, str):
         return str.__str__(value)
@@ -92,5 +92,5 @@ def plainly(value: Any) -> Any:
         try:
             return orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
         except TypeError:
-            pass  # Its items do not lie in a row.
+            pass  # The items of the array are not contiguous in memory.
     return _encoder.default(value)

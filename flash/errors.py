@@ -1,4 +1,4 @@
-"""The errors that are Flash's own: all of them subclasses of `FlashError`.
+"""Defines the exceptions of Flash, all of them subclasses of `FlashError`.
 
 Each message says what happened, in which callback, and what to do about it.
 `StreamCancelled` lives in `cancel_scopes`, beside the reasons that it carries.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class FlashError(Exception):
-    """Base class of every error that Flash raises on its own account."""
+    """The base class of every exception of Flash."""
 
 
 class InvalidOption(FlashError, ValueError):
@@ -32,7 +32,7 @@ class BufferOverrun(FlashError):
 
 
 class ForeignCancellation(FlashError):
-    """A stream was cancelled by a scope that was not around it: see the docs on inner generators."""
+    """A stream was cancelled by a scope that was not around it: see "Generators within generators" in the docs."""
 
 
 class RequestRefused(FlashError):

@@ -62,7 +62,7 @@ let_stand_for_component(EventCallback, lambda event_callback: event_callback.str
 
 
 class EventCallbacks:
-    """The event callbacks that were declared and that no app has taken over yet."""
+    """The event callbacks that were declared and are not part of an app yet."""
 
     def __init__(self) -> None:
         self._streams: list[Stream] = []
@@ -94,7 +94,7 @@ def _refuse_elsewhere(app: dash.Dash) -> None:
 
 
 def prepare_dash() -> None:
-    """Change in Dash what callbacks of Flash's need. To be called before one is declared, and before an app is made."""
+    """Change in Dash what Flash's callbacks need. Called before one is declared, and before an app is made."""
     patch_once(_refuse_elsewhere)
 
 

@@ -1,4 +1,4 @@
-"""`every(seconds)`: ticks at an interval, for streams that show something every so often.
+"""Makes ticks at an interval, for streams that show something every so often: `every(seconds)`.
 
     generators ── every ── slots of 5 ms ── one task that wakes all who wait in a slot
 
@@ -22,7 +22,7 @@ SLOT = 0.005
 """Seconds by which a tick may be late, so that one waking does for all that are due by then."""
 
 INTERVALS = replace(FINITE_SECONDS, description=f"a number of seconds that is at least {SLOT:g}", lowest=SLOT)
-"""What `every` takes."""
+"""The intervals that `every` takes."""
 
 
 def every(seconds: float, *, first: float | None = None) -> Ticks:
@@ -31,8 +31,8 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
         async for _ in every(0.5):
             yield stream_props("clock", {"children": f"{datetime.now():%X}"})
 
-    The ticks do not drift. Those that are missed, because the page or the generator is slow, are left out: one comes at
-    once, and the next when it is due. On a server that is not busy a tick is at most 5 ms late.
+    The ticks do not drift. If some are missed, because the page or the generator is slow, only the last of them comes,
+    at once, and then the next when it is due. On a server that is not busy a tick is at most 5 ms late.
 
     Each tick is a checkpoint, and its value is its number: the first is 0, and those that are left out count. In a
     plain generator `for` blocks its thread until the next tick, and is left at once when the stream is cancelled: what
@@ -99,7 +99,7 @@ class _Ticker:
     """Wakes the tasks that wait for a tick. Each run of Trio has one; its own task runs while there are such tasks."""
 
     def __init__(self) -> None:
-        # The waiting tasks, by the number of the slot in which they are due; and these numbers, as a heap.
+        # The waiting tasks, by the number of the slot in which they are due, and a heap of these numbers.
         self._slots: dict[int, dict[trio.lowlevel.Task, None]] = {}
         self._numbers: list[int] = []
         self._scope: trio.CancelScope | None = None
@@ -112,7 +112,7 @@ class _Ticker:
             slot = self._slots[number] = {}
             heapq.heappush(self._numbers, number)
             if len(self._numbers) > 2 * len(self._slots) + 64:
-                # Most are of slots that have no task any more.
+                # Most numbers are of slots that have no task any more.
                 self._numbers = list(self._slots)
                 heapq.heapify(self._numbers)
             if self._scope is None:

@@ -1,4 +1,4 @@
-"""Each option of `Flash(...)` once: its name, type, default and bounds, and the sentence that explains it.
+"""Defines each option of `Flash(...)`, once: its name, type, default and bounds, and the sentence that explains it.
 
     FlashOptions ─┬─ checks the values when it is made
                   ├─ python -m tools.options ── the signature and docstring of `Flash`, the table in docs/options.md
@@ -24,7 +24,7 @@ class Constraint(Protocol):
     """The values that an option may have.
 
     Attributes:
-        description: of these values, as in "is to be a positive integer".
+        description: names these values, as in "is to be a positive integer".
     """
 
     @property
@@ -38,7 +38,7 @@ class Range:
     """The numbers from `lowest` to `highest`, both included; True and False are none.
 
     Attributes:
-        description: of these numbers.
+        description: names these numbers in messages.
         types: what the number may be: `int`, or `int` and `float`.
         lowest: the smallest that is allowed.
         highest: the largest that is allowed.
@@ -87,13 +87,13 @@ FINITE_SECONDS = Range("a positive number of seconds", (int, float), _SMALLEST, 
 
 @dataclass(frozen=True, slots=True)
 class OptionInfo:
-    """What is to be known of an option beside its name, type and default.
+    """What the checks and the docs need of an option beside its name, type and default.
 
     Attributes:
         constraint: the values that it may have; None if `FlashOptions` does not check it.
         sentence: what it sets, in Markdown.
-        unit: of the value, behind the default in the docs.
-        default: what stands for a default of None, which is worked out from something else.
+        unit: the unit of the value, which the docs put after the default.
+        default: describes the value that a default of None stands for, if it is worked out from something else.
         see: where the docs say more, as Markdown links.
     """
 
@@ -152,14 +152,14 @@ class FlashOptions:
     ping_interval: float = _option(
         15.0,
         OptionInfo(
-            SECONDS, "seconds of silence after which a connection is sent a `ping`, so that proxies keep it", unit="s"
+            SECONDS, "seconds of silence after which a page's link is sent a `ping`, so that proxies keep it", unit="s"
         ),
     )
     reconnect_grace: float = _option(
         5.0,
         OptionInfo(
             SECONDS_OR_ZERO,
-            "seconds for which the streams of a page go on without a connection; 0 ends them at once",
+            "seconds for which the streams of a page go on without a link; 0 ends them at once",
             unit="s",
         ),
     )
@@ -171,7 +171,7 @@ class FlashOptions:
             "server can tell that it is there",
             unit="s",
             default="four times `ping_interval`, and at least 5 s more than three times it",
-            see="[Deployment](deployment.md#when-a-connection-is-cut)",
+            see="[Deployment](deployment.md#when-a-link-is-cut)",
         ),
     )
     window: int = _option(
@@ -190,13 +190,11 @@ class FlashOptions:
         100,
         OptionInfo(
             COUNT,
-            "pages of one browser, and websockets of one browser; a connection beyond that is answered with 429",
+            "pages of one browser, and websockets of one browser; one more is answered with 429",
             see="[Websockets](websockets.md)",
         ),
     )
-    pages_per_server: int = _option(
-        10_000, OptionInfo(COUNT, "pages of the process; a connection beyond that is answered with 503")
-    )
+    pages_per_server: int = _option(10_000, OptionInfo(COUNT, "pages of the process; one more is answered with 503"))
     streams_per_server: int = _option(
         50_000, OptionInfo(COUNT, "streams of the process; a start beyond that is answered with 503")
     )
@@ -209,7 +207,7 @@ class FlashOptions:
         ),
     )
     start_timeout: float = _option(
-        5.0, OptionInfo(SECONDS, "seconds for which a start waits for its page's connection", unit="s")
+        5.0, OptionInfo(SECONDS, "seconds for which a start waits for its page's link", unit="s")
     )
     cross_site_frames: bool = _option(
         False,
@@ -270,7 +268,8 @@ class FlashOptions:
     def effective_stall_timeout(self) -> float:
         """`stall_timeout`, worked out from `ping_interval` if it was not given.
 
-        A page notices after three pings, and a while, that it hears nothing: the server is not to be faster.
+        A page notices that its link is dead when three pings have not come, and some seconds later. The server is not
+        to give it up before that.
         """
         if self.stall_timeout is not None:
             return self.stall_timeout
@@ -278,7 +277,7 @@ class FlashOptions:
 
 
 OPTIONS: Mapping[str, OptionInfo] = {option.name: option.metadata["info"] for option in fields(FlashOptions)}
-"""What is to be known of each option, by its name, in the order of the docs."""
+"""The `OptionInfo` of each option, by its name, in the order of the docs."""
 
 
 def check(name: str, constraint: Constraint, value: object) -> None:

@@ -1,4 +1,4 @@
-"""`stream_props` and the updates that it makes, which it checks; and their encoding, once they are yielded.
+"""Makes and checks updates, with `stream_props`, and encodes them as JSON once they are yielded.
 
 An update is a list of pairs `(id, props)`. On the wire it is an array `[[id, props], ...]`; an id is a string, or
 an object for a pattern-matching id, in which `["ALL"]` stands for a wildcard that the page resolves.
@@ -28,7 +28,7 @@ _ADDING = frozenset({"extendData", "prependData", "rowTransaction"})
 """Properties that add to what a component shows: those of dcc.Graph and of the grid."""
 
 _NO_UPDATE = "_dash_no_update"
-"""The key of `no_update` as JSON, which Dash takes for `no_update`, too."""
+"""The key of the JSON object that stands for `no_update`: Dash takes a dict that has it for `no_update`, too."""
 
 _USAGE = 'Write stream_props("id", {"prop": value}), or stream_props([("id", {"prop": value}), ...]).'
 
@@ -157,7 +157,8 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
                 plain = False
     if plain:
         try:
-            # A copy, in any case: what orjson gives has room for kilobytes, and this may be kept for a while.
+            # The slice is a copy. It may be kept for a while, and the bytes that orjson returns have kilobytes to
+            # spare.
             return orjson.dumps(pairs, None, PLAIN)[1:-1]
         except TypeError:
             pass  # Something that is not plain, or has no form in JSON: Dash's encoder decides.
@@ -175,7 +176,7 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
 
 
 def encode_by_prop(pairs: Sequence[Pair]) -> list[PropUpdate]:
-    """What `encode_pairs` gives, property by property, for a stream that conflates.
+    """Encode pairs as `encode_pairs` does, but property by property, for a stream that conflates.
 
     Raises:
         InvalidUpdate: a value cannot be made into JSON.

@@ -45,7 +45,7 @@ _RESULTS_ONLY = {
 """Options for callbacks that return one result, and what a message calls such a callback."""
 
 _NOT_FOR_STREAMS = ("manager", "cache_args_to_ignore", "cache_ignore_triggered", "interval", "progress_default")
-"""Options of background callbacks, without effect on others; Dash does not mind them there either."""
+"""Options of background callbacks. On other callbacks they have no effect, and Dash accepts them there."""
 
 
 class CallbackDecorator(Protocol):
@@ -117,7 +117,7 @@ def declare_callback(
 def _check_on_disconnect(
     value: object, function: object, name: str, is_streaming: bool, options: Mapping[str, Any]
 ) -> None:
-    """Raise InvalidEventCallback unless `on_disconnect=` can be what it is for this function."""
+    """Raise InvalidEventCallback if this function cannot have this `on_disconnect=`."""
     if value is None:
         return
     if value not in ("finish", "cancel"):
@@ -156,7 +156,7 @@ def _with_its_client(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_streaming(function: Any, options: Mapping[str, Any]) -> bool:
-    """Whether it yields; a decorator may have made one result of what the function yields, for what takes only that."""
+    """Whether the callback streams: its function yields, and no decorator makes one result of that for an option."""
     if is_generator_function(function):
         return True
     return kind_of_generator(function) is not None and not any(options.get(option) for option in _RESULTS_ONLY)

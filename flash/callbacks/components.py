@@ -21,7 +21,7 @@ class Stream(TypedComponent):
     Properties:
         status: `idle`, `running`, or the reason of the last end.
         error: the message of the last end if it was `failed`, of a start that was refused, or why the page has no
-            connection; null otherwise. Without dev tools it says nothing of an exception.
+            link; null otherwise. Without dev tools it says nothing of an exception.
         statuses: for a callback with MATCH: a dict from the matched values, as JSON with sorted keys such as
             `{"index":1}`, to `{"status": ..., "error": ...}`.
     """

@@ -1,7 +1,7 @@
 """Checks what the user wrote in `@event_callback(...)`, or in `@callback(...)` over a generator.
 
 Every mistake that can be found without a request is found here, when the decorator runs: the message names the
-callback. `Declaration` is what is left: everything that the start of a stream needs to know of its callback.
+callback. A `Declaration` holds what was checked: everything that the start of a stream needs to know of its callback.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ class Declaration:
     """What an event callback was declared with.
 
     Attributes:
-        name: the function's, for messages.
+        name: the name of the function, for messages.
         outputs: where the values that it yields go; None if it yields `stream_props(...)` only.
-        inputs: flat.
-        states: flat.
-        grouping: of indices into inputs and states together; gives the function its arguments.
+        inputs: the Inputs, as a flat list.
+        states: the States, as a flat list.
+        grouping: indices of `inputs` and `states` together, in the shape of the arguments of the function.
         matches: the keys of ids that an Input or Output has MATCH for.
         cancel_states: States that bring the values of the cancel Inputs, one for each condition.
-        conditions: of `cancel=`.
-        on_error: as given.
+        conditions: those of `cancel=`.
+        on_error: the user's handler; None if there is none.
         resets: the pairs of `reset_props`.
-        on: the pairs of `running`, while the stream runs.
-        off: the pairs of `running`, afterwards.
-        timeout: seconds, or None.
+        on: the pairs of `running` for the time while the stream runs.
+        off: the pairs of `running` for the time after it.
+        timeout: seconds after which the stream ends; None for no limit.
         restart: whether the page starts the stream again when it has lost its server.
         conflate: whether a newer value of a property replaces an older one that has not been sent.
-        keep: whether it goes on when all components that it depends on and updates have left the layout.
+        keep: whether the stream goes on when all components that it depends on or has updated have left the layout.
     """
 
     name: str
@@ -294,12 +294,14 @@ def _check_running(name: str, running: Any) -> tuple[tuple[Pair, ...], tuple[Pai
 
 
 def _refuse_partial(dependency: Any, where: str) -> None:
-    """Refuse what Dash 4.5 alone can resolve, where the page resolves ids without it."""
+    """Refuse an id with `partial_pattern=True`, which only Dash 4.5 resolves, where the page resolves ids itself."""
     if getattr(dependency, "partial_pattern", False):
         raise InvalidEventCallback(f"{where} has {dependency!r} with partial_pattern=True: write all keys of the ids.")
 
 
 def match_keys(component_id: Any) -> frozenset[str]:
+    """The keys of an id whose value is MATCH."""
+
     if not isinstance(component_id, dict):
         return frozenset()
     fields = cast("dict[str, Any]", component_id)

@@ -1,6 +1,7 @@
 """Reports calls of `set_props` that come after their callback was answered, by a task or thread that it left behind.
 
-Dash collects what a callback says with `set_props`, and sends it with the answer. What comes later would be lost.
+Dash collects what a callback gives to `set_props`, and sends it with the answer. What comes later would be lost, and
+nobody would know.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The callback request at hand: what the code beneath Dash's `callback` may know of the request that it answers.
+"""Holds the callback request at hand, for code that Dash calls with the values of Inputs and States alone.
 
     server/backend.py    over HTTP          ─┐
                                              ├─ CALLBACK_REQUEST ── Dash ── callbacks/start.py, asyncio_bridge
     websockets/route.py  over a websocket   ─┘
 
-Dash calls a callback with the values of its Inputs and States, and nothing else. Whatever else the start of a stream
-needs is in the one context variable here, which is set before Dash is called.
+The start of a stream needs more of the request than those values. All of that is in the one context variable here,
+which is set before Dash is called.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The buffer of one stream: counts its updates that wait for the page, and lets its generator wait for room.
+"""Counts the updates of one stream that wait for its page, and lets its generator wait for room: the buffer.
 
 Every update that waits in the page's outbox is charged to the buffer of its stream. A generator whose buffer is full
 waits at its `yield`. So a page that reads slowly slows down its own generators and nobody else's.

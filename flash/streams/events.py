@@ -1,7 +1,7 @@
-"""The events that an outbox holds: an update of a stream, several that were merged, or an event that carries none.
+"""Defines the events that an outbox holds: an update of a stream, several that were merged, or no update at all.
 
-An event that carries updates belongs to the buffer of its stream (`buffer.StreamBuffer`), which counts what waits. This
-module is below that one: what an event needs of a buffer, `EventBuffer` says.
+An event that carries updates belongs to the buffer of its stream (`buffer.StreamBuffer`), which counts what waits. The
+module `buffer` imports this one, and so `EventBuffer` says here what an event needs of a buffer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a stream needs of the channel that it runs in, as a Protocol: `nursery.Channel` is one."""
+"""Says, as a Protocol, what a stream needs of the channel that it runs in; `nursery.Channel` is one."""
 
 from __future__ import annotations
 

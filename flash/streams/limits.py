@@ -22,8 +22,9 @@ class Limits:
         buffer: how much may wait per stream.
         cleanup_timeout: seconds for unwinding a generator and for `on_error` together.
         threads: how many streams of plain generators run at a time: each has a thread.
-        handlers: how many plain `on_error`s run at a time; apart, so that steps that block keep none from running.
-        observer: is called at each step in their lives.
+        handlers: how many plain `on_error`s run at a time in threads of Trio's; apart from `threads`, so that
+            generators that block keep no `on_error` from running.
+        observer: is called at each step in the life of a stream.
     """
 
     buffer: Bounds = field(default_factory=Bounds)

@@ -1,4 +1,4 @@
-"""Mistakes in an app's code that raise nothing: what Flash says of each, and that it says it once per callback.
+"""Reports mistakes in an app's code that raise nothing, once for each callback.
 
 An exception is seen. A mistake that raises nothing, such as `set_props` after the end of a stream, can cost an hour. So
 it is logged, with the callback, the cause and the remedy, and shown in the dev tools of the page. It is logged only

@@ -1,4 +1,4 @@
-"""The interface by which metrics learn of the life of streams."""
+"""Defines the interface by which metrics learn of the life of streams."""
 
 from __future__ import annotations
 

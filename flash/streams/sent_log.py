@@ -1,4 +1,4 @@
-"""The log of what a page was sent and has not acknowledged, so that it can be sent again when a connection breaks.
+"""Keeps what a page was sent and has not acknowledged, so that it can be sent again over another link.
 
     append ── sent ── forget
      ▲         │

@@ -17,24 +17,25 @@ class StreamSpec:
 
     Attributes:
         callback: the name of the event callback, for messages.
-        key: what the stream is a run of; at most one stream of a key runs.
-        is_plain: it is a plain generator, and so needs a thread.
+        key: names what the stream is a run of; at most one stream of a key runs at a time.
+        is_plain: whether the generator is a plain one, and so needs a thread.
         generator: makes the user's generator, or an awaitable that gives it.
-        encode: turns what it yields into JSON: the inner part of an array of `[id, props]` pairs, "" if there is
-            nothing to send, None if None was yielded. Raises InvalidUpdate.
+        encode: turns what the generator yields into JSON, the inner part of an array of `[id, props]` pairs: "" if
+            there is nothing to send, None if None was yielded. Raises InvalidUpdate.
         encode_by_prop: for a stream that conflates, encodes what it yields property by property; else None.
         opening: what the event `open` carries besides the stream's id: the encoded fields of `wire.Open`.
-        resets: the pairs that follow `on_error`'s in `end`, unless the stream completed.
-        off: the pairs that come last in `end`, always: the off values of `running`.
-        conditions: in the order in which the page numbers them.
+        resets: the pairs of `reset_props`, as JSON; `end` has them after those of `on_error`, unless the stream
+            completed.
+        off: the pairs with the off values of `running`, as JSON; they come last in every `end`.
+        conditions: the conditions of `cancel=`, in the order in which the page numbers them.
         on_error: the user's handler, sync or async; None if there is none.
         describe: turns an exception into what `end` says of it: an encoded `wire.Failure`.
-        timeout: seconds; None for no limit.
+        timeout: seconds after which the stream ends with `timed_out`; None for no limit.
         values_size: bytes of memory that the values of its Inputs and States take, about; 0 if they are few.
         context: the contextvars of the request that started the stream.
-        mistakes: of the event callback.
+        mistakes: the mistakes of the event callback that were logged.
         shows_mistakes: whether the page has dev tools to show them in.
-        finishes: exceptions that end the generator, or `on_error`, without a failure.
+        finishes: types of exceptions that end the generator, or `on_error`, without a failure.
     """
 
     callback: str

@@ -174,7 +174,7 @@ class Stream:
                     "until the page has caught up), or raise stream_buffer_updates= or "
                     "stream_buffer_bytes= of Flash(...)."
                 )
-            # Not sent directly: how far a loop without a `yield` gets is to depend on the bound, not on the socket.
+            # Not written directly: the bound decides how far a loop without a `yield` gets, not the socket.
             self._put(value, direct=False)
         elif self._lifecycle.has_sent_end:
             self._report(mistakes.updated_after_end(self._name, self.scope.reason))
@@ -185,7 +185,7 @@ class Stream:
     def _name(self) -> str:
         return f"the event callback {self.spec.callback!r}"
 
-    # (a) and (b): the generator
+    # The generator: (a) and (b) of the teardown in docs/streams.md
 
     async def _drive(self) -> None:
         """Step the generator to its end."""
@@ -223,14 +223,14 @@ class Stream:
                         await steps.throw(refusal)
                     raise
                 else:
-                    # It may be long until the next one.
+                    # Do not keep it: the next update may come much later.
                     value = None
                     value = await steps.next()
         except (StopAsyncIteration, *self.spec.finishes):
             pass
 
     def _own_thread(self) -> StreamThread:
-        """The thread of a plain generator; of one that nobody knew to be plain, only now."""
+        """The thread of a plain generator. It is made here for a generator that `spec` did not say was plain."""
         if self._thread is None:
             self._limits.threads.check(self.spec.callback)
             self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
@@ -267,7 +267,7 @@ class Stream:
                 self._host.outbox.put_by_prop(pairs, self.buffer)
 
     def _encode_nothing(self, value: object) -> bytes:
-        """Replaces the encoder once the stream is cancelled: under a shield, clean-up may still get to a `yield`."""
+        """The encoder of a stream that was cancelled, whose clean-up may still come to a `yield` under a shield."""
         self._report(mistakes.updated_in_cleanup(self._name, "yielded"))
         return b""
 
@@ -331,7 +331,7 @@ class Stream:
 
         self._host.spawn(contextvars.Context(), wait, f"timer of {self.spec.callback}")
 
-    # (c), (d) and (e): the end
+    # The end: (c), (d) and (e)
 
     async def _finish(self, error: BaseException | None) -> None:
         """Run `on_error`, send `end`, and leave the registry: once for every stream."""
@@ -345,7 +345,7 @@ class Stream:
         last_props, handled = b"", False
         if exception is not None and self.spec.on_error is not None:
             self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits, self._thread)
-            # Seconds until the deadline. It is past after an overrun, and after a failure there was none yet: then
+            # Seconds until the deadline: negative after an overrun, and after a failure, which sets no deadline. Then
             # `on_error` gets the whole timeout.
             left = (self._cancelled_at or 0.0) + self._limits.cleanup_timeout - trio.current_time()
             last_props = await self._handling.run(exception, left, self._host.spawn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_the_rooms_list_every_module_and_script_and_nothing_else() -> None:
     listed = _listed()
     assert set(listed) == there, "docs/architecture.md, 'The rooms', has a line for each file, and for no other"
     assert len(listed) == len(there), "docs/architecture.md, 'The rooms', has two lines for one file"
+
+
+def test_the_layers_are_those_that_the_linter_holds() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    held = [layer.split(" | ") for contract in contracts for layer in contract.get("layers", ())]
+    block = re.search(r"^### The layers\n(?:.*\n)*?\n((?: {4}.*\n)+)", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert block is not None
+    assert [layer.split(", ") for layer in " ".join(block[1].split()).split(" → ")] == held
 
 
 def test_every_line_of_the_rooms_has_a_sentence() -> None:
