@@ -46,7 +46,9 @@ def test_the_layers_are_those_that_the_linter_holds() -> None:
     held = [layer.split(" | ") for contract in contracts for layer in contract.get("layers", ())]
     block = re.search(r"^### The layers\n(?:.*\n)*?\n((?: {4}.*\n)+)", ARCHITECTURE.read_text(), re.MULTILINE)
     assert block is not None
-    assert [layer.split(", ") for layer in " ".join(block[1].split()).split(" → ")] == held
+    assert [layer.split(", ") for layer in " ".join(block[1].split()).split(" → ")] == held, (
+        "docs/architecture.md, 'The layers', differs from pyproject.toml"
+    )
 
 
 def test_every_line_of_the_rooms_has_a_sentence() -> None:
