@@ -71,17 +71,14 @@ async def _serve(app: Served, config: Config, request: StopRequest, outcome: Run
         with restoring_handlers_in_forks(), collect_less(), handle_signals(shutdown):
             await _serve_as_worker(app, config, worker, shutdown)
         return
-    sockets = config.create_sockets()
-    for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
-        give_up_on_silent_peers(listening, app.channels.page_limits.stall_timeout)
-        listening.listen(config.backlog)
-    if threading.current_thread() is not threading.main_thread():
-        with request.received() as requested:
-            shutdown.requested = requested
+    with listening_sockets(config, app.channels.page_limits.stall_timeout) as sockets:
+        if threading.current_thread() is not threading.main_thread():
+            with request.received() as requested:
+                shutdown.requested = requested
+                await _serve_until_shutdown(app, config, sockets, shutdown)
+            return
+        with restoring_handlers_in_forks(), collect_less(), handle_signals(shutdown):
             await _serve_until_shutdown(app, config, sockets, shutdown)
-        return
-    with restoring_handlers_in_forks(), collect_less(), handle_signals(shutdown):
-        await _serve_until_shutdown(app, config, sockets, shutdown)
 
 
 async def _serve_until_shutdown(app: Served, config: Config, sockets: Any, shutdown: Shutdown) -> None:
@@ -133,14 +130,9 @@ def run_workers(command: Sequence[str], config: Config, size: int, directory: st
         raise InvalidOption("Several workers do not serve QUIC (quic_bind): leave it out, or run one worker.")
     # For Hypercorn, several workers mean that other servers may listen on the same port.
     config.workers = 1
-    with socket_directory(directory) as folder, contextlib.ExitStack() as stack:
-        sockets = config.create_sockets()
+    with socket_directory(directory) as folder, listening_sockets(config) as sockets:
         listeners = [(listening, True) for listening in sockets.secure_sockets]
         listeners += [(listening, False) for listening in sockets.insecure_sockets]
-        for listening, _ in listeners:
-            stack.enter_context(listening)
-        for listening, _ in listeners:
-            listening.listen(config.backlog)
 
         async def announce() -> None:
             for listening, is_tls in listeners:
@@ -151,6 +143,27 @@ def run_workers(command: Sequence[str], config: Config, size: int, directory: st
         status = trio.run(Supervisor(plan).run)
     if status:
         raise SystemExit(status)
+
+
+@contextlib.contextmanager
+def listening_sockets(config: Config, stall_timeout: float | None = None) -> Generator[Any]:
+    """Sockets that listen where `config` says, as Hypercorn groups them; closed when the block is over.
+
+    Hypercorn closes them too, but only if it has come as far as to accept connections.
+
+    Args:
+        config: has the addresses.
+        stall_timeout: seconds after which connections end whose peer takes nothing; None to leave that to others.
+    """
+    sockets = config.create_sockets()
+    with contextlib.ExitStack() as closing:
+        for created in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
+            closing.enter_context(created)
+        for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
+            if stall_timeout is not None:
+                give_up_on_silent_peers(listening, stall_timeout)
+            listening.listen(config.backlog)
+        yield sockets
 
 
 @contextlib.contextmanager

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from flash import Flash, Input, Update, html, on_asyncio, stream_props
 
-log = Path(os.environ["FLASH_TEST_LOG"])
+log = Path("log")
 app = Flash("asyncio_app")
 app.layout = [html.Button(id="go"), html.Div(id="out")]
 background: list[asyncio.Task[None]] = []

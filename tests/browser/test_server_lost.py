@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,11 +12,11 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Console
 from tests.support.connections import free_port
-from tests.support.eventually import TIMEOUT
+from tests.support.processes import Process, python
 
 APP = Path(__file__).with_name("apps") / "counting.py"
 
-Start = Callable[[], subprocess.Popen[str]]
+Start = Callable[[], Process]
 
 
 @pytest.fixture
@@ -28,37 +25,18 @@ def port() -> int:
 
 
 @pytest.fixture
-def start(port: int, context: BrowserContext) -> Iterator[Start]:
+def start(port: int, context: BrowserContext, tmp_path: Path) -> Iterator[Start]:
     """Starts the app in a process of its own, always on the same port, and returns when it accepts connections."""
-    processes: list[subprocess.Popen[str]] = []
-    readers: list[threading.Thread] = []
+    with contextlib.ExitStack() as processes:
 
-    def start() -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, str(APP), str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        processes.append(process)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "Running on http" in line:
-                break
-        else:
-            raise AssertionError("the server did not start")
-        readers.append(threading.Thread(target=process.stderr.read))
-        readers[-1].start()
-        return process
+        def start() -> Process:
+            process = processes.enter_context(python(tmp_path, str(APP), str(port)))
+            process.wait_for_port()
+            return process
 
-    yield start
-    for page in context.pages:
-        page.close()
-    for process in processes:
-        process.kill()
-        process.wait(TIMEOUT)
-    for reader in readers:
-        reader.join(TIMEOUT)
-    for process in processes:
-        assert process.stderr is not None
-        process.stderr.close()
+        yield start
+        for page in context.pages:
+            page.close()
 
 
 def load(context: BrowserContext, port: int) -> Page:
@@ -97,8 +75,8 @@ def test_a_page_puts_itself_right_when_its_server_is_killed_and_works_again_with
     server = start()
     page = load(context, port)
     for run in (2, 3):
-        os.kill(server.pid, signal.SIGKILL)
-        server.wait(TIMEOUT)
+        server.send(signal.SIGKILL)
+        server.wait()
 
         expect_known_good(page)
         assert stream_status(page) == "disconnected"
@@ -119,9 +97,9 @@ def test_a_server_that_is_stopped_says_so_to_its_pages_before_it_goes(
 ) -> None:
     server = start()
     page = load(context, port)
-    server.send_signal(signal.SIGTERM)
+    server.send(signal.SIGTERM)
     expect_known_good(page)
     assert stream_status(page) == "shutdown"
     page.close()
-    assert server.wait(TIMEOUT) == 0
+    assert server.wait() == 0
     console.take()

@@ -6,10 +6,8 @@ import contextlib
 import importlib
 import os
 import signal
-import socket
-import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,9 @@ import pytest
 import redis
 
 from flash import DiskcacheManager
+from tests.support import connections
 from tests.support.eventually import TIMEOUT, eventually_sync
+from tests.support.processes import running
 
 REDIS = os.environ.get("REDIS", "/usr/bin/redis-server")
 
@@ -91,52 +91,29 @@ def test_background_callbacks_with_celery(dash_duo_mp: Any, folder: Path, free_p
 
 @pytest.fixture
 def free_port() -> int:
-    return find_port()
-
-
-def find_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
+    return connections.free_port()
 
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
-    port = find_port()
+    port = connections.free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with running([REDIS, *options], tmp_path), redis.Redis(port=port) as client:
+    with running([REDIS, *options], tmp_path) as process, redis.Redis(port=port) as client:
 
         def answers() -> bool:
             with contextlib.suppress(redis.ConnectionError):
                 return bool(client.ping())
             return False
 
-        eventually_sync(answers)
+        process.wait_for(answers, "Redis answers")
         yield f"redis://127.0.0.1:{port}/0"
 
 
 @pytest.fixture
-def celery_worker(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def celery_worker(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("REDIS_URL", redis_url)
     quick = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     arguments = ["-A", f"{NAMES[1]}:celery", "worker", "--concurrency", "2", "--loglevel", "INFO", *quick]
-    log = tmp_path / "worker.log"
-    with running([sys.executable, "-m", "celery", *arguments], Path.cwd(), log):
-        eventually_sync(lambda: " ready." in log.read_text())
+    with running([sys.executable, "-m", "celery", *arguments], Path.cwd()) as process:
+        process.wait_for(lambda: " ready." in process.output, "the worker is ready")
         yield
-
-
-@contextlib.contextmanager
-def running(command: list[str], folder: Path, log: Path | None = None) -> Generator[None]:
-    """A process, with those it starts; they are over when the block is."""
-    with open(log or os.devnull, "wb") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            yield
-        finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(TIMEOUT / 3)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()

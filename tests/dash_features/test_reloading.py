@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import trio
 import watchfiles
 
 from flash.server.reloading import CodeFilter
 from tests.http.pages import new_client
-from tests.support.eventually import TIMEOUT, eventually
+from tests.support.connections import free_port
+from tests.support.eventually import eventually
+from tests.support.processes import Process, python
 
 SCRIPT = """
 import sys
@@ -39,22 +36,11 @@ class Program:
 
     Attributes:
         process: the process.
-        output: what it has written so far.
-        said_syntax_error: is set when that has a SyntaxError in it.
     """
 
-    def __init__(self, process: trio.Process, client: httpx.AsyncClient) -> None:
+    def __init__(self, process: Process, client: httpx.AsyncClient) -> None:
         self.process = process
-        self.output = ""
-        self.said_syntax_error = trio.Event()
         self._client = client
-
-    async def read_output(self) -> None:
-        assert self.process.stdout is not None
-        async for data in self.process.stdout:
-            self.output += data.decode()
-            if "SyntaxError" in self.output:
-                self.said_syntax_error.set()
 
     async def ask(self, path: str) -> Any:
         """What it answers, or None if it does not."""
@@ -71,33 +57,16 @@ class Program:
             answer = await self.ask(path)
             return answer is not None and condition(answer)
 
-        await eventually(is_answered, lambda: f"{path} is {answer!r}; the program says {self.output}")
+        await eventually(is_answered, lambda: f"{path} is {answer!r}; the program says {self.process.output}")
         return answer
 
 
 @contextlib.asynccontextmanager
 async def running(folder: Path) -> AsyncGenerator[Program]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    root = Path(__file__).parents[2]
-    async with trio.open_nursery() as nursery, new_client(port) as client:
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "program.py", str(port)],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(root)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        program = Program(process, client)
-        nursery.start_soon(program.read_output)
-        try:
-            yield program
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with trio.CancelScope(shield=True):
-                await process.wait()
+    port = free_port()
+    with python(folder, "program.py", str(port)) as process:
+        async with new_client(port) as client:
+            yield Program(process, client)
 
 
 async def test_a_program_starts_again_when_its_code_changes(tmp_path: Path) -> None:
@@ -125,18 +94,16 @@ async def test_a_program_starts_again_when_its_code_changes(tmp_path: Path) -> N
         # The page, which polls this, reloads.
         reloaded = (await program.ask("/_reload-hash"))["reloadHash"]
         assert reloaded not in (before, changed["reloadHash"])
-        assert program.output.count("Dash is running on") == 1
+        assert program.process.output.count("Dash is running on") == 1
 
         # A mistake ends the server, not the watch.
         (tmp_path / "parts.py").write_text("text = (")
-        with trio.fail_after(TIMEOUT):
-            await program.said_syntax_error.wait()
+        await eventually(lambda: "SyntaxError" in program.process.output)
         (tmp_path / "parts.py").write_text("text = 'third'")
         await program.until("/_dash-layout", lambda layout: layout["props"]["children"] == "third")
 
-        program.process.send_signal(signal.SIGTERM)
-        with trio.fail_after(TIMEOUT):
-            assert await program.process.wait() == 0
+        program.process.send(signal.SIGTERM)
+        assert await program.process.status() == 0
         assert await program.ask("/_dash-layout") is None
 
 

@@ -1,6 +1,6 @@
 """The browser's end of a page on raw sockets, well-behaved or not, and servers in processes of their own.
 
-    site = Site(port)                       # or the `serve` fixture's, or that of a `Process`
+    site = Site(port)                       # or the `serve` fixture's, or that of `serving`
     page = await site.page()
     events = await page.connect()           # the event stream; acknowledges at every ping unless told not to
     await page.start("go")                  # the request by which Dash calls the event callback of go.n_clicks
@@ -13,13 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
-import signal
 import ssl
-import subprocess
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,15 +27,12 @@ import h2.settings
 import h11
 import trio
 
-import flash
 from flash.asgi.tokens import new_token
 from tests.support.connections import open_connection, reset
 from tests.support.dash_requests import Callbacks
-from tests.support.eventually import TIMEOUT, eventually, eventually_sync
+from tests.support.eventually import TIMEOUT
+from tests.support.processes import Process, python
 from tests.support.wire_client import Event, EventReader, PageIdentity, Post, resuming
-
-ROOT = Path(flash.__file__).parents[1]
-"""The folder from which `flash` is imported here, and is to be in the processes of the tests."""
 
 Headers = Iterable[tuple[str, str]]
 
@@ -520,76 +512,7 @@ class Page:
         return Callbacks(self.site.dependencies).request(component, values=values)
 
 
-# Processes
-
-
-class Process:
-    """A server in a process of its own, which writes what happens to the file `log` in its folder.
-
-    Attributes:
-        process: the process.
-        folder: in which it runs.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, output: Path) -> None:
-        self.process = process
-        self.folder = folder
-        self._output = output
-
-    @property
-    def output(self) -> str:
-        """What it has written to its outputs."""
-        return self._output.read_text(errors="replace")
-
-    @property
-    def log(self) -> list[str]:
-        """What the app has noted, line by line."""
-        log = self.folder / "log"
-        return log.read_text().splitlines() if log.exists() else []
-
-    @property
-    def ports(self) -> list[int]:
-        """The ports at which it has said that it listens, the last one last."""
-        said = re.findall(r"Running on https?://127\.0\.0\.1:(\d+) ", self.output)
-        return list(dict.fromkeys(int(port) for port in said))
-
-    def wait_for_port(self) -> int:
-        """Where it listens; fails if it ends without listening."""
-        eventually_sync(lambda: self.ports or self.process.poll() is not None)
-        assert self.ports, self.output
-        return self.ports[-1]
-
-    def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    async def status(self, timeout: float = TIMEOUT) -> int:
-        """The exit status, when the process has ended."""
-        await eventually(lambda: self.process.poll() is not None, "the process has ended", timeout)
-        return self.process.returncode
-
-
-@contextlib.contextmanager
-def python(folder: Path, *arguments: str) -> Generator[Process]:
-    """A Python process that runs in `folder`; whatever is left of it in the end is killed."""
-    output = folder / "output"
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield Process(process, folder, output)
-    finally:
-        # What it has started, such as Hypercorn's workers, is in the session that was made for it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+# Sites in processes
 
 
 @contextlib.asynccontextmanager

@@ -15,8 +15,9 @@ import trio
 import flash
 from flash.command_line import main
 from tests.faults.conftest import Certificate
-from tests.faults.sockets import Process, Site, flash_run, python, serving
+from tests.faults.sockets import Site, flash_run, serving
 from tests.support.eventually import eventually
+from tests.support.processes import UNCLOSED_SOCKET, Process, python
 
 APP = """
 from flash import Flash, html
@@ -121,8 +122,8 @@ def test_a_certificate_and_its_key_go_together(option: str, folder: Path, capsys
 def refusal_of_a_process(folder: Path, *options: str) -> str:
     """The same, of a process that has come as far as to listen."""
     module(folder, "served")
-    with python(folder, *flash_run(*options)) as process:
-        assert process.process.wait(30) == 2, process.output
+    with python(folder, *flash_run(*options), ignored=UNCLOSED_SOCKET) as process:
+        assert process.wait(30) == 2, process.output
         assert "Traceback" not in process.output
         assert process.output.startswith("flash: ")
         assert process.output.count("\n") == 1
@@ -176,7 +177,7 @@ async def test_tls_is_served(tmp_path: Path, certificate: Certificate) -> None:
 
 def test_a_process_that_cannot_run_says_one_sentence_and_exits_with_status_2(tmp_path: Path) -> None:
     with python(tmp_path, "-m", "flash", "run", "missing:app") as process:
-        assert process.process.wait(30) == 2
+        assert process.wait(30) == 2
         assert process.output == "flash: there is no module 'missing' here. Write module:app.\n"
 
 

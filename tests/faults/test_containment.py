@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.faults.sockets import Page, Process, Site, flash_run, python, serving
+from tests.faults.sockets import Page, Site, flash_run, serving
 from tests.support.eventually import eventually
+from tests.support.processes import Process, python
 
 APP = """
 import sys
@@ -283,7 +284,7 @@ async def test_a_ctrl_c_that_reaches_the_watchman_too_ends_streams_in_order(tmp_
         events = await page.connect()
         await page.begin("go")
         await events.until("props")
-        os.killpg(process.process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         assert (await events.until("end"))["reason"] == "shutdown"
         await process.status()
         assert process.log == ["on_error shutdown"]

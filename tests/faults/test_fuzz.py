@@ -13,9 +13,10 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from tests.faults.sockets import flash_run, python
+from tests.faults.sockets import flash_run
 from tests.support.dash_requests import Callbacks
 from tests.support.eventually import eventually_sync
+from tests.support.processes import python
 from tests.support.wire_client import PageIdentity, cookie, last_opened_in
 
 APP = """
@@ -127,10 +128,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "served.py").write_text(APP)
     with python(folder, *flash_run("--backlog", "1000", "--keep-alive", "1")) as process:
-        eventually_sync(lambda: process.ports or process.process.poll() is not None)
-        assert process.ports, process.output
-        yield process.ports[-1]
-        assert process.process.poll() is None
+        yield process.wait_for_port()
+        assert process.runs
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -17,7 +17,8 @@ import flash
 from flash import EndReason, Flash, Input, StreamCancelled, Update, html, stream_props
 from tests.faults.soak_page import Connection, Page
 from tests.support.connections import free_port
-from tests.support.eventually import TIMEOUT, eventually_sync
+from tests.support.eventually import TIMEOUT
+from tests.support.processes import running
 from tests.support.serving import Journal, serve
 
 DOCUMENTED = Path(flash.__file__).parents[1] / "docs" / "deployment.md"
@@ -60,29 +61,20 @@ def nginx(tmp_path: Path) -> Iterator[Nginx]:
     """Starts an nginx in front of the server at a port; further settings are for its `server` block."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     assert program is not None, "These tests need nginx: apt-get install nginx-light."
-    processes: list[subprocess.Popen[bytes]] = []
+    with contextlib.ExitStack() as processes:
 
-    def start(target: int, more: str = "") -> int:
-        port = free_port()
-        snippet = documented_snippet().replace("127.0.0.1:8000", f"127.0.0.1:{target}")
-        configuration = tmp_path / "nginx.conf"
-        configuration.write_text(CONFIGURATION.format(folder=tmp_path, port=port, snippet=snippet))
-        (tmp_path / "more.conf").write_text(more)
-        log = tmp_path / "error.log"
-        process = subprocess.Popen([program, "-p", str(tmp_path), "-e", str(log), "-c", str(configuration)])
-        processes.append(process)
+        def start(target: int, more: str = "") -> int:
+            port = free_port()
+            snippet = documented_snippet().replace("127.0.0.1:8000", f"127.0.0.1:{target}")
+            configuration = tmp_path / "nginx.conf"
+            configuration.write_text(CONFIGURATION.format(folder=tmp_path, port=port, snippet=snippet))
+            (tmp_path / "more.conf").write_text(more)
+            command = [program, "-p", str(tmp_path), "-e", "stderr", "-c", str(configuration)]
+            process = processes.enter_context(running(command, tmp_path))
+            process.wait_for(lambda: is_listening(port), "nginx listens")
+            return port
 
-        def listens() -> bool:
-            assert process.poll() is None, log.read_text()
-            return is_listening(port)
-
-        eventually_sync(listens, "nginx listens")
-        return port
-
-    yield start
-    for process in processes:
-        process.terminate()
-        process.wait(TIMEOUT)
+        yield start
 
 
 def is_listening(port: int) -> bool:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-import flash
 from tests.faults.browsing import prop_of
 from tests.support.browser import chromium, context, serving
 from tests.support.connections import free_port
-from tests.support.eventually import TIMEOUT, eventually_sync
+from tests.support.eventually import eventually_sync
+from tests.support.processes import Process, python
 
 __all__ = ["chromium", "context", "serving"]
 
 APPS = Path(__file__).with_name("test_server_restarts_apps")
-SOURCES = Path(flash.__file__).parents[1]
 
 PAGES = 3
 
-Start = Callable[[str], subprocess.Popen[bytes]]
+Start = Callable[[str], Process]
 
 
 @pytest.fixture
@@ -35,32 +31,18 @@ def port() -> int:
 
 
 @pytest.fixture
-def start(port: int, tmp_path: Path, context: BrowserContext) -> Iterator[Start]:
+def start(port: int, context: BrowserContext) -> Iterator[Start]:
     """Starts a server of that name, always on the same port, and returns when it accepts connections."""
-    processes: list[subprocess.Popen[bytes]] = []
+    with contextlib.ExitStack() as processes:
 
-    def start(name: str) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "STATIONS_SERVER": name, "PYTHONPATH": str(SOURCES)}
-        command = [sys.executable, "-m", "flash", "run", "stations:app", "--host", "127.0.0.1", "--port", str(port)]
-        log = tmp_path / f"server-{name}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(command, cwd=APPS, env=environment, stdout=file, stderr=file)
-        processes.append(process)
-        eventually_sync(lambda: accepts_connections(port) or process.poll() is not None, f"server {name} listens")
-        assert process.poll() is None, log.read_text()
-        return process
+        def start(name: str) -> Process:
+            command = ("-m", "flash", "run", "stations:app", "--host", "127.0.0.1", "--port", str(port))
+            process = processes.enter_context(python(APPS, *command, environment={"STATIONS_SERVER": name}))
+            process.wait_for_port()
+            return process
 
-    yield start
-    context.close()
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-def accepts_connections(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        yield start
+        context.close()
 
 
 def open_pages(context: BrowserContext, port: int) -> list[Page]:
@@ -107,8 +89,8 @@ def test_every_page_puts_itself_right_and_what_is_to_go_on_goes_on_with_the_next
         expect(page.locator(".gauge-1")).to_have_text("unit 1, server A")
         expect(page.locator("#once")).to_have_text("server A")
 
-    first.send_signal(number)
-    status = first.wait(TIMEOUT)
+    first.send(number)
+    status = first.wait()
     assert status == (0 if number == signal.SIGTERM else -number)
     for page in pages:
         expect_known_good(page)
@@ -137,8 +119,8 @@ def test_a_page_survives_one_server_after_the_other(context: BrowserContext, por
     (page, *_) = open_pages(context, port)
     expect_streaming(page, "Oslo", 1, "A")
     for name in ("B", "C"):
-        server.kill()
-        server.wait(TIMEOUT)
+        server.send(signal.SIGKILL)
+        server.wait()
         server = start(name)
         expect_streaming(page, "Oslo", 1, name)
         expect(page.locator(".gauge-1")).to_have_text(f"unit 1, server {name}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ from typing import Any
 import pytest
 import trio
 
-from tests.faults.sockets import Events, Page, Process, Site, flash_run, python, serving
+from tests.faults.sockets import Events, Page, Site, flash_run, serving
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.processes import Process, python
 
 STOP = [signal.SIGINT, signal.SIGTERM]
 
@@ -283,7 +282,7 @@ async def test_a_second_signal_stops_a_stuck_server_at_once(tmp_path: Path, numb
         await running(site, "shield")
         process.send(number)
         await eventually(lambda: process.log == ["unwinding"])
-        assert process.process.poll() is None
+        assert process.runs
         process.send(number)
         assert await process.status(10) == 128 + number
 
@@ -357,9 +356,9 @@ def test_a_script_goes_on_after_app_run_has_stopped(tmp_path: Path) -> None:
         "@app.server.before_serving\n"
         "async def stop() -> None:\n"
         "    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
-        "app.run(port=20_000 + os.getpid() % 10_000, graceful_timeout=60)\n"
+        "app.run(port=0, graceful_timeout=60)\n"
         "print([thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread.daemon])\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
+    with python(tmp_path, str(script)) as process:
+        assert process.wait(60) == 0
+        assert process.output.splitlines()[-1] == "[]"

@@ -214,7 +214,7 @@ async def test_under_flash_run_the_socket_of_a_client_that_does_not_read_goes_to
             events = await page.connect(receive_buffer=LITTLE)
             peers.append(events.stream.socket.getsockname()[1])
             await page.begin("flood")
-        pid = process.process.pid
+        pid = process.pid
         assert [connections(pid, site.port, peer) for peer in peers] == [1, 1, 1]
         await eventually(lambda: len(process.log) == 3)
         await eventually(lambda: not any(connections(pid, site.port, peer) for peer in peers))
@@ -237,13 +237,13 @@ async def test_the_memory_of_a_server_with_stalled_clients_is_bounded(
             await Client(page, site).connect(
                 "HTTP/2, shut window" if options else "HTTP/1.1, acknowledges nothing", nursery
             )
-        before = resident(process.process.pid)
+        before = resident(process.pid)
         for page in pages:
             await page.begin("flood")
         deadline = trio.current_time() + 1.5
         most = 0
         while trio.current_time() < deadline:
-            most = max(most, resident(process.process.pid) - before)
+            most = max(most, resident(process.pid) - before)
             await trio.sleep(0.05)
         # Per page: the window, the buffer, and as much again on its way through the server.
         assert most < 20 * 4 * (WINDOW + 50_000) + 10_000_000

@@ -1,11 +1,10 @@
 """The app of `test_processes.py`, which serves it in a process of its own.
 
-The word `started` and what happened to the stream are written to the file that `FLASH_TEST_LOG` names.
+What happened to the stream is written to the file `log` in the folder in which it runs.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ import trio
 
 from flash import Flash, Input, StreamCancelled, Update, html, stream_props
 
-log = Path(os.environ["FLASH_TEST_LOG"])
+log = Path("log")
 app = Flash("served_app")
 app.layout = [html.Button(id="go"), html.Div(id="out")]
 
