@@ -158,7 +158,7 @@ class Flash(_dash.DashApp):
         )
         if forwarded_allow_ips is None:
             forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", LOOPBACK)
-        self.trusted_proxies = TrustedProxies(forwarded_allow_ips)
+        self.trusted_proxies: TrustedProxies = TrustedProxies(forwarded_allow_ips)
         self.cross_site_frames = cross_site_frames
         self._request_limits = QuartLimits(max_body_bytes, body_timeout, response_timeout)
         on_error: Any = options.get("on_error")
@@ -175,7 +175,7 @@ class Flash(_dash.DashApp):
         workers = options.get("websocket_max_workers") or CALLBACK_THREADS
         check("websocket_max_workers", COUNT, workers)
         server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
-        self.websockets = CallbackSockets(
+        self.websockets: CallbackSockets = CallbackSockets(
             WebsocketLimits(
                 buffer=stream_buffer_bytes,
                 stall_timeout=own_options.effective_stall_timeout,
@@ -186,8 +186,8 @@ class Flash(_dash.DashApp):
                 ping_interval=ping_interval,
             )
         )
-        self.controls = OpenSockets[control.ControlSocket](pages_per_server, pages_per_browser)
-        self.metrics = Metrics(self.streams, lambda: len(self.websockets)) if metrics else None
+        self.controls: OpenSockets[control.ControlSocket] = OpenSockets(pages_per_server, pages_per_browser)
+        self.metrics: Metrics | None = Metrics(self.streams, lambda: len(self.websockets)) if metrics else None
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
             cleanup_timeout=cleanup_timeout,
@@ -202,7 +202,7 @@ class Flash(_dash.DashApp):
             ping_interval=ping_interval,
             values=values_per_page,
         )
-        self.stream_settings = StreamSettings(
+        self.stream_settings: StreamSettings = StreamSettings(
             Channels(limits, page_limits, Load(server_limits)),
             start_timeout,
             self._describe_failure,

@@ -128,7 +128,7 @@ class StreamScope:
     """
 
     def __init__(self, conditions: Sequence[Condition] = (), on_cancel: Callable[[], None] | None = None) -> None:
-        self.cancel_scope = trio.CancelScope(shield=True)
+        self.cancel_scope: trio.CancelScope = trio.CancelScope(shield=True)
         self.reason: EndReason | None = None
         self.on_cancel = on_cancel
         self.failure: BaseException | None = None

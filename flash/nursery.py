@@ -90,10 +90,10 @@ class Channel:
         self.ticket: str | None = None
         self._load = load
         # Ids must not repeat when a page comes back to a new channel, where an old cancel may still arrive.
-        self.life = secrets.token_hex(4)
-        self.outbox = Outbox(page_limits.window)
-        self.scopes = ScopeRegistry()
-        self.closing = False
+        self.life: str = secrets.token_hex(4)
+        self.outbox: Outbox = Outbox(page_limits.window)
+        self.scopes: ScopeRegistry = ScopeRegistry()
+        self.closing: bool = False
         self._limits = limits
         self._page_limits = page_limits
         self._slots: dict[str, _Slot] = {}

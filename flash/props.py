@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast, overload
+from typing import Any, ClassVar, TypeVar, cast, overload
 
 import dash
 import orjson
@@ -46,7 +46,7 @@ class Update:
     __slots__ = ("pairs",)
 
     def __init__(self, pairs: tuple[Pair, ...]) -> None:
-        self.pairs = pairs
+        self.pairs: tuple[Pair, ...] = pairs
 
     def __repr__(self) -> str:
         shown = [(key, {name: _shown(value) for name, value in props.items()}) for key, props in self.pairs]
@@ -60,7 +60,7 @@ class Update:
         except InvalidUpdate:
             return self is other  # One that cannot be sent is like no other.
 
-    __hash__ = None  # pyright: ignore[reportAssignmentType] - Python's way to say that there is no hash
+    __hash__: ClassVar[None] = None  # pyright: ignore[reportIncompatibleMethodOverride] - it has no hash
 
     def _sent(self) -> object:
         return json.loads(b"[%b]" % encode_pairs(self.pairs))

@@ -45,7 +45,7 @@ class BodyProgress:
             give_up: ends the request; returns False, and leaves the request alone, if its response has begun.
             on_body_over: called when the body is complete, or was given up.
         """
-        self.given_up = False
+        self.given_up: bool = False
         self._receive = receive
         self._give_up = give_up
         self._on_body_over = on_body_over

@@ -70,7 +70,7 @@ class HttpExchange:
 
     def __init__(self, send: Send, disconnect_policy: DisconnectPolicy, headers: Headers = ()) -> None:
         self.disconnected = False
-        self.begun = False
+        self.begun: bool = False
         self.disconnect_policy = disconnect_policy
         self.deadline: Deadline | None = None
         self.end_sent: trio.Event | None = None
@@ -78,7 +78,7 @@ class HttpExchange:
         self.stream_request: Request | None = None
         self.body: bytes | None = None
         self.quart_body: Body | None = None
-        self.headers = headers
+        self.headers: Headers = headers
         self._send = send
         _open.add(self)
 

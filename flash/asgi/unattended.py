@@ -31,7 +31,7 @@ class Unattended:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self._has_warned = False
 
     @contextlib.contextmanager
@@ -70,8 +70,8 @@ class DisconnectPolicy:
     __slots__ = ("_must_cancel", "is_complete", "outlives_client")
 
     def __init__(self, outlives_client: bool) -> None:
-        self.outlives_client = outlives_client
-        self.is_complete = False
+        self.outlives_client: bool = outlives_client
+        self.is_complete: bool = False
         self._must_cancel: trio.Event | None = None
 
     def cancel_with_client(self) -> None:

@@ -42,7 +42,7 @@ class AsyncioThread:
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._token = trio.lowlevel.current_trio_token()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="flash asyncio", daemon=True)

@@ -131,7 +131,7 @@ class FlashBackend(_dash.QuartDashServer):
         self.server_type = "quart"
         self._stop_request = StopRequest()
         _dash.set_shutdown_event(self, self._stop_request.make, lambda: not self._stop_request.pending)
-        self.request_adapter = websocket_route.RequestAdapter
+        self.request_adapter: type[websocket_route.RequestAdapter] = websocket_route.RequestAdapter
         self._mistakes = Mistakes()
         self._threads = trio.CapacityLimiter(CALLBACK_THREADS)
         self._view_threads = trio.CapacityLimiter(VIEW_THREADS)

@@ -91,8 +91,8 @@ class Shutdown:
     """
 
     def __init__(self, config: Config, run: Run) -> None:
-        self.requested = trio.Event()
-        self.started = False
+        self.requested: trio.Event = trio.Event()
+        self.started: bool = False
         self.config = config
         self._run = run
         run.stop = lambda: self.requested.set()

@@ -75,14 +75,14 @@ class StreamBuffer(BoundedBuffer):
 
     def __init__(self, bounds: Bounds, head: bytes = b"") -> None:
         super().__init__()
-        self.bounds = bounds
-        self.head = head
+        self.bounds: Bounds = bounds
+        self.head: bytes = head
         self.tail: Event | None = None
         self.in_flight: Event | None = None
-        self.bytes = 0
-        self.updates = 0
-        self.sent_bytes = 0
-        self.sent_updates = 0
+        self.bytes: int = 0
+        self.updates: int = 0
+        self.sent_bytes: int = 0
+        self.sent_updates: int = 0
 
     def full(self, times: int = 1) -> bool:
         return self.updates >= times * self.bounds.updates or self.bytes >= times * self.bounds.bytes

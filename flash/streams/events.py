@@ -54,10 +54,10 @@ class Event:
     __slots__ = ("_data", "_merged", "buffer", "name", "number", "size")
 
     def __init__(self, number: int, name: str, data: bytes, buffer: EventBuffer | None) -> None:
-        self.number = number
-        self.name = name
-        self.buffer = buffer
-        self.size = len(data)
+        self.number: int = number
+        self.name: str = name
+        self.buffer: EventBuffer | None = buffer
+        self.size: int = len(data)
         self._data = data
         # Made by the first merge: most events carry one update, and a list takes more memory than that.
         self._merged: list[bytes] | None = None

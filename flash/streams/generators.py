@@ -43,7 +43,7 @@ class AsyncSteps:
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self._generator = generator
         self.observed = False
-        self.suspended = False
+        self.suspended: bool = False
 
     def next(self) -> Awaitable[object]:
         return self._observed_step() if self.observed else self._generator.__anext__()

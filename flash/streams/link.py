@@ -73,8 +73,8 @@ class Link(Generic[ChannelT]):
     def __init__(self, channel: ChannelT) -> None:
         self.channel = channel
         self.replaced = False
-        self.ping_due = False
-        self.pinged_at = trio.current_time()
+        self.ping_due: bool = False
+        self.pinged_at: float = trio.current_time()
         self.sender: LinkSender | None = None
         self.peer: Peer | None = None
 

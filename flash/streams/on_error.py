@@ -39,7 +39,7 @@ class ErrorHandling:
         self._handler = handler
         self._limits = limits
         self._thread = thread
-        self.handled = False
+        self.handled: bool = False
         self.failure: BaseException | None = None
         self._props: list[bytes] = []
         self._done = trio.Event()

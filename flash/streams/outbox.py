@@ -69,10 +69,10 @@ class Outbox:
     """
 
     def __init__(self, window: int) -> None:
-        self.closed = False
-        self.control_bytes = 0
-        self.acknowledged = 0
-        self.progress_at = 0.0
+        self.closed: bool = False
+        self.control_bytes: int = 0
+        self.acknowledged: int = 0
+        self.progress_at: float = 0.0
         self._window = window
         # One event must stay small beside the window.
         self._merged_size = min(MERGED_SIZE, window // 8)

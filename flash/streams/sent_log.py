@@ -25,7 +25,7 @@ class SentLog:
     __slots__ = ("_bodies", "_first", "_heads", "_position", "unacknowledged")
 
     def __init__(self) -> None:
-        self.unacknowledged = 0
+        self.unacknowledged: int = 0
         self._first = 0
         # For an update the inner part of its array; for an event without updates, or a conflated one, the event; None
         # for a number whose event was dropped, because its stream was cancelled while it waited.

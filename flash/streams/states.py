@@ -102,7 +102,7 @@ class Lifecycle:
     __slots__ = ("state",)
 
     def __init__(self) -> None:
-        self.state = StreamState.WAITING
+        self.state: StreamState = StreamState.WAITING
 
     def advance(self, trigger: Trigger) -> StreamState:
         """Move on to the state that `trigger` leads to. Returns the state before.

@@ -72,10 +72,10 @@ class Stream:
     def __init__(self, stream_id: str, spec: StreamSpec, host: StreamHost, limits: Limits) -> None:
         self.id = stream_id
         self.spec = spec
-        self.scope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
-        self.overran = False
-        self.buffer = StreamBuffer(limits.buffer, wire.props_head(stream_id))
-        self.started = trio.current_time()
+        self.scope: StreamScope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
+        self.overran: bool = False
+        self.buffer: StreamBuffer = StreamBuffer(limits.buffer, wire.props_head(stream_id))
+        self.started: float = trio.current_time()
         self.waiting_since: float | None = None
         self._lifecycle = Lifecycle()
         self._host = host

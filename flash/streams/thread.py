@@ -56,7 +56,7 @@ class StreamThreads:
         self.total = total
         self.held = 0
         # Threads are counted here, where a start can be refused; so Trio need not limit them, too.
-        self.limiter = trio.CapacityLimiter(inf)
+        self.limiter: trio.CapacityLimiter = trio.CapacityLimiter(inf)
 
     def check(self, callback: str, superseding: bool = False) -> None:
         """Raise RequestRefused if a stream of `callback` would be one too many.

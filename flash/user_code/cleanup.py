@@ -52,11 +52,11 @@ class Deadline:
     __slots__ = ("at", "callback", "kind", "shields", "timeout")
 
     def __init__(self, kind: str, callback: str, timeout: float, at: float | None = None) -> None:
-        self.kind = kind
-        self.callback = callback
-        self.timeout = timeout
+        self.kind: str = kind
+        self.callback: str = callback
+        self.timeout: float = timeout
         self.at = at
-        self.shields = 0
+        self.shields: int = 0
 
     @property
     def name(self) -> str:

@@ -41,8 +41,8 @@ class SendBuffer(BoundedBuffer):
 
     def __init__(self, bound: int) -> None:
         super().__init__()
-        self.bound = bound
-        self.bytes = 0
+        self.bound: int = bound
+        self.bytes: int = 0
 
     def full(self, times: int = 1) -> bool:
         return self.bytes >= times * self.bound
@@ -77,8 +77,8 @@ class BatchingOutbox:
     """
 
     def __init__(self, bound: int, batch_delay: float) -> None:
-        self.buffer = SendBuffer(bound)
-        self.closed = False
+        self.buffer: SendBuffer = SendBuffer(bound)
+        self.closed: bool = False
         self._delay = batch_delay
         self._waiting: deque[_Message] = deque()
         self._urgent_count = 0

@@ -55,10 +55,10 @@ class CallbackConnection:
     """
 
     def __init__(self, bound: int, batch_delay: float) -> None:
-        self.outbox = BatchingOutbox(bound, batch_delay)
-        self.is_shutdown = False
+        self.outbox: BatchingOutbox = BatchingOutbox(bound, batch_delay)
+        self.is_shutdown: bool = False
         self.bound = bound
-        self.token = trio.lowlevel.current_trio_token()
+        self.token: trio.lowlevel.TrioToken = trio.lowlevel.current_trio_token()
         self._props_requests: dict[str, _PropsRequest] = {}
 
     async def send(self, message: str, buffer: SendBuffer | None = None, *, urgent: bool = True) -> None:

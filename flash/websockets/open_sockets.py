@@ -41,7 +41,7 @@ class OpenSockets(Generic[S]):
     """
 
     def __init__(self, total: int, per_browser: int) -> None:
-        self.closing = False
+        self.closing: bool = False
         self._total = total
         self._per_browser = per_browser
         self._open: dict[S, trio.Event] = {}

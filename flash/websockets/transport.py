@@ -45,8 +45,8 @@ class AsgiTransport:
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
-        self.quart_task = trio.CancelScope()
-        self.client = _hypercorn.websocket_client(send)
+        self.quart_task: trio.CancelScope = trio.CancelScope()
+        self.client: _hypercorn.WebsocketClient | None = _hypercorn.websocket_client(send)
         self._receive = receive
         self._send = send
 
