@@ -1,12 +1,12 @@
-"""Writes to a page's socket without waking the task that serves its connection.
+"""Writes to a page's socket without waking the task of the page's link.
 
-    a generator yields ── outbox ── the connection's task ── Quart ── Hypercorn ── socket
-                             └────────── DirectWriter ───────────────────────────────┘
+    a generator yields ── outbox ── the link's task ── Hypercorn ── socket
+                            └────────────── DirectWriter ──────────────┘
 
-A single update costs most on the ordinary way: Trio switches to the connection's task, and Quart, Hypercorn and Trio
-each do their part of a write. While that task waits for events, the task that adds one may write it to the socket
-itself, as the next chunk of the response, as far as the socket takes it without blocking. The connection's task then
-writes the remaining bytes before anything else.
+A single update costs most on the ordinary way: Trio switches to the link's task, and Hypercorn and Trio each do their
+part of a write. While that task waits for events, the task that adds one may write it to the socket itself, as the next
+chunk of the response, as far as the socket takes it without blocking. The link's task then writes the remaining bytes
+before anything else.
 
 This is safe only for HTTP/1.1 without TLS, in chunks, and where nothing wraps Hypercorn's `send`. HTTP/2, TLS and apps
 with middleware around `send` use the ordinary way.

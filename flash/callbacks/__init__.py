@@ -1,1 +1,1 @@
-"""Dash's side of a stream: its declaration, and the request that starts it."""
+"""Connects streams with Dash: checks their declarations, and starts them by callback requests."""

@@ -1,4 +1,4 @@
-"""The two hidden components, `Stream` and `Page`, that Flash appends to the layout of an app with event callbacks.
+"""Defines the hidden components, `Stream` and `Page`, that Flash appends to the layout of an app with event callbacks.
 
 A `Stream` shows the page the status of one event callback; the `Page` tells the server which page a request is from.
 The scripts in `client/` render them, so they need no bundle of their own.

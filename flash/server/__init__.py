@@ -1,1 +1,1 @@
-"""Serving an app: Dash's backend on Quart-Trio, Hypercorn, reloading, metrics."""
+"""Serves an app: Dash's backend on Quart-Trio, Hypercorn, reloading, metrics."""

@@ -1,1 +1,1 @@
-"""The life of streams, and what a page has still to be sent. Trio only: nothing here knows of HTTP, Dash or Quart."""
+"""Runs streams, and keeps what a page has still to be sent. Trio only: nothing here knows of HTTP, Dash or Quart."""

@@ -1,4 +1,4 @@
-"""The states of a stream's life, and the transitions between them: everything that is possible stands in one table.
+"""Defines the states of a stream and the transitions between them: everything that is possible stands in one table.
 
 At its end a stream does two things, and they may overlap. Its *generator* unwinds, which user code may delay. And the
 stream *finishes*: it runs `on_error` and sends its one `end` event. Normally the second follows the first. But when
