@@ -3,14 +3,14 @@
 from flash import Flash, Input, Output, callback
 
 from . import live, table, weather, words
-from .exchange import Exchange
 from .layout import shell
+from .stock_exchange import StockExchange
 
 app = Flash(__name__, title="Flash gallery", update_title=None)
 app.layout = shell(table.tab, live.tab, words.tab, weather.tab)
 server = app.server
 
-exchange = Exchange(seed=1815)
+exchange = StockExchange(seed=1815)
 server.add_websocket(live.FEED, view_func=exchange.serve)
 
 

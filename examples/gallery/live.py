@@ -9,8 +9,8 @@ from trio_websocket import open_websocket_url
 
 from flash import Input, dcc, event_callback, html, stream_props
 
-from .exchange import HISTORY, SHARES, Tick
 from .layout import COLOURWAY, PLOT, Tab, badge, readout
+from .stock_exchange import HISTORY, SHARES, Tick
 
 FEED = "/ws/exchange"
 COLOURS = dict(zip(SHARES, COLOURWAY, strict=True))

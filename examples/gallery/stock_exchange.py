@@ -24,7 +24,7 @@ HISTORY = 300
 PACE = 0.2
 
 
-class Exchange:
+class StockExchange:
     """Trades for as long as the server runs; each websocket gets the recent ticks in one message, then one a time."""
 
     def __init__(self, seed: int) -> None:
