@@ -11,18 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import h11
 import trio
 
-from tests.faults.sockets import Answer
 from tests.support.connections import reset
 from tests.support.dash_requests import fill_in, key_of, pattern_of, request_of
 from tests.support.eventually import TIMEOUT
+from tests.support.http1 import Answer, ConnectionLost, Http1
 from tests.support.wire_client import Event, EventReader, PageIdentity, Post, resuming
-
-
-class ConnectionLost(Exception):
-    """The response has ended before it was complete."""
 
 
 @dataclass
@@ -39,7 +34,7 @@ class Page:
     identity: PageIdentity = field(default_factory=PageIdentity)
     host: str = "127.0.0.1"
     _socket: trio.SocketStream | None = None
-    _http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
+    _http: Http1 | None = None
     _connections: list[Connection] = field(default_factory=list["Connection"])
     _turn: trio.Lock = field(default_factory=trio.Lock)
 
@@ -96,18 +91,15 @@ class Page:
         """Open the event stream; `last` is the id of the last event that the page has applied."""
         with trio.fail_after(TIMEOUT):
             stream = await trio.open_tcp_stream("127.0.0.1", self.port)
-            http = h11.Connection(h11.CLIENT)
+            http = Http1(stream, self.host)
             target = self.identity.events + (f"&after={last}" if last and not in_header else "")
-            headers = [*self._headers(), ("Accept", "text/event-stream"), *resuming(last if in_header else "")]
-            request = h11.Request(method="GET", target=target, headers=headers)
+            headers = [*self.identity.headers, ("Accept", "text/event-stream"), *resuming(last if in_header else "")]
             try:
-                await stream.send_all(http.send(request) + http.send(h11.EndOfMessage()))
-                response = await _next_event(stream, http)
+                await http.send("GET", target, headers)
+                connection = Connection(stream, http, *await http.head())
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
-            assert isinstance(response, h11.Response), response
-            connection = Connection(stream, http, response.status_code, dict(response.headers.raw_items()))
             self._connections.append(connection)
             return connection
 
@@ -122,9 +114,6 @@ class Page:
         if closing is not None:
             await trio.aclose_forcefully(closing)
 
-    def _headers(self) -> list[tuple[str, str]]:
-        return [("Host", self.host), *self.identity.headers]
-
     async def _request(self, method: str, path: str, body: bytes) -> Answer:
         async with self._turn:
             whole = False
@@ -133,40 +122,27 @@ class Page:
                     reused = self._socket is not None
                     try:
                         answer = await self._send(method, path, body)
-                    except (ConnectionLost, trio.BrokenResourceError):
+                    except trio.BrokenResourceError:
                         # Like a browser: the server may just have closed a connection that was idle.
                         if not reused:
                             raise
                         await self._hang_up()
                         answer = await self._send(method, path, body)
-                whole = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-                if whole:
-                    self._http.start_next_cycle()
+                whole = self._http is not None and self._http.is_reusable
                 return answer
             finally:
                 if not whole:
                     await self._hang_up()
 
     async def _send(self, method: str, path: str, body: bytes) -> Answer:
-        if self._socket is None:
+        if self._socket is None or self._http is None:
             self._socket = await trio.open_tcp_stream("127.0.0.1", self.port)
-            self._http = h11.Connection(h11.CLIENT)
-        http = self._http
-        headers = [*self._headers(), ("Content-Length", str(len(body)))]
+            self._http = Http1(self._socket, self.host)
+        headers = [*self.identity.headers, ("Content-Length", str(len(body)))]
         if body:
             headers.append(("Content-Type", "application/json"))
-        request = h11.Request(method=method, target=path, headers=headers)
-        sent = http.send(request) or b""
-        await self._socket.send_all(
-            sent + (http.send(h11.Data(data=body)) or b"") + (http.send(h11.EndOfMessage()) or b"")
-        )
-        response = await _next_event(self._socket, http)
-        assert isinstance(response, h11.Response), response
-        headers_received = {name.decode(): value.decode() for name, value in response.headers}
-        received = bytearray()
-        while isinstance(event := await _next_event(self._socket, http), h11.Data):
-            received += event.data
-        return Answer(response.status_code, headers_received, bytes(received))
+        await self._http.send(method, path, headers, body)
+        return await self._http.answer()
 
 
 class Connection:
@@ -177,11 +153,9 @@ class Connection:
         headers: of the response.
     """
 
-    def __init__(
-        self, stream: trio.SocketStream, http: h11.Connection, status: int, headers: dict[bytes, bytes]
-    ) -> None:
+    def __init__(self, stream: trio.SocketStream, http: Http1, status: int, headers: dict[str, str]) -> None:
         self.status = status
-        self.headers = {name.decode().lower(): value.decode() for name, value in headers.items()}
+        self.headers = headers
         self._stream = stream
         self._http = http
         self._reader = EventReader()
@@ -190,12 +164,12 @@ class Connection:
         """The next event; None if the response is over; ConnectionLost if it was cut."""
         while (event := self._reader.next_event()) is None:
             try:
-                received = await _next_event(self._stream, self._http)
+                data = await self._http.read()
             except trio.ClosedResourceError:
                 return None
-            if not isinstance(received, h11.Data):
+            if not data:
                 return None
-            self._reader.receive(received.data)
+            self._reader.receive(data)
         return event
 
     async def expect(self, name: str) -> Any:
@@ -224,13 +198,3 @@ class Connection:
     def reset(self) -> None:
         """Go without a goodbye, with a RST."""
         reset(self._stream)
-
-
-async def _next_event(stream: trio.SocketStream, http: h11.Connection) -> Any:
-    """The next event of HTTP."""
-    try:
-        while (event := http.next_event()) is h11.NEED_DATA:
-            http.receive_data(await stream.receive_some(65_536))
-    except (trio.BrokenResourceError, h11.RemoteProtocolError):
-        raise ConnectionLost from None
-    return event

@@ -11,7 +11,8 @@ from typing import Any
 import trio
 
 from tests.faults.soak_app import GRACE, KINDS
-from tests.faults.soak_page import Connection, ConnectionLost, Page
+from tests.faults.soak_page import Connection, Page
+from tests.support.http1 import ConnectionLost
 from tests.support.wire_client import Event
 
 PAGES = 100

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page as Tab, expect
 
 from flash import Flash, Input, Update, _hypercorn_http2, html, stream_props
 from tests.faults.conftest import Certificate, Serve
-from tests.faults.sockets import Events, Http2, Page, flash_run
+from tests.faults.http2 import Http2
+from tests.faults.sockets import Events, Page, flash_run
 from tests.support.browser import chromium
 from tests.support.eventually import TIMEOUT, eventually
 from tests.support.processes import Process, python

@@ -14,7 +14,8 @@ import trio
 
 from flash import Flash, Input, StreamCancelled, StreamInfo, Update, html, stream_props
 from tests.faults.conftest import Certificate, Serve
-from tests.faults.sockets import Events, Page, Reply, Site, serving
+from tests.faults.http2 import Reply
+from tests.faults.sockets import Events, Page, Site, serving
 from tests.support.connections import reset
 from tests.support.eventually import TIMEOUT, eventually
 

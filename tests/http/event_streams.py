@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import h11
 import trio
 
 from tests.support.connections import open_connection
 from tests.support.eventually import TIMEOUT
+from tests.support.http1 import Http1
 from tests.support.wire_client import Event, EventReader, parse_event
 
 
@@ -30,14 +30,13 @@ class EventStream:
         hello: the connection's first event, once it has come.
     """
 
-    def __init__(self, stream: trio.SocketStream, status: int, headers: dict[str, str], http: h11.Connection) -> None:
+    def __init__(self, stream: trio.SocketStream, status: int, headers: dict[str, str], http: Http1) -> None:
         self.stream = stream
         self.status = status
         self.headers = headers
         self.hello: Event | None = None
         self._http = http
         self._reader = EventReader()
-        self._over = False
 
     @classmethod
     async def connect(
@@ -53,35 +52,15 @@ class EventStream:
         """
         with trio.fail_after(TIMEOUT):
             stream = await open_connection(port, receive_buffer)
-            http = h11.Connection(h11.CLIENT)
-            request = h11.Request(
-                method="GET",
-                target=target,
-                headers=[("Host", f"127.0.0.1:{port}"), ("Accept", "text/event-stream"), *headers.items()],
-            )
-            await stream.send_all(http.send(request) + http.send(h11.EndOfMessage()))
-            while True:
-                event = http.next_event()
-                if isinstance(event, h11.Response):
-                    break
-                assert event is h11.NEED_DATA, event
-                http.receive_data(await stream.receive_some(65_536))
-        received = {name.decode(): value.decode() for name, value in event.headers}
-        return cls(stream, event.status_code, received, http)
+            http = Http1(stream, f"127.0.0.1:{port}")
+            await http.send("GET", target, [("Accept", "text/event-stream"), *headers.items()])
+            status, received = await http.head()
+        return cls(stream, status, received, http)
 
     async def read(self) -> bytes:
         """What of the body has arrived, at least one byte; nothing at its end."""
         with trio.fail_after(TIMEOUT):
-            while not self._over:
-                event = self._http.next_event()
-                if isinstance(event, h11.Data):
-                    return bytes(event.data)
-                if event is h11.NEED_DATA:
-                    self._http.receive_data(await self.stream.receive_some(65_536))
-                else:
-                    assert isinstance(event, h11.EndOfMessage), event
-                    self._over = True
-        return b""
+            return await self._http.read()
 
     async def block(self) -> bytes:
         """The next block of lines, without the empty line that ends it; EOFError if the response is over."""
