@@ -214,6 +214,7 @@ class Page:
         receive_buffer: int | None = None,
         then: bytes = b"",
         ok: bool = True,
+        timeout: float = TIMEOUT,
     ) -> Events:
         """Open the event stream over HTTP/1.1.
 
@@ -223,8 +224,9 @@ class Page:
             receive_buffer: bytes that the socket may hold unread.
             then: bytes to be sent behind the request.
             ok: whether the server is expected to accept.
+            timeout: seconds for which the server may take to answer.
         """
-        with trio.fail_after(TIMEOUT):
+        with trio.fail_after(timeout):
             stream = await self.site.open(receive_buffer)
             http = Http1(stream)
             await http.send("GET", self.identity.events, [*self.headers, *resuming(after)], b"", then)

@@ -176,7 +176,8 @@ async def test_1000_pages_that_open_and_close_at_once_leave_nothing(serve: Serve
 
 async def come_and_go(site: Site, how: str) -> None:
     page = await site.page()
-    events = await page.connect()
+    # Every page waits for the 999 others.
+    events = await page.connect(timeout=4 * TIMEOUT)
     with trio.fail_after(4 * TIMEOUT):
         assert (await events.next()).name == "hello"
         if how == "starts and closes":
