@@ -19,7 +19,6 @@ import dash
 import quart_trio
 import trio
 from dash import html
-from quart_trio.wrappers import TrioResponse as Response
 
 from . import _dash
 from .asgi.forwarded import LOOPBACK, TrustedProxies
@@ -36,6 +35,7 @@ from .event_callback import (
     prepare_dash,
 )
 from .options import COUNT, FlashOptions, check
+from .server.all_workers import AllWorkers
 from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
 from .server.metrics import Metrics
 from .server.quart_limits import QuartLimits
@@ -209,6 +209,7 @@ class Flash(_dash.DashApp):
             options.get("on_error"),
             lambda: _dash.shows_dev_tools(self),
         )
+        self.all_workers = AllWorkers(self.channels, self.streams, lambda: self.server.nursery)
         self._event_callbacks = EventCallbacks()
         self._is_setting_up = False
         self._setup_error: Exception | None = None
@@ -242,13 +243,13 @@ class Flash(_dash.DashApp):
             lambda: websocket_route.check_handshake(self.server, self),
             lambda: cast("Any", self.config).csrf_header_name,
         )
-        if self.metrics is not None:
-            _dash.add_route(self, "_flash/metrics", self._serve_metrics)
+        self.all_workers.register(self.server, prefix, self.metrics)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The app is an ASGI app itself: `hypercorn -k trio module:app`."""
         await require_trio_to_serve(scope, send)
-        await self.server(scope, receive, send)
+        peers = self.all_workers.peers
+        await (self.server if peers is None else peers.asgi)(scope, receive, send)
 
     def event_callback(
         self,
@@ -303,6 +304,13 @@ class Flash(_dash.DashApp):
         if len(self.channels) == 0:
             return []
         return streams() if trio.lowlevel.in_trio_run() else trio.from_thread.run_sync(streams)
+
+    async def all_streams(self) -> list[StreamInfo]:
+        """The streams of all processes that serve the app together, oldest first.
+
+        A process that does not answer within moments is left out, and named in the log.
+        """
+        return await self.all_workers.streams()
 
     def serve_layout(self) -> Any:
         """Serve the layout, which names the page and its browser, and so must not be cached."""
@@ -360,10 +368,6 @@ class Flash(_dash.DashApp):
         if not _dash.uses_websocket(self):
             config.pop("websocket", None)
         return config
-
-    async def _serve_metrics(self) -> Response:
-        assert self.metrics is not None
-        return Response(self.metrics.expose(), content_type=self.metrics.content_type)
 
     def _prepare_for_requests(self) -> None:
         """Set the app up, once. If that fails, every later request for a page fails with the same exception."""

@@ -13,6 +13,7 @@ import logging
 import secrets
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import trio
 
@@ -27,6 +28,18 @@ from .user_code.containment import contain
 _log = logging.getLogger("flash.streams")
 
 
+class Holding(Protocol):
+    """Whether this process is the one that has the channels of a browser, where there are several processes."""
+
+    def enter(self, secret: str) -> None:
+        """A channel of the browser with this secret is opened. Raises RequestRefused where it must not be."""
+        ...
+
+    def leave(self, secret: str) -> None:
+        """Such a channel is over."""
+        ...
+
+
 @dataclass(slots=True)
 class Channels:
     """The channels of one server, by page.
@@ -36,12 +49,14 @@ class Channels:
         page_limits: what bounds each page.
         load: what they hold together, and how much they may.
         closing: the server stops; nothing is opened or started any more.
+        holding: is told which browsers have channels here; None where there is one process.
     """
 
     limits: Limits = field(default_factory=Limits)
     page_limits: PageLimits = field(default_factory=PageLimits)
     load: Load = field(default_factory=Load)
     closing: bool = False
+    holding: Holding | None = None
     _open: dict[str, Channel] = field(default_factory=lambda: dict[str, Channel]())
     _all: set[Channel] = field(default_factory=lambda: set[Channel]())
     _awaited: dict[str, trio.lowlevel.ParkingLot] = field(default_factory=lambda: dict[str, trio.lowlevel.ParkingLot]())
@@ -184,6 +199,8 @@ class Channels:
         )
 
     def _enter(self, channel: Channel) -> None:
+        if self.holding is not None:
+            self.holding.enter(channel.browser)
         self._open[channel.page] = channel
         self._all.add(channel)
         self.load.pages[channel.browser] += 1
@@ -191,6 +208,8 @@ class Channels:
     def _leave(self, channel: Channel) -> None:
         if channel not in self._all:
             return
+        if self.holding is not None:
+            self.holding.leave(channel.browser)
         self._all.discard(channel)
         self.load.pages[channel.browser] -= 1
         if not self.load.pages[channel.browser]:

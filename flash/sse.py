@@ -7,7 +7,6 @@
     POST _flash/close                 the page is being left
     POST _flash/ticket                issues a ticket, which opens a link although the browser's cookie has changed
     GET  _flash/status?page=<token>   why a link is refused, which an EventSource does not tell its page
-    GET  _flash/health                for load balancers
 
 `hello` names the life of the page's channel that the link belongs to. Events are numbered within that life. A page that
 reconnects with the id of the last event it has (`Last-Event-ID`, or `after=` from a new EventSource) gets the events
@@ -23,7 +22,6 @@ A refused request gets a 4xx or 503 with one sentence, and changes nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -226,7 +224,6 @@ class Routes:
         for name, method, view in (
             ("events", "GET", self.events),
             (Status.route, "GET", self.status),
-            ("health", "GET", self.health),
             (Ack.route, "POST", self.acknowledge),
             (Cancel.route, "POST", self.cancel),
             (Close.route, "POST", self.close),
@@ -253,19 +250,6 @@ class Routes:
         response.headers.pop("Content-Length", None)
         response.headers.update(HEADERS)
         return response
-
-    async def health(self) -> Response:
-        """For load balancers: 200 while the server accepts pages, 503 while it stops or cannot run streams."""
-        channels = self._channels
-        status = "stopping" if channels.closing else "ok"
-        try:
-            self._nursery()
-        except AttributeError:
-            # The ASGI server has not begun the app's lifespan.
-            status = "not started"
-        state = {"status": status, "pages": len(channels), "streams": channels.load.streams}
-        code = 200 if status == "ok" else 503
-        return Response(json.dumps(state), status=code, content_type="application/json", headers=HEADERS)
 
     async def status(self) -> Response:
         """200 with `wire.Status` if a link would be accepted, else the refusal."""

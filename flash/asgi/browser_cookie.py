@@ -14,11 +14,13 @@ of the secrets that it makes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from quart import Request, Websocket
 from quart_trio.wrappers import TrioResponse as Response
+from werkzeug.sansio.http import parse_cookie
 
 from ..errors import RequestRefused
 from .tokens import is_token, new_token
@@ -39,14 +41,25 @@ def browser_of(incoming: Request | Websocket) -> str:
     Raises:
         RequestRefused: the request has no such cookie.
     """
-    browser = incoming.cookies.get(HOST_COOKIE) or incoming.cookies.get(COOKIE)
-    if browser is None or not is_token(browser):
+    browser = _secret_in(incoming.cookies)
+    if browser is None:
         raise RequestRefused(
             403,
             f"The cookie {COOKIE!r} is missing: streams need cookies. Load the page again. If it is in a frame of "
             "another site, the app needs Flash(..., cross_site_frames=True) and HTTPS.",
         )
     return browser
+
+
+def browser_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The secret of the browser that sent a request with these headers, as ASGI has them; None if it has no cookie."""
+    cookies = b";".join(value for name, value in headers if name.lower() == b"cookie")
+    return _secret_in(parse_cookie(cookies.decode(errors="replace"))) if COOKIE.encode() in cookies else None
+
+
+def _secret_in(cookies: Mapping[str, str]) -> str | None:
+    secret = cookies.get(HOST_COOKIE) or cookies.get(COOKIE)
+    return secret if is_token(secret) else None
 
 
 def browser_or_address(incoming: Request | Websocket) -> str:

@@ -78,6 +78,9 @@ async def read_small_body(incoming: Request) -> dict[str, Any]:
             data += chunk
             if len(data) > BODY_LIMIT:
                 break
+        if not data:
+            # A hook of the app may have awaited the body. Then there is nothing left to iterate.
+            data = await incoming.body
     if len(data) > BODY_LIMIT:
         raise _too_large()
     try:

@@ -64,8 +64,12 @@
         await turn;
         const body = options?.body;
         const headers = new Headers(options?.headers);
-        if (typeof body !== 'string' || !START.test(body) || !isPlain(headers)) {
+        if (typeof body !== 'string' || !START.test(body)) {
             return plain.call(window, resource, options);
+        }
+        if (!isPlain(headers)) {
+            const all = {...Object.fromEntries(headers), ...control.startHeader()};
+            return plain.call(window, resource, {...options, headers: all});
         }
         return control.sendStart((/** @type {RequestInit} */ more) => {
             const all = {...Object.fromEntries(headers), ...more.headers};

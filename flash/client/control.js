@@ -111,13 +111,21 @@
     }
 
     /**
+     * The header of a request that starts a stream: it tells a server of several processes what the request is, without
+     * its body, and tells it from every other start.
+     */
+    function startHeader() {
+        return {[wire.START_HEADER]: crypto.getRandomValues(new Uint32Array(4)).join('-')};
+    }
+
+    /**
      * Send the request by which Dash's renderer starts a stream. By its id the server takes it once if it comes twice.
      * @param {(options: RequestInit) => Promise<Response>} send  sends it, with these options besides its own
      * @param {string} body
      * @returns {Promise<Response>}
      */
     function sendStart(send, body) {
-        const id = {[wire.START_HEADER]: crypto.getRandomValues(new Uint32Array(4)).join('-')};
+        const id = startHeader();
         return sendEitherWay(
             'start',
             body,
@@ -343,5 +351,5 @@
         return `${url('events')}?${new URLSearchParams(asked)}`;
     }
 
-    Object.assign(flash, {control: {begin, csrfHeader, post, startAgain, sendStart, leave, explain, link}});
+    Object.assign(flash, {control: {begin, csrfHeader, post, startAgain, startHeader, sendStart, leave, explain, link}});
 })();

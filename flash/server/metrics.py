@@ -5,7 +5,7 @@ The metrics need `prometheus-client` (`pip install flash-trio[metrics]`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -19,6 +19,39 @@ if TYPE_CHECKING:
 
 LAG_INTERVAL = 1.0
 """Seconds between two measurements of the event loop's lag."""
+
+
+def join(exposed: Mapping[str, str | None]) -> bytes:
+    """Make one text of the metrics of several workers.
+
+    Args:
+        exposed: for the name of each worker what its `Metrics.expose` has returned; None if it did not answer.
+
+    Returns:
+        All their samples, each with the label `worker`, and which workers have answered.
+    """
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.parser import text_string_to_metric_families
+    from prometheus_client.registry import Collector
+
+    families: dict[str, Metric] = {}
+    answered = GaugeMetricFamily("flash_worker_up", "Whether a worker has answered for its metrics.", labels=["worker"])
+    for worker, text in exposed.items():
+        answered.add_metric([worker], 0 if text is None else 1)
+        for found in text_string_to_metric_families(text or ""):
+            family = families.setdefault(found.name, Metric(found.name, found.documentation, found.type))
+            family.samples += [sample._replace(labels={**sample.labels, "worker": worker}) for sample in found.samples]
+
+    class Joined(Collector):
+        def collect(self) -> Iterator[Metric]:
+            yield from families.values()
+            yield answered
+
+    registry = CollectorRegistry()
+    registry.register(Joined())
+    return generate_latest(registry)
 
 
 class Metrics(Observer):

@@ -25,6 +25,7 @@ from ..errors import InvalidOption
 from ..workers.socket_directory import socket_directory
 from ..workers.supervisor import Plan, Supervisor
 from ..workers.worker import Worker, this_worker
+from .all_workers import AppOfWorkers, join_workers
 from .current_run import Run, StreamingApp, begin_run
 from .shutdown import WATCHED, Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
 
@@ -35,7 +36,7 @@ YOUNG_OBJECTS = 5_000
 """New objects after which Python looks for garbage among them: those of a hundred updates that are under way."""
 
 
-class Served(StreamingApp, Protocol):
+class Served(StreamingApp, AppOfWorkers, Protocol):
     """A Flash app to serve. Its server may have others."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
@@ -94,19 +95,26 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         give_up_on_silent_peers, timeout=app.channels.page_limits.stall_timeout
     )
 
+    peers = join_workers(app, worker, worker.address)
+
     async def started() -> None:
         shutdown.started = True
         worker.ready()
 
     async def stop() -> None:
         await shutdown.requested.wait()
-        await worker.stopping()
+        if not await worker.stopping():
+            # Where the others stop, too, the pages are told the end of their streams by these links.
+            peers.stop()
         await shutdown.end_streams_on_request()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shutdown.cancel_start, nursery.cancel_scope)
         nursery.start_soon(worker.run)
+        await nursery.start(peers.run)
         await serve_connections(app, config, worker.connections, started=started, stop=stop)
+        with trio.move_on_after(config.graceful_timeout):
+            await peers.finish()
         nursery.cancel_scope.cancel()
 
 

@@ -92,19 +92,22 @@ class FlashWebsocketConnection(WebsocketConnection):
         try:
             await super().__call__(receive, send)
         finally:
-            self.app.nursery.start_soon(self._drain, receive)
+            self.app.nursery.start_soon(drain, receive)
 
     # The arguments depend on the version of Quart-Trio.
     async def handle_messages(self, *args: Any, **kwargs: Any) -> None:
         with TRANSPORT.get().quart_task:
             await super().handle_messages(*args, **kwargs)
 
-    @staticmethod
-    async def _drain(receive: Receive) -> None:
-        # The server delivers what it has read without a pause, and closes the socket when this task has ended.
-        over = False
-        while not over:
-            over = True
-            with trio.move_on_after(END_TIMEOUT):
-                await receive()
-                over = False
+
+async def drain(receive: Receive) -> None:
+    """Receive what the peer of a websocket still sends after the app has closed it, until that is over.
+
+    The server delivers what it has read without a pause, and closes the socket when the task of the app has ended.
+    """
+    over = False
+    while not over:
+        over = True
+        with trio.move_on_after(END_TIMEOUT):
+            await receive()
+            over = False

@@ -19,6 +19,8 @@ import httpx
 
 from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.page_key import PAGE_ID
+from flash.asgi.tokens import new_token
+from flash.wire import START_HEADER
 from tests.http.event_streams import EventStream
 from tests.support.dash_requests import Callbacks, ComponentId, components_of, key_of
 from tests.support.eventually import TIMEOUT
@@ -141,9 +143,10 @@ class Page:
             value: None to count one up.
             callback: part of the callback's output, to tell callbacks on the same Input apart.
         """
-        return await self.client.post(
-            self.identity.start, json=self.request(component_id, prop, value, callback=callback)
-        )
+        body = self.request(component_id, prop, value, callback=callback)
+        names_page = any(entry["id"] == PAGE_ID for entry in body.get("state", []) if isinstance(entry, dict))
+        headers = {START_HEADER: new_token()} if names_page else {}
+        return await self.client.post(self.identity.start, json=body, headers=headers)
 
     async def call(
         self, component_id: ComponentId, prop: str = "n_clicks", value: Any = None, *, callback: str = ""

@@ -1,0 +1,156 @@
+"""Says of all workers together what each of them knows: streams, health and metrics, from whichever is asked.
+
+    a request, or app.all_streams() ── AllWorkers ── this process
+                                            └─────── peers.ask_all ── AllWorkers of every other worker
+
+Where one process serves the app, it is asked alone. Of several, one that does not answer within moments is named: in
+the answer where there is room for it, and in the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from quart import Quart
+from quart_trio.wrappers import TrioResponse as Response
+
+from ..asgi.refusals import answering_refusals
+from ..channels import Channels
+from ..sse import HEADERS
+from ..streams.limits import StreamInfo
+from ..workers.directory import Directory
+from ..workers.peers import Peers
+from .lifespan import APPS
+from .metrics import Metrics, join
+
+NO_ANSWER = "no answer"
+"""The status of a worker that does not answer."""
+
+
+class AppOfWorkers(Protocol):
+    """An app that several processes may serve."""
+
+    @property
+    def server(self) -> Any:
+        """The QuartTrio that has the app's routes, and maybe those of other apps."""
+        ...
+
+    @property
+    def channels(self) -> Channels: ...
+    @property
+    def all_workers(self) -> AllWorkers: ...
+
+
+def join_workers(app: AppOfWorkers, directory: Directory, address: str) -> Peers:
+    """Make this process one of several that serve an app, and the other apps of its server.
+
+    Args:
+        app: is served here, from when the `Peers` run.
+        directory: says which worker holds a browser.
+        address: of the socket on which this worker serves the others.
+    """
+    apps: list[AppOfWorkers] = app.server.extensions[APPS]
+    answers: dict[str, Callable[[], object]] = {}
+    for each in apps:
+        answers |= each.all_workers.answers()
+    peers = Peers(app.server, directory, address, answers)
+    for each in apps:
+        each.all_workers.peers = peers
+        each.channels.holding = peers.holdings
+    return peers
+
+
+class AllWorkers:
+    """What is known of an app that one or several processes serve.
+
+    Attributes:
+        peers: the workers; None where there is one process.
+    """
+
+    def __init__(
+        self, channels: Channels, streams: Callable[[], list[StreamInfo]], nursery: Callable[[], object]
+    ) -> None:
+        """
+        Args:
+            channels: those of this process.
+            streams: lists its streams.
+            nursery: returns the nursery for channels; raises AttributeError before the app's ASGI lifespan begins.
+        """
+        self.peers: Peers | None = None
+        self._channels = channels
+        self._streams = streams
+        self._nursery = nursery
+        self._metrics: Metrics | None = None
+        self._prefix = ""
+
+    def register(self, server: Quart, prefix: str, metrics: Metrics | None) -> None:
+        """Add the routes for health and metrics to `server` under `prefix`, which ends in a slash."""
+        self._metrics = metrics
+        self._prefix = f"{prefix}_flash/"
+        views = {"health": self._answer_health}
+        if metrics is not None:
+            views["metrics"] = self._answer_metrics
+        for name, view in views.items():
+            path = f"{self._prefix}{name}"
+            server.add_url_rule(path, endpoint=path, view_func=answering_refusals(view, "GET"), methods=["GET", "POST"])
+
+    def answers(self) -> dict[str, Callable[[], object]]:
+        """What answers the questions of other workers. A question is asked of one app of several on a server."""
+        return {
+            f"{self._prefix}streams": lambda: [asdict(info) for info in self._streams()],
+            f"{self._prefix}health": self._health,
+            f"{self._prefix}metrics": lambda: "" if self._metrics is None else self._metrics.expose().decode(),
+        }
+
+    async def streams(self) -> list[StreamInfo]:
+        """Every stream of every worker, oldest first."""
+        if self.peers is None:
+            return self._streams()
+        answers = await self.peers.ask_all(f"{self._prefix}streams")
+        found = [StreamInfo(**info) for answer in answers.values() for info in answer or ()]
+        return sorted(found, key=lambda info: -info.age)
+
+    def _health(self) -> dict[str, Any]:
+        """The health of this process."""
+        status = "stopping" if self._channels.closing else "ok"
+        try:
+            self._nursery()
+        except AttributeError:
+            # The ASGI server has not begun the app's lifespan.
+            status = "not started"
+        return {"status": status, "pages": len(self._channels), "streams": self._channels.load.streams}
+
+    async def _answer_health(self) -> Response:
+        """For load balancers: 200 while a worker accepts pages, 503 while all stop or none can run streams."""
+        health = self._health()
+        if self.peers is not None:
+            health = join_health(await self.peers.ask_all(f"{self._prefix}health"), health["status"])
+        code = 200 if health["status"] == "ok" else 503
+        return Response(json.dumps(health), status=code, content_type="application/json", headers=HEADERS)
+
+    async def _answer_metrics(self) -> Response:
+        """The metrics of each worker, with its name as a label where there are several."""
+        assert self._metrics is not None
+        exposed = self._metrics.expose()
+        if self.peers is not None:
+            exposed = join(await self.peers.ask_all(f"{self._prefix}metrics"))
+        return Response(exposed, content_type=self._metrics.content_type, headers=HEADERS)
+
+
+def join_health(answers: Mapping[str, dict[str, Any] | None], status: str) -> dict[str, Any]:
+    """What the workers' healths come to.
+
+    Args:
+        answers: of each worker, by its name; None if it gave none.
+        status: of this worker, for the case that none of them is well.
+    """
+    known = [answer for answer in answers.values() if answer is not None]
+    return {
+        "status": "ok" if any(answer["status"] == "ok" for answer in known) else status,
+        "pages": sum(answer["pages"] for answer in known),
+        "streams": sum(answer["streams"] for answer in known),
+        "workers": {name: answer or {"status": NO_ANSWER} for name, answer in answers.items()},
+    }

@@ -1,0 +1,206 @@
+"""Encodes the messages that workers send each other: those of ASGI, and a few of Flash's own.
+
+    frame    size of the JSON (4 bytes) │ size of the payload (4 bytes) │ JSON │ payload
+    JSON     the message, a dict with a "type", without its payload; a bytes object in it is {"bytes": "latin-1"}
+    payload  what of a message may be large, unchanged: its "body" or "bytes", or its "text" as UTF-8
+
+A request that is sent on keeps the form in which the server has given it to the app, so nothing of it is lost: the
+client's address, the scheme, the version of HTTP, the headers as bytes and in order.
+
+The other end is another process, maybe on another machine. So a `Decoder` takes only the types of messages that it is
+told to expect, and only sizes within bounds, which it checks before it waits for the bytes. Whatever else comes raises
+`MalformedFrame`. There is no I/O here: who has a connection feeds the decoder what has come from it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Collection, Iterator
+from typing import Any, cast
+
+from ..errors import FlashError
+
+Message = dict[str, Any]
+"""A message of ASGI, or a scope. Its "type" is a string."""
+
+JSON_LIMIT = 1_000_000
+"""Bytes of the JSON of one message. Servers bound the headers of a request by less."""
+
+PAYLOAD_LIMIT = 64_000_000
+"""Bytes of a payload: more than a server accepts in one message of a websocket. Bodies are sent in pieces."""
+
+PIECE = 65_536
+"""Bytes of a body in one frame at most."""
+
+_HEAD = struct.Struct("!II")
+
+_PAYLOADS = ("body", "bytes", "text")
+"""The fields that may be a payload. A message has one of them at most."""
+
+_BODIES = ("http.request", "http.response.body", "websocket.http.response.body")
+"""The messages that are a part of a body, and may be sent in pieces."""
+
+
+class MalformedFrame(FlashError):
+    """Another worker has sent something that is no message, or none that is expected."""
+
+
+def encode(message: Message) -> Iterator[bytes]:
+    """The frames of a message: one, or one for each piece of a large body.
+
+    Raises:
+        TypeError: the message has something that is neither JSON nor bytes.
+    """
+    rest, name, payload = _split(message)
+    if len(payload) <= PIECE or message["type"] not in _BODIES:
+        yield _frame(rest, name, payload)
+        return
+    for begin in range(0, len(payload), PIECE):
+        is_last = begin + PIECE >= len(payload)
+        piece = {**rest, "more_body": not is_last or rest.get("more_body", False)}
+        yield _frame(piece, name, payload[begin : begin + PIECE])
+
+
+def _split(message: Message) -> tuple[Message, str | None, bytes]:
+    """A message without its payload, the name of the payload's field, and the payload."""
+    for name in _PAYLOADS:
+        payload = message.get(name)
+        if payload is not None:
+            rest = {key: value for key, value in message.items() if key != name}
+            # Half a surrogate pair, which JSON may contain, has no encoding of its own.
+            return rest, name, payload.encode(errors="surrogatepass") if name == "text" else bytes(payload)
+    return message, None, b""
+
+
+def _frame(rest: Message, name: str | None, payload: bytes) -> bytes:
+    said = rest if name is None else {**rest, "payload": name}
+    encoded = json.dumps(said, default=_encode_bytes, separators=(",", ":")).encode()
+    if len(encoded) > JSON_LIMIT or len(payload) > PAYLOAD_LIMIT:
+        raise MalformedFrame(f"A message of {len(encoded) + len(payload)} bytes is too large for another worker.")
+    return b"%b%b%b" % (_HEAD.pack(len(encoded), len(payload)), encoded, payload)
+
+
+def _encode_bytes(value: object) -> dict[str, str]:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"bytes": bytes(cast("bytes", value)).decode("latin-1")}
+    raise TypeError(f"A message for another worker has a {type(value).__name__}, which cannot be sent.")
+
+
+class Decoder:
+    """Makes messages of the bytes that have come over one connection."""
+
+    def __init__(self, expected: Collection[str]) -> None:
+        """
+        Args:
+            expected: the types of the messages that may come. It may be replaced as the conversation goes on.
+        """
+        self.expected = expected
+        self._received = bytearray()
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Take bytes that have come."""
+        self._received += data
+
+    def next_message(self) -> Message | None:
+        """The next message; None if not all of it has come.
+
+        Raises:
+            MalformedFrame: it is none that is expected, or too large. Nothing that comes after it can be read.
+        """
+        if len(self._received) < _HEAD.size:
+            return None
+        json_size, payload_size = cast("tuple[int, int]", _HEAD.unpack_from(self._received))
+        if json_size > JSON_LIMIT or payload_size > PAYLOAD_LIMIT:
+            raise MalformedFrame(f"A message of {json_size + payload_size} bytes is too large.")
+        end = _HEAD.size + json_size + payload_size
+        if len(self._received) < end:
+            return None
+        message = self._read(bytes(self._received[_HEAD.size : _HEAD.size + json_size]))
+        self._put_payload(message, bytes(self._received[end - payload_size : end]))
+        del self._received[:end]
+        return message
+
+    def _read(self, encoded: bytes) -> Message:
+        try:
+            message: object = json.loads(encoded, object_hook=_decode_bytes)
+        except (ValueError, RecursionError) as error:
+            raise MalformedFrame("A message is no JSON.") from error
+        if not isinstance(message, dict):
+            raise MalformedFrame("A message is no JSON object.")
+        message = cast("Message", message)
+        if not isinstance(message.get("type"), str) or message["type"] not in self.expected:
+            raise MalformedFrame(f"A message of the type {str(message.get('type'))[:40]!r} is not expected here.")
+        return message
+
+    @staticmethod
+    def _put_payload(message: Message, payload: bytes) -> None:
+        name = message.pop("payload", None)
+        if name is None:
+            if payload:
+                raise MalformedFrame("A message has a payload without a name.")
+        elif name not in _PAYLOADS:
+            raise MalformedFrame("A message has a payload that is no body, bytes or text.")
+        else:
+            try:
+                message[name] = payload.decode(errors="surrogatepass") if name == "text" else payload
+            except ValueError as error:
+                raise MalformedFrame("The text of a message is no UTF-8.") from error
+
+
+def _decode_bytes(value: dict[str, Any]) -> Any:
+    if len(value) == 1 and isinstance(value.get("bytes"), str):
+        try:
+            return cast("str", value["bytes"]).encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise MalformedFrame("The bytes in a message are no latin-1.") from error
+    return value
+
+
+SCOPE_TYPES = ("http", "websocket")
+"""The types of scopes that are sent on."""
+
+
+def encode_scope(scope: Message) -> Message:
+    """The message for a scope, without the state of the server's lifespan: that is another one in each worker."""
+    return {key: value for key, value in scope.items() if key != "state"}
+
+
+def decode_scope(message: Message) -> Message:
+    """The scope in a message, as a server would have made it.
+
+    Raises:
+        MalformedFrame: it is none.
+    """
+    try:
+        scope = {
+            **message,
+            "headers": [(_bytes(name), _bytes(value)) for name, value in message["headers"]],
+            "client": _address(message.get("client")),
+            "server": _address(message.get("server")),
+        }
+        is_scope = (
+            message["type"] in SCOPE_TYPES
+            and all(isinstance(message[name], str) for name in ("path", "scheme", "http_version"))
+            and all(isinstance(message[name], bytes) for name in ("raw_path", "query_string"))
+            and isinstance(message.get("method", ""), str)
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedFrame("A request has no form of ASGI's.") from error
+    if not is_scope or (message["type"] == "http") != ("method" in message):
+        raise MalformedFrame("A request has no form of ASGI's.")
+    return scope
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError
+    return value
+
+
+def _address(value: object) -> tuple[Any, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple(cast("list[Any]", value))

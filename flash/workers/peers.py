@@ -1,0 +1,234 @@
+"""Joins a worker to the others: serves the requests that they send on, and answers their questions.
+
+    another worker ── connection ── Peers ── the app: a request that was sent on
+                                        └─── answers: a question, such as which streams there are
+
+Another worker opens a connection for each request or question. If this worker holds the browser of a request, it says
+so, and runs its app with `receive` and `send` of that connection. For the app that is a request like any other.
+
+Whoever can connect speaks for every browser. Who can is decided by the folder of the socket: see `socket_directory`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+import trio
+
+from ..user_code.containment import contain
+from .directory import Directory, Holder
+from .frames import SCOPE_TYPES, MalformedFrame, Message, decode_scope
+from .holdings import Holdings
+from .peer_connection import PeerConnection, PeerGone, connect, listen
+from .routing import browser_needed
+from .sending_on import HELD, NOT_HELD, OVER, TO_APP, App, Receive, Send, SendingOn
+
+_log = logging.getLogger("flash.workers")
+
+QUESTION, ANSWER = "flash.question", "flash.answer"
+
+ANSWER_TIMEOUT = 2.0
+"""Seconds in which another worker has to answer a question. One whose event loop is held up does not."""
+
+HEAD_TIMEOUT = 10.0
+"""Seconds in which another worker has to say why it has opened a connection."""
+
+
+class Peers:
+    """One worker among others, which share an app.
+
+    Attributes:
+        holdings: the browsers that this worker holds.
+        asgi: what the worker is to serve in place of the app.
+        address: of the socket on which it serves the others.
+    """
+
+    def __init__(
+        self, app: App, directory: Directory, address: str, answers: Mapping[str, Callable[[], object]]
+    ) -> None:
+        """
+        Args:
+            app: answers requests on this worker.
+            directory: says which worker holds a browser.
+            address: of the socket on which this worker serves the others.
+            answers: for each question that may be asked of a worker, what answers it: with something that JSON can say.
+        """
+        self.holdings = Holdings(directory)
+        self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._start_soon)
+        self.asgi: App = self._sending_on
+        self._app = app
+        self._directory = directory
+        self.address = address
+        self._answers = answers
+        self._state: dict[str, Any] | None = None
+        self._nursery: trio.Nursery | None = None
+        self._requests = 0
+        self._idle = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the other workers, until cancelled. It has started when they can connect.
+
+        Raises:
+            OSError: the address of the socket cannot be listened on.
+        """
+        listener = listen(self.address)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.holdings.give_up_unused)
+            await nursery.start(trio.serve_listeners, self._serve, [listener])
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def stop(self) -> None:
+        """Cut the links and websockets that are only sent on, because this worker stops."""
+        self._sending_on.stop()
+
+    async def finish(self) -> None:
+        """Return when no request of another worker is being answered."""
+        while self._requests:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    async def ask_all(self, question: str) -> dict[str, Any]:
+        """Ask every worker a question, this one included.
+
+        Returns:
+            For the name of each worker its answer; None if it gave none within `ANSWER_TIMEOUT`.
+        """
+        workers = await self._directory.workers()
+        answers: dict[str, Any] = {worker.name: None for worker in workers}
+
+        async def ask(worker: Holder) -> None:
+            answers[worker.name] = await self._ask(worker, question)
+
+        async with trio.open_nursery() as nursery:
+            for worker in workers:
+                nursery.start_soon(ask, worker)
+        silent = [name for name, answer in answers.items() if answer is None]
+        if silent:
+            _log.warning("Of worker %s there is nothing to be known: it does not answer.", ", ".join(silent))
+        return answers
+
+    async def _ask(self, worker: Holder, question: str) -> Any:
+        if worker.here:
+            return self._answers[question]()
+        with trio.move_on_after(ANSWER_TIMEOUT):
+            try:
+                async with await connect(worker.address) as stream:
+                    connection = PeerConnection(stream, (ANSWER,))
+                    await connection.send({"type": QUESTION, "question": question})
+                    return json.loads((await connection.receive())["bytes"])
+            except (OSError, PeerGone):
+                # It has died, and its supervisor will notice.
+                return None
+        return None
+
+    def _start_soon(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        """Start a task, unless this worker has stopped."""
+        if self._nursery is not None:
+            self._nursery.start_soon(function, *arguments)
+
+    def _keep_state(self, app: App) -> App:
+        """The app, which lets its server's lifespan state be seen: requests that are sent on get it, too."""
+
+        async def keeping(scope: Message, receive: Receive, send: Send) -> None:
+            if scope["type"] == "lifespan":
+                self._state = scope.get("state")
+            await app(scope, receive, send)
+
+        return keeping
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        """Serve one connection of another worker. Its failure ends no other."""
+
+        async def serve() -> None:
+            connection = PeerConnection(stream, (*SCOPE_TYPES, QUESTION))
+            try:
+                head: Message | None = None
+                with trio.move_on_after(HEAD_TIMEOUT):
+                    head = await connection.receive()
+                if head is None:
+                    return
+                if head["type"] == QUESTION:
+                    await self._answer(connection, head)
+                else:
+                    await self._serve_request(connection, decode_scope(head))
+            except PeerGone:
+                pass
+            except MalformedFrame as error:
+                _log.error("What another worker has sent was refused: %s", error)
+
+        await contain(_log, "A connection of another worker failed.", serve)
+
+    async def _answer(self, connection: PeerConnection, head: Message) -> None:
+        answer = self._answers.get(cast("str", head.get("question")))
+        if answer is None:
+            raise MalformedFrame("It asks what no worker asks.")
+        await connection.send({"type": ANSWER, "bytes": json.dumps(answer()).encode()})
+
+    async def _serve_request(self, connection: PeerConnection, scope: Message) -> None:
+        browser = browser_needed(scope)
+        if browser is None or not await self.holdings.take(browser):
+            await connection.send({"type": NOT_HELD})
+            return
+        self._requests += 1
+        try:
+            await connection.send({"type": HELD})
+            connection.expect(TO_APP)
+            # Each request has a copy of its server's state.
+            if self._state is not None:
+                scope["state"] = self._state.copy()
+            browser_end = _BrowserEnd(connection, scope["type"])
+            await contain(
+                _log,
+                "A request that another worker has sent on failed.",
+                lambda: self._app(scope, browser_end.receive, browser_end.send),
+            )
+            await browser_end.send({"type": OVER})
+        finally:
+            self.holdings.release(browser)
+            self._requests -= 1
+            if not self._requests:
+                self._idle.set()
+
+
+class _BrowserEnd:
+    """The browser of a request that was sent on, as the app knows it: by `receive` and `send`."""
+
+    def __init__(self, connection: PeerConnection, kind: str) -> None:
+        """
+        Args:
+            connection: to the worker that the browser is connected to.
+            kind: "http" or "websocket".
+        """
+        self._connection = connection
+        self._kind = kind
+        self._is_gone = False
+
+    async def receive(self) -> Message:
+        """The next message of the request. When it was the disconnect, there is none any more, as with a server."""
+        if self._is_gone:
+            await trio.sleep_forever()
+        try:
+            message = await self._connection.receive()
+        except (PeerGone, MalformedFrame) as error:
+            if isinstance(error, MalformedFrame):
+                _log.error("A request that another worker sends on was given up: %s", error)
+            message: Message = {"type": f"{self._kind}.disconnect"}
+            if self._kind == "websocket":
+                message["code"] = 1006
+        self._is_gone = message["type"].endswith(".disconnect")
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the response. When the browser has left it goes nowhere, as with a server."""
+        try:
+            await self._connection.send(message)
+        except PeerGone:
+            await trio.lowlevel.checkpoint()

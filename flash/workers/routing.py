@@ -1,0 +1,45 @@
+"""Says which requests need the holder of their browser, and of which browser they are, by their head alone.
+
+Most requests can be answered by any worker. What touches a channel or a websocket callback has to reach the worker that
+has it: the link and the other routes of Flash, the websockets, and a callback request that starts a stream. Of that one
+the page says in a header what it is, so that nobody has to read its body to know where it belongs.
+
+A request without the browser's cookie belongs to nobody yet, and is answered where it lands.
+"""
+
+from __future__ import annotations
+
+from ..asgi.browser_cookie import browser_in
+from ..asgi.http_exchange import CALLBACKS
+from ..wire import MESSAGES, START_HEADER, ControlMessage, Status
+from .directory import browser_key
+from .frames import Message
+
+LINK = "/_flash/events"
+"""What the path of a link ends with."""
+
+_HTTP = (LINK, *(f"/_flash/{route}" for route in (Status.route, *(message.route for message in MESSAGES))))
+
+_WEBSOCKETS = (f"/_flash/{ControlMessage.route}", "/_dash-ws-callback")
+
+_STARTS = START_HEADER.lower().encode()
+
+
+def browser_needed(scope: Message) -> str | None:
+    """The key of the browser whose holder a request needs; None if any worker can answer the request."""
+    path: str = scope.get("path", "")
+    if scope["type"] == "http":
+        needed = path.endswith(_HTTP) or (path.endswith(CALLBACKS) and _has_header(scope, _STARTS))
+    else:
+        needed = scope["type"] == "websocket" and path.endswith(_WEBSOCKETS)
+    secret = browser_in(scope["headers"]) if needed else None
+    return None if secret is None else browser_key(secret)
+
+
+def is_long(scope: Message) -> bool:
+    """Whether a request lasts as long as its page: a link, or a websocket."""
+    return scope["type"] == "websocket" or scope["path"].endswith(LINK)
+
+
+def _has_header(scope: Message, name: bytes) -> bool:
+    return any(header.lower() == name for header, _ in scope["headers"])

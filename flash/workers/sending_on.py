@@ -1,0 +1,240 @@
+"""Sends a request that needs the holder of its browser on to that worker, and everything else to the app here.
+
+    browser ── Hypercorn ── SendingOn ── the app                       (no holder needed, or it is this worker)
+                                └─────── a connection ── Peers of the holder ── the app there
+
+It stands above the app and all its middleware. So a request passes hooks, sessions and middleware once, on the worker
+that answers it, and reaches that as it would have reached it directly: the messages of ASGI go over the connection, in
+both directions. While they pass, either end waits for the other: there are no queues.
+
+Whatever ends on one side ends on the other. When the browser leaves, its disconnect is a message like any other. When
+this worker dies, the holder sees the connection close, and tells its app that the browser has left. When the holder
+dies, the response is cut off here: a link is opened again by its page, within a second, and finds another holder.
+
+A request is sent on once. The other worker says first whether it holds the browser, before its app sees anything of the
+request. If it does not, or does not answer at all, the directory is asked again, which may give the browser to this
+worker now. When another worker has begun with a request and dies, nobody knows how far it came: the request fails.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ..asgi.client_log import ClientWarnings
+from ..websockets.transport import drain
+from .directory import Holder
+from .frames import MalformedFrame, Message, encode_scope
+from .holdings import Holdings
+from .peer_connection import PeerConnection, PeerGone, connect
+from .routing import browser_needed, is_long
+
+_log = logging.getLogger("flash.workers")
+_warnings = ClientWarnings(_log)
+
+HELD, NOT_HELD, OVER = "flash.held", "flash.not_held", "flash.over"
+"""What the other worker says of itself: it holds the browser, or does not; the app has done with the request."""
+
+VERDICTS = (HELD, NOT_HELD)
+
+TO_APP = ("http.request", "http.disconnect", "websocket.connect", "websocket.receive", "websocket.disconnect")
+"""The messages that an app may receive."""
+
+FROM_APP = (
+    OVER,
+    "http.response.start",
+    "http.response.body",
+    "http.response.trailers",
+    "http.response.push",
+    "http.response.early_hint",
+    "websocket.accept",
+    "websocket.send",
+    "websocket.close",
+    "websocket.http.response.start",
+    "websocket.http.response.body",
+)
+"""The messages that an app may send, and what follows the last of them."""
+
+VERDICT_TIMEOUT = 10.0
+"""Seconds in which another worker has to say whether it holds a browser: its event loop may be held up for moments."""
+
+SEARCH_TIMEOUT = 2.0
+"""Seconds for which a holder is looked for: a worker that is killed loses its browsers in less."""
+
+SEARCH_INTERVAL = 0.02
+"""Seconds between two questions for a holder that cannot be reached."""
+
+SERVICE_RESTART = 1012
+"""The code with which a websocket is closed whose holder has died."""
+
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class SendingOn:
+    """An ASGI app that has requests answered by the holders of their browsers."""
+
+    def __init__(self, app: App, holdings: Holdings, start_soon: Callable[..., None]) -> None:
+        """
+        Args:
+            app: answers requests on this worker.
+            holdings: says which worker is a browser's holder.
+            start_soon: starts a task that may outlast its request by a moment.
+        """
+        self._app = app
+        self._holdings = holdings
+        self._start_soon = start_soon
+        self._long: set[trio.CancelScope] = set()
+        self._stopping = False
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        browser = browser_needed(scope)
+        if browser is None:
+            return await self._app(scope, receive, send)
+        deadline = trio.current_time() + SEARCH_TIMEOUT
+        while trio.current_time() < deadline:
+            holder = await self._holdings.claim(browser)
+            if holder is None:
+                # The app refuses what it cannot do while the server stops.
+                return await self._app(scope, receive, send)
+            if holder.here:
+                try:
+                    return await self._app(scope, receive, send)
+                finally:
+                    self._holdings.release(browser)
+            if self._stopping and is_long(scope):
+                return await _refuse(scope, send, "The server is stopping.")
+            if await self._send_on(holder, scope, receive, send):
+                return None
+            self._holdings.forget(browser)
+            await trio.sleep(SEARCH_INTERVAL)
+        _warnings.warn("no holder", "A request was refused: the worker that holds its browser did not answer")
+        return await _refuse(scope, send, "The server process that holds this page does not answer. Try again.")
+
+    def stop(self) -> None:
+        """Cut the links and websockets that are sent on, and send on none any more, because this worker stops.
+
+        Their holders may be other workers, which go on: the pages come back to those through another worker.
+        """
+        self._stopping = True
+        for scope in self._long:
+            scope.cancel()
+
+    async def _send_on(self, holder: Holder, scope: Message, receive: Receive, send: Send) -> bool:
+        """Have `holder` answer a request. Returns False, and nothing has happened, if it does not hold the browser."""
+        response = _Response(scope, send)
+        is_held = False
+        with trio.CancelScope() as cut:
+            if is_long(scope):
+                self._long.add(cut)
+            try:
+                stream = await connect(holder.address)
+                async with stream:
+                    connection = PeerConnection(stream, VERDICTS)
+                    is_held = await _is_held(connection, scope)
+                    if is_held:
+                        await _relay(connection, receive, response)
+            except OSError:
+                return False
+            finally:
+                self._long.discard(cut)
+                if is_held and scope["type"] == "websocket":
+                    self._start_soon(drain, receive)
+        if cut.cancelled_caught:
+            # The server of this worker stops. It ends the response, as it would have done with one of its own.
+            await response.cut()
+        return is_held or cut.cancelled_caught
+
+
+async def _is_held(connection: PeerConnection, scope: Message) -> bool:
+    """Give the other worker the head of a request, and return whether it holds the browser."""
+    with trio.move_on_after(VERDICT_TIMEOUT):
+        try:
+            await connection.send(encode_scope(scope))
+            verdict = await connection.receive()
+        except PeerGone:
+            return False
+        connection.expect(FROM_APP)
+        return verdict["type"] == HELD
+    return False
+
+
+async def _relay(connection: PeerConnection, receive: Receive, response: _Response) -> None:
+    """Pass the messages of a request on, until it is over on one side."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_pass_request, connection, receive)
+        try:
+            while (message := await connection.receive())["type"] != OVER:
+                await response.send(message)
+            # An app that has failed may not have begun: the server here answers for that.
+            if response.has_begun:
+                await response.cut()
+        except PeerGone:
+            await response.cut()
+        except MalformedFrame as error:
+            _log.error("Another worker has sent what is no response.", exc_info=error)
+            await response.cut()
+        nursery.cancel_scope.cancel()
+
+
+async def _pass_request(connection: PeerConnection, receive: Receive) -> None:
+    """Pass on what comes from the browser, until it has left."""
+    message: Message = {"type": ""}
+    while not message["type"].endswith(".disconnect"):
+        message = await receive()
+        try:
+            await connection.send(message)
+        except PeerGone:
+            # What the other worker has sent before may still be there to be read.
+            return
+
+
+class _Response:
+    """The response to a request that is sent on, as far as it has come.
+
+    Attributes:
+        has_begun: whether something of it was sent.
+    """
+
+    def __init__(self, scope: Message, send: Send) -> None:
+        self.has_begun = False
+        self._scope = scope
+        self._send = send
+        self._is_over = False
+
+    async def send(self, message: Message) -> None:
+        """Send the server of this worker a message of the response."""
+        self.has_begun = True
+        is_body = message["type"].endswith("response.body")
+        self._is_over = message["type"] == "websocket.close" or (is_body and not message.get("more_body", False))
+        await self._send(message)
+
+    async def cut(self) -> None:
+        """End a response that has not come to its end: by an answer if there is none yet.
+
+        The server closes a connection of HTTP/1 on which the end is missing, so that nobody takes the part for the
+        whole. A connection of HTTP/2 has other responses, and a link no end to wait for: those are ended.
+        """
+        if self._is_over:
+            return
+        if not self.has_begun:
+            await _refuse(self._scope, self._send, "The server process that held this page is gone. Try again.")
+        elif self._scope["type"] == "websocket":
+            await self._send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "The server has gone."})
+        elif is_long(self._scope) or not self._scope["http_version"].startswith("1"):
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _refuse(scope: Message, send: Send, sentence: str) -> None:
+    """Answer a request with 503, or close a websocket."""
+    kind = "websocket.http" if scope["type"] == "websocket" else "http"
+    body = sentence.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    if scope["http_version"].startswith("1"):
+        # The body of the request may not have been read.
+        headers.append((b"connection", b"close"))
+    await send({"type": f"{kind}.response.start", "status": 503, "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": body, "more_body": False})

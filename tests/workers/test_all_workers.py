@@ -1,0 +1,96 @@
+"""What any worker says of all of them: streams, health and metrics."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+
+from flash.server.all_workers import join_health
+from flash.workers import peers
+from tests.http.pages import Page
+from tests.support.eventually import eventually
+from tests.workers.apps import CountingApp
+from tests.workers.conftest import StartFleet, Worker
+
+
+async def running(worker: Worker) -> Page:
+    """A page with a stream on this worker."""
+    page = await worker.server.page()
+    events = await page.connect()
+    assert (await page.start("go")).status_code == 204
+    await events.expect("open")
+    return page
+
+
+async def hang(connection: object, head: object) -> None:
+    """Answers nothing for ever."""
+    await trio.sleep_forever()
+
+
+async def test_streams_of_all_workers_are_listed_by_any_the_oldest_first(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 3)
+    pages = [await running(worker) for worker in workers]
+    for worker in workers:
+        streams = await worker.app.all_streams()
+        assert [info.page for info in streams] == [page.token[: len(streams[0].page)] for page in pages]
+        assert len(worker.app.streams()) == 1
+
+
+async def test_one_process_lists_its_own_streams(fleet: StartFleet) -> None:
+    (worker,) = await fleet(CountingApp, 1)
+    await running(worker)
+    worker.app.all_workers.peers = None
+    (alone,) = await worker.app.all_streams()
+    assert alone.id == worker.app.streams()[0].id
+
+
+async def test_health_is_that_of_all_workers(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    pages = [await running(worker) for worker in workers]
+    answer = await pages[0].get("_flash/health")
+    assert answer.status_code == 200
+    each = {"status": "ok", "pages": 1, "streams": 1}
+    assert answer.json() == {"status": "ok", "pages": 2, "streams": 2, "workers": {"1": each, "2": each}}
+    workers[0].app.channels.closing = True
+    answer = await pages[0].get("_flash/health")
+    assert answer.status_code == 200, "another worker accepts pages"
+    assert answer.json()["workers"]["1"]["status"] == "stopping"
+    workers[1].app.channels.closing = True
+    answer = await pages[1].get("_flash/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
+
+
+def test_a_worker_that_does_not_answer_is_named_in_the_health() -> None:
+    own = {"status": "ok", "pages": 2, "streams": 3}
+    joined = join_health({"1": own, "2": None}, "ok")
+    assert joined == {"status": "ok", "pages": 2, "streams": 3, "workers": {"1": own, "2": {"status": "no answer"}}}
+
+
+async def test_a_worker_that_is_stuck_holds_nobody_up_for_long(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(peers, "ANSWER_TIMEOUT", 0.1)
+    workers = await fleet(CountingApp, 2)
+    await running(workers[0])
+    workers[1].peers._answer = hang
+    with caplog.at_level(logging.WARNING):
+        assert len(await workers[0].app.all_streams()) == 1
+    assert "Of worker 2 there is nothing to be known" in caplog.text
+
+
+async def test_metrics_are_those_of_all_workers_each_with_its_name(fleet: StartFleet) -> None:
+    workers = await fleet(lambda: CountingApp(metrics=True), 2)
+    pages = [await running(worker) for worker in workers]
+    await eventually(lambda: all(worker.app.streams()[0].updates > 0 for worker in workers))
+    exposed = (await pages[1].get("_flash/metrics")).text
+    families = {family.name: family for family in text_string_to_metric_families(exposed)}
+    started = families["flash_streams_started"]
+    assert started.type == "counter"
+    assert {
+        (sample.labels["worker"], sample.value) for sample in started.samples if sample.name.endswith("_total")
+    } == {("1", 1), ("2", 1)}
+    assert {sample.labels["worker"]: sample.value for sample in families["flash_worker_up"].samples} == {"1": 1, "2": 1}
+    assert families["flash_first_update_seconds"].type == "histogram"

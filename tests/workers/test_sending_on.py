@@ -1,0 +1,296 @@
+"""Requests that reach another worker than the one that holds their browser, of real servers and apps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import trio
+
+from flash import Update, stream_props
+from flash.asgi.tokens import new_token
+from flash.workers.directory import browser_key
+from tests.faults.conftest import Certificate, certificate as certificate
+from tests.http.pages import Page
+from tests.support.eventually import TIMEOUT, eventually
+from tests.support.wire_client import cookie
+from tests.websocket.conftest import connect as connect
+from tests.websocket.controls import open_control
+from tests.websocket.sockets import Connect
+from tests.workers.apps import CountingApp
+from tests.workers.conftest import StartFleet, Worker
+
+JSON = (b"Content-Type", b"application/json")
+
+
+def holders(workers: list[Worker], page: Page) -> list[Worker]:
+    """The workers that hold the browser of a page."""
+    key = browser_key(page.cookie)
+    return [worker for worker in workers if key in worker.peers.holdings]
+
+
+def streams(workers: list[Worker]) -> list[int]:
+    return [len(worker.app.streams()) for worker in workers]
+
+
+async def test_a_start_a_cancel_and_a_close_reach_the_holder_by_the_way_of_every_other_worker(
+    fleet: StartFleet,
+) -> None:
+    workers = await fleet(CountingApp, 3)
+    page = await workers[0].server.page()
+    events = await page.connect()
+    for other in workers[1:]:
+        assert (await other.page(page).start("go")).status_code == 204
+        opened = await events.expect("open")
+        event = await events.next()
+        assert event.name == "props"
+        assert streams(workers) == [1, 0, 0]
+        assert event.id is not None
+        assert (await other.page(page).acknowledge(event.id)).status_code == 204
+        assert (await other.page(page).cancel(opened["stream"], 0, 1)).status_code == 204
+        assert (await events.to_end())[1]["reason"] == "cancelled"
+    assert (await workers[2].page(page).start("go")).status_code == 204
+    await events.expect("open")
+    assert (await workers[1].page(page).leave()).status_code == 204
+    await eventually(lambda: workers[0].app.ended == ["cancelled", "cancelled", "disconnected"])
+    await eventually(lambda: holders(workers, page) == [])
+
+
+async def test_two_first_requests_of_one_browser_on_two_workers_have_one_holder(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 3)
+    clients = [worker.server.browser() for worker in workers]
+    for _ in range(200):
+        answers = await _ask_at_once(clients, new_token(), new_token())
+        assert answers == [200, 200, 200]
+        answered = [worker for worker in workers if worker.app.seen]
+        assert [len(worker.app.seen) for worker in answered] == [3], "each request was answered by the one holder"
+        answered[0].app.seen.clear()
+        await eventually(lambda: all(len(worker.peers.holdings) == 0 for worker in workers))
+
+
+async def _ask_at_once(clients: list[httpx.AsyncClient], secret: str, token: str) -> list[int]:
+    """The statuses of the same request to several workers."""
+    answers: list[int] = []
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        headers = {"Cookie": cookie(secret)}
+        answers.append((await client.get(f"/_flash/status?page={token}", headers=headers)).status_code)
+
+    async with trio.open_nursery() as nursery:
+        for client in clients:
+            nursery.start_soon(ask, client)
+    return answers
+
+
+async def test_a_link_that_is_sent_on_gets_the_updates_and_ends_with_its_browser(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    tab = await workers[0].server.page()
+    await tab.connect()
+    await eventually(lambda: holders(workers, tab) == [workers[0]])
+    page = workers[1].page(await workers[0].server.page(browser=tab.client))
+    events = await page.connect()
+    assert (await page.start("go")).status_code == 204
+    await events.expect("open")
+    numbers = [(await events.expect("props"))["props"][0][1]["children"] for _ in range(5)]
+    assert numbers == sorted(numbers)
+    assert streams(workers) == [1, 0]
+    await events.close()
+    await eventually(lambda: workers[0].app.ended == ["disconnected"])
+
+
+async def test_what_no_holder_is_needed_for_is_answered_where_it_lands(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    tab = await workers[0].server.page()
+    await tab.connect()
+    await eventually(lambda: holders(workers, tab) == [workers[0]])
+    page = await workers[1].server.page(browser=workers[1].page(tab).client)
+    assert await page.call("plain") == {"plain": {"children": 1}}
+    assert (await page.get("_flash/health")).status_code == 200
+    assert workers[1].directory.asked == []
+    assert {path for path, _, _ in workers[1].app.seen} >= {"/", "/_dash-layout", "/_dash-update-component"}
+
+
+async def test_a_request_without_a_cookie_is_answered_where_it_lands(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    answer = await workers[1].server.browser().get(f"/_flash/status?page={new_token()}")
+    assert answer.status_code == 403
+    assert "cookie" in answer.text
+    assert workers[1].directory.asked == []
+
+
+async def test_a_start_that_does_not_say_so_is_refused_where_its_browser_is_not_held(fleet: StartFleet) -> None:
+    workers = await fleet(lambda: CountingApp(start_timeout=0.05), 2)
+    page = await workers[0].server.page()
+    events = await page.connect()
+    answer = await workers[1].page(page).post("_dash-update-component", page.request("go"))
+    assert answer.status_code == 503
+    assert (await page.start("go")).status_code == 204
+    await events.expect("open")
+    assert streams(workers) == [1, 0]
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+async def test_the_holders_app_sees_of_a_request_what_it_would_have_seen_directly(
+    fleet: StartFleet, certificate: Certificate, http2: bool
+) -> None:
+    workers = await fleet(
+        lambda: CountingApp(requests_pathname_prefix="/mounted/app/", routes_pathname_prefix="/app/"),
+        2,
+        certfile=certificate.certfile,
+        keyfile=certificate.keyfile,
+        root_path="/mounted",
+    )
+    secret, token = new_token(), new_token()
+    browser = f"a=1; __Host-{cookie(secret)}".encode()
+    headers = [(b"Cookie", browser), (b"X-Twice", b"1"), (b"X-Twice", b"\xe9"), (b"Host", b"example.org")]
+    body = b'{"page": "%b", "event": "0.1"}' % token.encode()
+
+    async def ask(worker: Worker, client: httpx.AsyncClient) -> httpx.Response:
+        url = f"https://127.0.0.1:{worker.server.port}/mounted/app/_flash/ack?a=%C3%A9&a"
+        return await client.post(url, content=body, headers=[*headers, JSON])
+
+    link = f"https://127.0.0.1:{workers[0].server.port}/mounted/app/_flash/events?page={token}"
+    async with (
+        httpx.AsyncClient(http2=http2, verify=certificate.trust, trust_env=False, timeout=TIMEOUT) as client,
+        client.stream("GET", link, headers=headers),
+    ):
+        await eventually(lambda: len(workers[0].app.channels) == 1)
+        answers = [await ask(worker, client) for worker in workers]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert answers[0].text == answers[1].text
+    assert dict(answers[0].headers).keys() == dict(answers[1].headers).keys()
+    assert workers[1].app.seen == []
+    (_, direct, direct_body), (_, sent_on, sent_on_body) = workers[0].app.seen[1:]
+    assert direct_body == sent_on_body == body
+    assert sent_on.pop("server") == ("127.0.0.1", workers[1].server.port)
+    assert direct.pop("server") == ("127.0.0.1", workers[0].server.port)
+    # Two connections of one client.
+    assert sent_on.pop("client")[0] == direct.pop("client")[0] == "127.0.0.1"
+    assert sent_on == direct
+    assert (direct["scheme"], direct["root_path"], direct["http_version"]) == (
+        "https",
+        "/mounted",
+        "2" if http2 else "1.1",
+    )
+
+
+async def test_when_the_holder_dies_its_pages_begin_a_new_life_where_they_land(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 3)
+    tab = await workers[0].server.page()
+    await tab.connect()
+    other = await workers[2].server.page()
+    others = await other.connect()
+    assert (await other.start("go")).status_code == 204
+    await eventually(lambda: holders(workers, tab) == [workers[0]])
+    page = workers[1].page(await workers[0].server.page(browser=tab.client))
+    events = await page.connect()
+    assert (await page.start("go")).status_code == 204
+    await events.expect("open")
+    first = events.hello
+    began = trio.current_time()
+    workers[0].die()
+    await events.until_closed()
+    again = await page.connect()
+    assert (await page.start("go")).status_code == 204
+    await again.expect("open")
+    assert trio.current_time() - began < 1
+    assert holders(workers[1:], page) == [workers[1]]
+    assert again.hello is not None
+    assert first is not None
+    assert again.hello.data["life"] != first.data["life"]
+    await others.expect("open")
+    assert workers[2].app.ended == []
+    assert len(workers[2].app.streams()) == 1
+
+
+async def test_a_page_that_does_not_read_slows_its_own_stream_through_another_worker(fleet: StartFleet) -> None:
+    class Flood(CountingApp):
+        async def count(self, clicks: int) -> AsyncIterator[Update]:
+            while True:
+                yield stream_props("out", {"children": "x" * 100_000})
+
+    workers = await fleet(lambda: Flood(window=10**9, stall_timeout=100), 2)
+    tab = await workers[0].server.page()
+    await tab.connect()
+    await eventually(lambda: holders(workers, tab) == [workers[0]])
+    page = workers[1].page(await workers[0].server.page(browser=tab.client))
+    events = await page.connect(receive_buffer=4_096)
+    assert (await page.start("go")).status_code == 204
+
+    def waits() -> bool:
+        (info,) = workers[0].app.streams()
+        return info.waiting is not None and info.waiting > 0.3
+
+    await eventually(waits)
+    (info,) = workers[0].app.streams()
+    assert info.updates < 200, "sockets hold some megabytes, and no more is sent"
+    await events.expect("open")
+    for _ in range(300):
+        await events.expect("props")
+
+
+async def test_starts_over_the_websockets_reach_the_holder(fleet: StartFleet, connect: Connect) -> None:
+    workers = await fleet(lambda: CountingApp(websocket_callbacks=True), 2)
+    page = await workers[0].server.page()
+    events = await page.connect()
+    await eventually(lambda: holders(workers, page) == [workers[0]])
+    there = workers[1].page(page)
+    socket = await connect(there)
+    assert await socket.call(page.request("go")) == {"status": "prevent_update"}
+    stream = (await events.expect("open"))["stream"]
+    control = await open_control(connect, there)
+    assert await control.tell("cancel", {"stream": stream, "condition": 0, "value": 1}) == (204, "")
+    assert (await events.to_end())[1]["reason"] == "cancelled"
+    assert len(workers[0].app.websockets) == 1
+    assert len(workers[1].app.websockets) == 0
+    # A refused handshake is the holder's, too.
+    assert [path for path, _, _ in workers[1].app.seen] == []
+    await socket.leave()
+    await eventually(lambda: len(workers[0].app.websockets) == 0)
+
+
+async def test_a_websocket_whose_holder_dies_is_closed_and_the_next_one_is_held_elsewhere(
+    fleet: StartFleet, connect: Connect
+) -> None:
+    workers = await fleet(lambda: CountingApp(websocket_callbacks=True), 2)
+    page = await workers[0].server.page()
+    await page.connect()
+    await eventually(lambda: holders(workers, page) == [workers[0]])
+    there = workers[1].page(page)
+    socket = await connect(there)
+    workers[0].die()
+    code, _ = await socket.closed()
+    assert code == 1012
+    await connect(there)
+    await eventually(lambda: len(workers[1].app.websockets) == 1)
+    assert holders(workers[1:], page) == [workers[1]]
+
+
+async def test_a_stopping_worker_cuts_the_links_that_it_only_sends_on_and_they_go_on_elsewhere(
+    fleet: StartFleet,
+) -> None:
+    workers = await fleet(lambda: CountingApp(reconnect_grace=5), 3)
+    tab = await workers[0].server.page()
+    await tab.connect()
+    await eventually(lambda: holders(workers, tab) == [workers[0]])
+    page = workers[1].page(await workers[0].server.page(browser=tab.client))
+    events = await page.connect()
+    assert (await page.start("go")).status_code == 204
+    await events.expect("open")
+    workers[1].peers.stop()
+    assert all(event.name == "props" for event in await events.until_closed())
+    refused = await page.connect(ok=False)
+    assert refused.status == 503
+    assert (await page.start("go")).status_code == 204, "what is over at once is still sent on"
+    await workers[2].page(page).connect()
+    assert "shutdown" not in workers[0].app.ended
+
+
+async def test_a_worker_that_is_thought_to_hold_a_browser_and_does_not_is_asked_once(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    page = await workers[0].server.page()
+    workers[0].claims.claim(browser_key(page.cookie), "1")
+    await workers[1].page(page).connect()
+    await eventually(lambda: holders(workers, page) == [workers[1]])
+    assert workers[0].app.seen[-1][0] == "/_dash-dependencies"
