@@ -44,8 +44,10 @@ from flash.channels import Channels
 from flash.props import encode_pairs
 from flash.sse import WRITE_SIZE, encode_events
 from flash.streams.buffer import Bounds, StreamBuffer
+from flash.streams.link import Link
 from flash.streams.outbox import Outbox
 from flash.streams.spec import StreamSpec
+from flash.wire import Standing
 
 NAME = "budget of an update"
 ALONE, WOKEN, TOGETHER = "alone", "alone, TLS or HTTP/2", "without pause"
@@ -151,17 +153,18 @@ async def _wake(encoded: list[bytes], times: int) -> float:
 
     The generator's task waits for something else meanwhile: that is not counted.
     """
-    outbox, buffer = Outbox(1 << 40), StreamBuffer(Bounds(), HEAD)
+    channels, buffer = Channels(), StreamBuffer(Bounds(), HEAD)
 
-    async def connection() -> None:
-        while True:
-            if events := outbox.take(WRITE_SIZE):
-                encode_events("01234567", events)
-                outbox.acknowledge(events[-1].number)
-            await outbox.wait()
+    async def read(link: Link) -> None:
+        while received := await link.receive(WRITE_SIZE):
+            for attachment, events in received:
+                encode_events(attachment.channel.life, events)
+                attachment.channel.outbox.acknowledge(events[-1].number)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection)
+        link = Link()
+        outbox = (await channels.connect(nursery, link, "browser", Standing("page", 0))).outbox
+        nursery.start_soon(read, link)
         await trio.testing.wait_all_tasks_blocked()
         began = time.thread_time()
         for _ in range(times):
@@ -187,15 +190,15 @@ async def _whole(updates: int) -> float:
 
     channels = Channels()
     async with trio.open_nursery() as nursery:
-        connection = await channels.connect(nursery, "page", "browser")
-        channel = connection.channel
+        link = Link()
+        channel = await channels.connect(nursery, link, "browser", Standing("page", 0))
         began = time.thread_time()
         channel.start(
             StreamSpec(callback="count", key="count", generator=generator, encode=encode, opening=b'"callback":"count"')
         )
         over = False
         while not over:
-            events = await connection.receive(WRITE_SIZE)
+            [(_, events)] = await link.receive(WRITE_SIZE)
             encode_events(channel.life, events)
             channel.acknowledge(channel.life, events[-1].number)
             over = events[-1].name == "end"

@@ -26,7 +26,7 @@ from .callbacks.components import Page
 from .callbacks.declaration import EventCallbackOptions
 from .callbacks.request import StreamSettings
 from .channels import Channels
-from .errors import InvalidEventCallback, InvalidOption, WrongServer
+from .errors import InvalidEventCallback, InvalidOption, RequestRefused, WrongServer
 from .event_callback import (
     GLOBAL_EVENT_CALLBACKS,
     EventCallback,
@@ -78,9 +78,9 @@ class Flash(_dash.DashApp):
             in a callback.
         ping_interval: seconds of silence after which a page's link is sent a `ping`, so that proxies keep it.
         reconnect_grace: seconds for which the streams of a page go on without a link; 0 ends them at once.
-        stall_timeout: seconds for which a page may leave what it was sent unacknowledged, before its streams end;
-            longer if the server can tell that it is there; by default four times `ping_interval`, and at least 5 s more
-            than three times it.
+        stall_timeout: seconds for which a page may leave unacknowledged what it was sent, or a `ping`, before its
+            streams end; longer if the server can tell that it is there; by default four times `ping_interval`, and at
+            least 5 s more than three times it.
         window: bytes that may have been sent to a page and not been acknowledged; kept to be sent again.
         values_per_page: bytes of memory, about, that the Inputs and States take with which a page's streams were
             started, as long as they run; a start beyond that is answered with 413.
@@ -88,7 +88,7 @@ class Flash(_dash.DashApp):
         pages_per_server: pages of the process; one more is answered with 503.
         streams_per_server: streams of the process; a start beyond that is answered with 503.
         metrics: whether to serve Prometheus metrics at `_flash/metrics`, which takes `prometheus-client`.
-        start_timeout: seconds for which a start waits for its page's link.
+        start_timeout: seconds for which the first streams of a page go on before it has a link.
         cross_site_frames: whether streams are to work where the app is in a frame of another site's page, which takes
             HTTPS: its cookie is then `SameSite=None; Secure; Partitioned`.
         forwarded_allow_ips: addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto`
@@ -198,13 +198,14 @@ class Flash(_dash.DashApp):
             streams=streams_per_page,
             window=window,
             reconnect_grace=reconnect_grace,
+            start_timeout=start_timeout,
             stall_timeout=own_options.effective_stall_timeout,
             ping_interval=ping_interval,
             values=values_per_page,
         )
         self.stream_settings: StreamSettings = StreamSettings(
             Channels(limits, page_limits, Load(server_limits)),
-            start_timeout,
+            self._nursery,
             self._describe_failure,
             options.get("on_error"),
             lambda: _dash.shows_dev_tools(self),
@@ -233,7 +234,7 @@ class Flash(_dash.DashApp):
         initialize = cast("Any", super()).init_app
         initialize(app, **kwargs)
         self._request_limits.apply(self.server)
-        routes = Routes(self.stream_settings.channels, lambda: self.server.nursery)
+        routes = Routes(self.stream_settings.channels, self._nursery)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(self.server, prefix)
         control.register(
@@ -292,6 +293,15 @@ class Flash(_dash.DashApp):
     def _register(self, *arguments: Any, **options: Any) -> Any:
         """Dash's own `app.callback`."""
         return cast("Any", super()).callback(*arguments, **options)
+
+    def _nursery(self) -> trio.Nursery:
+        """The server's nursery, in which every channel is a task."""
+        try:
+            return self.server.nursery
+        except AttributeError:
+            raise RequestRefused(
+                503, "The server has not begun the app's ASGI lifespan, and can run no streams."
+            ) from None
 
     @property
     def channels(self) -> Channels:

@@ -1,7 +1,7 @@
 """Holds the channels of all pages of a server process, by page.
 
-A page's first link opens its channel, as a task of the app's nursery; later links and requests find it here. Here it is
-also checked that a request comes from the browser that opened the page: a page belongs to that one.
+A page's first start or first link opens its channel, as a task of the app's nursery; later links and requests find it
+here. Here it is also checked that a request comes from the browser that opened the page: a page belongs to that one.
 
 Nothing here knows of HTTP, Dash or Quart.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -20,10 +21,10 @@ import trio
 from .cancel_scopes import EndReason
 from .errors import RequestRefused
 from .nursery import Channel
-from .streams import pauses
 from .streams.limits import Limits, Load, PageLimits, StreamInfo
 from .streams.link import Link
 from .user_code.containment import contain
+from .wire import Standing
 
 _log = logging.getLogger("flash.streams")
 
@@ -59,47 +60,73 @@ class Channels:
     holding: Holding | None = None
     _open: dict[str, Channel] = field(default_factory=lambda: dict[str, Channel]())
     _all: set[Channel] = field(default_factory=lambda: set[Channel]())
-    _awaited: dict[str, trio.lowlevel.ParkingLot] = field(default_factory=lambda: dict[str, trio.lowlevel.ParkingLot]())
+    # The channels whose tasks are being started, by page.
+    _opening: dict[str, trio.Event] = field(default_factory=lambda: dict[str, trio.Event]())
 
-    async def connect(
-        self, nursery: trio.Nursery, page: str, browser: str, life: str | None = None, number: int = 0
-    ) -> Link[Channel]:
-        """Attach a link to the page's channel, and open the channel as a task of `nursery` if need be.
+    async def connect(self, nursery: trio.Nursery, link: Link, browser: str, standing: Standing) -> Channel:
+        """Have a link read the page's channel, and open the channel as a task of `nursery` if need be.
 
-        `life` and `number` say up to which event the page has come. If it cannot go on from there without a gap,
-        its streams end with `disconnected` and it gets a new channel, whose `life` tells it so.
+        Args:
+            nursery: the app's.
+            link: goes on where the page stands: after the last event that has reached it, or that it has acknowledged.
+            browser: the secret of the browser that asks.
+            standing: the page, and how far it says that it has come. If it says that it has an event which was not
+                sent, its streams end with `disconnected` and it gets a new channel.
 
         Raises:
-            RequestRefused: another browser has the page, or the server stops.
+            RequestRefused: another browser has the page, it has a newer link, or the server stops.
         """
-        channel = self.admit(page, browser)
-        if channel is not None:
-            link = channel.attach(life, number)
-            if link is not None:
-                return link
+        while True:
+            channel = await self.open(nursery, standing.page, browser)
+            if channel.attach(link, standing.turn, standing.life, standing.number) is not None:
+                return channel
             channel.close(EndReason.DISCONNECTED)
+
+    async def open(self, nursery: trio.Nursery, page: str, browser: str, *, proven: bool = False) -> Channel:
+        """The page's channel, opened as a task of `nursery` if the page has none that is not closing. See `find`.
+
+        Raises:
+            RequestRefused: another browser has the page, there are too many pages, or the server stops.
+        """
+        while True:
+            channel = self.admit(page, browser, proven=proven)
+            if channel is None:
+                break
+            if channel.open:
+                return channel
+            await self._opening[page].wait()
         channel = Channel(page, browser, self.limits, self.page_limits, self.load)
         # Before its task starts: a request that comes meanwhile must find it.
         self._enter(channel)
+        opening = self._opening[page] = trio.Event()
         try:
             await nursery.start(self._run, channel)
         except BaseException:
             self._leave(channel)
             raise
+        finally:
+            opening.set()
+            if self._opening.get(page) is opening:
+                del self._opening[page]
         if self.closing:
             channel.close(EndReason.SHUTDOWN)
-        link = channel.attach(channel.life, 0)
-        assert link is not None
-        if (awaited := self._awaited.get(page)) is not None:
-            awaited.unpark_all()
-        return link
+        return channel
 
-    def admit(self, page: str, browser: str) -> Channel | None:
-        """The page's channel, if it has one that is not closing; raise RequestRefused if it cannot get one."""
+    def admit(self, page: str, browser: str, turn: int | None = None, *, proven: bool = False) -> Channel | None:
+        """The page's channel, if it has one that is not closing; raise RequestRefused if it cannot get one.
+
+        Args:
+            page: its token.
+            browser: the secret of the browser that asks.
+            turn: of the link that asks; None if no link does.
+            proven: see `find`.
+        """
         if self.closing:
             raise RequestRefused(503, "The server is stopping.")
-        channel = self.find(page, browser)
+        channel = self.find(page, browser, proven=proven)
         if channel is not None and not channel.closing:
+            if turn is not None:
+                channel.check_turn(turn)
             return channel
         self.load.check_page(browser)
         return None
@@ -131,44 +158,20 @@ class Channels:
         channel.ticket = secrets.token_urlsafe(24)
         return channel.ticket
 
-    def spend_ticket(self, page: str, ticket: str | None) -> str | None:
-        """The secret of the browser that has opened the page; None if `ticket` is not the one that was issued last."""
+    def spend_ticket(self, page: str, tickets: Iterable[str]) -> str | None:
+        """The secret of the browser that has opened the page; None if no ticket is the one that was issued last."""
         channel = self._open.get(page)
-        if channel is None or not ticket or not hmac.compare_digest((channel.ticket or "").encode(), ticket.encode()):
+        if channel is None or channel.ticket is None:
+            return None
+        issued = channel.ticket.encode()
+        if not any(hmac.compare_digest(issued, ticket.encode()) for ticket in tickets):
             return None
         channel.ticket = None
         return channel.browser
 
-    async def wait_for(self, page: str, browser: str, start_timeout: float, *, proven: bool = False) -> Channel | None:
-        """The page's channel; None if it does not open within `start_timeout` seconds. See `find`.
-
-        Raises:
-            RequestRefused: it was opened by another browser, or the server stops.
-        """
-        deadline = trio.current_time() + start_timeout
-        while True:
-            if self.closing:
-                raise RequestRefused(503, "The server is stopping.")
-            channel = self.find(page, browser, proven=proven)
-            if channel is not None and channel.open and not channel.closing:
-                return channel
-            lot = self._awaited.setdefault(page, trio.lowlevel.ParkingLot())
-            with trio.CancelScope(deadline=deadline) as scope:
-                try:
-                    await lot.park()
-                finally:
-                    if not lot and self._awaited.get(page) is lot:
-                        del self._awaited[page]
-            if scope.cancelled_caught:
-                if not pauses.slept_past(deadline):
-                    return None
-                deadline = trio.current_time() + pauses.RESUME_TIMEOUT
-
     async def shut_down(self) -> None:
         """Open nothing more, end every stream with `shutdown`, and return when all channels are over."""
         self.closing = True
-        for lot in list(self._awaited.values()):
-            lot.unpark_all()
         over = [channel.finished for channel in self._all]
         for channel in list(self._all):
             channel.close(EndReason.SHUTDOWN)

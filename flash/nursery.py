@@ -2,12 +2,13 @@
 
     app's nursery ── channel (one per page) ── streams (one task each)
                         ▲
-                        └── link: attached, reads the outbox, owns nothing
+                        └── link: attached, reads the outboxes of several channels, owns nothing
 
 A channel is a task of the app's nursery, so no stream belongs to a request that may go away. It opens with the
-page's first link. When the link is lost the channel goes on for `reconnect_grace` seconds, in which the page may come
-back and continue from the last event that it has applied. A page that is connected but acknowledges nothing is given
-up after `stall_timeout`. Closing cancels every stream with one reason and then waits for them: the nursery guarantees
+page's first start, or its first link. Without a link it goes on for `start_timeout` seconds at first, and for
+`reconnect_grace` seconds when the link is lost, in which the page may come back and continue from the last event that
+it has applied. A page that has a link but acknowledges nothing is given up after `stall_timeout`: see
+`streams.liveness`. Closing cancels every stream with one reason and then waits for them: the nursery guarantees
 that nothing survives the page. The scopes of the streams are shielded, so even a cancellation of the app's nursery
 ends them with a reason.
 
@@ -26,16 +27,15 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf
 
 import trio
 
 from ._trio import is_cancelled_from_outside
 from .cancel_scopes import EndReason, ScopeRegistry
 from .errors import RequestRefused
-from .streams import pauses
 from .streams.limits import Limits, Load, PageLimits, StreamInfo
-from .streams.link import Link
+from .streams.link import Attachment, Link
+from .streams.liveness import Liveness
 from .streams.outbox import Outbox
 from .streams.spec import StreamSpec
 from .streams.stream import TASK_NAME, Stream
@@ -49,18 +49,6 @@ _NOTHING: frozenset[tuple[str, str]] = frozenset()
 
 REMEMBERED_STARTS = 64
 """How many starts of a page are remembered by their names, of which as many characters count."""
-
-RECHECK_INTERVAL = 0.1
-"""Seconds between two checks of a page that is past its deadline, and has not received all that it was sent."""
-
-RECHECKS = 10
-"""After how many such checks the page is given up."""
-
-STALL_FACTOR = 10
-"""A page that receives what it is sent, but acknowledges nothing, is given up after so many times `stall_timeout`.
-
-This holds while it was sent less than what it is asked to acknowledge; else it is given up after `stall_timeout`.
-"""
 
 
 @dataclass(slots=True)
@@ -81,6 +69,7 @@ class Channel:
         scopes: the scopes of the streams that have opened and not ended.
         life: names this channel among those that the page has had.
         closing: no stream starts any more.
+        turn: the highest that a link of the page has had: how often it has changed what carries its events.
         ticket: opens one link from a browser that has another secret; None if none was issued, or it was spent.
     """
 
@@ -88,6 +77,7 @@ class Channel:
         self.page = page
         self.browser = browser
         self.ticket: str | None = None
+        self.turn: int = 0
         self._load = load
         # Ids must not repeat when a page comes back to a new channel, where an old cancel may still arrive.
         self.life: str = secrets.token_hex(4)
@@ -98,11 +88,8 @@ class Channel:
         self._page_limits = page_limits
         self._slots: dict[str, _Slot] = {}
         self._streams: dict[str, Stream] = {}
-        self._link: Link[Channel] | None = None
-        self._lost_at: float | None = None
-        self._rechecks = 0
+        self._liveness = Liveness(self.outbox, page_limits)
         self._start_names: tuple[str, ...] = ()
-        self._wake = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._count = 0
         self._reported: frozenset[tuple[str, str]] = _NOTHING
@@ -142,37 +129,64 @@ class Channel:
             self.outbox.close()
             over()
 
-    def attach(self, life: str | None, number: int) -> Link[Channel] | None:
-        """Attach a link for a page that has applied the events of `life` up to `number`.
+    def check_turn(self, turn: int) -> None:
+        """Raise RequestRefused if the page has had a link of a later turn than this one."""
+        if turn < self.turn:
+            raise RequestRefused(409, "This page has a newer connection.")
 
-        It replaces the link before, if there is one. None if the page cannot go on from there without a gap.
+    def attach(self, link: Link, turn: int, life: str | None, number: int) -> Attachment | None:
+        """Have a link read the channel from now on. The link before, if there is one, is told that it does not.
+
+        Args:
+            link: the new link.
+            turn: how often the page has changed what carries its events.
+            life: of the last event that has reached the page; None if none has.
+            number: of that event. If it is of another life, the page has had none of this one.
+
+        Returns:
+            None if the page says that it has an event which was not sent.
+
+        Raises:
+            RequestRefused: the page has a link of a later turn.
         """
-        if (life is not None and life != self.life) or not self.outbox.rewind(number):
+        self.check_turn(turn)
+        attachment = link.attach(self)
+        if not self.outbox.rewind(number if life == self.life else 0, attachment):
+            link.attachments.remove(attachment)
             return None
-        if self._link is not None:
-            self._link.replaced = True
-        self.outbox.wake()
-        self._lost_at = None
-        self._link = Link(self)
-        self.reschedule()
-        return self._link
+        self.turn = turn
+        before = self._liveness.attachment
+        if before is not None:
+            before.end(RequestRefused(409, "Another connection has taken over this page."))
+        self._liveness.attached(attachment)
+        return attachment
 
-    def detach(self, link: Link[Channel], reason: EndReason) -> None:
+    def detach(self, attachment: Attachment, reason: EndReason) -> None:
         """The link is gone. With `disconnected` the page may come back within `reconnect_grace`; else close."""
-        if link is not self._link:
+        if attachment is not self._liveness.attachment:
             return
-        self._link = None
+        self.outbox.reader = None
+        self._liveness.detached()
         # A page that was never sent anything has nothing to come back for, and must not take another page's place.
         is_empty = self._count == 0 and self.outbox.unacknowledged == 0 and self.outbox.control_bytes == 0
         if reason is not EndReason.DISCONNECTED or self._page_limits.reconnect_grace == 0 or is_empty:
             self.close(reason)
-        else:
-            self._lost_at = trio.current_time()
-            self.reschedule()
+
+    def pinged(self) -> None:
+        """The page is being asked for an acknowledgement."""
+        self._liveness.asked()
+
+    @property
+    def confirmed_at(self) -> float:
+        """When the page last acknowledged something, on Trio's clock."""
+        return self._liveness.confirmed_at
 
     def acknowledge(self, life: str, number: int) -> bool:
         """The page has applied the events up to `number`; says whether that can be."""
-        return life == self.life and self.outbox.acknowledge(number)
+        if life != self.life or not self.outbox.acknowledge(number):
+            return False
+        self._liveness.confirmed()
+        return True
 
     def close(self, reason: EndReason) -> None:
         """End every stream with `reason` and start no other. The channel ends with them. Only the first call counts."""
@@ -186,7 +200,7 @@ class Channel:
         if reason is EndReason.DISCONNECTED:
             self.outbox.discard()
         self.scopes.cancel_all(reason)
-        self._wake.set()
+        self._liveness.end()
 
     def start(self, spec: StreamSpec) -> Stream:
         """Start a stream, or let it wait for the end of the run that it supersedes.
@@ -309,10 +323,6 @@ class Channel:
         del self._streams[stream_id]
         self._load.streams -= 1
 
-    def reschedule(self) -> None:
-        """Compute again when the page is to be given up or pinged: something has happened that may change it."""
-        self._wake.set()
-
     async def _watch_on(self, nursery: trio.Nursery) -> None:
         """Watch the page, even if user code has cancelled the nursery of the streams."""
         try:
@@ -330,57 +340,18 @@ class Channel:
         return None
 
     async def _watch(self) -> None:
-        """Return when the channel closes: it was closed, or the page is past its deadline. Meanwhile, have pings sent.
-
-        A page has one timer, which wakes this task for the earliest of its deadlines.
-        """
-        wake_at, resume_deadline = inf, -inf
-        while not self.closing:
-            now = trio.current_time()
-            if pauses.slept_past(wake_at):
-                # What the page has sent during the pause is not read yet.
-                resume_deadline = now + pauses.RESUME_TIMEOUT
-            deadline = self.outbox.progress_at + self._page_limits.stall_timeout
-            if self._lost_at is not None:
-                deadline = self._lost_at + self._page_limits.reconnect_grace
-            elif self.outbox.unacknowledged == 0:
-                deadline = now + self._page_limits.stall_timeout
-            deadline = max(deadline, resume_deadline)
-            if deadline <= now:
-                deadline = now + self._extra_time(now)
-            if deadline <= now:
-                _log.info("The page %s… is gone: %s.", self.page[:8], "stalled" if self._lost_at is None else "lost")
-                return self.close(EndReason.DISCONNECTED)
-            link = self._link
-            if link is not None and not link.ping_due:
-                ping_at = link.pinged_at + self._page_limits.ping_interval
-                if ping_at <= now:
-                    link.ping_due = True
-                    self.outbox.wake()
-                deadline = min(deadline, max(ping_at, now))
-            wake_at = deadline
-            with trio.move_on_at(deadline):
-                await self._wake.wait()
-                self._wake = trio.Event()
-        return None
-
-    def _extra_time(self, now: float) -> float:
-        """Seconds that a page still gets which has acknowledged nothing by its deadline; 0 if it is to be given up.
-
-        If no proxy lies between the server and the page, the server can tell that everything has arrived there. Then
-        the page is alive, but its script does not get to run, or its acknowledgements do not get through.
-        """
-        peer = None if self._link is None else self._link.peer
-        if peer is None:
-            return 0
-        if not peer.has_taken_all():
-            # It may be that something was sent just now: check again.
-            self._rechecks += 1
-            return RECHECK_INTERVAL if self._rechecks < RECHECKS else 0
-        self._rechecks = 0
-        stall_timeout = STALL_FACTOR * self._page_limits.stall_timeout
-        is_waited_for = self.outbox.needs_no_acknowledgement and now < self.outbox.progress_at + stall_timeout
-        return RECHECKS * RECHECK_INTERVAL if peer.has_open_request() or is_waited_for else 0
+        """Close the channel when the page is gone; return when it is closed."""
+        if await self._liveness.wait_until_gone():
+            if not self._liveness.had_link and self._count:
+                _log.warning(
+                    "The streams of the page %s… end: it has opened no connection to this process within start_timeout "
+                    "(%g s). If several processes serve the app, all requests of a page must reach the same one: see "
+                    "'Several processes' in the documents on deployment.",
+                    self.page[:8],
+                    self._page_limits.start_timeout,
+                )
+            _log.info("The page %s… is gone: %s.", self.page[:8], "lost" if self._liveness.was_lost else "stalled")
+            self.close(EndReason.DISCONNECTED)
 
     def _launch(self, stream: Stream) -> None:
         self._slots[stream.spec.key] = _Slot(stream)

@@ -167,8 +167,8 @@ class FlashOptions:
         None,
         OptionInfo(
             SECONDS,
-            "seconds for which a page may leave what it was sent unacknowledged, before its streams end; longer if the "
-            "server can tell that it is there",
+            "seconds for which a page may leave unacknowledged what it was sent, or a `ping`, before its streams end; "
+            "longer if the server can tell that it is there",
             unit="s",
             default="four times `ping_interval`, and at least 5 s more than three times it",
             see="[Deployment](deployment.md#when-a-link-is-cut)",
@@ -207,7 +207,8 @@ class FlashOptions:
         ),
     )
     start_timeout: float = _option(
-        5.0, OptionInfo(SECONDS, "seconds for which a start waits for its page's link", unit="s")
+        5.0,
+        OptionInfo(SECONDS, "seconds for which the first streams of a page go on before it has a link", unit="s"),
     )
     cross_site_frames: bool = _option(
         False,

@@ -1,17 +1,18 @@
 """Sends a page its events over a link of server-sent events, and answers the routes that a page calls.
 
-    GET  _flash/events?page=<token>   the link: `hello`, then `open`, `props`, `end`, `refused`, and `ping`;
-                                      `replaced` when a newer link has taken over
-    POST _flash/ack                   acknowledges the last event that the page has applied
-    POST _flash/cancel                a cancel Input has changed while a stream that depends on it runs
-    POST _flash/close                 the page is being left
-    POST _flash/ticket                issues a ticket, which opens a link although the browser's cookie has changed
-    GET  _flash/status?page=<token>   why a link is refused, which an EventSource does not tell its page
+    GET  _flash/events?page=...&page=...  the link: for each page `hello`, then `open`, `props`, `end`, `refused`, and
+                                          `ping`; `over` for a page that it does not carry any more
+    POST _flash/ack                       acknowledges the last event that each of several pages has applied
+    POST _flash/cancel                    a cancel Input has changed while a stream that depends on it runs
+    POST _flash/close                     the page is being left
+    POST _flash/ticket                    issues a ticket, which opens a link although the browser's cookie has changed
+    GET  _flash/status?page=...           why a link is refused, which an EventSource does not tell its page
 
-`hello` names the life of the page's channel that the link belongs to. Events are numbered within that life. A page that
-reconnects with the id of the last event it has (`Last-Event-ID`, or `after=` from a new EventSource) gets the events
-after it. Each `ping` asks for an acknowledgement. The server sends one when half the window has been sent, and when the
-link was silent for the ping interval.
+A link names each of its pages with how far it has come: see `wire.Standing`. `hello` names the life of the page's
+channel. Events are numbered within that life, and the page gets those after the last one that it has, or has
+acknowledged. An EventSource that reconnects by itself says the former in `Last-Event-ID`. `ping` asks pages for an
+acknowledgement: when half the window has been sent, and when a page was not asked for the ping interval. A page that is
+refused, or whose channel is over, is told by `over`, and the others go on.
 
 A page is named by its token, which is issued with the layout; the server stores nothing of it until it is used. URLs
 reach access logs, so the token alone opens nothing: a channel belongs to the browser (an HttpOnly cookie) that opened
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -33,7 +35,7 @@ from quart_trio.wrappers import TrioResponse as Response
 from .asgi.browser_cookie import browser_of
 from .asgi.direct_writes import DirectWriter
 from .asgi.http_exchange import EndlessBody
-from .asgi.page_key import page_token, proves
+from .asgi.page_key import page_token, proven_pages
 from .asgi.peer import Peer
 from .asgi.refusals import answering_refusals
 from .asgi.request_body import read_small_body
@@ -43,22 +45,9 @@ from .errors import RequestRefused
 from .nursery import Channel
 from .streams.events import Event
 from .streams.limits import PageLimits
-from .streams.link import Link
-from .wire import (
-    PROOF_HEADER,
-    Ack,
-    Cancel,
-    Close,
-    Hello,
-    Message,
-    Payload,
-    Ping,
-    Replaced,
-    Status,
-    Ticket,
-    TicketRequest,
-    parse_event_id,
-)
+from .streams.link import GONE, Attachment, Link
+from .wire import PROOF_HEADER, Hello, Over, Payload, Ping, Standing, parse_event_id
+from .wire_messages import Ack, Acknowledged, Cancel, Close, Status, Ticket, TicketRequest
 
 WRITE_SIZE = 65_536
 """Bytes that one write to the link sends at most: what a socket buffer takes at once."""
@@ -86,9 +75,6 @@ def encode_unnumbered(payload: Payload) -> bytes:
     return _FRAME % (payload.event.encode(), payload.encode())
 
 
-PING = encode_unnumbered(Ping())
-
-
 def encode_events(life: str, events: Iterable[Event]) -> bytes:
     """The frames of several events, joined.
 
@@ -100,48 +86,92 @@ def encode_events(life: str, events: Iterable[Event]) -> bytes:
     return b"".join([_NUMBERED % (encoded_life, event.number, event.name.encode(), event.data) for event in events])
 
 
+class PageSender:
+    """Makes frames of the events of one page, and writes them to the socket for the task that has put them.
+
+    It is the `DirectSender` of the page's outbox.
+    """
+
+    def __init__(self, stream: EventStream, attachment: Attachment) -> None:
+        self._stream = stream
+        self._attachment = attachment
+        self._life = attachment.channel.life
+        self._bytes_since_ping = 0
+
+    def room(self) -> int:
+        return self._stream.room()
+
+    def send_now(self, events: list[Event]) -> bool:
+        """Write events to the socket. False if it has not taken all of them: the link's task writes the rest."""
+        data = self.encode(events)
+        if self.is_ping_due(events):
+            data += self._stream.ping([self._attachment])
+        return self._stream.write(data)
+
+    def encode(self, events: list[Event]) -> bytes:
+        """The frames of events."""
+        data = encode_events(self._life, events)
+        self._bytes_since_ping += len(data)
+        return data
+
+    def is_ping_due(self, events: list[Event]) -> bool:
+        """Whether the page is to be pinged behind these events: half the window is sent, or a stream conflates."""
+        due = self._attachment.ping_due or self._bytes_since_ping * 2 >= self._stream.limits.window
+        for event in events:
+            due = due or event.conflated
+        return due
+
+    def pinged(self) -> None:
+        """The page is being sent a ping."""
+        self._bytes_since_ping = 0
+        self._attachment.ping_sent()
+
+
 class EventStream:
-    """Sends a page's events over one link, from `hello` until the link or the channel ends."""
+    """Sends the events of a browser's pages over one link, until the link or the channels of all its pages end.
+
+    Attributes:
+        limits: the window and the intervals of the app's pages.
+    """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Link[Channel]]], limits: PageLimits, peer: Peer | None = None
+        self, connect: Callable[[Link], Awaitable[list[Over]]], limits: PageLimits, peer: Peer | None = None
     ) -> None:
         """
         Args:
-            connect: attaches a new link to the page's channel; raises RequestRefused if there can be none.
-            limits: the window and the intervals of the app's pages.
+            connect: attaches the pages' channels to a link; returns the pages that it cannot attach.
+            limits: see above.
             peer: the browser at the other end; None if the server can find out nothing about it.
         """
+        self.limits: PageLimits = limits
         self._connect = connect
-        self._peer = peer
-        self._limits = limits
-        self._link: Link[Channel] | None = None
+        self._link = Link(peer)
         self._writer = DirectWriter.of_request()
+        self._senders: dict[Attachment, PageSender] = {}
         self._last_write = 0.0
-        self._bytes_since_ping = 0
 
     async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Attach a link to the page's channel, and send its events until the link is over, or until cancelled.
+        """Attach the channels of the pages, and send their events until the link is over, or until cancelled.
 
         Args:
             send: sends bytes of the response's body.
         """
+        link, reason = self._link, EndReason.DISCONNECTED
         try:
-            self._link = link = await self._connect()
-        except RequestRefused:
-            # The route admitted the page, which the channel no longer does. The client asks `status` for the reason.
-            return
-        reason = EndReason.DISCONNECTED
-        try:
-            link.peer = self._peer
-            link.ping_sent()
-            await send(b"retry: %d\n\n%b" % (RETRY, self._hello(link)))
+            refused = await self._connect(link)
+            # The route admitted a page. If its channel no longer does, the client asks `status` for the reason.
+            if link.attachments:
+                hellos = [self._hello(attachment) for attachment in link.attachments]
+                overs = [encode_unnumbered(over) for over in refused]
+                await send(b"".join([b"retry: %d\n\n" % RETRY, *hellos, *overs]))
             if self._writer is not None:
-                link.sender = self
-            while data := await self._receive(link):
-                await send(data)
-            if link.replaced:
-                await send(encode_unnumbered(Replaced()))
+                link.finish = self._writer.finish
+            for attachment in link.attachments:
+                sender = self._senders[attachment] = PageSender(self, attachment)
+                attachment.sender = None if self._writer is None else sender
+            while received := await link.receive(WRITE_SIZE):
+                if data := self._encode(received):
+                    await send(data)
         except trio.Cancelled as cancelled:
             # When its graceful_timeout is over, Hypercorn cancels by a deadline the requests that still run.
             if cancelled.source == "deadline":
@@ -150,61 +180,65 @@ class EventStream:
         finally:
             link.detach(reason)
 
-    async def _receive(self, link: Link[Channel]) -> bytes:
-        """Wait for events or a due ping, and return their frames; empty when the link is over."""
-        events = await link.receive(WRITE_SIZE)
-        if events:
-            self._last_write = trio.current_time()
-            return self._encode(link, events)
-        if link.ping_due and not link.replaced and not link.channel.outbox.exhausted:
-            return self._ping(link)
-        return b""
+    def _encode(self, received: Iterable[tuple[Attachment, list[Event]]]) -> bytes:
+        """The frames of what a link has received: events, one ping for all pages that are asked, and which are over."""
+        self._last_write = trio.current_time()
+        frames: list[bytes] = []
+        asked: list[Attachment] = []
+        for attachment, events in received:
+            sender = self._senders[attachment]
+            if events:
+                frames.append(sender.encode(events))
+            if attachment.over is not None:
+                frames.append(self._over(attachment, attachment.over))
+            elif sender.is_ping_due(events):
+                asked.append(attachment)
+        if any(attachment.ping_due for attachment in asked):
+            # The pages that would be asked soon are asked with them: one request answers for all.
+            soon = self._last_write - self.limits.ping_interval / 2
+            asked += [each for each in self._link.attachments if each.pinged_at <= soon and each not in asked]
+        if asked:
+            frames.append(self.ping(asked))
+        return b"".join(frames)
 
-    # What the outbox asks, and hands events to, while the link's task waits: see `outbox.DirectSender`.
+    def ping(self, asked: Iterable[Attachment]) -> bytes:
+        """The frame of a ping that asks these pages."""
+        for attachment in asked:
+            self._senders[attachment].pinged()
+        return encode_unnumbered(Ping([attachment.channel.life for attachment in asked]))
+
+    # What the senders of the pages use, while the link's task waits.
 
     def room(self) -> int:
-        """0 while the socket is busy, or if the last write is less than `DIRECT_WRITE_INTERVAL` ago."""
+        """Bytes that may be written at once: none while the socket is busy, or too soon after the last write."""
         writer = self._writer
-        if writer is None or trio.current_time() - self._last_write < DIRECT_WRITE_INTERVAL or not writer.ready:
+        if writer is None or not self._link.is_waiting or not writer.ready:
             return 0
-        return WRITE_SIZE
+        return 0 if trio.current_time() - self._last_write < DIRECT_WRITE_INTERVAL else WRITE_SIZE
 
-    def send_now(self, events: list[Event]) -> bool:
-        """Write events to the socket; says whether it has taken all of them. If not, `finish` writes the rest."""
-        link, writer = self._link, self._writer
-        assert link is not None
-        assert writer is not None
+    def write(self, data: bytes) -> bool:
+        """Write to the socket; says whether it has taken all of it. If not, the link's task writes the rest."""
+        assert self._writer is not None
         self._last_write = trio.current_time()
-        return writer.write(self._encode(link, events))
+        return self._writer.write(data)
 
-    async def finish(self) -> None:
-        """Write the bytes that the socket did not take in the last direct write."""
-        if self._writer is not None:
-            await self._writer.finish()
-
-    def _hello(self, link: Link[Channel]) -> bytes:
-        channel, limits = link.channel, self._limits
+    def _hello(self, attachment: Attachment) -> bytes:
+        channel, limits = attachment.channel, self.limits
         # JSON has no infinity.
         ping, grace = (
             seconds if math.isfinite(seconds) else None for seconds in (limits.ping_interval, limits.reconnect_grace)
         )
-        hello = Hello(channel.life, ping, grace)
+        hello = Hello(channel.page, channel.life, ping, grace)
         # The id replaces that of an earlier life, which the EventSource would otherwise send when it reconnects.
         number = channel.outbox.acknowledged
         return _NUMBERED % (channel.life.encode(), number, hello.event.encode(), hello.encode())
 
-    def _encode(self, link: Link[Channel], events: list[Event]) -> bytes:
-        data = encode_events(link.channel.life, events)
-        self._bytes_since_ping += len(data)
-        due = self._bytes_since_ping * 2 >= self._limits.window
-        for event in events:
-            due = due or event.conflated
-        return data + self._ping(link) if due else data
-
-    def _ping(self, link: Link[Channel]) -> bytes:
-        link.ping_sent()
-        self._bytes_since_ping = 0
-        return PING
+    def _over(self, attachment: Attachment, why: RequestRefused) -> bytes:
+        """What tells a page that this link does not carry it any more. For a link's last channel its end tells that."""
+        if why.status == GONE and not self._link.attachments:
+            return b""
+        channel = attachment.channel
+        return encode_unnumbered(Over(channel.page, channel.life, why.status, str(why)))
 
 
 class Routes:
@@ -214,7 +248,7 @@ class Routes:
         """
         Args:
             channels: the channels of the app's pages.
-            nursery: returns the nursery for new channels; raises AttributeError before the app's ASGI lifespan begins.
+            nursery: returns the nursery for new channels; raises RequestRefused before the app's ASGI lifespan begins.
         """
         self._channels = channels
         self._nursery = nursery
@@ -235,16 +269,30 @@ class Routes:
             server.add_url_rule(path, endpoint=path, view_func=view_func, methods=["GET", "POST"])
 
     async def events(self) -> Response:
-        """The link: a response that sends the page's events and has no end."""
-        page, browser = self._page_in_query(), self._browser()
-        browser = self._channels.spend_ticket(page, request.args.get("ticket")) or browser
-        life, number = parse_event_id(request.headers.get("Last-Event-ID") or request.args.get("after"))
-        self._channels.admit(page, browser)
+        """The link: a response that sends the events of one or several pages, and has no end."""
+        browser, nursery = self._browser(), self._nursery()
+        standings = self._standings()
+        tickets = request.args.getlist("ticket")
+        browsers = {each.page: self._channels.spend_ticket(each.page, tickets) or browser for each in standings}
+        refusals: list[RequestRefused] = []
+        for standing in standings:
+            try:
+                self._channels.admit(standing.page, browsers[standing.page], standing.turn)
+            except RequestRefused as refusal:
+                refusals.append(refusal)
+        if len(refusals) == len(standings):
+            raise refusals[0]
 
-        async def connect() -> Link[Channel]:
-            return await self._channels.connect(self._nursery(), page, browser, life, number)
+        async def connect(link: Link) -> list[Over]:
+            refused: list[Over] = []
+            for standing in standings:
+                try:
+                    await self._channels.connect(nursery, link, browsers[standing.page], standing)
+                except RequestRefused as refusal:
+                    refused.append(Over(standing.page, None, refusal.status, str(refusal)))
+            return refused
 
-        peer = Peer.of_request(request, self._browser())
+        peer = Peer.of_request(request, browser)
         stream = EventStream(connect, self._channels.page_limits, peer)
         response = Response(EndlessBody(stream.run), content_type="text/event-stream")
         response.headers.pop("Content-Length", None)
@@ -252,23 +300,39 @@ class Routes:
         return response
 
     async def status(self) -> Response:
-        """200 with `wire.Status` if a link would be accepted, else the refusal."""
-        self._channels.admit(self._page_in_query(), self._browser())
+        """200 with `Status` if a link of this page would be accepted, else the refusal."""
+        browser = self._browser()
+        for standing in self._standings():
+            self._channels.admit(standing.page, browser, standing.turn)
         return Response(Status(None).encode(), content_type="application/json", headers=HEADERS)
 
     async def acknowledge(self) -> Response:
-        """`wire.Ack`: acknowledge the events up to the last one that the page has applied."""
+        """`Ack`: acknowledge the events of pages up to the last one that each has applied.
+
+        Refused as a whole only if it is refused for every page.
+        """
         ack = Ack.read(await self._receive_body())
-        channel = self._channel(ack)
-        life, number = parse_event_id(ack.event)
-        if life is None or not channel.acknowledge(life, number):
-            raise RequestRefused(409, "This event has not been sent to the page.")
-        return Response(status=204)
+        refused: list[tuple[str, RequestRefused]] = []
+        for page, event in ack.events.items():
+            life, number = parse_event_id(event)
+            try:
+                if life is None or not self._channel(page).acknowledge(life, number):
+                    raise RequestRefused(409, "This event has not been sent to the page.")
+            except RequestRefused as refusal:
+                refused.append((page, refusal))
+        if not refused:
+            return Response(status=204)
+        if len(refused) == len(ack.events):
+            raise refused[0][1]
+        answer = Acknowledged(
+            [{"page": page, "status": refusal.status, "message": str(refusal)} for page, refusal in refused]
+        )
+        return Response(answer.encode(), content_type="application/json", headers=HEADERS)
 
     async def cancel(self) -> Response:
         """`wire.Cancel`: report to a stream's scope that the property of a cancel condition has changed."""
         cancel = Cancel.read(await self._receive_body())
-        channel = self._channel(cancel)
+        channel = self._channel(cancel.page)
         scope = channel.scopes.get(cancel.stream)
         if scope is None and not channel.has_had(cancel.stream):
             raise RequestRefused(404, "This page has had no such stream.")
@@ -284,7 +348,7 @@ class Routes:
 
     async def close(self) -> Response:
         """`wire.Close`: close the channel of a page that is being left."""
-        self._channel(Close.read(await self._receive_body())).close(EndReason.DISCONNECTED)
+        self._channel(Close.read(await self._receive_body()).page).close(EndReason.DISCONNECTED)
         return Response(status=204)
 
     async def issue_ticket(self) -> Response:
@@ -296,17 +360,28 @@ class Routes:
         ticket = self._channels.issue_ticket(page)
         return Response(Ticket(ticket).encode(), content_type="application/json", headers=HEADERS)
 
-    def _page_in_query(self) -> str:
-        return page_token(request.args.get("page"))
+    def _standings(self) -> list[Standing]:
+        """The pages of a link, from its address."""
+        standings = [Standing.read(text) for text in request.args.getlist("page")]
+        if not standings:
+            page_token(None)
+        if len({page_token(standing.page) for standing in standings}) < len(standings):
+            raise RequestRefused(400, "A link names a page twice.")
+        last = request.headers.get("Last-Event-ID")
+        if last and len(standings) == 1:
+            # An EventSource reconnects with the address of its first attempt, and the last event since.
+            life, number = parse_event_id(last)
+            standings = [replace(standings[0], life=life, number=number)]
+        return standings
 
     def _browser(self) -> str:
         return browser_of(request)
 
     def _is_proven(self, page: str) -> bool:
-        return proves(request.headers.get(PROOF_HEADER), page)
+        return page in proven_pages(request.headers.get(PROOF_HEADER))
 
-    def _channel(self, message: Message) -> Channel:
-        page, browser = page_token(message.page), self._browser()
+    def _channel(self, token: str) -> Channel:
+        page, browser = page_token(token), self._browser()
         channel = self._channels.find(page, browser, proven=self._is_proven(page))
         if channel is None:
             raise RequestRefused(404, "This server has no such page.")

@@ -1,35 +1,31 @@
-"""The wire: every event, message and answer between the server and its pages, by name and by fields.
+"""The wire, from the server's side: the address of a link, and every event that comes over it, by name and by fields.
 
-    events     server → page   Hello, Open, Props, End, Refused, Mistake, Ping, Replaced
-    messages   page → server   Ack, Cancel, Close, TicketRequest
-    answers    server → page   Status, Ticket
-    control websocket          ControlMessage, ControlAnswer
+    address    page → server   Standing, once for each page that the link is to carry
+    events     server → page   Hello, Open, Props, End, Refused, Mistake, Ping, Over
 
-Each is one class: its name on the wire is a class attribute, its dataclass fields are the fields of its JSON object, in
-that order. `client/wire.js` is the twin in the browser, with one entry for each. To add an event, add a class here (and
-to `EVENTS`) and an entry there; then send the one and handle the other. `tests/api/test_wire_twins.py` fails if either
-side changes alone, or if `docs/wire.md` does not have it.
+What pages say is in `wire_messages`. Each event is one class: its name on the wire is a class attribute, its dataclass
+fields are the fields of its JSON object, in that order. `client/wire.js` is the twin in the browser, with one entry for
+each. To add an event, add a class here (and to `EVENTS`) and an entry there; then send the one and handle the other.
+`tests/api/test_wire_twins.py` fails if either side changes alone, or if `docs/wire.md` does not have it.
 
-The frames of events are the affair of `sse`. An update is encoded once, at its `yield`; the JSON of a
-`props` event is put together from its head, which a stream computes once, and its pairs.
+The frames of events are the affair of `sse`. An update is encoded once, at its `yield`; the JSON of a `props` event is
+put together from its head, which a stream computes once, and its pairs.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self, TypeAlias, TypedDict, cast
+from typing import Any, ClassVar, Self, TypeAlias, TypedDict
 
-from .cancel_scopes import LAYOUT
 from .errors import RequestRefused
 
 Json: TypeAlias = bytes
 """A value that is JSON already."""
 
 PROOF_HEADER = "X-Flash-Proof"
-"""The header by which a page proves that a request is its own: see `asgi.page_key`."""
+"""The header by which pages prove that a request is their own: their secrets, with commas. See `asgi.page_key`."""
 
 START_HEADER = "X-Flash-Start"
 """The header that names a start, which may come twice: as a request, and over the control websocket."""
@@ -53,6 +49,42 @@ def parse_event_id(value: str | None) -> tuple[str | None, int]:
     if parsed is None:
         raise RequestRefused(400, "The id of the last event is malformed.")
     return parsed[1], int(parsed[2])
+
+
+_STANDING = re.compile(r"([^:]*):([0-9]{1,9})(?::(.+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One page of a link, and how far it has come: `page=` in the address of the link.
+
+    Attributes:
+        page: its token.
+        turn: how often the page has changed what carries its events; a link with an older turn gets none of them.
+        life: the life of the last event that has reached it; None if none has.
+        number: of that event.
+    """
+
+    page: str
+    turn: int
+    life: str | None = None
+    number: int = 0
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Take it from an address.
+
+        Raises:
+            RequestRefused: it is malformed. Whether the page's token is one is not looked at.
+        """
+        found = _STANDING.fullmatch(text)
+        if found is None:
+            raise RequestRefused(400, "A page of a link is named by its token and its turn, with a colon between.")
+        return cls(found[1], int(found[2]), *parse_event_id(found[3]))
+
+    def __str__(self) -> str:
+        said = f"{self.page}:{self.turn}"
+        return said if self.life is None else f"{said}:{self.life}.{self.number}"
 
 
 def array(*parts: bytes) -> Json:
@@ -115,15 +147,17 @@ def encode_for(stream: str, encoded_fields: bytes) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Hello(Payload):
-    """The link stands: the first event of every link.
+    """The link carries this page: what it sends first, once for each of its pages.
 
     Attributes:
+        page: its token.
         life: names the life of the page's channel, within which events are numbered.
         ping: seconds of silence after which the server pings; None for never.
         grace: seconds for which the server keeps the streams of a page without a link; None for ever.
     """
 
     event: ClassVar[str] = "hello"
+    page: str
     life: str
     ping: float | None
     grace: float | None
@@ -270,208 +304,34 @@ class Mistake(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Ping(Payload):
-    """The page is to acknowledge what it has applied."""
+    """Pages are to acknowledge what they have applied, even if they have said so before.
+
+    Attributes:
+        lives: those of the pages that are asked.
+    """
 
     event: ClassVar[str] = "ping"
+    lives: list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced(Payload):
-    """Another link has taken over the page: this one is closed, and is not to be opened again."""
+class Over(Payload):
+    """The link does not carry this page, or not any more; it goes on for its others.
 
-    event: ClassVar[str] = "replaced"
+    Attributes:
+        page: its token.
+        life: the life that the link has carried; None if it has carried none.
+        status: the HTTP status with which a link of this page alone would be refused. 409: another link has taken its
+            place. 410: that life is over, and a new link begins another.
+        message: why.
+    """
 
-
-EVENTS: tuple[type[Payload], ...] = (Hello, Open, Props, End, Refused, Mistake, Ping, Replaced)
-"""All of them."""
-
-
-# Messages of a page
-
-
-@dataclass(frozen=True, slots=True)
-class Message(JsonObject):
-    """What a page says, by a POST to `_flash/<route>`; `page` is its token."""
-
-    route: ClassVar[str]
+    event: ClassVar[str] = "over"
     page: str
-
-    @classmethod
-    def read(cls, body: Mapping[str, Any]) -> Self:
-        """Take the message from the body of a request.
-
-        Raises:
-            RequestRefused: it is malformed. Whether the page's token is one is not looked at.
-        """
-        return cls(str(body.get("page")))
-
-
-@dataclass(frozen=True, slots=True)
-class Ack(Message):
-    """The page has applied its events up to this one.
-
-    Attributes:
-        event: the id of the last event.
-    """
-
-    route: ClassVar[str] = "ack"
-    event: str
-
-    @classmethod
-    def read(cls, body: Mapping[str, Any]) -> Self:
-        """See `Message.read`; `event` is the id of an event."""
-        event = body.get("event")
-        if not isinstance(event, str) or not event:
-            event = "?"  # which is malformed
-        parse_event_id(event)
-        return cls(str(body.get("page")), event)
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel(Message):
-    """The property of a condition has changed while a stream that depends on it runs.
-
-    Attributes:
-        stream: the stream's id.
-        condition: the index of the condition in `Open.conditions`; "layout" if the layout has none of the stream's
-            components any more.
-        value: of the property.
-        change: numbers the changes of a page, in the order in which it made them, since a message may come twice, or
-            be overtaken by a newer one.
-    """
-
-    route: ClassVar[str] = "cancel"
-    stream: str
-    condition: int | str
-    value: Any
-    change: int | None = None
-
-    @classmethod
-    def read(cls, body: Mapping[str, Any]) -> Self:
-        """See `Message.read`."""
-        stream, condition, change = body.get("stream"), body.get("condition"), body.get("change")
-        is_condition = condition == LAYOUT or _is_integer(condition)
-        if not isinstance(stream, str) or not is_condition or "value" not in body:
-            raise RequestRefused(400, 'A cancel request needs a "stream", the number of a "condition", and a "value".')
-        if change is not None and (not _is_integer(change) or change < 0):
-            raise RequestRefused(400, 'The "change" of a cancel request is a number.')
-        return cls(str(body.get("page")), stream, cast("int | str", condition), body["value"], change)
-
-
-@dataclass(frozen=True, slots=True)
-class Close(Message):
-    """The page is being left."""
-
-    route: ClassVar[str] = "close"
-
-
-@dataclass(frozen=True, slots=True)
-class TicketRequest(Message):
-    """The page asks for a ticket; the header that proves it to be the page is required."""
-
-    route: ClassVar[str] = "ticket"
-
-
-MESSAGES: tuple[type[Message], ...] = (Ack, Cancel, Close, TicketRequest)
-"""All of them."""
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-# Answers to a page
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(JsonObject):
-    """The body of an answer to a page; `route` is the route that it is an answer of."""
-
-    route: ClassVar[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Status(Answer):
-    """A link of this page would be accepted; a refusal is an answer of its own status, and its sentence.
-
-    Attributes:
-        message: always None.
-    """
-
-    route: ClassVar[str] = "status"
-    message: None
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket(Answer):
-    """What opens one link of the page although the browser's cookie has changed.
-
-    Attributes:
-        ticket: goes into the address of the link; None if the page has no channel here, and needs none.
-    """
-
-    route: ClassVar[str] = "ticket"
-    ticket: str | None
-
-
-# The control websocket
-
-
-@dataclass(frozen=True, slots=True)
-class ControlMessage(JsonObject):
-    """A request of a page, sent over the control websocket.
-
-    Attributes:
-        id: names it in the answer.
-        to: the route of a `Message`, or "start".
-        headers: of the request, beside those of the handshake.
-        body: of the request.
-    """
-
-    route: ClassVar[str] = "control"
-    id: int
-    to: str
-    headers: dict[str, str]
-    body: str
-
-    @classmethod
-    def read(cls, data: str | bytes) -> Self | None:
-        """Take the message from what a websocket has brought; None if it is malformed."""
-        try:
-            said: object = json.loads(data) if isinstance(data, str) else None
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(said, dict):
-            return None
-        said = cast("dict[str, object]", said)
-        number, to, headers, body = (said.get(name) for name in ("id", "to", "headers", "body"))
-        if not _is_integer(number) or not isinstance(to, str) or not isinstance(body, str):
-            return None
-        if not isinstance(headers, dict):
-            return None
-        headers = cast("dict[str, object]", headers)
-        if not all(isinstance(value, str) and value.isprintable() for value in headers.values()):
-            return None
-        return cls(cast("int", number), to, cast("dict[str, str]", headers), body)
-
-
-@dataclass(frozen=True, slots=True)
-class ControlAnswer(Answer):
-    """The answer to a `ControlMessage`.
-
-    Attributes:
-        id: of the message.
-        status: the HTTP status.
-        type: the content type.
-        text: the body.
-    """
-
-    route: ClassVar[str] = "control"
-    id: int
+    life: str | None
     status: int
-    type: str
-    text: str
+    message: str
 
 
-ANSWERS: tuple[type[Answer], ...] = (Status, Ticket, ControlAnswer)
+EVENTS: tuple[type[Payload], ...] = (Hello, Open, Props, End, Refused, Mistake, Ping, Over)
 """All of them."""

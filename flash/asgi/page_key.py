@@ -50,6 +50,12 @@ def proves(secret: object, token: str) -> bool:
     return isinstance(secret, str) and is_token(secret) and hmac.compare_digest(token_of(secret), token)
 
 
+def proven_pages(secrets: str | None) -> frozenset[str]:
+    """The tokens of the pages whose secrets a request brings, with commas between them; None for none."""
+    given = [secret.strip() for secret in (secrets or "").split(",")]
+    return frozenset(token_of(secret) for secret in given if is_token(secret))
+
+
 def with_secret(start: dict[str, Any]) -> dict[str, Any]:
     """The request that starts a stream, with a State for the page's secret.
 

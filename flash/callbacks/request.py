@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import trio
 from quart import Request
 
 from ..asgi.http_exchange import HttpExchange
@@ -30,14 +31,14 @@ class StreamSettings:
 
     Attributes:
         channels: the channels of its pages.
-        start_timeout: seconds that a start waits for its page's connection.
+        nursery: returns the nursery for new channels; raises RequestRefused where the server can run no streams.
         describe: given a callback's name and its failure, the JSON that `end` says of that to the page.
         on_error: the app's own handler, for failures of streams whose callback has none; None if there is none.
         shows_mistakes: whether pages have dev tools, in which mistakes that raise nothing are to be shown.
     """
 
     channels: Channels
-    start_timeout: float
+    nursery: Callable[[], trio.Nursery]
     describe: Callable[[str, BaseException], bytes]
     on_error: Handler | None = None
     shows_mistakes: Callable[[], bool] = lambda: False

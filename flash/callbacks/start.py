@@ -1,9 +1,9 @@
 """The request that starts a stream: from what Dash's renderer sends to a stream in the page's channel.
 
 The callback that Dash knows is `starter(...)`'s. It is given the values of the user's Inputs and States, of the cancel
-Inputs behind them, and the page's secret and token. `Starter.start` has the steps: it reads the request, waits for the
-page's channel, checks the conditions, and has the stream started there. It returns nothing: its response does not wait
-for the stream.
+Inputs behind them, and the page's secret and token. `Starter.start` has the steps: it reads the request, finds the
+page's channel or opens it, checks the conditions, and has the stream started there. It returns nothing, and its
+response waits for nothing: not for the stream, nor for the page's link.
 """
 
 from __future__ import annotations
@@ -172,19 +172,9 @@ class Starter:
         )
 
     async def _channel(self, request: StartRequest) -> Channel:
-        """The channel of the page, once it is there."""
+        """The channel of the page. A page that has no link yet has `start_timeout` to open one."""
         settings = request.callback_request.settings
-        channel = await settings.channels.wait_for(
-            request.page, request.browser, settings.start_timeout, proven=request.is_proven
-        )
-        if channel is None:
-            raise RequestRefused(
-                503,
-                f"{self._parts.name!r} was not started: its page had no connection to this server process within "
-                f"{settings.start_timeout:g} s. If there are several processes, all requests of a page must reach the "
-                "same one (sticky sessions).",
-            )
-        return channel
+        return await settings.channels.open(settings.nursery(), request.page, request.browser, proven=request.is_proven)
 
     def _came_before(self, channel: Channel, request: StartRequest) -> bool:
         """Whether this start has come over the page's websocket already: a page may send one both ways."""

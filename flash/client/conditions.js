@@ -49,7 +49,10 @@
         };
         control.post('cancel', {stream, condition, value, change: number}).then((/** @type {Answer} */ response) => {
             if (response.status === 403 || response.status === 404) {
-                pageUnknown();
+                // The stream may be lost already, and the page have begun a new life.
+                if (streams.running.has(stream)) {
+                    pageUnknown();
+                }
             } else if (response.status === 429 || response.status >= 500) {
                 keep();
             } else if (!response.ok) {

@@ -119,6 +119,14 @@
     }
 
     /**
+     * Tell the server which event the page has applied last.
+     * @param {string} event  its id
+     */
+    function acknowledge(event) {
+        return post('ack', {events: {[token]: event}});
+    }
+
+    /**
      * Send the request by which Dash's renderer starts a stream. By its id the server takes it once if it comes twice.
      * @param {(options: RequestInit) => Promise<Response>} send  sends it, with these options besides its own
      * @param {string} body
@@ -321,35 +329,41 @@
     /**
      * Why the server refuses a link: its sentence, '' if it would take one now. If it is for the cookie, which has
      * changed since the page's streams began, it issues a ticket, which opens a link all the same.
-     * @returns {Promise<{message: string, ticket: string | null}>}
+     * @param {number} turn  of the link
+     * @returns {Promise<{status: number, message: string, ticket: string | null}>}  `status` is 0 without an answer
      */
-    async function explain() {
+    async function explain(turn) {
         try {
             const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
-            const response = await fetch(`${url('status')}?page=${encodeURIComponent(token)}`, {signal});
-            if (response.ok) {
-                return {message: '', ticket: null};
+            const asked = new URLSearchParams({page: wire.standing(token, turn, '')});
+            const response = await fetch(`${url('status')}?${asked}`, {signal});
+            const {ok, status} = response;
+            if (ok) {
+                return {status, message: '', ticket: null};
             }
             const message = await response.text();
-            const issued = response.status === 403 ? await post('ticket', {}) : null;
+            const issued = status === 403 ? await post('ticket', {}) : null;
             return issued?.ok
-                ? {message: '', ticket: wire.parseAnswer('ticket', issued.text).ticket}
-                : {message, ticket: null};
+                ? {status, message: '', ticket: wire.parseAnswer('ticket', issued.text).ticket}
+                : {status, message, ticket: null};
         } catch {
-            return {message: 'the server does not answer', ticket: null};
+            return {status: 0, message: 'the server does not answer', ticket: null};
         }
     }
 
     /**
      * The address of a link.
-     * @param {string} after  the id of the last event that has come; '' if none has
+     * @param {number} turn  how often the page has opened one
+     * @param {string} last  the id of the last event that has come; '' if none has
      * @param {string | null} ticket
      */
-    function link(after, ticket) {
+    function link(turn, last, ticket) {
         /** @type {Record<string, string>} */
-        const asked = {page: token, ...(after && {after}), ...(ticket && {ticket})};
+        const asked = {page: wire.standing(token, turn, last), ...(ticket && {ticket})};
         return `${url('events')}?${new URLSearchParams(asked)}`;
     }
 
-    Object.assign(flash, {control: {begin, csrfHeader, post, startAgain, startHeader, sendStart, leave, explain, link}});
+    Object.assign(flash, {
+        control: {begin, csrfHeader, post, acknowledge, startAgain, startHeader, sendStart, leave, explain, link}
+    });
 })();

@@ -11,7 +11,7 @@
  */
 
 /**
- * @typedef {Exclude<keyof Events, 'replaced'>} Queued  the name of an event that waits for its turn
+ * @typedef {Exclude<keyof Events, 'over'>} Queued  the name of an event that waits for its turn
  * @typedef {{[Name in Queued]: (data: Events[Name]) => void}} Handlers  what is done with each event
  * @typedef {{type: string, data?: string, lastEventId: string}} Incoming  an event as an EventSource brings it
  * @typedef {{name: Queued, text: string, data: any, id: string}} Received  an event, and its data once parsed
@@ -33,6 +33,8 @@
 
     /** @type {Received[]} */
     let queue = [];
+    /** The id of the last event that has come. */
+    let received = '';
     /** The ids of the last event that was handled, whose updates may not all be applied yet, and of the one before. */
     let handled = '';
     let before = '';
@@ -80,6 +82,12 @@
         }
         inbox.receivedAt = Date.now();
         const name = /** @type {Queued} */ (type);
+        if (wire.follows(id, received)) {
+            received = id;
+        } else if (wire.isNumbered(name)) {
+            // A new link brings again what has come over the one before.
+            return;
+        }
         let data;
         if (name === 'end') {
             data = wire.parse(name, text);
@@ -107,9 +115,9 @@
         }
     }
 
-    /** The id of the last event that has come. */
+    /** The id of the last event that has come; '' if none has in the page's life. */
     function lastReceived() {
-        return queue.length > 0 ? queue[queue.length - 1].id : inbox.lastApplied;
+        return received;
     }
 
     /** The page's life is over, and its events with it. Those that still wait are of the next life. */
@@ -117,9 +125,10 @@
         handled = before = inbox.lastApplied = '';
     }
 
-    /** Drop the events that wait. */
+    /** Drop the events that wait: their life is over, too. */
     function clear() {
         queue = [];
+        received = '';
     }
 
     /**
@@ -182,7 +191,8 @@
         } catch (error) {
             console.error(`Flash: an event could not be handled: ${name}.`, error);
         }
-        if (host.standing() && id !== '') {
+        // The id of a `hello` or a `ping` may be that of an earlier event.
+        if (host.standing() && id !== '' && wire.follows(id, handled)) {
             handled = id;
         }
     }

@@ -8,7 +8,8 @@
  * Each link begins with `hello`, which names the life of the page's channel on the server. If it is the life that the
  * page knows, the server goes on behind the last event that the page has received, and nothing is lost. If it is
  * another, the streams of the life before are gone. So are they when no link stands for longer than the grace. In both
- * cases the page sets its props back to their known-good state.
+ * cases the page sets its props back to their known-good state. A life begins with the page's first start or its first
+ * link, whichever the server gets first.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -17,6 +18,8 @@
     const {flash} = /** @type {any} */ (window);
     const {wire, renderer, streams, inbox, control, conditions, mistakes, reconnect} = flash;
 
+    /** The status of a link whose page has another. */
+    const TAKEN_OVER = 409;
     /** Pings after which the page acknowledges without having been asked. */
     const UNASKED = 1.1;
 
@@ -34,6 +37,8 @@
      * @type {string | null}
      */
     let ticket = null;
+    /** How often the page has opened a link: of two that reach the server, it takes the later one. */
+    let turn = 0;
     /** The last reason for a refusal that was shown, so that it is shown once. */
     let shown = '';
 
@@ -82,28 +87,45 @@
         }
     }
 
-    /** Tell the server which event the page has applied last: it need not keep those up to there. */
-    function acknowledge() {
-        if (inbox.lastApplied !== acknowledged) {
-            acknowledged = inbox.lastApplied;
-            acknowledgedAt = Date.now();
-            const again = () => {
-                acknowledged = '';
-            };
-            control.post('ack', {event: inbox.lastApplied}).then((/** @type {Answer} */ {ok}) => ok || again(), again);
+    /**
+     * Tell the server which event the page has applied last: it need not keep those up to there.
+     * @param {boolean} asked  whether the server waits to hear it, even if it has heard it before
+     */
+    function acknowledge(asked) {
+        if (inbox.lastApplied === '' || (inbox.lastApplied === acknowledged && !asked)) {
+            return;
         }
+        acknowledged = inbox.lastApplied;
+        acknowledgedAt = Date.now();
+        const told = life;
+        const again = () => {
+            acknowledged = '';
+        };
+        control.acknowledge(acknowledged).then((/** @type {Answer} */ {ok, status}) => {
+            if (!ok) {
+                again();
+                if ((status === 403 || status === 404) && life === told) {
+                    restart();
+                }
+            }
+        }, again);
     }
 
     /** Acknowledge unasked when the server's `ping` is late: it waits in the inbox behind the events before it. */
     function keepUp() {
         if (Date.now() - acknowledgedAt > UNASKED * ping * 1_000) {
-            acknowledge();
+            acknowledge(false);
         }
     }
 
-    /** `ping`: the server asks for an acknowledgement. It can be reached, so what could not be sent is sent, too. */
-    function answer() {
-        acknowledge();
+    /**
+     * `ping`: the server asks for an acknowledgement. It can be reached, so what could not be sent is sent, too.
+     * @param {Ping} asked
+     */
+    function answer({lives}) {
+        if (lives.includes(life)) {
+            acknowledge(true);
+        }
         conditions.sendAgain();
     }
 
@@ -160,7 +182,28 @@
         losing = undefined;
     }
 
-    /** `replaced` has come. */
+    /**
+     * `over`: the server does not serve this link any more.
+     * @param {MessageEvent} event
+     */
+    function dismiss({data}) {
+        if (wire.parse('over', data).status === TAKEN_OVER) {
+            giveWay();
+        } else {
+            interrupt();
+            deny();
+        }
+    }
+
+    /** The server has refused the link, or ended it for good: open another one after a pause. */
+    function deny() {
+        close();
+        link.advance('denied');
+        // Not at once: a page that is being left loses its connection, too.
+        setTimeout(retry, reconnect.refusals.next());
+    }
+
+    /** Another page has taken over the token. */
     function giveWay() {
         link.advance('taken over');
         close();
@@ -174,14 +217,15 @@
      */
     function connect(trigger) {
         link.advance(trigger);
+        turn += 1;
         // The server goes on behind the last event that has come, be it applied or not.
-        const opened = new EventSource(control.link(inbox.lastReceived(), ticket));
+        const opened = new EventSource(control.link(turn, inbox.lastReceived(), ticket));
         ticket = null;
         source = opened;
         openedAt = Date.now();
         opened.addEventListener('hello', stand);
-        opened.addEventListener('replaced', giveWay);
-        for (const name of Object.keys(wire.events).filter(name => name !== 'replaced')) {
+        opened.addEventListener('over', dismiss);
+        for (const name of Object.keys(wire.events).filter(name => name !== 'over')) {
             opened.addEventListener(name, inbox.receive);
         }
         opened.onerror = () => {
@@ -189,14 +233,11 @@
                 return;
             }
             interrupt();
-            if (opened.readyState !== EventSource.CLOSED) {
+            if (opened.readyState === EventSource.CLOSED) {
+                deny();
+            } else {
                 link.advance('cut');
-                return;
             }
-            source = null;
-            link.advance('denied');
-            // Not at once: a page that is being left loses its connection, too.
-            setTimeout(retry, reconnect.refusals.next());
         };
     }
 
@@ -219,8 +260,12 @@
 
     /** Ask the server why it refuses the link, and show that. */
     async function explain() {
-        const {message, ticket: issued} = await control.explain();
+        const {status, message, ticket: issued} = await control.explain(turn);
         ticket = issued;
+        if (status === TAKEN_OVER && link.allows('taken over')) {
+            giveWay();
+            return;
+        }
         if (message !== '' && message !== shown) {
             console.error(`Flash: no connection: ${message}`);
         }

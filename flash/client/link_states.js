@@ -41,10 +41,10 @@
         greeted: '`hello` has come.',
         cut: 'The EventSource has fired `error`, and connects again.',
         silent: 'Nothing has come for too long: the connection may be half open.',
-        denied: 'The EventSource has fired `error`, and is closed.',
+        denied: 'The EventSource has fired `error`, and is closed; or `over` has come.',
         retried: 'The pause after a refusal is over, and `_flash/status` has been asked for its reason.',
         restarted: 'The server has answered that it does not know the page as it is: the page starts a new life.',
-        'taken over': '`replaced` has come.',
+        'taken over': 'The server has answered that the page has another link, by `over` or by `_flash/status`.',
         hidden: 'The browser has fired `pagehide`.',
         shown: 'The browser has fired `pageshow`.'
     };
@@ -78,7 +78,13 @@
             'taken over': 'replaced',
             hidden: 'left'
         },
-        refused: {retried: 'connecting', restarted: 'connecting', shown: 'connecting', hidden: 'left'},
+        refused: {
+            retried: 'connecting',
+            restarted: 'connecting',
+            shown: 'connecting',
+            'taken over': 'replaced',
+            hidden: 'left'
+        },
         left: {shown: 'connecting'},
         replaced: {}
     };

@@ -10,7 +10,7 @@
  */
 
 /**
- * @typedef {{life: string, ping: number | null, grace: number | null}} Hello
+ * @typedef {{page: string, life: string, ping: number | null, grace: number | null}} Hello
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
  * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
@@ -22,9 +22,12 @@
  * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null, handled: boolean}} Ending
  * @typedef {{callback: string, match: string | null, message: string, status: string | null}} Refusal
  * @typedef {{callback: string, message: string}} Mistake
+ * @typedef {{lives: string[]}} Ping
+ * @typedef {{page: string, life: string | null, status: number, message: string}} Over
+ * @typedef {{page: string, status: number, message: string}} RefusedPage
  * @typedef {{id: number, status: number, type: string, text: string}} ControlAnswer
  * @typedef {{hello: Hello, open: Opening, props: PropsOfStream, end: Ending, refused: Refusal, mistake: Mistake,
- *            ping: object, replaced: object}} Events  the fields of each event, by its name
+ *            ping: Ping, over: Over}} Events  the fields of each event, by its name
  */
 
 (function () {
@@ -35,7 +38,7 @@
      * @type {{[Name in keyof Events]: (said: Events[Name]) => Events[Name]}}
      */
     const events = {
-        hello: ({life, ping, grace}) => ({life, ping, grace}),
+        hello: ({page, life, ping, grace}) => ({page, life, ping, grace}),
         open: ({stream, callback, output, match, again, conflate, components, conditions, props, reset}) => ({
             stream,
             callback,
@@ -52,14 +55,14 @@
         end: ({stream, reason, props, error, handled = false}) => ({stream, reason, props, error, handled}),
         refused: ({callback, match, message, status = null}) => ({callback, match, message, status}),
         mistake: ({callback, message}) => ({callback, message}),
-        ping: () => ({}),
-        replaced: () => ({})
+        ping: ({lives}) => ({lives}),
+        over: ({page, life, status, message}) => ({page, life, status, message})
     };
 
     /** What the page says, by the route that it is posted to. */
     const messages = {
-        /** @param {{page: string, event: string}} said */
-        ack: ({page, event}) => ({page, event}),
+        /** @param {{events: Record<string, string>}} said */
+        ack: ({events}) => ({events}),
         /** @param {{page: string, stream: string, condition: number | 'layout', value: any, change: number}} said */
         cancel: ({page, stream, condition, value, change}) => ({page, stream, condition, value, change}),
         /** @param {{page: string}} said */
@@ -74,16 +77,44 @@
     const answers = {
         /** @param {{message: null}} said */
         status: ({message}) => ({message}),
+        /** @param {{refused: RefusedPage[]}} said */
+        ack: ({refused}) => ({refused}),
         /** @param {{ticket: string | null}} said */
         ticket: ({ticket}) => ({ticket}),
         /** @param {ControlAnswer} said @returns {ControlAnswer} */
         control: ({id, status, type, text}) => ({id, status, type, text})
     };
 
-    /** The header by which the page proves that a request is its own. */
+    /** The header by which pages prove that a request is their own: their secrets, with commas. */
     const PROOF_HEADER = 'X-Flash-Proof';
     /** The header that names a start, which may be sent twice. */
     const START_HEADER = 'X-Flash-Start';
+
+    /**
+     * A page in the address of a link, and how far it has come: see `Standing` in `wire.py`.
+     * @param {string} page  its token
+     * @param {number} turn  how often it has changed what carries its events
+     * @param {string} last  the id of the last event that has reached it; '' if none has
+     */
+    function standing(page, turn, last) {
+        return `${page}:${turn}${last && `:${last}`}`;
+    }
+
+    /**
+     * Whether an event comes after another: it has a later number, or is of another life.
+     * @param {string} id
+     * @param {string} last  the id of the other; '' for none
+     */
+    function follows(id, last) {
+        const [life, number] = id.split('.');
+        const [lastLife, lastNumber] = last.split('.');
+        return life !== lastLife || Number(number) > Number(lastNumber);
+    }
+
+    /** Whether an event has a number of its own. @param {keyof Events} name */
+    function isNumbered(name) {
+        return name !== 'hello' && name !== 'ping' && name !== 'over';
+    }
 
     /**
      * What an event says.
@@ -126,6 +157,19 @@
     }
 
     Object.assign(flash, {
-        wire: {events, messages, answers, parse, encode, parseAnswer, streamPrefix, PROOF_HEADER, START_HEADER}
+        wire: {
+            events,
+            messages,
+            answers,
+            standing,
+            follows,
+            isNumbered,
+            parse,
+            encode,
+            parseAnswer,
+            streamPrefix,
+            PROOF_HEADER,
+            START_HEADER
+        }
     });
 })();

@@ -56,8 +56,9 @@ class PageLimits:
     Attributes:
         streams: how many it may have at a time.
         window: bytes that may have been sent to it and not been acknowledged.
-        reconnect_grace: seconds for which it may be without a link; 0 ends its streams at once.
-        stall_timeout: seconds for which it may leave what was sent to it unacknowledged.
+        reconnect_grace: seconds for which it may be without a link once it has had one; 0 ends its streams at once.
+        start_timeout: seconds for which its first streams may run before it has a link.
+        stall_timeout: seconds for which it may leave what was sent to it, or a ping, unacknowledged.
         ping_interval: seconds between pings, by which its link asks it for an acknowledgement.
         values: bytes of memory that the values with which its streams were started may take, about.
     """
@@ -65,6 +66,7 @@ class PageLimits:
     streams: int = DEFAULTS.streams_per_page
     window: int = DEFAULTS.window
     reconnect_grace: float = DEFAULTS.reconnect_grace
+    start_timeout: float = DEFAULTS.start_timeout
     stall_timeout: float = DEFAULTS.effective_stall_timeout
     ping_interval: float = DEFAULTS.ping_interval
     values: int = DEFAULTS.values_per_page

@@ -18,9 +18,9 @@ waits at its `yield`. Other events, such as `open` and `end`, are charged to the
 What was sent is kept until the page acknowledges it, so that it can be sent again when a connection breaks. At most
 `window` bytes are sent and not acknowledged, so these are bounded too, whatever proxies lie between server and page.
 
-The outbox does no I/O and has no tasks. Streams put events; the link's task takes them, and waits when there are none.
-While it waits, the outbox hands new events to the link's `DirectSender` as far as that can send them at once, without
-the link's task.
+The outbox does no I/O and has no tasks. Streams put events. The link, which reads the outboxes of several pages, is the
+`OutboxReader`: its task is told of new events, and takes them. Or the outbox hands them to the `DirectSender` of its
+reader, as far as that can send them at once, without the link's task.
 """
 
 from __future__ import annotations
@@ -56,10 +56,27 @@ class DirectSender(Protocol):
         ...
 
 
+class OutboxReader(Protocol):
+    """What takes the events of an outbox: see `link.Attachment`.
+
+    Attributes:
+        is_queued: the link's task is going to look at the outbox.
+        sender: may send new events at once; None if only the link's task can.
+    """
+
+    is_queued: bool
+    sender: DirectSender | None
+
+    def wake(self) -> None:
+        """Have the link's task look at the outbox."""
+        ...
+
+
 class Outbox:
     """The events of a page, in order.
 
     Attributes:
+        reader: what takes the events; None while the page has no link.
         closed: nothing is taken in any more.
         control_bytes: bytes of the waiting events that carry no updates (`open`, `end` ...).
         acknowledged: the number of the last event that the page has acknowledged.
@@ -69,6 +86,7 @@ class Outbox:
     """
 
     def __init__(self, window: int) -> None:
+        self.reader: OutboxReader | None = None
         self.closed: bool = False
         self.control_bytes: int = 0
         self.acknowledged: int = 0
@@ -81,9 +99,6 @@ class Outbox:
         self._sent = SentLog()
         self._count = 0
         self._last_sent = 0
-        # What wakes the link's task, and what may send for it until it runs: both are set while it waits.
-        self._wake: trio.Event | None = None
-        self._sender: DirectSender | None = None
 
     @property
     def unacknowledged(self) -> int:
@@ -190,19 +205,27 @@ class Outbox:
                 self._enqueue(held_back)
         self.acknowledged = max(number, self.acknowledged)
         self.progress_at = trio.current_time()
-        self.wake()
+        if self.has_more():
+            self.wake()
         return True
 
-    def rewind(self, number: int) -> bool:
-        """A new link of a page that has applied the events up to `number`: those that follow are to be sent again.
+    def rewind(self, number: int, reader: OutboxReader) -> bool:
+        """Another link reads the outbox from now on: what follows the last event of the page is to be sent again.
 
-        Says whether that is possible: no event since `number` has been forgotten.
+        Args:
+            number: of the last event that the page says it has. It may have acknowledged a later one.
+            reader: the new link's.
+
+        Returns:
+            False if no event of this number has been sent; nothing is changed then.
         """
-        if number < self.acknowledged or not self.acknowledge(number):
+        # The link before is to send nothing more.
+        before, self.reader = self.reader, None
+        if not self.acknowledge(max(number, self.acknowledged)):
+            self.reader = before
             return False
         self._sent.rewind()
-        # The link that waits is being replaced: it must send nothing more.
-        self._sender = None
+        self.reader = reader
         return True
 
     def drop(self, buffer: StreamBuffer) -> None:
@@ -228,28 +251,17 @@ class Outbox:
         """There is nothing to take, and never will be."""
         return self.closed and not self._waiting and self._sent.next_resend() is None
 
-    async def wait(self, sender: DirectSender | None = None) -> None:
-        """Return when there is something to take, or never will be, or after `wake`.
-
-        Args:
-            sender: is given new events, so that the caller need not be woken for those that it has sent.
-        """
-        if not self.exhausted and not self._takeable():
-            if self._wake is None:
-                self._wake = trio.Event()
-            self._sender = sender
-            try:
-                await self._wake.wait()
-            finally:
-                # A link that has taken the caller's place may wait, too.
-                if self._sender is sender:
-                    self._sender = None
+    def has_more(self) -> bool:
+        """Whether there is an event to take, and room for it in the window."""
+        resend = self._sent.next_resend()
+        if resend is not None:
+            return self._fits(resend, 0, [])
+        return bool(self._waiting) and self._fits(self._waiting[0], 0, [])
 
     def wake(self) -> None:
-        """Wake the task that waits."""
-        if self._wake is not None:
-            self._wake.set()
-            self._wake = None
+        """Have the link's task look at the outbox."""
+        if self.reader is not None and not self.reader.is_queued:
+            self.reader.wake()
 
     def _enqueue(self, event: Event) -> None:
         """Append an event of a stream that conflates."""
@@ -259,13 +271,16 @@ class Outbox:
         self._notify()
 
     def _notify(self) -> None:
-        """There is a new event: have it sent, or wake the task that waits for it."""
-        sender = self._sender
+        """There is a new event: have it sent at once, or have the link's task take it."""
+        reader = self.reader
+        if reader is None or reader.is_queued:
+            return
+        sender = reader.sender
         if sender is not None and (room := sender.room()):
             events = self.take(room)
             if events and sender.send_now(events):
                 return
-        self.wake()
+        reader.wake()
 
     def _fits(self, event: Event, at_most: int, taken: list[Event]) -> bool:
         size = event.size
@@ -273,9 +288,3 @@ class Outbox:
             return False
         # Below half the window no acknowledgement has been asked for: an event of any size may go.
         return self.unacknowledged * 2 < self._window or self.unacknowledged + size <= self._window
-
-    def _takeable(self) -> bool:
-        resend = self._sent.next_resend()
-        if resend is not None:
-            return self._fits(resend, 0, [])
-        return bool(self._waiting) and self._fits(self._waiting[0], 0, [])

@@ -32,7 +32,8 @@ from quart import Quart
 from ..asgi.browser_cookie import browser_of
 from ..asgi.refusals import answer_refusal, answer_refused_handshake
 from ..errors import RequestRefused
-from ..wire import MESSAGES, PROOF_HEADER, START_HEADER, ControlAnswer, ControlMessage
+from ..wire import PROOF_HEADER, START_HEADER
+from ..wire_messages import MESSAGES, ControlAnswer, ControlMessage
 from .callback_socket import CLOSE_TIMEOUT, GOING_AWAY, MALFORMED
 from .open_sockets import OpenSockets
 from .transport import TRANSPORT, MessageTransport

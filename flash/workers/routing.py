@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from ..asgi.browser_cookie import browser_in
 from ..asgi.http_exchange import CALLBACKS
-from ..wire import MESSAGES, START_HEADER, ControlMessage, Status
+from ..wire import START_HEADER
+from ..wire_messages import MESSAGES, ControlMessage, Status
 from .directory import browser_key
 from .frames import Message
 

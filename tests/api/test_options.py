@@ -220,7 +220,6 @@ def reached_by_options(app: Flash) -> list[object]:
         (limits.buffer, limits.cleanup_timeout, limits.threads.total),
         (websockets.buffer, websockets.stall_timeout, websockets.sockets, websockets.per_browser),
         app._request_limits,
-        app.stream_settings.start_timeout,
         app.cross_site_frames,
         "203.0.113.9" in app.trusted_proxies,
         app.metrics is None,
@@ -248,4 +247,3 @@ def test_the_limits_have_the_defaults_of_the_options() -> None:
     assert channels.load.limits == ServerLimits()
     assert (channels.limits.buffer, channels.limits.cleanup_timeout) == (Limits().buffer, Limits().cleanup_timeout)
     assert channels.limits.threads.total == Limits().threads.total == DEFAULTS.stream_threads
-    assert app.stream_settings.start_timeout == DEFAULTS.start_timeout

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import flash
-from flash import wire
+from flash import wire, wire_messages
 from flash.wire import JsonObject, Payload, StreamPayload
 
 CLIENT = Path(flash.__file__).parent / "client"
@@ -21,7 +21,7 @@ DOCUMENT = Path(flash.__file__).parents[1] / "docs" / "wire.md"
 STREAM = "1f0c9d2e-7"
 
 EXAMPLES: list[JsonObject] = [
-    wire.Hello("1f0c9d2e", 15.0, None),
+    wire.Hello("token", "1f0c9d2e", 15.0, None),
     wire.Open(
         callback="_flash-1",
         output="..out.children..",
@@ -50,21 +50,25 @@ EXAMPLES: list[JsonObject] = [
     wire.Refused("_flash-1", '{"index":1}', "No.", status="idle"),
     wire.Refused("_flash-1", None, "No."),
     wire.Mistake("ticks", "It yields None."),
-    wire.Ping(),
-    wire.Replaced(),
+    wire.Ping(["1f0c9d2e", "2f0c9d2e"]),
+    wire.Over("token", None, 409, "No."),
 ]
 MESSAGES: list[JsonObject] = [
-    wire.Ack("token", "1f0c9d2e.7"),
-    wire.Cancel("token", STREAM, "layout", None, 7),
-    wire.Close("token"),
-    wire.TicketRequest("token"),
-    wire.ControlMessage(3, "ack", {wire.PROOF_HEADER: "secret"}, "{}"),
+    wire_messages.Ack({"token": "1f0c9d2e.7", "another": "2f0c9d2e.1"}),
+    wire_messages.Cancel("token", STREAM, "layout", None, 7),
+    wire_messages.Close("token"),
+    wire_messages.TicketRequest("token"),
+    wire_messages.ControlMessage(3, "ack", {wire.PROOF_HEADER: "secret"}, "{}"),
 ]
 ANSWERS: list[JsonObject] = [
-    wire.Status(None),
-    wire.Ticket("ticket"),
-    wire.ControlAnswer(3, 409, "text/plain", "No."),
+    wire_messages.Status(None),
+    wire_messages.Acknowledged([{"page": "token", "status": 404, "message": "No."}]),
+    wire_messages.Ticket("ticket"),
+    wire_messages.ControlAnswer(3, 409, "text/plain", "No."),
 ]
+
+STANDINGS = [("token", 0, ""), ("token", 12, "1f0c9d2e.7")]
+IDS = ["", "1f0c9d2e.7", "1f0c9d2e.10", "2f0c9d2e.1"]
 
 SCRIPT = """
 globalThis.window = {flash: {}};
@@ -82,6 +86,9 @@ process.stdout.write(show({
     events: said.events.map(([name, text]) => wire.parse(name, text)),
     said: said.messages.map(([name, fields]) => wire.messages[name](fields)),
     sent: said.messages.map(([name, fields]) => wire.encode(name, fields)),
+    standings: said.standings.map(([page, turn, last]) => wire.standing(page, turn, last)),
+    follows: said.ids.map(id => said.ids.map(last => wire.follows(id, last))),
+    unnumbered: Object.keys(wire.events).filter(name => !wire.isNumbered(name)),
     answered: said.answers.map(([name, text]) => wire.parseAnswer(name, text)),
 }));
 """
@@ -111,6 +118,8 @@ def twin() -> dict[str, Any]:
         "stream": STREAM,
         "events": [(name_of(each), data_of(each)) for each in EXAMPLES],
         "messages": [(name_of(each), values_of(each)) for each in MESSAGES],
+        "standings": STANDINGS,
+        "ids": IDS,
         "answers": [(name_of(each), data_of(each)) for each in ANSWERS],
     }
     command = [node, "-e", SCRIPT, str(CLIENT / "wire.js")]
@@ -121,21 +130,22 @@ def twin() -> dict[str, Any]:
 
 def named(base: type) -> set[type]:
     """The classes of the wire that are derived from `base` and have a name."""
-    derived = {each for each in vars(wire).values() if isinstance(each, type) and issubclass(each, base)}
+    everything = [*vars(wire).values(), *vars(wire_messages).values()]
+    derived = {each for each in everything if isinstance(each, type) and issubclass(each, base)}
     return {each for each in derived if hasattr(each, "event") or hasattr(each, "route")}
 
 
 def test_every_event_message_and_answer_is_tried() -> None:
     assert {type(each) for each in EXAMPLES} == set(wire.EVENTS) == named(Payload)
-    assert {type(each) for each in MESSAGES} == {*wire.MESSAGES, wire.ControlMessage}
-    assert {*wire.MESSAGES} == named(wire.Message)
-    assert {type(each) for each in ANSWERS} == set(wire.ANSWERS) == named(wire.Answer)
+    assert {type(each) for each in MESSAGES} == {*wire_messages.MESSAGES, wire_messages.ControlMessage}
+    assert {*wire_messages.MESSAGES} == named(wire_messages.Message)
+    assert {type(each) for each in ANSWERS} == set(wire_messages.ANSWERS) == named(wire_messages.Answer)
 
 
 def test_both_sides_have_the_same_names(twin: dict[str, Any]) -> None:
     assert twin["names"] == [each.event for each in wire.EVENTS]
-    assert twin["messages"] == [each.route for each in (*wire.MESSAGES, wire.ControlMessage)]
-    assert twin["answers"] == [each.route for each in wire.ANSWERS]
+    assert twin["messages"] == [each.route for each in (*wire_messages.MESSAGES, wire_messages.ControlMessage)]
+    assert twin["answers"] == [each.route for each in wire_messages.ANSWERS]
     assert twin["headers"] == [wire.PROOF_HEADER, wire.START_HEADER]
 
 
@@ -146,8 +156,26 @@ def test_the_script_reads_every_field_that_the_server_writes_and_no_other(twin: 
 
 def test_the_server_reads_every_field_that_the_script_writes_and_no_other(twin: dict[str, Any]) -> None:
     assert twin["said"] == [values_of(each) for each in MESSAGES]
-    assert wire.Cancel.read(json.loads(twin["sent"][1])) == MESSAGES[1]
-    assert wire.ControlMessage.read(twin["sent"][4]) == MESSAGES[4]
+    assert wire_messages.Ack.read(json.loads(twin["sent"][0])) == MESSAGES[0]
+    assert wire_messages.Cancel.read(json.loads(twin["sent"][1])) == MESSAGES[1]
+    assert wire_messages.ControlMessage.read(twin["sent"][4]) == MESSAGES[4]
+
+
+def test_the_server_reads_how_far_a_page_has_come_as_the_script_writes_it(twin: dict[str, Any]) -> None:
+    read = [wire.Standing.read(text) for text in twin["standings"]]
+    assert read == [wire.Standing(page, turn, *wire.parse_event_id(last)) for page, turn, last in STANDINGS]
+    assert [str(each) for each in read] == twin["standings"]
+
+
+def test_the_script_knows_which_of_two_events_comes_after_the_other(twin: dict[str, Any]) -> None:
+    assert twin["follows"] == [
+        # after: nothing, 7, 10, another life
+        [False, True, True, True],
+        [True, False, False, True],
+        [True, True, False, True],
+        [True, True, True, False],
+    ]
+    assert twin["unnumbered"] == ["hello", "ping", "over"]
 
 
 def test_the_script_finds_every_event_of_a_stream_by_its_prefix(twin: dict[str, Any]) -> None:
@@ -165,7 +193,7 @@ def test_an_update_is_put_together_as_its_event_is_encoded() -> None:
 def test_the_document_has_every_event_message_and_answer_with_its_fields() -> None:
     rows = re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", DOCUMENT.read_text(), re.MULTILINE)
     stated = [(name, re.findall(r"`([^`]+)`", stated)) for name, stated in rows]
-    classes = (*wire.EVENTS, *wire.MESSAGES, wire.ControlMessage, *wire.ANSWERS)
+    classes = (*wire.EVENTS, *wire_messages.MESSAGES, wire_messages.ControlMessage, *wire_messages.ANSWERS)
     assert stated == [
         (
             each.event if issubclass(each, Payload) else each.route,

@@ -195,7 +195,7 @@ def test_the_newest_connection_of_a_page_is_the_one_that_counts(context: Browser
         expect(each.locator("#count")).to_have_text("idle")
     start(page)
     token = page.evaluate("dash_component_api.getLayout('_flash').props.token")
-    other.evaluate("token => { window.second = new EventSource(`/_flash/events?page=${token}`); }", token)
+    other.evaluate("token => { window.second = new EventSource(`/_flash/events?page=${token}:9`); }", token)
 
     # The page has put itself right, and its streams belong to the connection that took over.
     expect(page.locator("#count")).to_have_text("idle")

@@ -13,7 +13,7 @@ from flash.channels import Channels
 from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
 from flash.streams.thread import StreamThreads
-from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, connect, on_mock_clock
 from tests.contract.neighbours import Neighbours
 
 
@@ -40,7 +40,7 @@ async def open_desk(nursery: trio.Nursery) -> AsyncIterator[OpenDesk]:
         limits = Limits(Bounds(bytes=size, updates=updates), cleanup_timeout, StreamThreads(threads))
         page_limits.setdefault("reconnect_grace", 0)
         channels = Channels(limits, PageLimits(**page_limits))
-        desk = Desk(channels, await channels.connect(nursery, PAGE, BROWSER))
+        desk = Desk(channels, await connect(channels, nursery, PAGE, BROWSER))
         opened.append(desk)
         return desk
 
@@ -61,5 +61,5 @@ async def desk(open_desk: OpenDesk) -> Desk:
 @pytest.fixture
 async def neighbours(desk: Desk, nursery: trio.Nursery) -> Neighbours:
     """Streams beside those of `desk`: one on its page, and one on another."""
-    other = Desk(desk.channels, await desk.channels.connect(nursery, "other", BROWSER))
+    other = Desk(desk.channels, await connect(desk.channels, nursery, "other", BROWSER))
     return Neighbours(desk, other)

@@ -17,9 +17,11 @@ from flash.cancel_scopes import Condition, EndReason
 from flash.channels import Channels
 from flash.errors import InvalidUpdate
 from flash.nursery import Channel
-from flash.streams.link import Link
+from flash.streams.events import Event
+from flash.streams.link import Attachment, Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
+from flash.wire import Standing
 from tests.support.eventually import TIMEOUT
 
 PAGE, BROWSER = "page", "browser"
@@ -35,12 +37,40 @@ def encode(value: object) -> bytes | None:
     return json.dumps(value).encode()
 
 
+class PageLink(Link):
+    """A link of one page.
+
+    Attributes:
+        channel: the page's.
+        attachment: the channel as the link reads it.
+    """
+
+    channel: Channel
+    attachment: Attachment
+
+
+async def connect(
+    channels: Channels,
+    nursery: trio.Nursery,
+    page: str = PAGE,
+    browser: str = BROWSER,
+    life: str | None = None,
+    number: int = 0,
+    turn: int = 0,
+) -> PageLink:
+    """Open a link of a page that says that the event `number` of `life` is the last one that it has."""
+    link = PageLink()
+    link.channel = await channels.connect(nursery, link, browser, Standing(page, turn, life, number))
+    [link.attachment] = link.attachments
+    return link
+
+
 @dataclass
 class Desk:
     """One page: starts streams on its channel, and reads what the page is sent."""
 
     channels: Channels
-    link: Link[Channel]
+    link: PageLink
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     number: int = 0
 
@@ -67,7 +97,9 @@ class Desk:
 
     def read(self) -> list[tuple[str, dict[str, Any]]]:
         """Take what waits for the page, as (event, data); also kept in `seen`."""
-        events = self.link.channel.outbox.take(10**9)
+        return self._note(self.link.channel.outbox.take(10**9))
+
+    def _note(self, events: Sequence[Event]) -> list[tuple[str, dict[str, Any]]]:
         self.number = events[-1].number if events else self.number
         news = [(event.name, json.loads(event.data)) for event in events]
         self.seen.extend(news)
@@ -82,8 +114,8 @@ class Desk:
         """Read until an `end` has come."""
         with trio.fail_after(TIMEOUT):
             while not any(name == "end" for name, _ in self.seen):
-                await self.link.channel.outbox.wait()
-                self.read()
+                for _, events in await self.link.receive(10**9):
+                    self._note(events)
 
     def log(self, stream: Stream) -> list[Any]:
         """What the page has seen of one stream: "open", its updates, and its end as (reason, props)."""

@@ -12,10 +12,8 @@ import trio.testing
 
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.channels import Channels
-from flash.nursery import Channel
-from flash.streams.link import Link
 from flash.wire import Refused
-from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, endless, on_mock_clock
+from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, PageLink, connect, endless, on_mock_clock
 
 clock = on_mock_clock
 
@@ -115,7 +113,7 @@ async def test_the_cancellation_of_the_apps_nursery_is_a_shutdown() -> None:
 
     async with trio.open_nursery() as app_nursery:
         channels = Channels()
-        desk = Desk(channels, await channels.connect(app_nursery, PAGE, BROWSER))
+        desk = Desk(channels, await connect(channels, app_nursery, PAGE, BROWSER))
         stream = desk.start(endless, on_error=on_error)
         await desk.settle()
         app_nursery.cancel_scope.cancel()
@@ -130,6 +128,7 @@ async def test_shutting_down_tells_the_pages_and_returns_when_all_is_over(desk: 
     await desk.channels.shut_down()
     assert desk.read()[-1][1]["reason"] == "shutdown"
     assert desk.log(stream)[-1] == ("shutdown", ["reset", "off"])
+    assert await desk.link.receive(1) == [(desk.link.attachment, [])]
     assert await desk.link.receive(1) == []
 
 
@@ -163,12 +162,15 @@ async def test_a_page_that_does_not_read_cannot_pile_up_starts(open_desk: OpenDe
 async def test_the_newest_link_wins(desk: Desk) -> None:
     older = desk.link
     async with trio.open_nursery() as nursery:
-        newer = await desk.channels.connect(nursery, PAGE, BROWSER)
+        newer = await connect(desk.channels, nursery, PAGE, BROWSER)
         assert newer.channel is older.channel
+        assert await older.receive(1000) == [(older.attachment, [])]
+        assert older.attachment.over is not None
+        assert older.attachment.over.status == 409
         assert await older.receive(1000) == []
-        assert older.replaced
         stream = desk.start(endless)
-        events = await newer.receive(1000)
+        [(attachment, events)] = await newer.receive(1000)
+        assert attachment is newer.attachment
         assert events[0].name == "open"
         older.detach()
         assert stream.state == "running"
@@ -177,27 +179,8 @@ async def test_the_newest_link_wins(desk: Desk) -> None:
 async def test_another_browser_is_refused(desk: Desk) -> None:
     async with trio.open_nursery() as nursery:
         with pytest.raises(RequestRefused, match="another browser") as refusal:
-            await desk.channels.connect(nursery, PAGE, "stranger")
+            await connect(desk.channels, nursery, PAGE, "stranger")
     assert refusal.value.status == 403
-
-
-async def test_waiting_for_a_page_returns_when_it_connects_or_patience_ends(nursery: trio.Nursery) -> None:
-    channels = Channels()
-    assert await channels.wait_for("page-1", BROWSER, 5) is None
-    assert trio.current_time() == 5
-    found: list[Any] = []
-
-    async def wait(patience: float) -> None:
-        found.append(await channels.wait_for("page-2", BROWSER, patience))
-
-    async with trio.open_nursery() as waiters:
-        waiters.start_soon(wait, 1)
-        waiters.start_soon(wait, 5)
-        await trio.sleep(2)
-        link = await channels.connect(nursery, "page-2", BROWSER)
-    assert found == [None, link.channel]
-    link.detach()
-    await link.channel.finished.wait()
 
 
 async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> None:
@@ -209,28 +192,28 @@ async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> No
 
 async def test_links_that_come_at_once_share_the_channel(nursery: trio.Nursery) -> None:
     channels = Channels()
-    links: list[Link[Channel]] = []
+    links: list[PageLink] = []
 
-    async def connect() -> None:
-        links.append(await channels.connect(nursery, PAGE, BROWSER))
+    async def come() -> None:
+        links.append(await connect(channels, nursery, PAGE, BROWSER))
 
     async with trio.open_nursery() as both:
-        both.start_soon(connect)
-        both.start_soon(connect)
+        both.start_soon(come)
+        both.start_soon(come)
     assert len(channels) == 1
-    assert [link.replaced for link in links].count(True) == 1
+    assert [link.attachment.over is None for link in links].count(True) == 1
     await channels.shut_down()
 
 
 async def test_a_page_that_connects_while_the_server_stops_gets_no_channel(nursery: trio.Nursery) -> None:
     channels = Channels()
 
-    async def connect() -> None:
-        link = await channels.connect(nursery, PAGE, BROWSER)
+    async def come() -> None:
+        link = await connect(channels, nursery, PAGE, BROWSER)
         assert link.channel.closing
 
     async with trio.open_nursery() as both:
-        both.start_soon(connect)
+        both.start_soon(come)
         await trio.lowlevel.checkpoint()
         both.start_soon(channels.shut_down)
     assert len(channels) == 0

@@ -11,7 +11,7 @@ import trio.testing
 
 from flash.streams.events import PropUpdate
 from flash.streams.stream import Stream
-from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, connect, on_mock_clock
 
 clock = on_mock_clock
 
@@ -135,7 +135,7 @@ async def test_what_was_on_its_way_when_the_connection_was_cut_comes_again_and_t
     ticker.tell(("price", 1), ("price", 2))
     await trio.testing.wait_all_tasks_blocked()
     life = desk.link.channel.life
-    desk.link = await desk.channels.connect(nursery, PAGE, BROWSER, life, at)
+    desk.link = await connect(desk.channels, nursery, PAGE, BROWSER, life, at)
     assert updates(await desk.settle()) == [["price", 0]]
     acknowledge(desk)
     assert updates(await desk.settle()) == [["price", 2]]

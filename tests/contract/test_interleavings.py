@@ -20,14 +20,12 @@ from hypothesis import given, settings, strategies as st
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.cancel_scopes import Condition
 from flash.channels import Channels
-from flash.nursery import Channel
 from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
-from flash.streams.link import Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 from flash.streams.thread import StreamThreads
-from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, encode
+from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, PageLink, connect, encode
 
 KEYS = ("a", "b", "c")
 ORDERS = ("yield", "burst", "push", "wait", "patient", "return", "fail", "clumsy", "swallow")
@@ -138,7 +136,7 @@ class Play:
     """Makes the moves of one example."""
 
     channels: Channels
-    link: Link[Channel]
+    link: PageLink
     nursery: trio.Nursery
     runs: list[Run] = field(default_factory=list[Run])
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
@@ -175,7 +173,7 @@ class Play:
     async def connect(self) -> None:
         older = self.link
         life = older.channel.life
-        self.link = await self.channels.connect(self.nursery, PAGE, BROWSER, life, self.applied)
+        self.link = await connect(self.channels, self.nursery, PAGE, BROWSER, life, self.applied)
         older.detach()
         if self.link.channel.life != life:
             # The page's own doing: everything that ran is over for it.
@@ -275,7 +273,7 @@ async def perform(example: list[Move], last: EndReason) -> None:
     async with trio.open_nursery() as nursery:
         limits = Limits(Bounds(updates=UPDATES), CLEANUP_TIMEOUT, StreamThreads(1))
         channels = Channels(limits, PageLimits(len(KEYS), window=WINDOW, reconnect_grace=GRACE))
-        play = Play(channels, await channels.connect(nursery, PAGE, BROWSER), nursery)
+        play = Play(channels, await connect(channels, nursery, PAGE, BROWSER), nursery)
         for move in example:
             await play.make(move)
         if last is EndReason.DISCONNECTED:

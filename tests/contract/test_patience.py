@@ -10,10 +10,10 @@ import trio
 import trio.testing
 
 from flash.channels import Channels
-from flash.nursery import RECHECK_INTERVAL, RECHECKS, STALL_FACTOR
 from flash.streams.limits import PageLimits
+from flash.streams.liveness import RECHECK_INTERVAL, RECHECKS, STALL_FACTOR
 from flash.streams.pauses import RESUME_TIMEOUT
-from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, connect, on_mock_clock
 
 clock = on_mock_clock
 
@@ -85,7 +85,7 @@ async def test_a_page_is_asked_at_once_after_a_pause(open_desk: OpenDesk) -> Non
     await desk.settle()
     pause(1_000)
     await trio.testing.wait_all_tasks_blocked()
-    assert desk.link.ping_due
+    assert desk.link.attachment.ping_due
 
 
 async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_desk: OpenDesk) -> None:
@@ -107,7 +107,7 @@ async def test_a_lost_page_may_come_back_after_a_pause(open_desk: OpenDesk, nurs
     await trio.sleep(1)
     pause(1_000)
     await trio.sleep(RESUME_TIMEOUT / 2)
-    desk.link = await desk.channels.connect(nursery, PAGE, BROWSER, channel.life, desk.number)
+    desk.link = await connect(desk.channels, nursery, PAGE, BROWSER, channel.life, desk.number)
     assert desk.link.channel is channel
     assert stream.state == "running"
     desk.link.detach()
@@ -116,19 +116,12 @@ async def test_a_lost_page_may_come_back_after_a_pause(open_desk: OpenDesk, nurs
     assert trio.current_time() - lost == GRACE
 
 
-async def test_a_start_waits_for_a_link_that_came_during_a_pause(nursery: trio.Nursery) -> None:
-    channels = Channels(page_limits=PageLimits(reconnect_grace=0))
-
-    async def start() -> None:
-        assert await channels.wait_for(PAGE, BROWSER, 5) is not None
-
-    async with trio.open_nursery() as starts:
-        starts.start_soon(start)
-        await trio.testing.wait_all_tasks_blocked()
-        pause(60)
-        await trio.sleep(RESUME_TIMEOUT / 2)
-        await channels.connect(nursery, PAGE, BROWSER)
-    assert await channels.wait_for("another", BROWSER, 5) is None
+async def test_a_page_that_started_before_a_pause_may_still_open_its_link(nursery: trio.Nursery) -> None:
+    channels = Channels(page_limits=PageLimits(reconnect_grace=0, start_timeout=5))
+    channel = await channels.open(nursery, PAGE, BROWSER)
+    pause(60)
+    await trio.sleep(RESUME_TIMEOUT / 2)
+    assert (await connect(channels, nursery)).channel is channel
     await channels.shut_down()
 
 

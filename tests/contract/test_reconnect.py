@@ -14,7 +14,7 @@ import trio.testing
 from flash import EndReason, RequestRefused
 from flash.channels import Channels
 from flash.streams.limits import Load, ServerLimits
-from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, on_mock_clock
+from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, connect, on_mock_clock
 
 clock = on_mock_clock
 
@@ -31,7 +31,7 @@ async def ticking() -> AsyncGenerator[int, None]:
 
 async def come_back(desk: Desk, nursery: trio.Nursery, number: int) -> None:
     life = desk.link.channel.life
-    desk.link = await desk.channels.connect(nursery, PAGE, BROWSER, life, number)
+    desk.link = await connect(desk.channels, nursery, PAGE, BROWSER, life, number)
 
 
 async def test_a_page_that_comes_back_gets_what_it_has_not_had(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
@@ -91,26 +91,46 @@ async def test_generators_wait_at_their_yield_while_the_page_is_away(
     assert desk.log(stream) == ["open", 0, 1, 2, 3]
 
 
-async def test_a_page_that_comes_back_with_what_was_forgotten_gets_a_new_life(
+async def test_a_page_stands_where_it_has_acknowledged_if_it_says_less(
+    open_desk: OpenDesk, nursery: trio.Nursery
+) -> None:
+    desk = await open_desk(updates=100, reconnect_grace=GRACE)
+    stream = desk.start(ticking)
+    await trio.sleep(3.5)
+    desk.read()
+    channel = desk.link.channel
+    assert channel.acknowledge(channel.life, desk.number - 1)
+    await come_back(desk, nursery, 0)
+    assert desk.link.channel is channel
+    assert [event.number for event in channel.outbox.take(10**9)] == [desk.number]
+    assert stream.state == "running"
+
+
+async def test_a_page_that_says_it_has_what_was_not_sent_gets_a_new_life(
     open_desk: OpenDesk, nursery: trio.Nursery
 ) -> None:
     desk = await open_desk(reconnect_grace=GRACE)
     old = desk.start(ticking)
     await desk.settle()
     channel = desk.link.channel
-    assert channel.acknowledge(channel.life, desk.number)
-    await come_back(desk, nursery, 0)
+    await come_back(desk, nursery, desk.number + 1)
     assert desk.link.channel.life != channel.life
     await channel.finished.wait()
     assert old.scope.reason == "disconnected"
 
 
-async def test_a_page_of_another_life_gets_a_new_one(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
-    desk = await open_desk(reconnect_grace=GRACE)
+async def test_a_page_of_another_life_gets_this_one_from_its_beginning(
+    open_desk: OpenDesk, nursery: trio.Nursery
+) -> None:
+    desk = await open_desk(updates=100, reconnect_grace=GRACE)
+    stream = desk.start(ticking)
+    await trio.sleep(2.5)
+    desk.link.channel.outbox.take(10**9)
     channel = desk.link.channel
-    desk.link = await desk.channels.connect(nursery, PAGE, BROWSER, "another", 7)
-    assert desk.link.channel is not channel
-    await channel.finished.wait()
+    desk.link = await connect(desk.channels, nursery, PAGE, BROWSER, "another", 7)
+    assert desk.link.channel is channel
+    desk.read()
+    assert desk.log(stream) == ["open", 0, 1, 2]
 
 
 async def test_what_is_not_acknowledged_is_bounded_and_what_is_is_forgotten(open_desk: OpenDesk) -> None:
@@ -191,13 +211,13 @@ async def test_a_page_that_has_nothing_to_confirm_is_not_given_up(open_desk: Ope
 
 async def test_a_browser_has_a_limited_number_of_pages(nursery: trio.Nursery) -> None:
     channels = Channels(load=Load(ServerLimits(pages=3, pages_per_browser=2)))
-    links = [await channels.connect(nursery, f"page-{number}", "one") for number in range(2)]
+    links = [await connect(channels, nursery, f"page-{number}", "one") for number in range(2)]
     with pytest.raises(RequestRefused, match="2 pages open already") as refusal:
         channels.admit("page-3", "one")
     assert refusal.value.status == 429
-    links.append(await channels.connect(nursery, "page-4", "two"))
+    links.append(await connect(channels, nursery, "page-4", "two"))
     with pytest.raises(RequestRefused, match="as many pages as it may") as refusal:
-        await channels.connect(nursery, "page-5", "three")
+        await connect(channels, nursery, "page-5", "three")
     assert refusal.value.status == 503
     links.pop().channel.close(EndReason.DISCONNECTED)
     await channels.shut_down()
@@ -206,7 +226,7 @@ async def test_a_browser_has_a_limited_number_of_pages(nursery: trio.Nursery) ->
 
 async def test_a_server_has_a_limited_number_of_streams(nursery: trio.Nursery) -> None:
     channels = Channels(load=Load(ServerLimits(streams=1)))
-    desk = Desk(channels, await channels.connect(nursery, PAGE, BROWSER))
+    desk = Desk(channels, await connect(channels, nursery, PAGE, BROWSER))
     desk.start(ticking)
     with pytest.raises(RequestRefused, match="as many streams as it may") as refusal:
         desk.start(ticking, key="another")

@@ -18,7 +18,9 @@ from flash.streams.states import (
     StreamState,
     Trigger,
 )
-from tests.contract.desk import CLEANUP_TIMEOUT, Desk
+from tests.contract.desk import CLEANUP_TIMEOUT, Desk, on_mock_clock
+
+clock = on_mock_clock
 
 TERMINAL = {StreamState.ENDED, StreamState.DISCARDED}
 

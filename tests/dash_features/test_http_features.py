@@ -238,7 +238,7 @@ async def test_routes_sessions_and_authentication_of_the_server(serve: Serve) ->
     server = await serve(app)
     page = await server.page(load=False)
     assert (await page.get("")).status_code == 401
-    assert (await page.get(f"_flash/events?page={'t' * 32}")).status_code == 401
+    assert (await page.get(f"_flash/events?page={'t' * 32}:0")).status_code == 401
     assert (await page.post("login", {})).text == "Hello"
     await page.load()
     assert await page.call("go", callback="out.children") == {"out": {"children": "Ada 1"}}

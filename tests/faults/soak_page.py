@@ -17,7 +17,7 @@ from tests.support.connections import reset
 from tests.support.dash_requests import fill_in, key_of, pattern_of, request_of
 from tests.support.eventually import TIMEOUT
 from tests.support.http1 import Answer, ConnectionLost, Http1
-from tests.support.wire_client import Event, EventReader, PageIdentity, Post, resuming
+from tests.support.wire_client import Event, EventReader, PageIdentity, Post, link, resuming
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Page:
         with trio.fail_after(TIMEOUT):
             stream = await trio.open_tcp_stream("127.0.0.1", self.port)
             http = Http1(stream, self.host)
-            target = self.identity.events + (f"&after={last}" if last and not in_header else "")
+            target = self.identity.events if in_header else link([self.identity.standing(last)])
             headers = [*self.identity.headers, ("Accept", "text/event-stream"), *resuming(last if in_header else "")]
             try:
                 await http.send("GET", target, headers)

@@ -207,7 +207,7 @@ def body_of(target: Target, data: st.DataObject, fields: dict[str, Any]) -> byte
 @given(data=st.data())
 def test_bodies(target: Target, name: str, data: st.DataObject) -> None:
     fields: dict[str, Any] = {"page": target.page, "stream": target.stream, "condition": 0, "value": "go on"}
-    fields["event"] = f"{target.stream.partition('-')[0]}.1"
+    fields["events"] = {target.page: f"{target.stream.partition('-')[0]}.1"}
     assert target.post(f"_flash/{name}", body_of(target, data, fields)) in {204, *REFUSED}
 
 
@@ -230,7 +230,13 @@ def test_queries_and_headers(
     target: Target, name: str, method: str, query: str, headers: list[tuple[str, str]], body: bytes
 ) -> None:
     encoded = query.encode("latin-1", "replace").replace(b" ", b"+").decode("latin-1")
-    for ending in (f"?{encoded}", f"?page={encoded}", f"?page={target.page}&after={encoded}", encoded):
+    for ending in (
+        f"?{encoded}",
+        f"?page={encoded}",
+        f"?page={target.page}:0:{encoded}",
+        f"?page={target.page}:0&page={encoded}",
+        encoded,
+    ):
         status = target.request(method, f"/_flash/{name}{ending}", headers, body if method == "POST" else b"")
         # 0: not a request at all, for which Hypercorn may close the connection.
         assert status in {0, 200, 204, 301, 308, *REFUSED}, (ending, status)

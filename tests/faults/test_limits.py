@@ -255,7 +255,7 @@ async def test_of_two_connections_with_one_token_the_newer_wins_and_nothing_is_l
     assert numbers == list(range(200))
     assert (await newer.until("end"))["reason"] == "completed"
     last = await older.rest()
-    assert last[-1].name == "replaced"
+    assert last[-1].name == "over"
     assert len(app.channels) == 1
 
 
@@ -263,19 +263,19 @@ async def test_connections_with_one_new_token_that_come_at_once_share_one_channe
     app = waiting()
     site = await serve(app)
     page = await site.page()
-    replaced: list[str] = []
+    over: list[str] = []
     connected: list[Events] = []
 
     async def connect() -> None:
         events = await page.connect()
         connected.append(events)
-        replaced.extend(event.name for event in await events.rest() if event.name == "replaced")
+        over.extend(event.name for event in await events.rest() if event.name == "over")
 
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(connect)
         await eventually(lambda: len(connected) == 20)
-        await eventually(lambda: len(replaced) == 19)
+        await eventually(lambda: len(over) == 19)
         assert len(app.channels) == 1
         await page.begin("go0")
         await eventually(lambda: [info.updates for info in app.streams()] == [1])

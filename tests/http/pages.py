@@ -12,7 +12,7 @@ requests of callbacks carry them. What the server sends is not applied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import httpx
@@ -24,7 +24,7 @@ from flash.wire import START_HEADER
 from tests.http.event_streams import EventStream
 from tests.support.dash_requests import Callbacks, ComponentId, components_of, key_of
 from tests.support.eventually import TIMEOUT
-from tests.support.wire_client import PageIdentity, Post
+from tests.support.wire_client import PageIdentity, Post, link
 
 
 class Page:
@@ -89,18 +89,31 @@ class Page:
     # The event stream
 
     async def connect(
-        self, *, headers: Mapping[str, str] | None = None, receive_buffer: int | None = None, ok: bool = True
+        self,
+        *others: Page,
+        last: str = "",
+        turn: int = 0,
+        tickets: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+        receive_buffer: int | None = None,
+        ok: bool = True,
     ) -> EventStream:
         """Open the page's event stream.
 
         Args:
+            others: pages that it carries as well, as ones that have had no event yet.
+            last: the id of the last event that has reached this page.
+            turn: of this page.
+            tickets: for pages whose cookie was overtaken.
             headers: instead of the browser's cookie.
             receive_buffer: bytes that the socket may hold unread.
             ok: whether the server is expected to accept.
         """
         if headers is None:
             headers = dict(self.identity.headers)
-        stream = await EventStream.connect(self.port, self.identity.events, headers, receive_buffer=receive_buffer)
+        standings = [self.identity.standing(last, turn), *(other.identity.standing() for other in others)]
+        target = link(standings, self.prefix) + "".join(f"&ticket={ticket}" for ticket in tickets)
+        stream = await EventStream.connect(self.port, target, headers, receive_buffer=receive_buffer)
         self._connections.append(stream)
         if ok:
             assert stream.status == 200, stream.status

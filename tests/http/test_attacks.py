@@ -167,7 +167,7 @@ async def test_a_browser_may_have_so_many_bodies_on_their_way_and_no_more(
         refused = await answer_to(server.port, head(page.cookie), b"{")
         assert refused.startswith(b"HTTP/1.1 429 ")
         assert refused.endswith(b"already whose bodies have not come.")
-        answer = await other.post("ack", {"page": other.token, "event": "?"})
+        answer = await other.post("ack", {"events": {other.token: "?"}})
         assert answer.status_code != 429
         for stream in held:
             await stream.send_all(b"}")

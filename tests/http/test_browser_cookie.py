@@ -72,7 +72,7 @@ async def test_a_planted_cookie_does_not_count_where_the_host_has_set_its_own(se
     both = f"flash_browser={'p' * 32}; {HOST_COOKIE}={morsel.value}"
     await page.connect(headers={"Cookie": both})
     thief = await server.browser().get(
-        f"/_flash/events?page={page.token}", headers={"Cookie": f"flash_browser={'p' * 32}"}
+        f"/_flash/events?page={page.token}:0", headers={"Cookie": f"flash_browser={'p' * 32}"}
     )
     assert_refused(thief, 403, "another browser")
 

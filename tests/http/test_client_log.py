@@ -93,9 +93,9 @@ async def test_a_host_that_no_server_can_have_is_refused_and_not_logged(
     handshake = upgrade % base64.b64encode(bytes(16))
     for path, headers in (
         ("/", b""),
-        (f"/_flash/events?page={page.token}", b""),
+        (f"/_flash/events?page={page.token}:0", b""),
         ("/_dash-ws-callback", handshake),
-        (f"/_flash/control?page={page.token}", handshake),
+        (f"/_flash/control?page={page.token}:0", handshake),
     ):
         async with await trio.open_tcp_stream("127.0.0.1", page.port) as stream:
             await stream.send_all(b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (path.encode(), b"a" * 300, headers))

@@ -100,14 +100,17 @@ async def test_a_blocking_generator_ends_with_its_page_too(serve: Serve) -> None
         await closed.wait()
 
 
-async def test_a_page_that_goes_while_a_start_waits_for_it_is_not_started_for(serve: Serve) -> None:
+async def test_a_start_of_a_page_that_never_connects_is_over_after_the_start_timeout(serve: Serve) -> None:
     waiting = Waiting(start_timeout=0.2)
     page = await (await serve(waiting.app)).page()
     events = await page.connect()
     await events.close()
     await eventually(lambda: not len(waiting.app.stream_settings.channels))
-    assert (await page.start("go")).status_code == 503
-    assert waiting.log == []
+    began = trio.current_time()
+    assert (await page.start("go")).status_code == 204
+    await eventually(lambda: waiting.log == ["started", "finally", "on_error disconnected"])
+    assert trio.current_time() - began >= 0.2
+    await eventually(lambda: not len(waiting.app.stream_settings.channels))
 
 
 async def test_a_page_that_comes_back_starts_anew(serve: Serve) -> None:
@@ -131,7 +134,7 @@ async def test_a_page_that_comes_back_starts_anew(serve: Serve) -> None:
 HALVES = [
     b"",
     b"GET /_fla",
-    b"GET /_flash/events?page={token} HTTP/1.1\r\nHost: x\r\nCookie: fl",
+    b"GET /_flash/events?page={token}:0 HTTP/1.1\r\nHost: x\r\nCookie: fl",
     b"POST /_flash/cancel HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nContent-Length: 50\r\n\r\n",
     b"POST /_flash/close HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nContent-Length: 50\r\n\r\n{{",
     b"POST /_flash/close HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{{",

@@ -17,7 +17,7 @@ async def assert_streams_work(page: Page) -> None:
     assert (await page.start("go")).status_code == 204
     stream = (await events.expect("open"))["stream"]
     await events.expect("props")
-    assert (await page.get(f"_flash/status?page={page.token}")).json() == {"message": None}
+    assert (await page.get(f"_flash/status?page={page.token}:0")).json() == {"message": None}
     assert (await page.cancel(stream)).status_code == 204
     assert (await events.expect("end"))["reason"] == "cancelled"
     assert (await page.leave()).status_code == 204
@@ -37,7 +37,7 @@ async def test_streams_work_under_a_prefix(serve: Serve, prefixes: dict[str, Any
     page = await (await serve(Waiting(**prefixes).app)).page()
     assert page.prefix != "/"
     await assert_streams_work(page)
-    assert (await page.client.get(f"/_flash/events?page={page.token}")).status_code == 404
+    assert (await page.client.get(f"/_flash/events?page={page.token}:0")).status_code == 404
 
 
 async def test_streams_work_behind_a_proxy_that_strips_the_prefix(serve: Serve) -> None:

@@ -167,7 +167,7 @@ async def test_a_malformed_token_is_refused(running: Running, token: str) -> Non
 
 
 async def test_a_token_that_is_sent_twice_is_not_mistaken(running: Running) -> None:
-    url = f"_flash/status?page=short&page={running.page.token}"
+    url = f"_flash/status?page=short&page={running.page.token}:0"
     assert_refused(await running.page.get(url), 400)
 
 
@@ -179,8 +179,8 @@ async def test_another_browser_cannot_use_the_token_of_a_page(running: Running, 
     thief.set("_flash", token=running.page.token)
     assert bool(thief.cookie) == has_cookie
     for response in (
-        await thief.get(f"_flash/events?page={thief.token}"),
-        await thief.get(f"_flash/status?page={thief.token}"),
+        await thief.get(f"_flash/events?page={thief.token}:0"),
+        await thief.get(f"_flash/status?page={thief.token}:0"),
         await thief.cancel(running.stream),
         await thief.leave(),
         await thief.start("go"),
@@ -193,7 +193,7 @@ async def test_another_browser_cannot_use_the_token_of_a_page(running: Running, 
 @pytest.mark.parametrize("cookie", ["", "short", "t" * 31 + "!", "t" * 65, '"quoted"'])
 async def test_a_malformed_cookie_is_no_cookie(running: Running, cookie: str) -> None:
     headers = {"Cookie": f"flash_browser={cookie}"}
-    response = await running.stranger.get(f"/_flash/events?page={running.page.token}", headers=headers)
+    response = await running.stranger.get(f"/_flash/events?page={running.page.token}:0", headers=headers)
     assert_refused(response, 403, "flash_browser")
 
 
@@ -208,7 +208,7 @@ async def test_another_page_of_the_same_browser_cannot_cancel(running: Running) 
     assert_refused(await other.cancel(running.stream), 404, "stream")
     await other.leave()
     await events.until_closed()
-    assert (await running.page.get(f"_flash/status?page={running.page.token}")).json() == {"message": None}
+    assert (await running.page.get(f"_flash/status?page={running.page.token}:0")).json() == {"message": None}
 
 
 async def test_a_stream_that_the_page_does_not_have_cannot_be_cancelled(running: Running) -> None:
@@ -285,8 +285,8 @@ async def test_requests_from_other_sites_are_refused(running: Running) -> None:
     headers = {"Sec-Fetch-Site": "cross-site"}
     client, token = running.page.client, running.page.token
     for response in (
-        await client.get(f"/_flash/events?page={token}", headers=headers),
-        await client.get(f"/_flash/status?page={token}", headers=headers),
+        await client.get(f"/_flash/events?page={token}:0", headers=headers),
+        await client.get(f"/_flash/status?page={token}:0", headers=headers),
         await client.post("/_flash/cancel", json=running.cancel(), headers=headers),
         await client.post("/_flash/close", json={"page": token}, headers=headers),
     ):
@@ -294,7 +294,7 @@ async def test_requests_from_other_sites_are_refused(running: Running) -> None:
 
 
 async def test_requests_from_the_own_site_are_not_refused(running: Running) -> None:
-    url = f"/_flash/status?page={running.page.token}"
+    url = f"/_flash/status?page={running.page.token}:0"
     for site in ("same-origin", "same-site", "none"):
         response = await running.page.client.get(url, headers={"Sec-Fetch-Site": site})
         assert response.status_code == 200
@@ -302,7 +302,7 @@ async def test_requests_from_the_own_site_are_not_refused(running: Running) -> N
 
 async def test_the_page_can_ask_why_it_is_refused(running: Running) -> None:
     thief = await running.server.page(browser=running.stranger)
-    url = f"_flash/status?page={running.page.token}"
+    url = f"_flash/status?page={running.page.token}:0"
     assert_refused(await thief.get(url), 403, "another browser")
     accepted = await running.page.get(url)
     assert (accepted.status_code, accepted.json()) == (200, {"message": None})

@@ -38,7 +38,7 @@ async def test_app_server_is_an_asgi_app_too(serve: Serve) -> None:
         ("GET", "/_dash-layout", 200),
         ("GET", "/_dash-dependencies", 200),
         ("GET", "/_favicon.ico", 200),
-        ("GET", f"/_flash/status?page={'t' * 32}", 200),
+        ("GET", f"/_flash/status?page={'t' * 32}:0", 200),
         ("POST", "/_flash/close", 404),
     ],
 )
@@ -231,7 +231,7 @@ async def test_silent_connections_are_closed_in_the_end(serve: Serve) -> None:
 
 
 async def test_a_page_is_refused_while_the_server_stops(serve: Serve) -> None:
-    waiting = Waiting(start_timeout=0.1)
+    waiting = Waiting()
     server = await serve(waiting.app)
     page = await server.page()
     events = await page.connect()
@@ -241,8 +241,8 @@ async def test_a_page_is_refused_while_the_server_stops(serve: Serve) -> None:
     await waiting.app.stream_settings.channels.shut_down()
     assert (await events.expect("end"))["reason"] == "shutdown"
     assert await events.until_closed() == []
-    assert_refused(await page.get(f"_flash/events?page={page.token}"), 503, "stopping")
-    assert_refused(await page.get(f"_flash/status?page={page.token}"), 503, "stopping")
+    assert_refused(await page.get(f"_flash/events?page={page.token}:0"), 503, "stopping")
+    assert_refused(await page.get(f"_flash/status?page={page.token}:0"), 503, "stopping")
     assert_refused(await page.start("go"), 503, "stopping")
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
+import pytest
 import trio
 
 from flash import ALL, MATCH, Flash, Input, Output, State, Update, ctx, dcc, html, set_props, stream_props
 from tests.http.apps import Waiting
-from tests.http.pages import Page
 from tests.http.refusals import assert_refused
 from tests.http.servers import Serve
 from tests.support.callback_context import triggered_id
+from tests.support.eventually import eventually
 
 
 async def test_a_callback_request_starts_a_stream_and_does_not_wait_for_it(serve: Serve) -> None:
@@ -196,56 +196,67 @@ async def test_set_props_in_a_stream_leaves_at_once_and_in_order(serve: Serve) -
     ]
 
 
-async def test_a_start_that_comes_before_the_connection_waits_for_it(serve: Serve) -> None:
+async def test_a_start_does_not_wait_for_the_connection_which_gets_all_that_the_stream_has_said(serve: Serve) -> None:
     waiting = Waiting()
-    server = await serve(waiting.app)
-    page = await server.page()
-    answers: list[httpx.Response] = []
+    page = await (await serve(waiting.app)).page()
+    assert (await page.start("go")).status_code == 204
+    await eventually(lambda: waiting.log == ["started"])
+    assert waiting.app.streams()[0].state == "running"
+    events = await page.connect()
+    assert (await events.expect("open"))["stream"]
+    assert (await events.expect("props"))["props"]
 
-    async def start() -> None:
-        answers.append(await page.start("go"))
+
+async def test_many_starts_at_once_before_the_connection_share_one_life(serve: Serve) -> None:
+    app = Flash(__name__)
+    app.layout = [html.Button(id={"go": index}, n_clicks=0) for index in range(12)]
+
+    @app.event_callback(Input({"go": MATCH}, "n_clicks"))
+    async def wait(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props({"go": triggered_id()["go"]}, {"children": clicks})
+        await trio.sleep_forever()
+
+    page = await (await serve(app)).page()
+    answers: list[int] = []
+
+    async def start(index: int) -> None:
+        answers.append((await page.start({"go": index})).status_code)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(start)
-        # The request is at the server and waits there when another one that was sent later has been answered.
-        while not waiting.app.stream_settings.channels._awaited:
-            await server_is_idle(page)
-        assert waiting.log == []
-        events = await page.connect()
-        assert (await events.expect("open"))["stream"]
-    assert answers[0].status_code == 204
+        for index in range(12):
+            nursery.start_soon(start, index)
+    assert answers == [204] * 12
+    assert len(app.channels) == 1
+    events = await page.connect()
+    names = [(await events.next()).name for _ in range(24)]
+    assert sorted(names) == ["open"] * 12 + ["props"] * 12
 
 
-async def server_is_idle(page: Page) -> None:
-    await page.get("_favicon.ico")
-
-
-async def test_a_start_without_a_connection_fails_with_a_sentence(serve: Serve) -> None:
+async def test_the_streams_of_a_page_that_never_connects_end_and_the_log_says_why(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     waiting = Waiting(start_timeout=0.05)
     page = await (await serve(waiting.app)).page()
-    assert_refused(await page.start("go"), 503, "wait", "connection", "0.05 s", "processes")
-    assert waiting.log == []
+    assert (await page.start("go")).status_code == 204
+    await eventually(lambda: waiting.log == ["started", "finally", "on_error disconnected"])
+    await eventually(lambda: not len(waiting.app.channels))
+    assert "no connection to this process within start_timeout (0.05 s)" in caplog.text
     events = await page.connect()
     await page.start("go")
     await events.expect("open")
 
 
-async def test_a_start_that_was_given_up_by_the_page_starts_nothing(serve: Serve) -> None:
+async def test_a_start_that_was_given_up_by_the_page_leaves_the_page_as_it_was(serve: Serve) -> None:
     waiting = Waiting()
-    server = await serve(waiting.app)
-    page = await server.page()
-    awaited = waiting.app.stream_settings.channels._awaited
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(page.start, "go")
-        while not awaited:
-            await server_is_idle(page)
-        nursery.cancel_scope.cancel()
-    while awaited:
-        await server_is_idle(page)
+    page = await (await serve(waiting.app)).page()
+    for patience in (0, 0.001, 0.002, 0.003):
+        with trio.move_on_after(patience):
+            await page.start("go")
     events = await page.connect()
     await page.start("go")
-    await events.expect("open")
-    assert waiting.log == ["started"]
+    while (await events.next()).name != "open":
+        pass
+    assert len(waiting.app.channels) == 1
 
 
 async def test_a_page_has_no_more_streams_than_it_may(serve: Serve) -> None:

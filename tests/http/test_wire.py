@@ -101,7 +101,8 @@ async def test_silence_is_filled_with_pings_that_carry_no_id(serve: Serve) -> No
     events = await page.connect()
     for _ in range(3):
         ping = await events.next(pings=True)
-        assert (ping.name, ping.data, ping.id) == ("ping", {}, None)
+        assert events.hello is not None
+        assert (ping.name, ping.data, ping.id) == ("ping", {"lives": [events.hello.data["life"]]}, None)
     await page.start("go")
     assert (await events.expect("open"))["props"]
 
@@ -110,7 +111,7 @@ async def test_silence_is_filled_with_pings_that_carry_no_id(serve: Serve) -> No
 async def test_events_are_for_get_only(serve: Serve, method: str) -> None:
     server = await serve(make_app())
     page = await server.page()
-    response = await page.client.request(method, f"/_flash/events?page={page.token}")
+    response = await page.client.request(method, f"/_flash/events?page={page.token}:0")
     assert response.status_code == 405
     assert len(server.app.stream_settings.channels) == 0
 
@@ -127,7 +128,10 @@ async def test_the_newest_connection_of_a_page_replaces_the_older(serve: Serve) 
     page = await server.page()
     old = await page.connect()
     new = await page.connect()
-    assert await old.expect("replaced") == {}
+    over = await old.expect("over")
+    assert new.hello is None or over["life"] == new.hello.data["life"]
+    assert (over["page"], over["status"]) == (page.token, 409)
+    assert "taken over" in over["message"]
     assert await old.until_closed() == []
     await page.start("go")
     names = [(await new.next()).name for _ in range(4)]
@@ -152,7 +156,7 @@ async def test_a_replaced_connection_leaves_the_streams_alone(serve: Serve) -> N
     await old.expect("open")
     await old.expect("props")
     new = await page.connect()
-    assert await old.expect("replaced") == {}
+    assert (await old.expect("over"))["status"] == 409
     await old.close()
     go_on.set()
     # The newer connection has not said that the page had any of it.
@@ -182,7 +186,7 @@ async def test_a_page_can_come_back_with_the_token_that_it_has(serve: Serve) -> 
     page = await old.page()
     await old.stop()
     new = await serve(make_app())
-    target = f"/_flash/events?page={page.token}"
+    target = f"/_flash/events?page={page.token}:0"
     events = await EventStream.connect(new.port, target, dict(page.identity.headers))
     assert events.status == 200
     await events.close()

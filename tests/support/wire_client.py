@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.page_key import PAGE_ID
 from flash.asgi.tokens import new_token
 from flash.websockets.control import TARGETS
-from flash.wire import Ack, Cancel, Close, Hello, Message, Open, Payload, Ping, Status
+from flash.wire import Hello, Open, Payload, Ping, Standing, parse_event_id
+from flash.wire_messages import Ack, Cancel, Close, Message, Status
 
 # What comes
 
@@ -169,15 +171,19 @@ class PageIdentity:
         """The values of the page's own component, which tell a start whose it is."""
         return {PAGE_ID: {"token": self.token}}
 
+    def standing(self, last: str = "", turn: int = 0) -> str:
+        """The page in the address of an event stream; `last` is the id of the last event that has reached it."""
+        return str(Standing(self.token, turn, *parse_event_id(last)))
+
     @property
     def events(self) -> str:
-        """The target of the GET that opens the event stream."""
-        return f"{self.prefix}_flash/events?page={self.token}"
+        """The target of the GET that opens the event stream of a page that has had none."""
+        return link([self.standing()], self.prefix)
 
     @property
     def status(self) -> str:
         """The target of the GET that tells why an event stream is refused."""
-        return f"{self.prefix}_flash/{Status.route}?page={self.token}"
+        return f"{self.prefix}_flash/{Status.route}?page={self.standing()}"
 
     @property
     def start(self) -> str:
@@ -186,7 +192,7 @@ class PageIdentity:
 
     def acknowledge(self, event: str) -> Post:
         """All events up to the one with this id have been applied."""
-        return self._say(Ack(self.token, event))
+        return self._say(Ack({self.token: event}))
 
     def cancel(self, stream: str, condition: int | str, value: Any) -> Post:
         """The property of a condition of a stream has become `value`."""
@@ -198,6 +204,11 @@ class PageIdentity:
 
     def _say(self, message: Message) -> Post:
         return Post(self.prefix + TARGETS[message.route], message.encode())
+
+
+def link(standings: Iterable[str], prefix: str = "/") -> str:
+    """The target of the GET that opens an event stream for several pages, each given by its `PageIdentity.standing`."""
+    return f"{prefix}_flash/events?" + "&".join(f"page={standing}" for standing in standings)
 
 
 def resuming(event: str) -> list[tuple[str, str]]:

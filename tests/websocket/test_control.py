@@ -32,7 +32,7 @@ async def test_a_page_says_by_websocket_what_it_says_by_request(
     channel = waiting.app.channels.find(page.token, page.cookie)
     assert channel is not None
     controls = await open_control(connect, page)
-    assert await controls.tell("ack", {"event": update.id}) == (204, "")
+    assert await controls.tell("ack", {"events": {page.token: update.id}}) == (204, "")
     assert channel.outbox.unacknowledged == 0
     cancel = {"stream": stream, "condition": 0, "value": 1}
     assert await controls.tell("cancel", cancel) == (204, "")
@@ -58,8 +58,8 @@ async def test_what_a_request_would_be_refused_is_refused_with_the_same_status_a
     for teller, to, body in (
         (controls, "cancel", cancel),
         (controls, "cancel", {}),
-        (controls, "ack", {"event": "0badcafe.7"}),
-        (controls, "ack", {"event": 1}),
+        (controls, "ack", {"events": {page.token: "0badcafe.7"}}),
+        (controls, "ack", {"events": {page.token: 1}}),
         (controls, "close", {"page": "t" * 32}),
         (controls, "close", {"page": "short"}),
         (controls, "ticket", {}),

@@ -47,7 +47,7 @@ class TestOvertakenCookie:
         assert (await page.start("go")).status_code == 204
         opened = await events.expect("open")
         update = await events.next()
-        assert (await prove(page, secret, "ack", event=update.id)).status_code == 204
+        assert (await prove(page, secret, "ack", events={page.token: update.id})).status_code == 204
         cancelled = await prove(page, secret, "cancel", stream=opened["stream"], condition=0, value=1)
         assert cancelled.status_code == 204
         assert (await events.expect("end"))["reason"] == "cancelled"
@@ -65,19 +65,17 @@ class TestOvertakenCookie:
         own = page.cookie
         page.client.cookies.clear()
         page.client.cookies.set("flash_browser", "overtaken" * 4, domain="127.0.0.1")
-        status = f"_flash/status?page={page.token}"
+        status = f"_flash/status?page={page.token}:0"
         assert_refused(await page.get(status), 403, "another browser")
         issued = await prove(page, secret, "ticket")
         ticket = issued.json()["ticket"]
         assert issued.headers["cache-control"].startswith("no-cache, no-store")
-        link = f"_flash/events?page={page.token}&ticket="
+        link = f"_flash/events?page={page.token}:0&ticket="
         assert_refused(await page.get(link + "t" * 32), 403, "another browser")
-        page.token += f"&ticket={ticket}"
-        second = await page.connect()
+        second = await page.connect(tickets=["t" * 32, ticket])
         await second.expect("open")
         assert second.hello is not None
         assert second.hello.data["life"] == first.hello.data["life"]
-        page.token = page.token.partition("&")[0]
         assert_refused(await page.get(link + ticket), 403, "another browser")
         # The browser that has opened the page needs none.
         page.client.cookies.clear()
