@@ -46,6 +46,8 @@
     let life = '';
     /** The life that the page has given up: its server may not have noticed. */
     let abandoned = '';
+    /** Whether the server has been told that the page is being left. */
+    let left = false;
     /** Gives the life up when the grace is over. @type {ReturnType<typeof setTimeout> | undefined} */
     let losing;
 
@@ -290,23 +292,34 @@
         setInterval(watch, reconnect.CHECK_INTERVAL);
         document.addEventListener('visibilitychange', watch);
         window.addEventListener('online', watch);
+        // Firefox cuts short what runs in a tab that is closed, once: the second listener does what the first has not.
+        window.addEventListener('pagehide', leave);
         window.addEventListener('pagehide', hide);
         window.addEventListener('pageshow', show);
     }
 
+    /** Tell the server that the page is being left, unless it has been told. */
+    function leave() {
+        if (!left) {
+            // A page that has taken over the token is still there: its channel is not to be closed.
+            control.leave(link.state !== 'replaced');
+            left = true;
+        }
+    }
+
     /** The page is being left. */
     function hide() {
+        leave();
         if (link.allows('hidden')) {
             link.advance('hidden');
         }
         close();
         lose();
-        // A page that has taken over the token is still there: its channel is not to be closed.
-        control.leave(link.state !== 'replaced');
     }
 
     /** The page is shown: for the first time, or again, from the back/forward cache. */
     function show() {
+        left = false;
         if (link.allows('shown')) {
             connect('shown');
         }
