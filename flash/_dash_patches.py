@@ -155,6 +155,6 @@ def let_stand_for_component(kind: type[Any], id_of: Callable[[Any], str]) -> Non
 
 def use_encoder(to_json: Callable[[Any], str]) -> None:
     """Have Dash encode layouts and the results of callbacks with `to_json`."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if name.partition(".")[0] == "dash" and vars(module).get("to_json") is _to_json:
             vars(module)["to_json"] = to_json
