@@ -1,5 +1,5 @@
 # make demo     install into a virtual environment and serve the gallery at http://127.0.0.1:8050
-# make test     install what the tests need, Chromium included, and run lint, types and all tests
+# make test     install what the tests need, three browsers included, and run lint, types and all tests
 #
 # make bench    what it costs, beside references in the same run: ten minutes, into benchmarks/results
 # make soak     20,000 streams through everything that can end them, over real sockets, with a report
@@ -17,6 +17,9 @@ DASH_VENV := $(VENV)-dash-$(DASH)
 TESTED := $(if $(DASH),$(DASH_VENV),$(VENV))
 CHROMIUM ?= /usr/bin/chromium
 CHROMEDRIVER ?= /usr/bin/chromedriver
+FIREFOX ?= /usr/bin/firefox-esr
+WEBKIT_DRIVER ?= /usr/bin/WebKitWebDriver
+XVFB ?= /usr/bin/Xvfb
 NGINX ?= /usr/sbin/nginx
 REDIS ?= /usr/bin/redis-server
 STREAMS ?= 20000
@@ -39,7 +42,7 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc
 
-pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(NGINX) $(REDIS)
+pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(FIREFOX) $(WEBKIT_DRIVER) $(XVFB) $(NGINX) $(REDIS)
 	$(TESTED)/bin/python -X dev -m pytest $(TESTS)
 
 bench: $(VENV)/bench.stamp $(CHROMIUM)
@@ -86,6 +89,15 @@ $(CHROMIUM):
 
 $(CHROMEDRIVER): | $(CHROMIUM)
 	apt-get update && apt-get install --yes chromium-driver
+
+$(FIREFOX):
+	apt-get update && apt-get install --yes --no-install-recommends firefox-esr
+
+$(WEBKIT_DRIVER):
+	apt-get update && apt-get install --yes --no-install-recommends webkit2gtk-driver
+
+$(XVFB):
+	apt-get update && apt-get install --yes --no-install-recommends xvfb
 
 $(REDIS):
 	apt-get update && apt-get install --yes --no-install-recommends redis-server

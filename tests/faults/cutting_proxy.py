@@ -56,10 +56,10 @@ class CuttingProxy:
         done: how often it did what to a connection.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str) -> None:
         self.url = ""
         self.done = Counter[str]()
-        self._target = target
+        self._host, self._target = host, target
         self._links: set[_Link] = set()
         self._refusing = False
         self._choice: random.Random | None = None
@@ -120,8 +120,8 @@ class CuttingProxy:
 
     async def run(self, ready: threading.Event) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        self.url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        (listener,) = await trio.open_tcp_listeners(0, host=self._host)
+        self.url = f"http://{self._host}:{listener.socket.getsockname()[1]}"
         ready.set()
         with self._scope:
             await trio.serve_listeners(self._link, [listener])
@@ -133,7 +133,7 @@ class CuttingProxy:
         async with browser:
             if self._refusing:
                 return
-            async with await trio.open_tcp_stream("127.0.0.1", self._target) as server:
+            async with await trio.open_tcp_stream(self._host, self._target) as server:
                 link = _Link(browser, server)
                 self._links.add(link)
                 try:
@@ -188,8 +188,8 @@ class CuttingProxy:
 
 
 @contextmanager
-def cutting_proxy(target: int) -> Generator[CuttingProxy]:
-    """Run a proxy to the port `target` of 127.0.0.1 while the block runs."""
-    proxy = CuttingProxy(target)
+def cutting_proxy(target: int, host: str = "127.0.0.1") -> Generator[CuttingProxy]:
+    """Run a proxy at the address `host`, to the port `target` there, while the block runs."""
+    proxy = CuttingProxy(target, host)
     with running_in_thread("proxy", proxy.run, proxy.stop):
         yield proxy

@@ -45,3 +45,9 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def accepts_connections(port: int) -> bool:
+    """Whether something listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -72,10 +72,12 @@ class Server:
 
     Attributes:
         app: what it serves.
+        host: the address that it listens on.
         url: where, without a slash at the end.
     """
 
     app: Flash
+    host: str = "127.0.0.1"
     url: str = ""
     _token: trio.lowlevel.TrioToken | None = None
     _stop: trio.Event = field(default_factory=trio.Event)
@@ -99,7 +101,7 @@ class Server:
     async def main(self, ready: threading.Event) -> None:
         self._token = trio.lowlevel.current_trio_token()
         config = Config()
-        config.bind = ["127.0.0.1:0"]
+        config.bind = [f"{self.host}:0"]
         config.errorlog = logging.getLogger("hypercorn.tests")
         async with trio.open_nursery() as nursery:
             (self.url,) = await nursery.start(partial(serve_asgi, self.app, config, shutdown_trigger=self._stop.wait))
@@ -110,9 +112,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(app: Flash) -> Generator[Server]:
+def serve(app: Flash, host: str = "127.0.0.1") -> Generator[Server]:
     """Serve `app` while the block runs; then stop, and check that no stream and no thread is left."""
-    server = Server(app)
+    server = Server(app, host)
     with running_in_thread("server", server.main, server.stop):
         yield server
     assert app.streams() == []

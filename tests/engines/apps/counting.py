@@ -1,4 +1,4 @@
-"""A count and a clock that stream for ever: `python counting.py 8050`."""
+"""A count and a clock that stream for ever: `python -m tests.engines.apps.counting 8050`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import sys
 import trio
 
 from flash import Flash, Input, Output, event_callback, html, stream_props
+from tests.engines.errors import noting_errors
 
-app = Flash(__name__)
+app = noting_errors(Flash(__name__))
 app.layout = html.Div(
     [
         html.Button("Start", id="start"),

@@ -1,0 +1,1 @@
+"""Flash in browsers of three engines: Chromium, Firefox and WebKit. What depends on the engine is tested here."""

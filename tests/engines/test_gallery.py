@@ -1,0 +1,34 @@
+"""The gallery of examples opens in every engine, and its streams run."""
+
+from __future__ import annotations
+
+from examples.gallery.app import app
+from tests.engines.conftest import Serve
+from tests.engines.tabs import Browser, Tab
+
+
+def test_the_gallery_opens_and_its_streams_run_and_stop(browser: Browser, serving: Serve) -> None:
+    tab = browser.open(serving(app).url)
+    tab.click("#table-load")
+    tab.wait_for("return document.querySelectorAll('#table-grid .ag-row').length > 5")
+
+    show(tab, "Live")
+    tab.expect("#live-status", "running")
+    tab.wait_for("return document.querySelector('#live-chart .scatterlayer path.js-line') !== null")
+    for _ in range(2):
+        clock = tab.texts("#live-clock")
+        tab.wait_for("return document.querySelector('#live-clock').innerText !== arguments[0]", *clock)
+
+    show(tab, "Table")
+    tab.wait_for("return !document.querySelector('#live-lamp').classList.contains('lit')")
+
+
+def show(tab: Tab, name: str) -> None:
+    """Open one of the gallery's tabs."""
+    tab.evaluate(
+        """
+        const tabs = [...document.querySelectorAll('.rail-tab')];
+        tabs.find(tab => tab.innerText.trim() === arguments[0]).click();
+        """,
+        name,
+    )
