@@ -13,8 +13,8 @@ from flash.channels import Channels
 from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
 from flash.streams.thread import StreamThreads
-from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, Desk, OpenDesk, connect, on_mock_clock
 from tests.contract.neighbours import Neighbours
+from tests.contract.pretend_page import BROWSER, CLEANUP_TIMEOUT, PAGE, OpenPage, PretendPage, connect, on_mock_clock
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,9 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-async def open_desk(nursery: trio.Nursery) -> AsyncIterator[OpenDesk]:
+async def open_page(nursery: trio.Nursery) -> AsyncIterator[OpenPage]:
     """Opens a page on channels of its own; closes them all at the end and checks that nothing is left."""
-    opened: list[Desk] = []
+    opened: list[PretendPage] = []
 
     async def open_one(
         updates: int = 3,
@@ -36,30 +36,30 @@ async def open_desk(nursery: trio.Nursery) -> AsyncIterator[OpenDesk]:
         cleanup_timeout: float = CLEANUP_TIMEOUT,
         threads: int = 20,
         **page_limits: Any,
-    ) -> Desk:
+    ) -> PretendPage:
         limits = Limits(Bounds(bytes=size, updates=updates), cleanup_timeout, StreamThreads(threads))
         page_limits.setdefault("reconnect_grace", 0)
         channels = Channels(limits, PageLimits(**page_limits))
-        desk = Desk(channels, await connect(channels, nursery, PAGE, BROWSER))
-        opened.append(desk)
-        return desk
+        page = PretendPage(channels, await connect(channels, nursery, PAGE, BROWSER))
+        opened.append(page)
+        return page
 
     yield open_one
     with trio.CancelScope(shield=True):
-        for desk in opened:
-            await desk.channels.shut_down()
-            assert desk.channels.streams() == []
-            assert len(desk.channels) == 0
+        for page in opened:
+            await page.channels.shut_down()
+            assert page.channels.streams() == []
+            assert len(page.channels) == 0
 
 
 @pytest.fixture
-async def desk(open_desk: OpenDesk) -> Desk:
+async def page(open_page: OpenPage) -> PretendPage:
     """A page whose streams buffer three updates."""
-    return await open_desk()
+    return await open_page()
 
 
 @pytest.fixture
-async def neighbours(desk: Desk, nursery: trio.Nursery) -> Neighbours:
-    """Streams beside those of `desk`: one on its page, and one on another."""
-    other = Desk(desk.channels, await connect(desk.channels, nursery, "other", BROWSER))
-    return Neighbours(desk, other)
+async def neighbours(page: PretendPage, nursery: trio.Nursery) -> Neighbours:
+    """Streams beside those of a test: one on its `page`, and one on another page."""
+    other = PretendPage(page.channels, await connect(page.channels, nursery, "other", BROWSER))
+    return Neighbours(page, other)

@@ -13,7 +13,7 @@ import trio.testing
 from flash import EndReason, RequestRefused, StreamCancelled
 from flash.channels import Channels
 from flash.wire import Refused
-from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, PageLink, connect, endless, on_mock_clock
+from tests.contract.pretend_page import BROWSER, PAGE, OpenPage, PageLink, PretendPage, connect, endless, on_mock_clock
 
 clock = on_mock_clock
 
@@ -21,7 +21,7 @@ clock = on_mock_clock
 # Superseding
 
 
-async def test_the_old_streams_end_leaves_before_the_new_streams_open(desk: Desk) -> None:
+async def test_the_old_streams_end_leaves_before_the_new_streams_open(page: PretendPage) -> None:
     async def slow_to_go() -> AsyncGenerator[int, None]:
         try:
             await trio.sleep_forever()
@@ -30,38 +30,38 @@ async def test_the_old_streams_end_leaves_before_the_new_streams_open(desk: Desk
             with trio.CancelScope(shield=True):
                 await trio.sleep(2)
 
-    old = desk.start(slow_to_go)
-    await desk.settle()
-    new = desk.start(endless)
-    assert await desk.settle() == []
+    old = page.start(slow_to_go)
+    await page.settle()
+    new = page.start(endless)
+    assert await page.settle() == []
     await trio.sleep(3)
-    await desk.settle()
-    names = [(name, data["stream"]) for name, data in desk.seen if name != "props"]
+    await page.settle()
+    names = [(name, data["stream"]) for name, data in page.seen if name != "props"]
     assert names == [("open", old.id), ("end", old.id), ("open", new.id)]
-    assert desk.log(old)[-1] == ("superseded", ["reset", "off"])
+    assert page.log(old)[-1] == ("superseded", ["reset", "off"])
 
 
-async def test_one_start_waits_per_key_and_a_newer_one_takes_its_place(desk: Desk) -> None:
-    old = desk.start(endless)
-    await desk.settle()
-    replaced = desk.start(endless)
-    newest = desk.start(endless)
-    await desk.settle()
-    assert desk.log(replaced) == []
-    assert desk.log(newest)[0] == "open"
-    assert desk.log(old)[-1][0] == "superseded"
+async def test_one_start_waits_per_key_and_a_newer_one_takes_its_place(page: PretendPage) -> None:
+    old = page.start(endless)
+    await page.settle()
+    replaced = page.start(endless)
+    newest = page.start(endless)
+    await page.settle()
+    assert page.log(replaced) == []
+    assert page.log(newest)[0] == "open"
+    assert page.log(old)[-1][0] == "superseded"
 
 
-async def test_streams_of_other_keys_are_not_superseded(desk: Desk) -> None:
-    first, second = desk.start(endless, key="a"), desk.start(endless, key="b")
-    await desk.settle()
+async def test_streams_of_other_keys_are_not_superseded(page: PretendPage) -> None:
+    first, second = page.start(endless, key="a"), page.start(endless, key="b")
+    await page.settle()
     assert first.state == second.state == "running"
 
 
 # Bounds
 
 
-async def test_a_page_that_goes_ends_all_its_streams_and_waits_for_their_clean_up(desk: Desk) -> None:
+async def test_a_page_that_goes_ends_all_its_streams_and_waits_for_their_clean_up(page: PretendPage) -> None:
     ended: list[Any] = []
 
     async def tidy() -> AsyncGenerator[int, None]:
@@ -77,30 +77,30 @@ async def test_a_page_that_goes_ends_all_its_streams_and_waits_for_their_clean_u
         ended.append(error.reason)
 
     for key in "abc":
-        desk.start(tidy, key=key, on_error=on_error)
+        page.start(tidy, key=key, on_error=on_error)
     await trio.testing.wait_all_tasks_blocked()
     began = trio.current_time()
-    desk.link.detach()
-    await desk.link.channel.finished.wait()
+    page.link.detach()
+    await page.link.channel.finished.wait()
     assert trio.current_time() == began + 2
     assert sorted(ended) == ["disconnected"] * 3 + ["finally"] * 3
-    assert desk.link.channel.outbox.exhausted
+    assert page.link.channel.outbox.exhausted
     with pytest.raises(RequestRefused, match="being closed"):
-        desk.start(endless)
+        page.start(endless)
 
 
-async def test_a_start_that_waits_for_its_turn_is_forgotten_when_the_page_goes(desk: Desk) -> None:
+async def test_a_start_that_waits_for_its_turn_is_forgotten_when_the_page_goes(page: PretendPage) -> None:
     ran: list[int] = []
 
     async def never() -> AsyncGenerator[int, None]:
         ran.append(1)
         yield 1
 
-    desk.start(endless)
-    await desk.settle()
-    desk.start(never)
-    desk.link.detach()
-    await desk.link.channel.finished.wait()
+    page.start(endless)
+    await page.settle()
+    page.start(never)
+    page.link.detach()
+    await page.link.channel.finished.wait()
     assert ran == []
 
 
@@ -113,62 +113,62 @@ async def test_the_cancellation_of_the_apps_nursery_is_a_shutdown() -> None:
 
     async with trio.open_nursery() as app_nursery:
         channels = Channels()
-        desk = Desk(channels, await connect(channels, app_nursery, PAGE, BROWSER))
-        stream = desk.start(endless, on_error=on_error)
-        await desk.settle()
+        page = PretendPage(channels, await connect(channels, app_nursery, PAGE, BROWSER))
+        stream = page.start(endless, on_error=on_error)
+        await page.settle()
         app_nursery.cancel_scope.cancel()
-    desk.read()
+    page.read()
     assert reasons_given == [EndReason.SHUTDOWN]
-    assert desk.log(stream)[-1] == ("shutdown", ["reset", "off"])
+    assert page.log(stream)[-1] == ("shutdown", ["reset", "off"])
 
 
-async def test_shutting_down_tells_the_pages_and_returns_when_all_is_over(desk: Desk) -> None:
-    stream = desk.start(endless)
-    await desk.settle()
-    await desk.channels.shut_down()
-    assert desk.read()[-1][1]["reason"] == "shutdown"
-    assert desk.log(stream)[-1] == ("shutdown", ["reset", "off"])
-    assert await desk.link.receive(1) == [(desk.link.attachment, [])]
-    assert await desk.link.receive(1) == []
+async def test_shutting_down_tells_the_pages_and_returns_when_all_is_over(page: PretendPage) -> None:
+    stream = page.start(endless)
+    await page.settle()
+    await page.channels.shut_down()
+    assert page.read()[-1][1]["reason"] == "shutdown"
+    assert page.log(stream)[-1] == ("shutdown", ["reset", "off"])
+    assert await page.link.receive(1) == [(page.link.attachment, [])]
+    assert await page.link.receive(1) == []
 
 
-async def test_a_page_has_a_limited_number_of_streams(open_desk: OpenDesk) -> None:
-    desk = await open_desk(streams=2)
-    desk.start(endless, key="a")
-    desk.start(endless, key="b")
+async def test_a_page_has_a_limited_number_of_streams(open_page: OpenPage) -> None:
+    page = await open_page(streams=2)
+    page.start(endless, key="a")
+    page.start(endless, key="b")
     with pytest.raises(RequestRefused, match="runs 2 streams already") as refusal:
-        desk.start(endless, key="c")
+        page.start(endless, key="c")
     assert refusal.value.status == 429
-    desk.start(endless, key="b")
+    page.start(endless, key="b")
 
 
-async def test_a_page_that_does_not_read_cannot_pile_up_starts(open_desk: OpenDesk) -> None:
-    desk = await open_desk(size=2_000)
+async def test_a_page_that_does_not_read_cannot_pile_up_starts(open_page: OpenPage) -> None:
+    page = await open_page(size=2_000)
 
     async def start_often() -> None:
         for _ in range(1_000):
-            desk.start(endless)
+            page.start(endless)
             await trio.testing.wait_all_tasks_blocked()
 
     with pytest.raises(RequestRefused, match="does not read") as refusal:
         await start_often()
     assert refusal.value.status == 429
-    assert desk.link.channel.outbox.control_bytes < 3_000
+    assert page.link.channel.outbox.control_bytes < 3_000
 
 
 # Links
 
 
-async def test_the_newest_link_wins(desk: Desk) -> None:
-    older = desk.link
+async def test_the_newest_link_wins(page: PretendPage) -> None:
+    older = page.link
     async with trio.open_nursery() as nursery:
-        newer = await connect(desk.channels, nursery, PAGE, BROWSER)
+        newer = await connect(page.channels, nursery, PAGE, BROWSER)
         assert newer.channel is older.channel
         assert await older.receive(1000) == [(older.attachment, [])]
         assert older.attachment.over is not None
         assert older.attachment.over.status == 409
         assert await older.receive(1000) == []
-        stream = desk.start(endless)
+        stream = page.start(endless)
         [(attachment, events)] = await newer.receive(1000)
         assert attachment is newer.attachment
         assert events[0].name == "open"
@@ -176,18 +176,18 @@ async def test_the_newest_link_wins(desk: Desk) -> None:
         assert stream.state == "running"
 
 
-async def test_another_browser_is_refused(desk: Desk) -> None:
+async def test_another_browser_is_refused(page: PretendPage) -> None:
     async with trio.open_nursery() as nursery:
         with pytest.raises(RequestRefused, match="another browser") as refusal:
-            await connect(desk.channels, nursery, PAGE, "stranger")
+            await connect(page.channels, nursery, PAGE, "stranger")
     assert refusal.value.status == 403
 
 
-async def test_refusals_that_nobody_reads_are_bounded(open_desk: OpenDesk) -> None:
-    desk = await open_desk(size=1_000)
+async def test_refusals_that_nobody_reads_are_bounded(open_page: OpenPage) -> None:
+    page = await open_page(size=1_000)
     for _ in range(1_000):
-        desk.link.channel.refuse(Refused("test", None, "no"))
-    assert desk.link.channel.outbox.control_bytes < 1_100
+        page.link.channel.refuse(Refused("test", None, "no"))
+    assert page.link.channel.outbox.control_bytes < 1_100
 
 
 async def test_links_that_come_at_once_share_the_channel(nursery: trio.Nursery) -> None:
@@ -219,19 +219,19 @@ async def test_a_page_that_connects_while_the_server_stops_gets_no_channel(nurse
     assert len(channels) == 0
 
 
-async def test_only_ids_of_its_own_streams_are_known_to_a_channel(desk: Desk) -> None:
-    stream = desk.start(endless)
-    channel = desk.link.channel
+async def test_only_ids_of_its_own_streams_are_known_to_a_channel(page: PretendPage) -> None:
+    stream = page.start(endless)
+    channel = page.link.channel
     assert channel.has_had(stream.id)
     assert not channel.has_had(f"{channel.life}-2")
     assert not channel.has_had("another-1")
     assert not channel.has_had(f"{channel.life}-{'1' * 5_000}")
 
 
-async def test_the_callbacks_with_streams_can_be_asked_for_from_any_thread(desk: Desk) -> None:
-    desk.start(endless)
+async def test_the_callbacks_with_streams_can_be_asked_for_from_any_thread(page: PretendPage) -> None:
+    page.start(endless)
     names: list[str] = []
-    thread = threading.Thread(target=lambda: names.extend(desk.channels.callbacks()))
+    thread = threading.Thread(target=lambda: names.extend(page.channels.callbacks()))
     thread.start()
     thread.join()
     assert names == ["test"]

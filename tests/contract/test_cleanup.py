@@ -9,12 +9,12 @@ import trio
 import trio.testing
 
 import flash
-from tests.contract.desk import CLEANUP_TIMEOUT, Desk, cancelled, line_of, on_mock_clock, warnings
+from tests.contract.pretend_page import CLEANUP_TIMEOUT, PretendPage, cancelled, line_of, on_mock_clock, warnings
 
 clock = on_mock_clock
 
 
-async def test_what_awaits_under_cleanup_comes_to_its_end(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_awaits_under_cleanup_comes_to_its_end(page: PretendPage, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[str] = []
 
     async def saves() -> AsyncGenerator[int, None]:
@@ -26,13 +26,15 @@ async def test_what_awaits_under_cleanup_comes_to_its_end(desk: Desk, caplog: py
                 await trio.sleep(CLEANUP_TIMEOUT - 1)
                 seen.append("saved")
 
-    stream = await cancelled(desk, saves)
+    stream = await cancelled(page, saves)
     assert seen == ["saved"]
-    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    assert page.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
     assert warnings(caplog) == []
 
 
-async def test_cleanup_is_cut_at_the_deadline_which_is_logged(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_cleanup_is_cut_at_the_deadline_which_is_logged(
+    page: PretendPage, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[str] = []
 
     async def hangs() -> AsyncGenerator[int, None]:
@@ -45,7 +47,7 @@ async def test_cleanup_is_cut_at_the_deadline_which_is_logged(desk: Desk, caplog
             seen.append("went on")
 
     began = trio.current_time()
-    stream = await cancelled(desk, hangs)
+    stream = await cancelled(page, hangs)
     assert trio.current_time() - began == pytest.approx(CLEANUP_TIMEOUT, abs=0.2)
     assert seen == ["went on"]
     assert not stream.overran
@@ -55,7 +57,7 @@ async def test_cleanup_is_cut_at_the_deadline_which_is_logged(desk: Desk, caplog
     assert line_of(hangs, "# hangs") in logged
 
 
-async def test_all_the_cleanups_of_a_stream_have_one_deadline(desk: Desk) -> None:
+async def test_all_the_cleanups_of_a_stream_have_one_deadline(page: PretendPage) -> None:
     async def hangs_twice() -> AsyncGenerator[int, None]:
         try:
             try:
@@ -69,11 +71,11 @@ async def test_all_the_cleanups_of_a_stream_have_one_deadline(desk: Desk) -> Non
                 await trio.sleep_forever()
 
     began = trio.current_time()
-    await cancelled(desk, hangs_twice)
+    await cancelled(page, hangs_twice)
     assert trio.current_time() - began == pytest.approx(CLEANUP_TIMEOUT, abs=0.2)
 
 
-async def test_on_error_has_what_cleanup_has_left(desk: Desk) -> None:
+async def test_on_error_has_what_cleanup_has_left(page: PretendPage) -> None:
     times: list[float] = []
 
     async def saves() -> AsyncGenerator[int, None]:
@@ -92,12 +94,12 @@ async def test_on_error_has_what_cleanup_has_left(desk: Desk) -> None:
                 await trio.sleep_forever()
         times.append(trio.current_time() - began)
 
-    await cancelled(desk, saves, on_error=on_error)
+    await cancelled(page, saves, on_error=on_error)
     await trio.testing.wait_all_tasks_blocked()
     assert times == [pytest.approx(2)]
 
 
-async def test_cleanup_holds_in_tasks_that_the_generator_started(desk: Desk) -> None:
+async def test_cleanup_holds_in_tasks_that_the_generator_started(page: PretendPage) -> None:
     seen: list[str] = []
 
     async def child() -> None:
@@ -114,11 +116,11 @@ async def test_cleanup_holds_in_tasks_that_the_generator_started(desk: Desk) -> 
             yield 1
             await trio.sleep_forever()
 
-    await cancelled(desk, has_children)
+    await cancelled(page, has_children)
     assert seen == ["child"]
 
 
-async def test_cleanup_in_a_scope_of_the_users_has_its_time_before_the_stream_is_cancelled(desk: Desk) -> None:
+async def test_cleanup_in_a_scope_of_the_users_has_its_time_before_the_stream_is_cancelled(page: PretendPage) -> None:
     seen: list[float] = []
 
     async def often() -> AsyncGenerator[int, None]:
@@ -133,8 +135,8 @@ async def test_cleanup_in_a_scope_of_the_users_has_its_time_before_the_stream_is
             seen.append(trio.current_time() - began)
             yield 1
 
-    desk.start(often)
-    await desk.read_to_end()
+    page.start(often)
+    await page.read_to_end()
     assert seen == [pytest.approx(CLEANUP_TIMEOUT - 1)] * 3
 
 

@@ -11,7 +11,7 @@ import trio.testing
 
 from flash.streams.events import PropUpdate
 from flash.streams.stream import Stream
-from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, connect, on_mock_clock
+from tests.contract.pretend_page import BROWSER, PAGE, OpenPage, PretendPage, connect, on_mock_clock
 
 clock = on_mock_clock
 
@@ -24,13 +24,13 @@ def prop_updates(value: Value) -> list[PropUpdate]:
     return [PropUpdate(name, name != "add", json.dumps([name, content]).encode())]
 
 
-def conflating(desk: Desk, generator: Callable[[], object], **options: Any) -> Stream:
-    return desk.start(generator, encode_by_prop=prop_updates, **options)
+def conflating(page: PretendPage, generator: Callable[[], object], **options: Any) -> Stream:
+    return page.start(generator, encode_by_prop=prop_updates, **options)
 
 
-def acknowledge(desk: Desk) -> None:
-    channel = desk.link.channel
-    assert channel.acknowledge(channel.life, desk.number)
+def acknowledge(page: PretendPage) -> None:
+    channel = page.link.channel
+    assert channel.acknowledge(channel.life, page.number)
 
 
 def updates(events: list[tuple[str, dict[str, Any]]]) -> list[Any]:
@@ -54,98 +54,98 @@ class Ticker:
 
 
 async def test_while_the_page_has_not_confirmed_the_newest_value_takes_the_place_of_older_ones(
-    open_desk: OpenDesk,
+    open_page: OpenPage,
 ) -> None:
-    desk, ticker = await open_desk(), Ticker()
-    conflating(desk, ticker)
+    page, ticker = await open_page(), Ticker()
+    conflating(page, ticker)
     ticker.tell(("price", 0))
-    assert updates(await desk.settle()) == [["price", 0]]
+    assert updates(await page.settle()) == [["price", 0]]
     # More than the buffer holds: nothing waits for that.
     ticker.tell(*[("price", number) for number in range(1, 1_000)], ("volume", 7), ("price", 1_000))
-    assert await desk.settle() == []
-    acknowledge(desk)
-    assert updates(await desk.settle()) == [["volume", 7], ["price", 1_000]]
-    acknowledge(desk)
-    assert await desk.settle() == []
+    assert await page.settle() == []
+    acknowledge(page)
+    assert updates(await page.settle()) == [["volume", 7], ["price", 1_000]]
+    acknowledge(page)
+    assert await page.settle() == []
     ticker.tell(("price", 1_001))
-    assert updates(await desk.settle()) == [["price", 1_001]]
+    assert updates(await page.settle()) == [["price", 1_001]]
 
 
-async def test_what_adds_up_is_never_replaced_and_keeps_its_place(open_desk: OpenDesk) -> None:
-    desk, ticker = await open_desk(updates=100), Ticker()
-    conflating(desk, ticker)
+async def test_what_adds_up_is_never_replaced_and_keeps_its_place(open_page: OpenPage) -> None:
+    page, ticker = await open_page(updates=100), Ticker()
+    conflating(page, ticker)
     ticker.tell(("price", 0))
-    await desk.settle()
+    await page.settle()
     ticker.tell(("price", 1), ("add", "a"), ("add", "b"), ("price", 2), ("add", "c"))
-    await desk.settle()
-    acknowledge(desk)
-    assert updates(await desk.settle()) == [["add", "a"], ["add", "b"], ["price", 2], ["add", "c"]]
+    await page.settle()
+    acknowledge(page)
+    assert updates(await page.settle()) == [["add", "a"], ["add", "b"], ["price", 2], ["add", "c"]]
 
 
-async def test_what_adds_up_makes_the_generator_wait_when_the_buffer_is_full(open_desk: OpenDesk) -> None:
-    desk, ticker = await open_desk(updates=3), Ticker()
-    stream = conflating(desk, ticker)
+async def test_what_adds_up_makes_the_generator_wait_when_the_buffer_is_full(open_page: OpenPage) -> None:
+    page, ticker = await open_page(updates=3), Ticker()
+    stream = conflating(page, ticker)
     ticker.tell(("price", 0))
-    await desk.settle()
+    await page.settle()
     ticker.tell(*[("add", number) for number in range(10)])
     await trio.testing.wait_all_tasks_blocked()
     assert stream.waiting_since is not None
     seen: list[Any] = []
     while len(seen) < 10:
-        acknowledge(desk)
-        news = updates(await desk.settle())
+        acknowledge(page)
+        news = updates(await page.settle())
         assert 0 < len(news) <= 3
         seen += news
     assert seen == [["add", number] for number in range(10)]
 
 
-async def test_the_newest_value_comes_before_the_end(open_desk: OpenDesk) -> None:
-    desk, ticker = await open_desk(), Ticker()
-    stream = conflating(desk, ticker)
+async def test_the_newest_value_comes_before_the_end(open_page: OpenPage) -> None:
+    page, ticker = await open_page(), Ticker()
+    stream = conflating(page, ticker)
     ticker.tell(("price", 0))
-    await desk.settle()
+    await page.settle()
     ticker.tell(("price", 1), ("price", 2))
     await ticker.send.aclose()
-    await desk.settle()
-    assert desk.log(stream) == ["open", ["price", 0], ["price", 2], ("completed", ["off"])]
+    await page.settle()
+    assert page.log(stream) == ["open", ["price", 0], ["price", 2], ("completed", ["off"])]
 
 
-async def test_a_cancellation_drops_what_waits(open_desk: OpenDesk) -> None:
-    desk, ticker = await open_desk(), Ticker()
-    stream = conflating(desk, ticker, timeout=1)
+async def test_a_cancellation_drops_what_waits(open_page: OpenPage) -> None:
+    page, ticker = await open_page(), Ticker()
+    stream = conflating(page, ticker, timeout=1)
     ticker.tell(("price", 0))
-    await desk.settle()
+    await page.settle()
     ticker.tell(("price", 1))
     await trio.sleep(2)
-    await desk.settle()
-    assert desk.log(stream) == ["open", ["price", 0], ("timed_out", ["reset", "off"])]
+    await page.settle()
+    assert page.log(stream) == ["open", ["price", 0], ("timed_out", ["reset", "off"])]
     assert stream.buffer.updates == stream.buffer.bytes == 0
 
 
 async def test_what_was_on_its_way_when_the_connection_was_cut_comes_again_and_the_newest_behind_it(
-    open_desk: OpenDesk, nursery: trio.Nursery
+    open_page: OpenPage, nursery: trio.Nursery
 ) -> None:
-    desk, ticker = await open_desk(reconnect_grace=10), Ticker()
-    conflating(desk, ticker)
-    await desk.settle()
-    at = desk.number
+    page, ticker = await open_page(reconnect_grace=10), Ticker()
+    conflating(page, ticker)
+    await page.settle()
+    at = page.number
     ticker.tell(("price", 0))
-    await desk.settle()
-    desk.link.detach()
+    await page.settle()
+    page.link.detach()
     ticker.tell(("price", 1), ("price", 2))
     await trio.testing.wait_all_tasks_blocked()
-    life = desk.link.channel.life
-    desk.link = await connect(desk.channels, nursery, PAGE, BROWSER, life, at)
-    assert updates(await desk.settle()) == [["price", 0]]
-    acknowledge(desk)
-    assert updates(await desk.settle()) == [["price", 2]]
+    life = page.link.channel.life
+    page.link = await connect(page.channels, nursery, PAGE, BROWSER, life, at)
+    assert updates(await page.settle()) == [["price", 0]]
+    acknowledge(page)
+    assert updates(await page.settle()) == [["price", 2]]
 
 
-async def test_two_streams_do_not_wait_for_each_other(open_desk: OpenDesk) -> None:
-    desk, ticker, other = await open_desk(), Ticker(), Ticker()
-    conflating(desk, ticker)
-    conflating(desk, other, key="other")
+async def test_two_streams_do_not_wait_for_each_other(open_page: OpenPage) -> None:
+    page, ticker, other = await open_page(), Ticker(), Ticker()
+    conflating(page, ticker)
+    conflating(page, other, key="other")
     ticker.tell(("price", 0))
-    await desk.settle()
+    await page.settle()
     other.tell(("news", "first"))
-    assert updates(await desk.settle()) == [["news", "first"]]
+    assert updates(await page.settle()) == [["news", "first"]]

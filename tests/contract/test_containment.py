@@ -12,9 +12,9 @@ import trio.testing
 
 from flash.cancel_scopes import Condition, EndReason
 from flash.server.lifespan import BackgroundTasks
-from tests.contract.desk import Desk, endless, on_mock_clock
 from tests.contract.inner_generators import connection, in_nursery
 from tests.contract.neighbours import Callback, Neighbours, end_of
+from tests.contract.pretend_page import PretendPage, endless, on_mock_clock
 from tests.support.eventually import TIMEOUT
 
 clock = on_mock_clock
@@ -99,16 +99,16 @@ CORRUPTING = [
 
 @pytest.mark.parametrize("callback", CORRUPTING, ids=lambda callback: callback.__name__)
 async def test_scopes_and_nurseries_that_are_misused_end_no_other_stream(
-    desk: Desk, neighbours: Neighbours, callback: Callback
+    page: PretendPage, neighbours: Neighbours, callback: Callback
 ) -> None:
-    await end_of(desk, callback)
+    await end_of(page, callback)
     neighbours.check()
     # The page can be left, and the other one is none the wiser.
-    channel = desk.link.channel
+    channel = page.link.channel
     channel.close(EndReason.DISCONNECTED)
     with trio.fail_after(TIMEOUT):
         await channel.finished.wait()
-    assert len(desk.channels) == 1
+    assert len(page.channels) == 1
 
 
 class Unspeakable(Exception):
@@ -158,7 +158,7 @@ RAISED_NAMES = [f"{type(make()).__name__} {number}" for number, make in enumerat
 
 @pytest.mark.parametrize("make", RAISED, ids=RAISED_NAMES)
 async def test_whatever_a_generator_raises_fails_its_stream_alone(
-    desk: Desk, neighbours: Neighbours, make: Callable[[], BaseException]
+    page: PretendPage, neighbours: Neighbours, make: Callable[[], BaseException]
 ) -> None:
     async def in_a_task() -> AsyncGenerator[int, None]:
         yield 1
@@ -171,14 +171,14 @@ async def test_whatever_a_generator_raises_fails_its_stream_alone(
         finally:
             raise make()
 
-    assert (await end_of(desk, in_a_task))[0] == "failed"
-    assert (await end_of(desk, in_cleanup))[0] == "cancelled"
+    assert (await end_of(page, in_a_task))[0] == "failed"
+    assert (await end_of(page, in_cleanup))[0] == "cancelled"
     neighbours.check()
 
 
 @pytest.mark.parametrize("make", RAISED, ids=RAISED_NAMES)
 async def test_whatever_an_on_error_raises_ends_nothing_else(
-    desk: Desk, neighbours: Neighbours, make: Callable[[], BaseException]
+    page: PretendPage, neighbours: Neighbours, make: Callable[[], BaseException]
 ) -> None:
     async def in_a_task(error: BaseException) -> None:
         raise make()
@@ -188,27 +188,27 @@ async def test_whatever_an_on_error_raises_ends_nothing_else(
             raise make()
 
     for on_error in (in_a_task, with_something_left_open):
-        assert (await end_of(desk, endless, on_error=on_error)) == ("cancelled", ["reset", "off"])
+        assert (await end_of(page, endless, on_error=on_error)) == ("cancelled", ["reset", "off"])
     neighbours.check()
 
 
 @pytest.mark.parametrize("make", RAISED, ids=RAISED_NAMES)
 async def test_whatever_a_predicate_raises_counts_as_not_met(
-    desk: Desk, neighbours: Neighbours, make: Callable[[], BaseException]
+    page: PretendPage, neighbours: Neighbours, make: Callable[[], BaseException]
 ) -> None:
     def predicate(value: object) -> bool:
         raise make()
 
-    stream = desk.start(endless, conditions=[Condition("stop.n_clicks", predicate, counts=False)])
-    await desk.settle()
+    stream = page.start(endless, conditions=[Condition("stop.n_clicks", predicate, counts=False)])
+    await page.settle()
     stream.scope.change(0, 1)
-    await desk.settle()
-    assert desk.log(stream)[-1][0] == "cancelled"
+    await page.settle()
+    assert page.log(stream)[-1][0] == "cancelled"
     neighbours.check()
 
 
 async def test_a_generator_that_is_left_by_a_task_of_the_users_waits_for_the_end_of_that(
-    desk: Desk, neighbours: Neighbours
+    page: PretendPage, neighbours: Neighbours
 ) -> None:
     async def take_one() -> None:
         async for _ in in_nursery():
@@ -222,7 +222,7 @@ async def test_a_generator_that_is_left_by_a_task_of_the_users_waits_for_the_end
                 yield 1
                 await trio.sleep(0.1)
 
-    assert (await end_of(desk, callback))[0] == "failed"
+    assert (await end_of(page, callback))[0] == "failed"
     neighbours.check()
 
 

@@ -13,7 +13,7 @@ import trio.testing
 
 import flash
 from flash import EndReason
-from tests.contract.desk import Desk, OpenDesk, cancelled, line_of, on_mock_clock, warnings
+from tests.contract.pretend_page import OpenPage, PretendPage, cancelled, line_of, on_mock_clock, warnings
 
 clock = on_mock_clock
 
@@ -119,9 +119,9 @@ CUT: list[tuple[Make, Callable[..., object], str]] = [
 
 @pytest.mark.parametrize(("generator", "function", "text"), CUT)
 async def test_clean_up_that_was_cut_is_reported_with_its_line_and_the_remedy(
-    desk: Desk, caplog: pytest.LogCaptureFixture, generator: Make, function: Callable[..., object], text: str
+    page: PretendPage, caplog: pytest.LogCaptureFixture, generator: Make, function: Callable[..., object], text: str
 ) -> None:
-    await cancelled(desk, generator)
+    await cancelled(page, generator)
     [warning] = warnings(caplog)
     assert "'test'" in warning
     assert "with flash.cleanup():" in warning
@@ -129,7 +129,7 @@ async def test_clean_up_that_was_cut_is_reported_with_its_line_and_the_remedy(
 
 
 async def test_clean_up_that_was_cut_is_reported_of_a_generator_that_stood_at_its_yield(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    page: PretendPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fast() -> AsyncGenerator[int, None]:
         try:
@@ -139,7 +139,7 @@ async def test_clean_up_that_was_cut_is_reported_of_a_generator_that_stood_at_it
             await trio.lowlevel.checkpoint()  # cut
 
     # Nobody reads: it waits for room.
-    await cancelled(desk, fast)
+    await cancelled(page, fast)
     [warning] = warnings(caplog)
     assert line_of(fast, "# cut") in warning
 
@@ -224,13 +224,13 @@ async def silent_with_a_handler() -> AsyncGenerator[int, None]:
     ],
 )
 async def test_a_generator_whose_clean_up_was_not_cut_is_not_reported(
-    desk: Desk, caplog: pytest.LogCaptureFixture, generator: Make
+    page: PretendPage, caplog: pytest.LogCaptureFixture, generator: Make
 ) -> None:
-    await cancelled(desk, generator)
+    await cancelled(page, generator)
     assert warnings(caplog) == []
 
 
-async def test_clean_up_of_a_stream_that_fails_is_not_cut(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_clean_up_of_a_stream_that_fails_is_not_cut(page: PretendPage, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[str] = []
 
     async def fails() -> AsyncGenerator[int, None]:
@@ -241,14 +241,14 @@ async def test_clean_up_of_a_stream_that_fails_is_not_cut(desk: Desk, caplog: py
             await trio.sleep(1)
             seen.append("closed")
 
-    desk.start(fails)
-    await desk.read_to_end()
+    page.start(fails)
+    await page.read_to_end()
     assert seen == ["closed"]
     assert not any("cleanup" in message for message in warnings(caplog))
 
 
 async def test_an_update_that_clean_up_yields_is_dropped_and_reported(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    page: PretendPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def says_goodbye() -> AsyncGenerator[int, None]:
         try:
@@ -257,8 +257,8 @@ async def test_an_update_that_clean_up_yields_is_dropped_and_reported(
         finally:
             yield 2  # goodbye
 
-    stream = await cancelled(desk, says_goodbye)
-    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    stream = await cancelled(page, says_goodbye)
+    assert page.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
     [warning] = warnings(caplog)
     assert "dropped" in warning
     assert "on_error" in warning
@@ -266,19 +266,19 @@ async def test_an_update_that_clean_up_yields_is_dropped_and_reported(
 
 
 async def test_clean_up_that_was_cut_is_reported_once_the_page_is_gone(
-    open_desk: OpenDesk, caplog: pytest.LogCaptureFixture
+    open_page: OpenPage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk = await open_desk()
-    desk.start(in_finally)
-    await desk.settle()
-    await desk.channels.shut_down()
+    page = await open_page()
+    page.start(in_finally)
+    await page.settle()
+    await page.channels.shut_down()
     [warning] = warnings(caplog)
     assert line_of(in_finally, "# cut") in warning
 
 
 @pytest.mark.parametrize("shield", [flash.cleanup, lambda: trio.CancelScope(shield=True)])
 async def test_what_is_yielded_under_a_shield_after_the_cancellation_is_dropped_too(
-    desk: Desk, caplog: pytest.LogCaptureFixture, shield: Callable[[], AbstractContextManager[object]]
+    page: PretendPage, caplog: pytest.LogCaptureFixture, shield: Callable[[], AbstractContextManager[object]]
 ) -> None:
     seen: list[str] = []
 
@@ -292,8 +292,8 @@ async def test_what_is_yielded_under_a_shield_after_the_cancellation_is_dropped_
                 yield 3
                 seen.append("went on")
 
-    stream = await cancelled(desk, says_goodbye)
-    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    stream = await cancelled(page, says_goodbye)
+    assert page.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
     assert seen == ["went on"]
     [warning] = warnings(caplog)
     assert "dropped" in warning
@@ -301,7 +301,7 @@ async def test_what_is_yielded_under_a_shield_after_the_cancellation_is_dropped_
 
 
 async def test_a_stream_that_is_cancelled_while_somebody_handles_a_cancellation_was_not_cut_by_that(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    page: PretendPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def waits() -> AsyncGenerator[int, None]:
         try:
@@ -311,8 +311,8 @@ async def test_a_stream_that_is_cancelled_while_somebody_handles_a_cancellation_
             with flash.cleanup():
                 await trio.lowlevel.checkpoint()
 
-    stream = desk.start(waits)
-    await desk.settle()
+    stream = page.start(waits)
+    await page.settle()
     with trio.CancelScope() as other:
         other.cancel()
         try:
@@ -321,6 +321,6 @@ async def test_a_stream_that_is_cancelled_while_somebody_handles_a_cancellation_
             # Made here, the stream's own Cancelled has this one for its context.
             stream.scope.cancel(EndReason.CANCELLED)
             raise
-    await desk.read_to_end()
-    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    await page.read_to_end()
+    assert page.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
     assert warnings(caplog) == []

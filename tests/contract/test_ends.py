@@ -12,7 +12,7 @@ import trio.testing
 
 from flash import EndReason
 from flash.cancel_scopes import Condition
-from tests.contract.desk import CLEANUP_TIMEOUT, Desk, endless, is_met, on_mock_clock, reasons
+from tests.contract.pretend_page import CLEANUP_TIMEOUT, PretendPage, endless, is_met, on_mock_clock, reasons
 
 clock = on_mock_clock
 
@@ -20,66 +20,66 @@ clock = on_mock_clock
 # Order
 
 
-async def test_open_comes_first_then_the_updates_in_order_then_one_end(desk: Desk) -> None:
+async def test_open_comes_first_then_the_updates_in_order_then_one_end(page: PretendPage) -> None:
     async def three() -> AsyncGenerator[int, None]:
         for number in range(3):
             yield number
 
-    stream = desk.start(three)
-    await desk.settle()
-    assert desk.log(stream) == ["open", 0, 1, 2, ("completed", ["off"])]
+    stream = page.start(three)
+    await page.settle()
+    assert page.log(stream) == ["open", 0, 1, 2, ("completed", ["off"])]
 
 
-async def test_a_completed_stream_runs_no_on_error_and_resets_nothing(desk: Desk) -> None:
+async def test_a_completed_stream_runs_no_on_error_and_resets_nothing(page: PretendPage) -> None:
     called: list[BaseException] = []
 
     async def one() -> AsyncGenerator[int, None]:
         yield 1
 
-    stream = desk.start(one, on_error=called.append)
-    await desk.settle()
-    assert desk.log(stream)[-1] == ("completed", ["off"])
+    stream = page.start(one, on_error=called.append)
+    await page.settle()
+    assert page.log(stream)[-1] == ("completed", ["off"])
     assert called == []
 
 
-async def test_a_generator_that_yields_nothing_completes(desk: Desk) -> None:
+async def test_a_generator_that_yields_nothing_completes(page: PretendPage) -> None:
     async def nothing() -> AsyncGenerator[int, None]:
         for number in range(0):
             yield number
 
-    stream = desk.start(nothing)
-    await desk.settle()
-    assert desk.log(stream) == ["open", ("completed", ["off"])]
+    stream = page.start(nothing)
+    await page.settle()
+    assert page.log(stream) == ["open", ("completed", ["off"])]
 
 
 # What the end waits for
 
 
-async def test_a_cancellation_drops_what_was_not_sent(desk: Desk) -> None:
+async def test_a_cancellation_drops_what_was_not_sent(page: PretendPage) -> None:
     async def fast() -> AsyncGenerator[int, None]:
         for number in range(10):
             yield number
 
-    stream = desk.start(fast)
+    stream = page.start(fast)
     await trio.testing.wait_all_tasks_blocked()
     stream.scope.cancel(EndReason.CANCELLED)
     assert stream.buffer.updates == 0
-    await desk.settle()
-    assert desk.log(stream) == ["open", ("cancelled", ["reset", "off"])]
+    await page.settle()
+    assert page.log(stream) == ["open", ("cancelled", ["reset", "off"])]
 
 
-async def test_a_failure_delivers_what_was_yielded_before_it(desk: Desk) -> None:
+async def test_a_failure_delivers_what_was_yielded_before_it(page: PretendPage) -> None:
     async def fails() -> AsyncGenerator[int, None]:
         yield 1
         yield 2
         raise ValueError("boom")
 
-    stream = desk.start(fails)
-    await desk.settle()
-    assert desk.log(stream) == ["open", 1, 2, ("failed", ["reset", "off"])]
+    stream = page.start(fails)
+    await page.settle()
+    assert page.log(stream) == ["open", 1, 2, ("failed", ["reset", "off"])]
 
 
-async def test_the_generator_is_unwound_before_on_error_and_on_error_before_end(desk: Desk) -> None:
+async def test_the_generator_is_unwound_before_on_error_and_on_error_before_end(page: PretendPage) -> None:
     order: list[str] = []
 
     async def tidy() -> AsyncGenerator[int, None]:
@@ -94,20 +94,20 @@ async def test_the_generator_is_unwound_before_on_error_and_on_error_before_end(
 
     async def on_error(error: BaseException) -> str:
         await trio.sleep(1)
-        assert reasons(desk.read()) == []
+        assert reasons(page.read()) == []
         order.append("on_error")
         return "last words"
 
-    stream = desk.start(tidy, on_error=on_error)
-    await desk.settle()
+    stream = page.start(tidy, on_error=on_error)
+    await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
     await trio.sleep(3)
-    await desk.settle()
+    await page.settle()
     assert order == ["finally", "on_error"]
-    assert desk.log(stream)[-1] == ("cancelled", ["last words", "reset", "off"])
+    assert page.log(stream)[-1] == ("cancelled", ["last words", "reset", "off"])
 
 
-async def test_the_generator_unwinds_in_the_task_that_ran_it(desk: Desk) -> None:
+async def test_the_generator_unwinds_in_the_task_that_ran_it(page: PretendPage) -> None:
     tasks: list[trio.lowlevel.Task] = []
 
     async def tidy() -> AsyncGenerator[int, None]:
@@ -118,15 +118,15 @@ async def test_the_generator_unwinds_in_the_task_that_ran_it(desk: Desk) -> None
         finally:
             tasks.append(trio.lowlevel.current_task())
 
-    stream = desk.start(tidy)
+    stream = page.start(tidy)
     await trio.testing.wait_all_tasks_blocked()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
+    await page.settle()
     assert len(tasks) == 2
     assert tasks[0] is tasks[1]
 
 
-async def test_nothing_is_left_to_the_garbage_collector(desk: Desk) -> None:
+async def test_nothing_is_left_to_the_garbage_collector(page: PretendPage) -> None:
     generators: list[Any] = []
 
     def make() -> AsyncGenerator[int, None]:
@@ -135,16 +135,16 @@ async def test_nothing_is_left_to_the_garbage_collector(desk: Desk) -> None:
 
     for reason in EndReason:
         if reason is not EndReason.COMPLETED:
-            stream = desk.start(make, key=reason)
-            await desk.settle()
+            stream = page.start(make, key=reason)
+            await page.settle()
             stream.scope.cancel(reason)
-    await desk.settle()
+    await page.settle()
     assert len(generators) == len(EndReason) - 1
     assert all(generator.ag_frame is None for generator in generators)
 
 
 async def test_a_clean_up_that_raises_is_logged_and_the_reason_stays(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    page: PretendPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     causes: list[BaseException | None] = []
 
@@ -159,51 +159,51 @@ async def test_a_clean_up_that_raises_is_logged_and_the_reason_stays(
     async def on_error(error: BaseException) -> None:
         causes.append(error.__cause__)
 
-    stream = desk.start(untidy, on_error=on_error)
-    await desk.settle()
+    stream = page.start(untidy, on_error=on_error)
+    await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
-    assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    await page.settle()
+    assert page.log(stream)[-1] == ("cancelled", ["reset", "off"])
     assert [str(cause) for cause in causes] == ["in finally"]
     assert "The clean-up of the event callback 'test' (cancelled) raised" in caplog.text
 
 
-async def test_the_scope_leaves_the_registry_when_the_end_has_left(desk: Desk) -> None:
-    stream = desk.start(endless)
-    channel = desk.link.channel
+async def test_the_scope_leaves_the_registry_when_the_end_has_left(page: PretendPage) -> None:
+    stream = page.start(endless)
+    channel = page.link.channel
     assert channel.scopes.get(stream.id) is stream.scope
-    await desk.settle()
+    await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
+    await page.settle()
     assert channel.scopes.get(stream.id) is None
     assert list(channel.streams()) == []
 
 
-async def test_the_first_reason_wins(desk: Desk) -> None:
-    stream = desk.start(endless)
-    await desk.settle()
+async def test_the_first_reason_wins(page: PretendPage) -> None:
+    stream = page.start(endless)
+    await page.settle()
     assert stream.scope.cancel(EndReason.TIMED_OUT)
     assert not stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
-    assert desk.log(stream)[-1] == ("timed_out", ["reset", "off"])
+    await page.settle()
+    assert page.log(stream)[-1] == ("timed_out", ["reset", "off"])
     assert not stream.scope.cancel(EndReason.CANCELLED)
 
 
-async def test_a_cancellation_before_the_first_step_runs_none_of_the_generator(desk: Desk) -> None:
+async def test_a_cancellation_before_the_first_step_runs_none_of_the_generator(page: PretendPage) -> None:
     ran: list[int] = []
 
     async def never() -> AsyncGenerator[int, None]:
         ran.append(1)
         yield 1
 
-    stream = desk.start(never)
+    stream = page.start(never)
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
+    await page.settle()
     assert ran == []
-    assert desk.log(stream) == ["open", ("cancelled", ["reset", "off"])]
+    assert page.log(stream) == ["open", ("cancelled", ["reset", "off"])]
 
 
-async def test_an_exception_never_leaves_the_task_of_its_stream(desk: Desk) -> None:
+async def test_an_exception_never_leaves_the_task_of_its_stream(page: PretendPage) -> None:
     async def exits() -> AsyncGenerator[int, None]:
         yield 1
         raise SystemExit(3)
@@ -212,27 +212,27 @@ async def test_an_exception_never_leaves_the_task_of_its_stream(desk: Desk) -> N
         yield 1
         raise BaseExceptionGroup("several", [ValueError(), SystemExit()])
 
-    bystander = desk.start(endless, key="bystander")
-    first, second = desk.start(exits, key="a"), desk.start(raises_group, key="b")
-    await desk.settle()
-    assert desk.log(first)[-1][0] == "failed"
-    assert desk.log(second)[-1][0] == "failed"
+    bystander = page.start(endless, key="bystander")
+    first, second = page.start(exits, key="a"), page.start(raises_group, key="b")
+    await page.settle()
+    assert page.log(first)[-1][0] == "failed"
+    assert page.log(second)[-1][0] == "failed"
     assert bystander.state == "running"
 
 
-async def test_a_generator_function_that_cannot_be_called_fails_the_stream(desk: Desk) -> None:
+async def test_a_generator_function_that_cannot_be_called_fails_the_stream(page: PretendPage) -> None:
     def wrong() -> object:
         raise TypeError("missing 1 required positional argument")
 
-    stream = desk.start(wrong)
-    await desk.settle()
-    assert desk.log(stream) == ["open", ("failed", ["reset", "off"])]
+    stream = page.start(wrong)
+    await page.settle()
+    assert page.log(stream) == ["open", ("failed", ["reset", "off"])]
 
 
 # The deadline of clean-up
 
 
-async def test_a_finally_that_awaits_under_its_own_shield_completes(desk: Desk) -> None:
+async def test_a_finally_that_awaits_under_its_own_shield_completes(page: PretendPage) -> None:
     done: list[float] = []
 
     async def tidy() -> AsyncGenerator[int, None]:
@@ -245,18 +245,18 @@ async def test_a_finally_that_awaits_under_its_own_shield_completes(desk: Desk) 
                 await trio.sleep(CLEANUP_TIMEOUT - 1)
             done.append(trio.current_time())
 
-    stream = desk.start(tidy)
-    await desk.settle()
+    stream = page.start(tidy)
+    await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
     await trio.sleep(CLEANUP_TIMEOUT)
-    await desk.settle()
+    await page.settle()
     assert len(done) == 1
     assert not stream.overran
-    assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    assert page.log(stream)[-1] == ("cancelled", ["reset", "off"])
 
 
 async def test_a_finally_that_overruns_is_reported_and_the_page_is_told_at_the_deadline(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    page: PretendPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     release = trio.Event()
     calls: list[BaseException] = []
@@ -274,62 +274,62 @@ async def test_a_finally_that_overruns_is_reported_and_the_page_is_told_at_the_d
         calls.append(error)
         return "last words"
 
-    stream = desk.start(stuck, on_error=on_error)
-    await desk.settle()
+    stream = page.start(stuck, on_error=on_error)
+    await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
     await trio.sleep(CLEANUP_TIMEOUT - 0.5)
-    assert reasons(await desk.settle()) == []
+    assert reasons(await page.settle()) == []
     await trio.sleep(1)
-    await desk.settle()
-    assert desk.log(stream)[-1] == ("cancelled", ["last words", "reset", "off"])
+    await page.settle()
+    assert page.log(stream)[-1] == ("cancelled", ["last words", "reset", "off"])
     assert "'test' (cancelled) has overrun cleanup_timeout" in caplog.text
-    assert [info.state for info in desk.channels.streams()] == ["stuck"]
+    assert [info.state for info in page.channels.streams()] == ["stuck"]
 
     # The next run of the key does not wait for it.
-    again = desk.start(endless)
-    await desk.settle()
-    assert desk.log(again) == ["open", 0]
+    again = page.start(endless)
+    await page.settle()
+    assert page.log(again) == ["open", 0]
 
     release.set()
-    await desk.settle()
-    assert [info.state for info in desk.channels.streams()] == ["running"]
+    await page.settle()
+    assert [info.state for info in page.channels.streams()] == ["running"]
     assert len(calls) == 1
-    assert desk.log(stream).count(("cancelled", ["last words", "reset", "off"])) == 1
+    assert page.log(stream).count(("cancelled", ["last words", "reset", "off"])) == 1
 
 
-async def test_a_stream_that_runs_longer_than_its_timeout_times_out(desk: Desk) -> None:
-    stream = desk.start(endless, timeout=3.5)
+async def test_a_stream_that_runs_longer_than_its_timeout_times_out(page: PretendPage) -> None:
+    stream = page.start(endless, timeout=3.5)
     for _ in range(5):
         await trio.sleep(1)
-        await desk.settle()
-    assert desk.log(stream) == ["open", 0, 1, 2, 3, ("timed_out", ["reset", "off"])]
+        await page.settle()
+    assert page.log(stream) == ["open", 0, 1, 2, 3, ("timed_out", ["reset", "off"])]
 
 
-async def test_a_stream_that_ends_in_time_does_not_time_out(desk: Desk) -> None:
+async def test_a_stream_that_ends_in_time_does_not_time_out(page: PretendPage) -> None:
     async def short() -> AsyncGenerator[int, None]:
         await trio.sleep(3)
         yield 1
 
-    stream = desk.start(short, timeout=3.5)
+    stream = page.start(short, timeout=3.5)
     await trio.sleep(10)
-    await desk.settle()
-    assert desk.log(stream) == ["open", 1, ("completed", ["off"])]
+    await page.settle()
+    assert page.log(stream) == ["open", 1, ("completed", ["off"])]
 
 
 # Conditions
 
 
-async def test_a_change_that_meets_the_condition_changes_nothing(desk: Desk) -> None:
-    stream = desk.start(endless, conditions=[is_met("tabs.value", "a"), Condition("b.n_clicks", None, counts=True)])
-    await desk.settle()
+async def test_a_change_that_meets_the_condition_changes_nothing(page: PretendPage) -> None:
+    stream = page.start(endless, conditions=[is_met("tabs.value", "a"), Condition("b.n_clicks", None, counts=True)])
+    await page.settle()
     assert not stream.scope.change(0, "a")
     assert stream.state == "running"
     assert stream.scope.change(1, 2)
-    await desk.settle()
-    assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    await page.settle()
+    assert page.log(stream)[-1] == ("cancelled", ["reset", "off"])
 
 
-async def test_a_change_that_comes_twice_or_was_overtaken_is_ignored(desk: Desk) -> None:
+async def test_a_change_that_comes_twice_or_was_overtaken_is_ignored(page: PretendPage) -> None:
     asked: list[object] = []
 
     def is_short(value: object) -> bool:
@@ -337,8 +337,8 @@ async def test_a_change_that_comes_twice_or_was_overtaken_is_ignored(desk: Desk)
         return len(str(value)) < 4
 
     conditions = [Condition("a.value", is_short, counts=False), is_met("b.value", "b")]
-    stream = desk.start(endless, conditions=conditions)
-    await desk.settle()
+    stream = page.start(endless, conditions=conditions)
+    await page.settle()
     stream.scope.change(0, "new", 7)
     stream.scope.change(0, "new", 7)
     assert not stream.scope.change(0, "older", 6)
@@ -351,33 +351,33 @@ async def test_a_change_that_comes_twice_or_was_overtaken_is_ignored(desk: Desk)
     assert stream.scope.change(0, "longer")
 
 
-async def test_a_predicate_that_raises_counts_as_not_met(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_predicate_that_raises_counts_as_not_met(page: PretendPage, caplog: pytest.LogCaptureFixture) -> None:
     def fussy(value: object) -> bool:
         raise TypeError("unexpected")
 
-    stream = desk.start(endless, conditions=[Condition("x.value", fussy, counts=False)])
-    await desk.settle()
+    stream = page.start(endless, conditions=[Condition("x.value", fussy, counts=False)])
+    await page.settle()
     assert stream.scope.change(0, "b")
-    await desk.settle()
+    await page.settle()
     assert "The predicate of the condition on x.value raised" in caplog.text
 
 
-async def test_every_end_is_one_line_in_the_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_every_end_is_one_line_in_the_log(page: PretendPage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="flash.streams")
 
     async def one() -> AsyncGenerator[int, None]:
         yield 1
         await trio.sleep(2)
 
-    desk.start(one)
-    await desk.settle()
+    page.start(one)
+    await page.settle()
     await trio.sleep(3)
-    await desk.settle()
+    await page.settle()
     lines = [record.getMessage() for record in caplog.records]
     assert lines == ["test: completed after 2.000 s, 1 updates"]
 
 
-async def test_a_failure_that_cannot_be_described_ends_the_stream_all_the_same(desk: Desk) -> None:
+async def test_a_failure_that_cannot_be_described_ends_the_stream_all_the_same(page: PretendPage) -> None:
     async def fails() -> AsyncGenerator[int, None]:
         yield 1
         raise ValueError
@@ -385,7 +385,7 @@ async def test_a_failure_that_cannot_be_described_ends_the_stream_all_the_same(d
     def describe(error: BaseException) -> bytes:
         raise TypeError("__str__ returned non-string")
 
-    stream = desk.start(fails, describe=describe)
-    await desk.settle()
-    assert desk.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
-    assert list(desk.channels.streams()) == []
+    stream = page.start(fails, describe=describe)
+    await page.settle()
+    assert page.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
+    assert list(page.channels.streams()) == []

@@ -12,9 +12,9 @@ import trio
 
 from flash.cancel_scopes import EndReason
 from flash.errors import ForeignCancellation
-from tests.contract.desk import Desk, endless, on_mock_clock
 from tests.contract.inner_generators import HOLDING, Inner, in_nursery, in_scope
 from tests.contract.neighbours import Callback, Neighbours, end_of
+from tests.contract.pretend_page import PretendPage, endless, on_mock_clock
 
 clock = on_mock_clock
 
@@ -112,14 +112,14 @@ LEAVING: list[tuple[Callable[[Inner], Callback], EndReason]] = [
 @pytest.mark.parametrize("inner", HOLDING, ids=lambda inner: inner.__name__)
 @pytest.mark.parametrize(("leave", "reason"), LEAVING, ids=[leave.__name__ for leave, _ in LEAVING])
 async def test_an_inner_generator_that_is_left_open_ends_no_other_stream(
-    desk: Desk,
+    page: PretendPage,
     neighbours: Neighbours,
     inner: Inner,
     leave: Callable[[Inner], Callback],
     reason: EndReason,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    ended, _ = await end_of(desk, leave(inner))
+    ended, _ = await end_of(page, leave(inner))
     assert ended == reason
     neighbours.check()
     [warning, *_] = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
@@ -128,7 +128,7 @@ async def test_an_inner_generator_that_is_left_open_ends_no_other_stream(
     assert "aclosing" in warning
 
 
-async def test_an_inner_generator_is_closed_in_its_own_task_at_the_next_yield(desk: Desk) -> None:
+async def test_an_inner_generator_is_closed_in_its_own_task_at_the_next_yield(page: PretendPage) -> None:
     closed: list[tuple[trio.lowlevel.Task, float]] = []
 
     async def inner() -> AsyncGenerator[int, None]:
@@ -146,20 +146,20 @@ async def test_an_inner_generator_is_closed_in_its_own_task_at_the_next_yield(de
                 break
             yield 2
             await trio.sleep(10)
-            desk.read()
+            page.read()
         tasks.append(trio.lowlevel.current_task())
 
     tasks: list[trio.lowlevel.Task] = []
     began = trio.current_time()
-    stream = desk.start(callback)
+    stream = page.start(callback)
     await trio.sleep(60)
-    desk.read()
-    assert desk.log(stream) == ["open", 1, 2, 1, 2, ("completed", ["off"])]
+    page.read()
+    assert page.log(stream) == ["open", 1, 2, 1, 2, ("completed", ["off"])]
     assert closed == [(tasks[0], began), (tasks[0], began + 10)]
 
 
 async def test_an_inner_generator_with_its_own_inner_one_is_left_from_the_inside(
-    desk: Desk, neighbours: Neighbours
+    page: PretendPage, neighbours: Neighbours
 ) -> None:
     order: list[str] = []
 
@@ -182,12 +182,14 @@ async def test_an_inner_generator_with_its_own_inner_one_is_left_from_the_inside
 
     for leave in (returns, leaves_it_to_the_collector):
         order.clear()
-        assert (await end_of(desk, leave(inner)))[0] == "completed"
+        assert (await end_of(page, leave(inner)))[0] == "completed"
         assert sorted(order) == ["inner", "innermost"]
     neighbours.check()
 
 
-async def test_two_inner_generators_that_were_opened_crosswise_are_closed(desk: Desk, neighbours: Neighbours) -> None:
+async def test_two_inner_generators_that_were_opened_crosswise_are_closed(
+    page: PretendPage, neighbours: Neighbours
+) -> None:
     async def late() -> AsyncGenerator[int, None]:
         yield 1
         async with trio.open_nursery() as nursery:
@@ -201,11 +203,13 @@ async def test_two_inner_generators_that_were_opened_crosswise_are_closed(desk: 
         await anext(second)
         yield await anext(first)
 
-    assert (await end_of(desk, callback))[0] == "completed"
+    assert (await end_of(page, callback))[0] == "completed"
     neighbours.check()
 
 
-async def test_a_task_that_an_inner_generator_has_started_fails_the_stream(desk: Desk, neighbours: Neighbours) -> None:
+async def test_a_task_that_an_inner_generator_has_started_fails_the_stream(
+    page: PretendPage, neighbours: Neighbours
+) -> None:
     told: list[BaseException] = []
 
     async def inner() -> AsyncGenerator[int, None]:
@@ -220,14 +224,14 @@ async def test_a_task_that_an_inner_generator_has_started_fails_the_stream(desk:
     async def on_error(error: BaseException) -> None:
         told.append(error)
 
-    assert (await end_of(desk, waits(inner), on_error=on_error))[0] == "failed"
+    assert (await end_of(page, waits(inner), on_error=on_error))[0] == "failed"
     [error] = told
     assert isinstance(error, ConnectionError)
     neighbours.check()
 
 
 async def test_the_deadline_of_an_inner_generator_fails_the_stream_with_what_to_do(
-    desk: Desk, neighbours: Neighbours
+    page: PretendPage, neighbours: Neighbours
 ) -> None:
     told: list[BaseException] = []
 
@@ -238,7 +242,7 @@ async def test_the_deadline_of_an_inner_generator_fails_the_stream_with_what_to_
     async def on_error(error: BaseException) -> None:
         told.append(error)
 
-    assert (await end_of(desk, waits(inner), on_error=on_error))[0] == "failed"
+    assert (await end_of(page, waits(inner), on_error=on_error))[0] == "failed"
     [error] = told
     assert isinstance(error, ForeignCancellation)
     assert "aclosing" in str(error)
@@ -246,7 +250,7 @@ async def test_the_deadline_of_an_inner_generator_fails_the_stream_with_what_to_
 
 
 async def test_a_generator_that_holds_nothing_is_no_matter_of_warning(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    page: PretendPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed: list[int] = []
 
@@ -277,8 +281,8 @@ async def test_a_generator_that_holds_nothing_is_no_matter_of_warning(
             async for number in values:
                 yield number
 
-    assert (await end_of(desk, own_nursery))[0] == "cancelled"
-    assert (await end_of(desk, closes))[0] == "cancelled"
-    assert (await end_of(desk, returns(inner)))[0] == "completed"
+    assert (await end_of(page, own_nursery))[0] == "cancelled"
+    assert (await end_of(page, closes))[0] == "cancelled"
+    assert (await end_of(page, returns(inner)))[0] == "completed"
     assert closed == [1, 1]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []

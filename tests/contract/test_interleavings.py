@@ -25,7 +25,7 @@ from flash.streams.limits import Limits, PageLimits
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 from flash.streams.thread import StreamThreads
-from tests.contract.desk import BROWSER, CLEANUP_TIMEOUT, PAGE, PageLink, connect, encode
+from tests.contract.pretend_page import BROWSER, CLEANUP_TIMEOUT, PAGE, PageLink, connect, encode
 
 KEYS = ("a", "b", "c")
 ORDERS = ("yield", "burst", "push", "wait", "patient", "return", "fail", "clumsy", "swallow")

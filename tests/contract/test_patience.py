@@ -13,7 +13,7 @@ from flash.channels import Channels
 from flash.streams.limits import PageLimits
 from flash.streams.liveness import RECHECK_INTERVAL, RECHECKS, STALL_FACTOR
 from flash.streams.pauses import RESUME_TIMEOUT
-from tests.contract.desk import BROWSER, PAGE, Desk, OpenDesk, connect, on_mock_clock
+from tests.contract.pretend_page import BROWSER, PAGE, OpenPage, PretendPage, connect, on_mock_clock
 
 clock = on_mock_clock
 
@@ -50,67 +50,67 @@ def pause(seconds: float) -> None:
     mock.jump(seconds)
 
 
-async def reads_for(desk: Desk, seconds: float, *, acknowledging: bool) -> bool:
+async def reads_for(page: PretendPage, seconds: float, *, acknowledging: bool) -> bool:
     """Let a page read for so long; says whether its stream still runs."""
     until = trio.current_time() + seconds
-    channel = desk.link.channel
+    channel = page.link.channel
     while trio.current_time() < until and not channel.closing:
-        await desk.settle()
+        await page.settle()
         if acknowledging:
-            channel.acknowledge(channel.life, desk.number)
+            channel.acknowledge(channel.life, page.number)
         await trio.sleep(1)
     return not channel.closing
 
 
 @pytest.mark.parametrize("seconds", [30.0, 70.0, 100_000.0])
-async def test_a_page_that_has_answered_while_the_process_slept_is_heard(open_desk: OpenDesk, seconds: float) -> None:
-    desk = await open_desk(stall_timeout=STALL)
-    stream = desk.start(ticking)
+async def test_a_page_that_has_answered_while_the_process_slept_is_heard(open_page: OpenPage, seconds: float) -> None:
+    page = await open_page(stall_timeout=STALL)
+    stream = page.start(ticking)
     await trio.sleep(1)
-    channel = desk.link.channel
-    await desk.settle()
+    channel = page.link.channel
+    await page.settle()
     for _ in range(3):
         pause(seconds)
         # It takes a while until what waits in the sockets is read.
         await trio.sleep(RESUME_TIMEOUT / 2)
-        assert channel.acknowledge(channel.life, desk.number)
-        await desk.settle()
+        assert channel.acknowledge(channel.life, page.number)
+        await page.settle()
     assert stream.state == "running"
     assert not channel.closing
 
 
-async def test_a_page_is_asked_at_once_after_a_pause(open_desk: OpenDesk) -> None:
-    desk = await open_desk(stall_timeout=STALL, ping_interval=15)
-    desk.start(ticking)
-    await desk.settle()
+async def test_a_page_is_asked_at_once_after_a_pause(open_page: OpenPage) -> None:
+    page = await open_page(stall_timeout=STALL, ping_interval=15)
+    page.start(ticking)
+    await page.settle()
     pause(1_000)
     await trio.testing.wait_all_tasks_blocked()
-    assert desk.link.attachment.ping_due
+    assert page.link.attachment.ping_due
 
 
-async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_desk: OpenDesk) -> None:
-    desk = await open_desk(stall_timeout=STALL)
-    desk.start(ticking)
-    await desk.settle()
+async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_page: OpenPage) -> None:
+    page = await open_page(stall_timeout=STALL)
+    page.start(ticking)
+    await page.settle()
     pause(1_000)
     resumed = trio.current_time()
-    await desk.link.channel.finished.wait()
+    await page.link.channel.finished.wait()
     assert trio.current_time() - resumed == RESUME_TIMEOUT
 
 
-async def test_a_lost_page_may_come_back_after_a_pause(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
-    desk = await open_desk(reconnect_grace=GRACE)
-    stream = desk.start(ticking)
-    await desk.settle()
-    channel = desk.link.channel
-    desk.link.detach()
+async def test_a_lost_page_may_come_back_after_a_pause(open_page: OpenPage, nursery: trio.Nursery) -> None:
+    page = await open_page(reconnect_grace=GRACE)
+    stream = page.start(ticking)
+    await page.settle()
+    channel = page.link.channel
+    page.link.detach()
     await trio.sleep(1)
     pause(1_000)
     await trio.sleep(RESUME_TIMEOUT / 2)
-    desk.link = await connect(desk.channels, nursery, PAGE, BROWSER, channel.life, desk.number)
-    assert desk.link.channel is channel
+    page.link = await connect(page.channels, nursery, PAGE, BROWSER, channel.life, page.number)
+    assert page.link.channel is channel
     assert stream.state == "running"
-    desk.link.detach()
+    page.link.detach()
     lost = trio.current_time()
     await channel.finished.wait()
     assert trio.current_time() - lost == GRACE
@@ -125,51 +125,51 @@ async def test_a_page_that_started_before_a_pause_may_still_open_its_link(nurser
     await channels.shut_down()
 
 
-async def test_a_page_that_takes_what_it_is_sent_has_longer(open_desk: OpenDesk) -> None:
-    desk = await open_desk(stall_timeout=STALL)
-    desk.link.peer = Peer()
-    desk.start(ticking)
-    assert await reads_for(desk, (STALL_FACTOR - 1) * STALL, acknowledging=False)
-    assert not await reads_for(desk, 2 * STALL, acknowledging=False)
+async def test_a_page_that_takes_what_it_is_sent_has_longer(open_page: OpenPage) -> None:
+    page = await open_page(stall_timeout=STALL)
+    page.link.peer = Peer()
+    page.start(ticking)
+    assert await reads_for(page, (STALL_FACTOR - 1) * STALL, acknowledging=False)
+    assert not await reads_for(page, 2 * STALL, acknowledging=False)
 
 
-async def test_a_page_whose_requests_are_being_answered_has_as_long_as_they_take(open_desk: OpenDesk) -> None:
-    desk = await open_desk(stall_timeout=STALL, window=40)
-    desk.link.peer = peer = Peer(asks=True)
-    desk.start(ticking)
-    assert await reads_for(desk, 3 * STALL_FACTOR * STALL, acknowledging=False)
+async def test_a_page_whose_requests_are_being_answered_has_as_long_as_they_take(open_page: OpenPage) -> None:
+    page = await open_page(stall_timeout=STALL, window=40)
+    page.link.peer = peer = Peer(asks=True)
+    page.start(ticking)
+    assert await reads_for(page, 3 * STALL_FACTOR * STALL, acknowledging=False)
     peer.asks = False
-    assert not await reads_for(desk, STALL, acknowledging=False)
+    assert not await reads_for(page, STALL, acknowledging=False)
 
 
-async def test_a_page_that_acknowledges_nothing_of_much_is_given_up_in_its_time(open_desk: OpenDesk) -> None:
-    desk = await open_desk(stall_timeout=STALL, window=40)
-    desk.link.peer = Peer()
-    desk.start(ticking)
-    assert not await reads_for(desk, 2 * STALL, acknowledging=False)
+async def test_a_page_that_acknowledges_nothing_of_much_is_given_up_in_its_time(open_page: OpenPage) -> None:
+    page = await open_page(stall_timeout=STALL, window=40)
+    page.link.peer = Peer()
+    page.start(ticking)
+    assert not await reads_for(page, 2 * STALL, acknowledging=False)
 
 
-async def test_a_page_that_takes_nothing_is_given_up_in_its_time(open_desk: OpenDesk) -> None:
-    desk = await open_desk(stall_timeout=STALL)
-    desk.link.peer = Peer(takes=False, asks=True)
-    desk.start(ticking)
-    await desk.settle()
+async def test_a_page_that_takes_nothing_is_given_up_in_its_time(open_page: OpenPage) -> None:
+    page = await open_page(stall_timeout=STALL)
+    page.link.peer = Peer(takes=False, asks=True)
+    page.start(ticking)
+    await page.settle()
     began = trio.current_time()
-    await desk.link.channel.finished.wait()
+    await page.link.channel.finished.wait()
     assert STALL <= trio.current_time() - began <= STALL + RECHECK_INTERVAL * RECHECKS + 1
 
 
-async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_desk: OpenDesk) -> None:
-    desk = await open_desk(stall_timeout=STALL)
-    desk.link.peer = peer = Peer(takes=False)
-    desk.start(ticking)
-    await desk.settle()
+async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_page: OpenPage) -> None:
+    page = await open_page(stall_timeout=STALL)
+    page.link.peer = peer = Peer(takes=False)
+    page.start(ticking)
+    await page.settle()
     for _ in range(20):
         peer.takes = False
         await trio.sleep(STALL + 3 * RECHECK_INTERVAL)
         peer.takes = True
         await trio.sleep(RECHECKS * RECHECK_INTERVAL)
-        channel = desk.link.channel
+        channel = page.link.channel
         assert not channel.closing
-        await desk.settle()
-        assert channel.acknowledge(channel.life, desk.number)
+        await page.settle()
+        assert channel.acknowledge(channel.life, page.number)

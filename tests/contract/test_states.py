@@ -18,7 +18,7 @@ from flash.streams.states import (
     StreamState,
     Trigger,
 )
-from tests.contract.desk import CLEANUP_TIMEOUT, Desk, on_mock_clock
+from tests.contract.pretend_page import CLEANUP_TIMEOUT, PretendPage, on_mock_clock
 
 clock = on_mock_clock
 
@@ -61,7 +61,7 @@ def test_a_trigger_without_a_row_raises_and_changes_nothing(state: StreamState) 
             assert lifecycle.state is state
 
 
-async def test_streams_go_through_every_row_of_the_table(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_go_through_every_row_of_the_table(page: PretendPage, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[Row] = set()
     advance = Lifecycle.advance
 
@@ -91,21 +91,21 @@ async def test_streams_go_through_every_row_of_the_table(desk: Desk, monkeypatch
     async def slow_handler(error: BaseException) -> None:
         await trio.sleep(2)
 
-    desk.start(short)
-    await desk.settle()
+    page.start(short)
+    await page.settle()
     # Of two that wait for the end of the first, the older is discarded.
-    desk.start(holds_on(1))
-    await desk.settle()
-    older, newer = desk.start(short), desk.start(short)
+    page.start(holds_on(1))
+    await page.settle()
+    older, newer = page.start(short), page.start(short)
     await trio.sleep(2)
     assert [stream.overran for stream in (older, newer)] == [False, False]
     # Clean-up that returns long after its deadline, and one that does while `on_error` runs.
     for seconds, on_error in ((CLEANUP_TIMEOUT + 5, None), (CLEANUP_TIMEOUT + 1, slow_handler)):
-        stream = desk.start(holds_on(seconds), on_error=on_error)
-        await desk.settle()
+        stream = page.start(holds_on(seconds), on_error=on_error)
+        await page.settle()
         stream.scope.cancel(EndReason.CANCELLED)
         await trio.sleep(CLEANUP_TIMEOUT + 10)
-        await desk.settle()
+        await page.settle()
         assert stream.overran
-    assert desk.channels.streams() == []
+    assert page.channels.streams() == []
     assert seen == ROWS

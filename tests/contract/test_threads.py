@@ -16,12 +16,12 @@ import trio
 import trio.testing
 
 from flash import EndReason, RequestRefused
-from tests.contract.desk import Desk, OpenDesk
+from tests.contract.pretend_page import OpenPage, PretendPage
 from tests.support.eventually import eventually
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_on_error_is_given_the_users_exception_once(desk: Desk, is_async: bool) -> None:
+async def test_on_error_is_given_the_users_exception_once(page: PretendPage, is_async: bool) -> None:
     given: list[BaseException] = []
     boom = ValueError("boom")
 
@@ -38,14 +38,14 @@ async def test_on_error_is_given_the_users_exception_once(desk: Desk, is_async: 
         given.append(error)
         return "sorry"
 
-    stream = desk.start(fails, on_error=on_error if is_async else plain_on_error)
-    await desk.read_to_end()
+    stream = page.start(fails, on_error=on_error if is_async else plain_on_error)
+    await page.read_to_end()
     assert given == [boom]
-    assert desk.log(stream) == ["open", 1, ("failed", ["sorry", "reset", "off"])]
+    assert page.log(stream) == ["open", 1, ("failed", ["sorry", "reset", "off"])]
 
 
-async def test_a_thread_step_that_overruns_is_stuck_until_it_returns(open_desk: OpenDesk) -> None:
-    desk = await open_desk(cleanup_timeout=0.05)
+async def test_a_thread_step_that_overruns_is_stuck_until_it_returns(open_page: OpenPage) -> None:
+    page = await open_page(cleanup_timeout=0.05)
     going, release = threading.Event(), threading.Event()
 
     def blocks() -> Generator[int, None, None]:
@@ -53,18 +53,18 @@ async def test_a_thread_step_that_overruns_is_stuck_until_it_returns(open_desk: 
         release.wait()
         yield 1
 
-    stream = desk.start(blocks)
+    stream = page.start(blocks)
     await trio.to_thread.run_sync(going.wait)
     stream.scope.cancel(EndReason.CANCELLED)
     try:
-        await desk.read_to_end()
+        await page.read_to_end()
         assert stream.overran
-        assert desk.log(stream) == ["open", ("cancelled", ["reset", "off"])]
+        assert page.log(stream) == ["open", ("cancelled", ["reset", "off"])]
     finally:
         release.set()
 
 
-async def test_a_plain_generator_is_stepped_in_a_worker_thread(desk: Desk) -> None:
+async def test_a_plain_generator_is_stepped_in_a_worker_thread(page: PretendPage) -> None:
     threads: list[bool] = []
 
     def plain() -> Generator[int, None, None]:
@@ -72,13 +72,13 @@ async def test_a_plain_generator_is_stepped_in_a_worker_thread(desk: Desk) -> No
             threads.append(threading.current_thread() is threading.main_thread())
             yield number
 
-    stream = desk.start(plain)
-    await desk.read_to_end()
+    stream = page.start(plain)
+    await page.read_to_end()
     assert threads == [False] * 5
-    assert desk.log(stream) == ["open", 0, 1, 2, 3, 4, ("completed", ["off"])]
+    assert page.log(stream) == ["open", 0, 1, 2, 3, 4, ("completed", ["off"])]
 
 
-async def test_a_plain_generator_is_closed_when_its_stream_is_cancelled(desk: Desk) -> None:
+async def test_a_plain_generator_is_closed_when_its_stream_is_cancelled(page: PretendPage) -> None:
     seen: list[str] = []
     stepped = threading.Event()
 
@@ -93,16 +93,16 @@ async def test_a_plain_generator_is_closed_when_its_stream_is_cancelled(desk: De
         finally:
             seen.append("finally")
 
-    stream = desk.start(plain)
+    stream = page.start(plain)
     await trio.to_thread.run_sync(stepped.wait)
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.read_to_end()
+    await page.read_to_end()
     assert seen == ["exit", "finally"]
-    assert desk.log(stream) == ["open", ("cancelled", ["reset", "off"])]
+    assert page.log(stream) == ["open", ("cancelled", ["reset", "off"])]
 
 
-async def test_plain_generators_have_a_limiter_of_their_own(open_desk: OpenDesk) -> None:
-    desk = await open_desk()
+async def test_plain_generators_have_a_limiter_of_their_own(open_page: OpenPage) -> None:
+    page = await open_page()
     release = threading.Event()
 
     def blocks() -> Generator[int, None, None]:
@@ -111,15 +111,15 @@ async def test_plain_generators_have_a_limiter_of_their_own(open_desk: OpenDesk)
 
     try:
         for key in "abc":
-            desk.start(blocks, key=key)
+            page.start(blocks, key=key)
         await trio.testing.wait_all_tasks_blocked()
         assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
     finally:
         release.set()
 
 
-async def test_on_error_runs_though_every_thread_for_generators_is_taken(open_desk: OpenDesk) -> None:
-    desk = await open_desk(cleanup_timeout=0.05)
+async def test_on_error_runs_though_every_thread_for_generators_is_taken(open_page: OpenPage) -> None:
+    page = await open_page(cleanup_timeout=0.05)
     release = threading.Event()
     told: list[BaseException] = []
 
@@ -128,34 +128,34 @@ async def test_on_error_runs_though_every_thread_for_generators_is_taken(open_de
         yield 1
 
     for key in "ab":
-        desk.start(blocks, key=key)
-    stream = desk.start(blocks, key="c", on_error=told.append)
+        page.start(blocks, key=key)
+    stream = page.start(blocks, key="c", on_error=told.append)
     await trio.testing.wait_all_tasks_blocked()
     stream.scope.cancel(EndReason.CANCELLED)
     try:
-        await desk.read_to_end()
+        await page.read_to_end()
         assert len(told) == 1
     finally:
         release.set()
 
 
-async def test_a_plain_generator_that_never_started_needs_no_thread_to_be_closed(desk: Desk) -> None:
+async def test_a_plain_generator_that_never_started_needs_no_thread_to_be_closed(page: PretendPage) -> None:
     stepped: list[int] = []
 
     def plain() -> Generator[int, None, None]:
         stepped.append(threading.get_ident())
         yield 1
 
-    stream = desk.start(plain)
-    assert desk.channels.limits.threads.held == 1
+    stream = page.start(plain)
+    assert page.channels.limits.threads.held == 1
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.read_to_end()
+    await page.read_to_end()
     assert stepped == []
     await trio.testing.wait_all_tasks_blocked()
-    assert desk.channels.limits.threads.held == 0
+    assert page.channels.limits.threads.held == 0
 
 
-async def test_context_variables_of_a_plain_generator_last_from_step_to_step(desk: Desk) -> None:
+async def test_context_variables_of_a_plain_generator_last_from_step_to_step(page: PretendPage) -> None:
     variable = contextvars.ContextVar("variable", default=0)
 
     def plain() -> Generator[int, None, None]:
@@ -165,12 +165,12 @@ async def test_context_variables_of_a_plain_generator_last_from_step_to_step(des
         variable.reset(token)
         yield variable.get()
 
-    stream = desk.start(plain)
-    await desk.read_to_end()
-    assert desk.log(stream) == ["open", 1, 1, 0, ("completed", ["off"])]
+    stream = page.start(plain)
+    await page.read_to_end()
+    assert page.log(stream) == ["open", 1, 1, 0, ("completed", ["off"])]
 
 
-async def test_a_plain_generator_has_one_thread_for_its_life_and_for_its_on_error(desk: Desk) -> None:
+async def test_a_plain_generator_has_one_thread_for_its_life_and_for_its_on_error(page: PretendPage) -> None:
     threads: dict[str, list[int]] = {"a": [], "b": [], "c": []}
     going = [threading.Event() for _ in threads]
 
@@ -188,7 +188,7 @@ async def test_a_plain_generator_has_one_thread_for_its_life_and_for_its_on_erro
         return plain
 
     streams = [
-        desk.start(
+        page.start(
             make(name, event),
             key=name,
             is_plain=True,
@@ -198,16 +198,16 @@ async def test_a_plain_generator_has_one_thread_for_its_life_and_for_its_on_erro
     ]
     for event in going:
         await trio.to_thread.run_sync(event.wait)
-        desk.read()
-    assert desk.channels.limits.threads.held == 3
+        page.read()
+    assert page.channels.limits.threads.held == 3
     for stream in streams:
         stream.scope.cancel(EndReason.CANCELLED)
-    await eventually(lambda: desk.channels.limits.threads.held == 0)
+    await eventually(lambda: page.channels.limits.threads.held == 0)
     assert all(len(idents) >= 3 and len(set(idents)) == 1 for idents in threads.values()), threads
     assert len({idents[0] for idents in threads.values()}) == 3
 
 
-async def test_what_belongs_to_a_thread_lasts_from_step_to_step(desk: Desk) -> None:
+async def test_what_belongs_to_a_thread_lasts_from_step_to_step(page: PretendPage) -> None:
     lock, local = threading.RLock(), threading.local()
 
     def plain() -> Generator[int, None, None]:
@@ -217,16 +217,16 @@ async def test_what_belongs_to_a_thread_lasts_from_step_to_step(desk: Desk) -> N
                 yield number * local.number
 
     for _ in range(2):
-        stream = desk.start(plain)
-        await desk.read_to_end()
-        assert desk.log(stream) == ["open", 1, 2, 3, ("completed", ["off"])]
-        desk.seen.clear()
+        stream = page.start(plain)
+        await page.read_to_end()
+        assert page.log(stream) == ["open", 1, 2, 3, ("completed", ["off"])]
+        page.seen.clear()
     # Given back, and so free for other threads.
     assert lock.acquire(blocking=False)
 
 
-async def test_a_start_beyond_the_threads_is_refused_with_the_way_out(open_desk: OpenDesk) -> None:
-    desk = await open_desk(threads=2)
+async def test_a_start_beyond_the_threads_is_refused_with_the_way_out(open_page: OpenPage) -> None:
+    page = await open_page(threads=2)
     release = threading.Event()
 
     def blocks() -> Generator[int, None, None]:
@@ -238,22 +238,22 @@ async def test_a_start_beyond_the_threads_is_refused_with_the_way_out(open_desk:
         await trio.sleep_forever()
 
     try:
-        streams = [desk.start(blocks, key=key) for key in "ab"]
+        streams = [page.start(blocks, key=key) for key in "ab"]
         with pytest.raises(RequestRefused, match=r"'test' was not started: .* 2 .*stream_threads= of Flash") as refused:
-            desk.start(blocks, key="c")
+            page.start(blocks, key="c")
         assert refused.value.status == 503
-        desk.start(waits, key="c")
+        page.start(waits, key="c")
         # One that takes the place of another needs no more.
-        desk.start(blocks, key="a")
+        page.start(blocks, key="a")
         streams[0].scope.cancel(EndReason.CANCELLED)
     finally:
         release.set()
-    await eventually(lambda: desk.channels.limits.threads.held == 0)
-    desk.start(blocks, key="d")
+    await eventually(lambda: page.channels.limits.threads.held == 0)
+    page.start(blocks, key="d")
 
 
-async def test_a_plain_generator_that_nobody_knew_to_be_plain_is_counted_too(open_desk: OpenDesk) -> None:
-    desk = await open_desk(threads=1)
+async def test_a_plain_generator_that_nobody_knew_to_be_plain_is_counted_too(open_page: OpenPage) -> None:
+    page = await open_page(threads=1)
     release = threading.Event()
 
     def blocks() -> Generator[int, None, None]:
@@ -261,35 +261,35 @@ async def test_a_plain_generator_that_nobody_knew_to_be_plain_is_counted_too(ope
         yield 1
 
     try:
-        desk.start(blocks, key="a")
-        stream = desk.start(blocks, key="b", is_plain=False)
-        await desk.read_to_end()
-        assert desk.log(stream) == ["open", ("failed", ["reset", "off"])]
+        page.start(blocks, key="a")
+        stream = page.start(blocks, key="b", is_plain=False)
+        await page.read_to_end()
+        assert page.log(stream) == ["open", ("failed", ["reset", "off"])]
     finally:
         release.set()
 
 
-async def test_a_stuck_step_holds_its_thread_until_it_returns(open_desk: OpenDesk) -> None:
-    desk = await open_desk(cleanup_timeout=0.05, threads=1)
+async def test_a_stuck_step_holds_its_thread_until_it_returns(open_page: OpenPage) -> None:
+    page = await open_page(cleanup_timeout=0.05, threads=1)
     release = threading.Event()
 
     def blocks() -> Generator[int, None, None]:
         release.wait()
         yield 1
 
-    stream = desk.start(blocks)
+    stream = page.start(blocks)
     await trio.testing.wait_all_tasks_blocked()
     stream.scope.cancel(EndReason.CANCELLED)
     try:
-        await desk.read_to_end()
+        await page.read_to_end()
         with pytest.raises(RequestRefused):
-            desk.start(blocks)
+            page.start(blocks)
     finally:
         release.set()
-    await eventually(lambda: desk.channels.limits.threads.held == 0)
+    await eventually(lambda: page.channels.limits.threads.held == 0)
 
 
-async def test_a_step_that_waits_on_the_loop_is_cancelled_and_its_clean_up_is_not(desk: Desk) -> None:
+async def test_a_step_that_waits_on_the_loop_is_cancelled_and_its_clean_up_is_not(page: PretendPage) -> None:
     log: list[str] = []
     going = threading.Event()
 
@@ -317,15 +317,15 @@ async def test_a_step_that_waits_on_the_loop_is_cancelled_and_its_clean_up_is_no
         trio.from_thread.run(trio.sleep, 0.001)
         log.append("on_error")
 
-    stream = desk.start(plain, on_error=on_error)
+    stream = page.start(plain, on_error=on_error)
     await trio.to_thread.run_sync(going.wait)
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.read_to_end()
+    await page.read_to_end()
     assert log == ["cancelled", "told again", "cleaned up", "on_error"]
 
 
-async def test_a_plain_on_error_that_overruns_is_left_to_itself(open_desk: OpenDesk) -> None:
-    desk = await open_desk(cleanup_timeout=0.05)
+async def test_a_plain_on_error_that_overruns_is_left_to_itself(open_page: OpenPage) -> None:
+    page = await open_page(cleanup_timeout=0.05)
     release = threading.Event()
 
     def fails() -> Generator[int, None, None]:
@@ -335,16 +335,16 @@ async def test_a_plain_on_error_that_overruns_is_left_to_itself(open_desk: OpenD
     def overruns(error: BaseException) -> None:
         release.wait()
 
-    stream = desk.start(fails, on_error=overruns)
+    stream = page.start(fails, on_error=overruns)
     try:
-        await desk.read_to_end()
-        assert desk.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
-        assert desk.channels.streams() == []
+        await page.read_to_end()
+        assert page.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
+        assert page.channels.streams() == []
     finally:
         release.set()
 
 
-async def test_a_thread_that_was_killed_ends_its_stream_and_no_other(desk: Desk) -> None:
+async def test_a_thread_that_was_killed_ends_its_stream_and_no_other(page: PretendPage) -> None:
     # As the fixtures of `dash.testing` do with every thread of a server.
     idents: list[int] = []
     log: list[str] = []
@@ -357,20 +357,20 @@ async def test_a_thread_that_was_killed_ends_its_stream_and_no_other(desk: Desk)
         finally:
             log.append("finally")
 
-    stream = desk.start(plain)
+    stream = page.start(plain)
     # It waits for room, and its thread for the next step.
     await trio.testing.wait_all_tasks_blocked()
     await eventually(lambda: stream.waiting_since is not None)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_long(idents[0]), ctypes.py_object(SystemExit))
-    desk.read()
-    await desk.read_to_end()
-    assert desk.log(stream)[-1][0] == "failed"
+    page.read()
+    await page.read_to_end()
+    assert page.log(stream)[-1][0] == "failed"
     assert log == ["finally"]
-    assert desk.channels.limits.threads.held == 0
+    assert page.channels.limits.threads.held == 0
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, StopAsyncIteration])
-async def test_whatever_plain_code_raises_fails_its_stream_alone(desk: Desk, error: type[BaseException]) -> None:
+async def test_whatever_plain_code_raises_fails_its_stream_alone(page: PretendPage, error: type[BaseException]) -> None:
     def fails() -> Generator[int, None, None]:
         yield 1
         raise error
@@ -382,8 +382,8 @@ async def test_whatever_plain_code_raises_fails_its_stream_alone(desk: Desk, err
         yield 1
         await trio.sleep_forever()
 
-    bystander = desk.start(endless, key="bystander")
-    stream = desk.start(fails, on_error=on_error)
-    await desk.read_to_end()
-    assert desk.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
+    bystander = page.start(endless, key="bystander")
+    stream = page.start(fails, on_error=on_error)
+    await page.read_to_end()
+    assert page.log(stream) == ["open", 1, ("failed", ["reset", "off"])]
     assert bystander.state == "running"

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash import EndReason, FlashError, InvalidOption, every
 from flash.every import SLOT, _ticker  # pyright: ignore[reportPrivateUsage]
-from tests.contract.desk import Desk
+from tests.contract.pretend_page import PretendPage
 from tests.support.eventually import TIMEOUT
 
 
@@ -131,7 +131,7 @@ def test_an_interval_that_is_none_is_refused(seconds: Any) -> None:
         every(seconds)
 
 
-async def test_a_plain_generator_has_them_too_and_is_left_at_once_when_it_is_cancelled(desk: Desk) -> None:
+async def test_a_plain_generator_has_them_too_and_is_left_at_once_when_it_is_cancelled(page: PretendPage) -> None:
     log: list[object] = []
 
     def counts() -> Generator[object, None, None]:
@@ -146,18 +146,18 @@ async def test_a_plain_generator_has_them_too_and_is_left_at_once_when_it_is_can
         finally:
             log.append("finally")
 
-    stream = desk.start(counts, on_error=lambda error: log.append(type(error).__name__))
+    stream = page.start(counts, on_error=lambda error: log.append(type(error).__name__))
     with trio.fail_after(TIMEOUT):
-        while "now it waits" not in desk.log(stream):
+        while "now it waits" not in page.log(stream):
             await trio.sleep(0.01)
-            desk.read()
+            page.read()
     began = trio.current_time()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.read_to_end()
+    await page.read_to_end()
     assert trio.current_time() - began < 5
     assert log == ["finally", "StreamCancelled"]
-    assert desk.log(stream)[:3] == ["open", 0, 1]
-    assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    assert page.log(stream)[:3] == ["open", 0, 1]
+    assert page.log(stream)[-1] == ("cancelled", ["reset", "off"])
     assert not stream.overran
 
 

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from flash import BufferOverrun, EndReason
-from tests.contract.desk import Desk, OpenDesk, on_mock_clock
+from tests.contract.pretend_page import OpenPage, PretendPage, on_mock_clock
 
 clock = on_mock_clock
 
@@ -18,7 +18,7 @@ clock = on_mock_clock
 # The checkpoint at the yield
 
 
-async def test_a_generator_waits_at_its_yield_when_the_buffer_is_full(desk: Desk) -> None:
+async def test_a_generator_waits_at_its_yield_when_the_buffer_is_full(page: PretendPage) -> None:
     reached: list[int] = []
 
     async def fast() -> AsyncGenerator[int, None]:
@@ -26,28 +26,28 @@ async def test_a_generator_waits_at_its_yield_when_the_buffer_is_full(desk: Desk
             reached.append(number)
             yield number
 
-    stream = desk.start(fast)
+    stream = page.start(fast)
     await trio.testing.wait_all_tasks_blocked()
     assert reached == [0, 1, 2, 3]
     assert stream.buffer.updates == 3
     while len(reached) < 10 or stream.state == "running":
-        await desk.settle()
-    assert desk.log(stream) == ["open", *range(10), ("completed", ["off"])]
+        await page.settle()
+    assert page.log(stream) == ["open", *range(10), ("completed", ["off"])]
 
 
-async def test_the_buffer_is_bounded_in_bytes_too(open_desk: OpenDesk) -> None:
-    desk = await open_desk(updates=1_000, size=500)
+async def test_the_buffer_is_bounded_in_bytes_too(open_page: OpenPage) -> None:
+    page = await open_page(updates=1_000, size=500)
 
     async def large() -> AsyncGenerator[str, None]:
         while True:
             yield "x" * 100
 
-    stream = desk.start(large)
+    stream = page.start(large)
     await trio.testing.wait_all_tasks_blocked()
     assert 500 <= stream.buffer.bytes < 500 + 200
 
 
-async def test_a_cancellation_that_arrives_while_the_buffer_is_full_is_raised_at_the_yield(desk: Desk) -> None:
+async def test_a_cancellation_that_arrives_while_the_buffer_is_full_is_raised_at_the_yield(page: PretendPage) -> None:
     seen: list[str] = []
 
     async def fast() -> AsyncGenerator[int, None]:
@@ -60,15 +60,15 @@ async def test_a_cancellation_that_arrives_while_the_buffer_is_full_is_raised_at
         finally:
             seen.append("finally")
 
-    stream = desk.start(fast)
+    stream = page.start(fast)
     await trio.testing.wait_all_tasks_blocked()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
+    await page.settle()
     assert seen == ["at the yield", "finally"]
-    assert desk.log(stream) == ["open", ("cancelled", ["reset", "off"])]
+    assert page.log(stream) == ["open", ("cancelled", ["reset", "off"])]
 
 
-async def test_a_cancellation_that_is_due_is_raised_at_the_next_yield(desk: Desk) -> None:
+async def test_a_cancellation_that_is_due_is_raised_at_the_next_yield(page: PretendPage) -> None:
     seen: list[int] = []
 
     async def cancels_itself() -> AsyncGenerator[int, None]:
@@ -80,13 +80,13 @@ async def test_a_cancellation_that_is_due_is_raised_at_the_next_yield(desk: Desk
             seen.append(-1)
             raise
 
-    stream = desk.start(cancels_itself)
-    await desk.settle()
+    stream = page.start(cancels_itself)
+    await page.settle()
     assert seen == [-1]
-    assert desk.log(stream) == ["open", ("cancelled", ["reset", "off"])]
+    assert page.log(stream) == ["open", ("cancelled", ["reset", "off"])]
 
 
-async def test_move_on_after_around_a_yield_with_a_full_buffer_moves_on(desk: Desk) -> None:
+async def test_move_on_after_around_a_yield_with_a_full_buffer_moves_on(page: PretendPage) -> None:
     outcomes: list[bool] = []
 
     async def impatient() -> AsyncGenerator[int, None]:
@@ -95,15 +95,15 @@ async def test_move_on_after_around_a_yield_with_a_full_buffer_moves_on(desk: De
                 yield number
             outcomes.append(scope.cancelled_caught)
 
-    stream = desk.start(impatient)
+    stream = page.start(impatient)
     await trio.sleep(10)
-    await desk.settle()
+    await page.settle()
     assert outcomes == [False, False, False, True, True]
     # What found no room in time was given up by the generator; what went in arrives.
-    assert desk.log(stream) == ["open", 0, 1, 2, ("completed", ["off"])]
+    assert page.log(stream) == ["open", 0, 1, 2, ("completed", ["off"])]
 
 
-async def test_a_nursery_around_a_yield_is_cancelled_at_the_yield_when_its_child_fails(desk: Desk) -> None:
+async def test_a_nursery_around_a_yield_is_cancelled_at_the_yield_when_its_child_fails(page: PretendPage) -> None:
     caught: list[BaseException] = []
 
     async def fails_soon() -> None:
@@ -120,15 +120,15 @@ async def test_a_nursery_around_a_yield_is_cancelled_at_the_yield_when_its_child
             caught.extend(group.exceptions)
         yield 99
 
-    stream = desk.start(nursery_around)
+    stream = page.start(nursery_around)
     await trio.sleep(2)
-    await desk.settle()
-    await desk.settle()
+    await page.settle()
+    await page.settle()
     assert [str(error) for error in caught] == ["child"]
-    assert desk.log(stream) == ["open", 0, 1, 2, 99, ("completed", ["off"])]
+    assert page.log(stream) == ["open", 0, 1, 2, 99, ("completed", ["off"])]
 
 
-async def test_a_nursery_around_a_yield_is_unwound_when_the_stream_is_cancelled(desk: Desk) -> None:
+async def test_a_nursery_around_a_yield_is_unwound_when_the_stream_is_cancelled(page: PretendPage) -> None:
     seen: list[str] = []
 
     async def child() -> None:
@@ -143,16 +143,16 @@ async def test_a_nursery_around_a_yield_is_unwound_when_the_stream_is_cancelled(
             while True:
                 yield 1
 
-    stream = desk.start(nursery_around)
+    stream = page.start(nursery_around)
     await trio.testing.wait_all_tasks_blocked()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
+    await page.settle()
     assert seen == ["child"]
-    assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    assert page.log(stream)[-1] == ("cancelled", ["reset", "off"])
 
 
 async def test_updates_yielded_while_unwinding_are_dropped_and_the_generator_is_closed_and_reported(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    page: PretendPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[str] = []
 
@@ -171,17 +171,17 @@ async def test_updates_yielded_while_unwinding_are_dropped_and_the_generator_is_
                     seen.append("closed")
                     raise
 
-    stream = desk.start(last_words)
-    await desk.settle()
+    stream = page.start(last_words)
+    await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
-    assert desk.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
+    await page.settle()
+    assert page.log(stream) == ["open", 1, ("cancelled", ["reset", "off"])]
     assert seen == ["closed"]
     assert "'test' went on yielding after it was cancelled" in caplog.text
 
 
 async def test_a_generator_that_swallows_everything_is_given_up_and_the_stream_ends(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    page: PretendPage, caplog: pytest.LogCaptureFixture
 ) -> None:
     enough = False
 
@@ -191,18 +191,18 @@ async def test_a_generator_that_swallows_everything_is_given_up_and_the_stream_e
                 yield 1
 
     stubborn = swallow()
-    stream = desk.start(lambda: stubborn)
-    await desk.settle()
+    stream = page.start(lambda: stubborn)
+    await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
-    assert desk.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    await page.settle()
+    assert page.log(stream)[-1] == ("cancelled", ["reset", "off"])
     assert "cannot be closed" in caplog.text
     enough = True
     await stubborn.aclose()
 
 
-async def test_other_tasks_run_beside_a_generator_that_never_awaits(open_desk: OpenDesk, nursery: trio.Nursery) -> None:
-    desk = await open_desk(updates=10**9, size=10**9)
+async def test_other_tasks_run_beside_a_generator_that_never_awaits(open_page: OpenPage, nursery: trio.Nursery) -> None:
+    page = await open_page(updates=10**9, size=10**9)
     turns = 0
     over = False
 
@@ -210,7 +210,7 @@ async def test_other_tasks_run_beside_a_generator_that_never_awaits(open_desk: O
         while not over:
             yield 1
 
-    desk.start(hot)
+    page.start(hot)
     while turns < 10:
         turns += 1
         await trio.lowlevel.checkpoint()
@@ -221,19 +221,19 @@ async def test_other_tasks_run_beside_a_generator_that_never_awaits(open_desk: O
 # What a generator may yield, and set_props
 
 
-async def test_yielding_none_warns_once_and_goes_on(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_yielding_none_warns_once_and_goes_on(page: PretendPage, caplog: pytest.LogCaptureFixture) -> None:
     async def sloppy() -> AsyncGenerator[int | None, None]:
         yield None
         yield 1
         yield None
 
-    stream = desk.start(sloppy)
-    await desk.settle()
-    assert desk.log(stream) == ["open", 1, ("completed", ["off"])]
+    stream = page.start(sloppy)
+    await page.settle()
+    assert page.log(stream) == ["open", 1, ("completed", ["off"])]
     assert caplog.text.count("'test' yielded None") == 1
 
 
-async def test_yielding_something_else_is_raised_at_the_yield_and_fails_the_stream(desk: Desk) -> None:
+async def test_yielding_something_else_is_raised_at_the_yield_and_fails_the_stream(page: PretendPage) -> None:
     seen: list[str] = []
 
     async def wrong() -> AsyncGenerator[object, None]:
@@ -247,14 +247,14 @@ async def test_yielding_something_else_is_raised_at_the_yield_and_fails_the_stre
     async def on_error(error: BaseException) -> None:
         given.append(error)
 
-    stream = desk.start(wrong, on_error=on_error)
-    await desk.settle()
+    stream = page.start(wrong, on_error=on_error)
+    await page.settle()
     assert "'test' yielded" in seen[0]
     assert [str(error) for error in given] == seen
-    assert desk.log(stream) == ["open", ("failed", ["reset", "off"])]
+    assert page.log(stream) == ["open", ("failed", ["reset", "off"])]
 
 
-async def test_set_props_is_sent_at_once_and_the_next_yield_waits(desk: Desk) -> None:
+async def test_set_props_is_sent_at_once_and_the_next_yield_waits(page: PretendPage) -> None:
     reached: list[int] = []
 
     async def pushes() -> AsyncGenerator[int, None]:
@@ -264,16 +264,16 @@ async def test_set_props_is_sent_at_once_and_the_next_yield_waits(desk: Desk) ->
         yield 5
         reached.append(2)
 
-    stream = desk.start(pushes)
+    stream = page.start(pushes)
     await trio.testing.wait_all_tasks_blocked()
     assert reached == [1]
     assert stream.buffer.updates == 5
-    await desk.settle()
-    await desk.settle()
-    assert desk.log(stream) == ["open", 0, 1, 2, 3, 4, 5, ("completed", ["off"])]
+    await page.settle()
+    await page.settle()
+    assert page.log(stream) == ["open", 0, 1, 2, 3, 4, 5, ("completed", ["off"])]
 
 
-async def test_set_props_without_a_yield_fails_the_stream_at_twice_the_bound(desk: Desk) -> None:
+async def test_set_props_without_a_yield_fails_the_stream_at_twice_the_bound(page: PretendPage) -> None:
     given: list[BaseException] = []
 
     async def floods() -> AsyncGenerator[int, None]:
@@ -284,21 +284,21 @@ async def test_set_props_without_a_yield_fails_the_stream_at_twice_the_bound(des
     async def on_error(error: BaseException) -> None:
         given.append(error)
 
-    stream = desk.start(floods, on_error=on_error)
-    await desk.settle()
-    assert desk.log(stream) == ["open", *[1] * 6, ("failed", ["reset", "off"])]
+    stream = page.start(floods, on_error=on_error)
+    await page.settle()
+    assert page.log(stream) == ["open", *[1] * 6, ("failed", ["reset", "off"])]
     assert isinstance(given[0], BufferOverrun)
     assert "'test' called set_props" in str(given[0])
 
 
-async def test_nothing_is_sent_when_room_and_a_cancellation_come_at_once(desk: Desk) -> None:
+async def test_nothing_is_sent_when_room_and_a_cancellation_come_at_once(page: PretendPage) -> None:
     async def fast() -> AsyncGenerator[int, None]:
         for number in range(10):
             yield number
 
-    stream = desk.start(fast)
+    stream = page.start(fast)
     await trio.testing.wait_all_tasks_blocked()
-    desk.read()
+    page.read()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.settle()
-    assert desk.log(stream) == ["open", 0, 1, 2, ("cancelled", ["reset", "off"])]
+    await page.settle()
+    assert page.log(stream) == ["open", 0, 1, 2, ("cancelled", ["reset", "off"])]

@@ -66,7 +66,7 @@ async def connect(
 
 
 @dataclass
-class Desk:
+class PretendPage:
     """One page: starts streams on its channel, and reads what the page is sent."""
 
     channels: Channels
@@ -140,12 +140,12 @@ async def endless() -> AsyncGenerator[int, None]:
         await trio.sleep(1)
 
 
-async def cancelled(desk: Desk, generator: Callable[[], object], **options: Any) -> Stream:
+async def cancelled(page: PretendPage, generator: Callable[[], object], **options: Any) -> Stream:
     """A stream that was cancelled while its generator waited, and has ended."""
-    stream = desk.start(generator, **options)
-    await desk.settle()
+    stream = page.start(generator, **options)
+    await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
-    await desk.read_to_end()
+    await page.read_to_end()
     return stream
 
 
@@ -161,7 +161,7 @@ def line_of(function: Callable[..., object], text: str) -> str:
     return f"{inspect.getsourcefile(function)}:{number}"
 
 
-OpenDesk = Callable[..., Any]
+OpenPage = Callable[..., Any]
 
 
 def on_mock_clock(function: Callable[..., Any], **options: Any) -> Any:
