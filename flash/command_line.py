@@ -179,11 +179,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    if options.workers != 1 and this_worker() is None:
-        raise CannotRun(
-            f"--workers {options.workers}: a page is held by one process. Run several of them on ports of their own, "
-            "behind a proxy that routes by page or browser (sticky sessions)."
-        )
     if (options.certfile is None) != (options.keyfile is None):
         raise CannotRun("--certfile and --keyfile go together.")
     config = Config()

@@ -50,7 +50,7 @@ from . import serving
 from .block_watch import BlockWatch
 from .current_run import StreamingApp
 from .lifespan import APPS, FlashLifespan
-from .reloading import can_reload, reload_on_changes
+from .reloading import can_reload, can_run_again, reload_on_changes, same_command
 from .run_options import read_run_options
 from .shutdown import SHUTDOWN_TIMEOUT, THREAD_SHUTDOWN_TIMEOUT, StopRequest
 from .tracebacks import describe_exception, traceback_page
@@ -350,8 +350,13 @@ class FlashBackend(_dash.QuartDashServer):
         worker = this_worker()
         if options.workers == 1 or worker is not None:
             serving.run(dash_app, config, self._stop_request)
+        elif can_run_again():
+            serving.run_workers(same_command(), config, options.workers, options.socket_directory)
         else:
-            raise InvalidOption(f"app.run(workers={options.workers}): a page is held by one process.")
+            raise InvalidOption(
+                f"app.run(workers={options.workers}) runs the program again in each worker, which takes a program in a "
+                "file, and its main thread. Here, serve with one worker, or write `flash run module:app`."
+            )
         if worker is not None:
             # What the program does after its server is for the supervisor to do, once.
             sys.exit(0)

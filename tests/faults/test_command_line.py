@@ -107,12 +107,6 @@ def test_a_module_that_needs_another_one_that_is_not_there_says_which(folder: Pa
         main(["run", name])
 
 
-def test_several_workers_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(capsys, module(folder, "for_workers"), "--workers", "2")
-    assert "a page is held by one process" in said
-    assert "sticky" in said
-
-
 @pytest.mark.parametrize("option", ["--certfile", "--keyfile"])
 def test_a_certificate_and_its_key_go_together(option: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, module(folder, f"tls_{option[2:]}"), option, "some.pem")
