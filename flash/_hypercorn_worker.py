@@ -79,7 +79,7 @@ async def serve_connections(
         app: the app.
         config: Hypercorn's configuration.
         source: where connections come from.
-        started: is called when the app has started, before the first connection is received.
+        started: is called when the app has started, or failed to, before the first connection is received.
         stop: returns when the server is to stop.
     """
     app = wrap_app(app, config.wsgi_max_body_size, "asgi")

@@ -26,7 +26,7 @@ from ..workers.socket_directory import socket_directory
 from ..workers.supervisor import Plan, Supervisor
 from ..workers.worker import Worker, this_worker
 from .all_workers import AppOfWorkers, join_workers
-from .current_run import Run, StreamingApp, begin_run
+from .current_run import Run, StreamingApp, begin_run, current_run
 from .shutdown import WATCHED, Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
 
 MAX_USER_TIMEOUT = 2**31 - 1
@@ -98,8 +98,9 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
     peers = join_workers(app, worker, worker.address)
 
     async def started() -> None:
-        shutdown.started = True
-        worker.ready()
+        if current_run().failure is None:
+            shutdown.started = True
+            worker.ready()
 
     async def stop() -> None:
         await shutdown.requested.wait()

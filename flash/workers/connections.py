@@ -24,6 +24,7 @@ import mmap
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -31,6 +32,9 @@ import trio
 
 COUNTS_SIZE = 16
 """Bytes of the shared memory: two numbers of 8 bytes."""
+
+HELD_UP_TIME = 0.1
+"""Seconds in which a worker takes a connection on a machine that is not overloaded."""
 
 
 class Counts:
@@ -71,13 +75,13 @@ class Loaded(Protocol):
     """What the choice of a worker needs to know of it.
 
     Attributes:
-        waiting: connections that it has been sent and has not taken, which it does unless its event loop is held up.
-        open: connections that it has, with those that wait.
+        held_up: it does not take what it is sent.
+        open: connections that it has been sent and has not closed.
         last: when it was chosen last, as a number that grows.
     """
 
     @property
-    def waiting(self) -> int: ...
+    def held_up(self) -> bool: ...
     @property
     def open(self) -> int: ...
     @property
@@ -90,9 +94,9 @@ L = TypeVar("L", bound=Loaded)
 def in_order_of_load(workers: Iterable[L]) -> list[L]:
     """The workers, first the one that is to have the next connection.
 
-    That is one that answers; among those the one with the fewest connections; and then the one that has waited longest.
+    That is one that takes them; among those the one with the fewest; and then the one that has waited longest.
     """
-    return sorted(workers, key=lambda worker: (worker.waiting, worker.open, worker.last))
+    return sorted(workers, key=lambda worker: (worker.held_up, worker.open, worker.last))
 
 
 class ConnectionSender:
@@ -107,11 +111,17 @@ class ConnectionSender:
         self._channel = channel
         self._counts = counts
         self._sent = 0
+        self._taken = 0
+        self._waits_since = 0.0
         self.last = 0
 
     @property
-    def waiting(self) -> int:
-        return self._sent - self._counts.taken
+    def held_up(self) -> bool:
+        """Whether connections wait, and none was taken for `HELD_UP_TIME`: something holds up the event loop."""
+        now, taken = time.monotonic(), self._counts.taken
+        if taken != self._taken:
+            self._taken, self._waits_since = taken, now
+        return self._sent > taken and now - self._waits_since > HELD_UP_TIME
 
     @property
     def open(self) -> int:
@@ -130,6 +140,8 @@ class ConnectionSender:
         except OSError:
             # The worker is dead, or so many wait for it that there is no room.
             return False
+        if self._sent == self._counts.taken:
+            self._waits_since = time.monotonic()
         self._sent += 1
         self.last = number
         return True
@@ -185,6 +197,10 @@ class ConnectionReceiver:
     def count_closed(self) -> None:
         """A connection is closed."""
         self._counts.count_closed()
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        self._channel.close()
 
     def _receive(self) -> tuple[socket.socket, bool]:
         # One byte was sent with each descriptor, and says where the connection was accepted.

@@ -82,6 +82,7 @@ class WorkerProcess:
         self.ready = trio.Event()
         self.stopping = False
         self._ended = False
+        self._told_to_stop = False
         self._command = command
         self._claims = claims
         self._socket_path = socket_path
@@ -128,7 +129,7 @@ class WorkerProcess:
             self._their_control.close()
             self._their_channel.close()
             os.close(self._counts)
-        if self.stopping:
+        if self._told_to_stop:
             process.terminate()
         assert process.stdout is not None
         assert process.stderr is not None
@@ -151,8 +152,10 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Stop the process, as all of its generation stops."""
-        self.stopping = True
-        self._send_signal(signal.SIGTERM)
+        if not self._told_to_stop:
+            # A second signal would end it at once.
+            self.stopping = self._told_to_stop = True
+            self._send_signal(signal.SIGTERM)
 
     def drain(self) -> None:
         """The same, and send it no more connections: it serves those that it has been sent."""
@@ -161,7 +164,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the process, whatever it does."""
-        self.stopping = True
+        self.stopping = self._told_to_stop = True
         self._send_signal(signal.SIGKILL)
 
     def _send_signal(self, number: signal.Signals) -> None:
@@ -182,11 +185,9 @@ class WorkerProcess:
                 self._claims.join(self.name, str(self._socket_path))
                 self.ready.set()
             case Stopping(question):
-                # It stops alone unless it was told to stop.
-                all_stop = self.stopping
                 self.stopping = True
                 self._claims.stop(self.name)
-                return Stops(question, all_stop)
+                return Stops(question, self._told_to_stop)
             case Claim(question, browser):
                 return Held(question, self._claims.claim(browser, self.name))
             case GiveUp(browser):
