@@ -23,6 +23,7 @@ from dash import _callback, _callback_context, _get_app, _grouping, _utils, _val
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component, ComponentRegistry
 
+from ._dash_reload_hash import SharedReloadHash
 from .user_code.threads import run_async, run_without_waiting
 
 __all__ = [
@@ -78,9 +79,11 @@ APP_NAMES = (
     "_extra_components",
     "_got_first_request",
     "_hooks",
+    "_hot_reload",
     "_initialize_context",
     "_inputs_to_vals",
     "_layout_value",
+    "_on_assets_change",
     "_prepare_callback",
     "_setup_server",
     "_use_async",
@@ -163,7 +166,7 @@ validate_and_group_input_args = cast(
 )
 
 
-class DashApp(dash.Dash):
+class DashApp(SharedReloadHash):
     """A Dash app whose private methods that Flash overrides have names of Flash's own.
 
     Dash calls the private methods, which call those of Flash's names; the latter do what Dash does until a subclass

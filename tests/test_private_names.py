@@ -152,7 +152,7 @@ def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
 
 
 PLACES = {
-    "dash": ("_dash.py", "_dash_patches.py"),
+    "dash": ("_dash.py", "_dash_patches.py", "_dash_reload_hash.py"),
     "quart": ("_quart.py",),
     "quart_trio": ("_quart.py",),
     "hypercorn": (

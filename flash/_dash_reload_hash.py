@@ -1,0 +1,41 @@
+"""Has several processes of one app agree on the hash by which pages learn that its code or its assets have changed.
+
+With hot reloading of the dev tools, each page asks for a hash every few seconds, and loads itself again when it is not
+the one that it had. Dash makes the hash at random, in each process another: a page that is answered now by one and now
+by another would load itself for ever.
+"""
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, cast
+
+import dash
+
+
+class SharedReloadHash(dash.Dash):
+    """A Dash app whose hash follows, once it shares it, from a seed and from the files that have changed since."""
+
+    _seed: str | None = None
+
+    def share_reload_hash(self, seed: str) -> None:
+        """Have the hash be the same in each process that is given the same seed."""
+        self._seed = seed
+        self._make_hash({})
+
+    def _make_hash(self, changed: dict[str, float]) -> None:
+        """
+        Args:
+            changed: the files that have changed, and when.
+        """
+        self._changed = changed
+        reload: Any = self._hot_reload
+        if reload.hash is not None:
+            # Each process watches by itself, and may see the files in another order.
+            reload.hash = sha256(f"{self._seed} {sorted(changed.items())}".encode()).hexdigest()
+
+    def _on_assets_change(self, filename: str, modified: float, deleted: bool) -> None:
+        cast("Any", super())._on_assets_change(filename, modified, deleted)
+        if self._seed is not None:
+            self._make_hash(self._changed | {filename: modified})
