@@ -182,22 +182,24 @@ class IdleTask:
 
     async def _close_when_idle(self, scope: trio.CancelScope, server: Any) -> None:
         timeout: float = server.config.keep_alive_timeout
-        terminated = server.context.terminated
+        # The context of `_hypercorn_worker` says more than Hypercorn's own.
+        ending = getattr(server.context, "ending", server.context.terminated)
         with scope:
             while True:
                 since = self._idle_since
                 with trio.move_on_at((trio.current_time() if since is None else since) + timeout):
-                    await terminated.wait()
+                    await ending.wait()
                 now, since = trio.current_time(), self._idle_since
                 if since is None:
                     # A response is being sent, which may last for days: `restart` starts another task after it.
                     self._scope = None
                     return
-                if terminated.is_set():
-                    timeout = min(timeout, getattr(server.context, "last_request_timeout", 0.0))
+                if ending.is_set():
+                    last_request_timeout: float = getattr(server.context, "last_request_timeout", 0.0)
+                    timeout = min(timeout, last_request_timeout)
                 if now >= since + timeout:
                     break
-                if terminated.is_set():
+                if ending.is_set():
                     await trio.sleep_until(since + timeout)
         if not scope.cancelled_caught:
             with trio.CancelScope(shield=True):

@@ -59,10 +59,15 @@ class DrainableContext(WorkerContext):
     """What the connections of a server have in common.
 
     Attributes:
-        last_request_timeout: seconds that a connection without a request is kept when the server closes connections.
+        ending: is set when connections are to be closed that have no request.
+        last_request_timeout: seconds that they have had none then.
     """
 
     last_request_timeout = 0.0
+
+    def __init__(self, max_requests: int | None) -> None:
+        super().__init__(max_requests)
+        self.ending = trio.Event()
 
 
 async def serve_connections(
@@ -132,12 +137,23 @@ class _Connections:
         await self.finish()
 
     async def finish(self) -> None:
-        """Have the connections end: at once, or if no more come, when their clients know of it."""
+        """Have the connections end: at once; or if no more come, as their clients come to know that they do."""
         for connection, is_tls in self._source.rest():
             self._nursery.start_soon(self.serve, connection, is_tls)
-        if self._source.ended and not self._context.last_request_timeout:
-            self._context.last_request_timeout = LAST_REQUEST_TIMEOUT
+        if self._context.ending.is_set():
+            return
+        if self._source.ended:
+            # Each response that begins from now on says that it is the last one of its connection.
             _announce_close(self._config)
+            self._context.last_request_timeout = LAST_REQUEST_TIMEOUT
+            self._nursery.start_soon(self._terminate, LAST_REQUEST_TIMEOUT)
+        else:
+            await self._context.terminated.set()
+        self._context.ending.set()
+
+    async def _terminate(self, delay: float) -> None:
+        """Have connections end on which several requests may be under way, as those of HTTP/2."""
+        await trio.sleep(delay)
         await self._context.terminated.set()
 
     async def serve(self, connection: socket.socket, is_tls: bool) -> None:
