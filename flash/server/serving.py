@@ -22,6 +22,7 @@ from .. import _hypercorn
 from .._hypercorn_worker import serve_connections
 from .._trio import forget_killed_threads
 from ..errors import InvalidOption
+from ..workers.leaving import Leaving
 from ..workers.socket_directory import socket_directory
 from ..workers.supervisor import Plan, Supervisor
 from ..workers.worker import Worker, this_worker
@@ -98,6 +99,7 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
     )
 
     peers = join_workers(app, worker, worker.address)
+    leaving = Leaving(app)
 
     async def started() -> None:
         if current_run().failure is None:
@@ -106,7 +108,9 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
 
     async def stop() -> None:
         await shutdown.requested.wait()
-        if not await worker.stopping():
+        stops = await worker.stopping()
+        leaving.begun = stops.others_go_on
+        if not stops.all_stop:
             # Where the others stop, too, the pages are told the end of their streams by these links.
             peers.stop()
         await shutdown.end_streams_on_request()
@@ -115,7 +119,7 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         nursery.start_soon(shutdown.cancel_start, nursery.cancel_scope)
         nursery.start_soon(worker.run)
         await nursery.start(peers.run)
-        await serve_connections(app, config, worker.connections, started=started, stop=stop)
+        await serve_connections(leaving, config, worker.connections, started=started, stop=stop)
         with trio.move_on_after(config.graceful_timeout):
             await peers.finish()
         nursery.cancel_scope.cancel()

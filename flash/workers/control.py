@@ -6,7 +6,7 @@
       ◄─────────── Held(7, holder) ──
       ── GiveUp("a") ──────────────►
       ── Stopping(8) ──────────────►  it holds nobody new
-      ◄────────── Stops(8, false) ──  the other workers go on
+      ◄──── Stops(8, false, true) ──  it stops alone, and others go on
 
 A message is one line of JSON: an array of the message's name and its fields. A worker numbers its questions, and an
 answer carries the number of its question.
@@ -30,7 +30,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """From a worker: it stops, and is to hold nobody new; do the others stop as well? Answered by `Stops`."""
+    """From a worker: it stops, and is to hold nobody new. Answered by `Stops`."""
 
     question: int
 
@@ -75,10 +75,17 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """From the supervisor: whether all workers of the generation stop."""
+    """From the supervisor: what becomes of the others when a worker stops.
+
+    Attributes:
+        question: the number of the question.
+        all_stop: the whole generation stops.
+        others_go_on: there are workers, of this generation or a new one, that new connections go to.
+    """
 
     question: int
     all_stop: bool
+    others_go_on: bool
 
 
 Message = Ready | Stopping | Claim | GiveUp | AskWorkers | Held | Workers | Stops
@@ -100,8 +107,8 @@ def encode(message: Message) -> bytes:
             fields = [browser]
         case Stopping(question) | AskWorkers(question):
             fields = [question]
-        case Stops(question, all_stop):
-            fields = [question, all_stop]
+        case Stops(question, all_stop, others_go_on):
+            fields = [question, all_stop, others_go_on]
         case Held(question, holder):
             fields = [question, None if holder is None else _of_holder(holder)]
         case Workers(question, workers):
@@ -123,8 +130,8 @@ def _decode(line: bytes) -> Message:
             return Ready()
         case ["Stopping", int(question)]:
             return Stopping(question)
-        case ["Stops", int(question), bool(all_stop)]:
-            return Stops(question, all_stop)
+        case ["Stops", int(question), bool(all_stop), bool(others_go_on)]:
+            return Stops(question, all_stop, others_go_on)
         case ["Claim", int(question), str(browser)]:
             return Claim(question, browser)
         case ["GiveUp", str(browser)]:

@@ -28,13 +28,17 @@ _STARTS = START_HEADER.lower().encode()
 
 def browser_needed(scope: Message) -> str | None:
     """The key of the browser whose holder a request needs; None if any worker can answer the request."""
-    path: str = scope.get("path", "")
     if scope["type"] == "http":
-        needed = path.endswith(_HTTP) or (path.endswith(CALLBACKS) and _has_header(scope, _STARTS))
+        needed = scope["path"].endswith(_HTTP) or _starts_stream(scope)
     else:
-        needed = scope["type"] == "websocket" and path.endswith(_WEBSOCKETS)
+        needed = scope["type"] == "websocket" and scope["path"].endswith(_WEBSOCKETS)
     secret = browser_in(scope["headers"]) if needed else None
     return None if secret is None else browser_key(secret)
+
+
+def begins_something(scope: Message) -> bool:
+    """Whether a request opens a link, or starts a stream."""
+    return scope["type"] == "http" and (scope["path"].endswith(LINK) or _starts_stream(scope))
 
 
 def is_long(scope: Message) -> bool:
@@ -42,5 +46,5 @@ def is_long(scope: Message) -> bool:
     return scope["type"] == "websocket" or scope["path"].endswith(LINK)
 
 
-def _has_header(scope: Message, name: bytes) -> bool:
-    return any(header.lower() == name for header, _ in scope["headers"])
+def _starts_stream(scope: Message) -> bool:
+    return scope["path"].endswith(CALLBACKS) and any(name.lower() == _STARTS for name, _ in scope["headers"])

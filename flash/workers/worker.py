@@ -166,8 +166,8 @@ class Worker:
                 self._answers.pop(question).give(holder)
             case Workers(question, workers):
                 self._answers.pop(question).give(workers)
-            case Stops(question, all_stop):
-                self._answers.pop(question).give(all_stop)
+            case Stops(question):
+                self._answers.pop(question).give(message)
             case _:
                 raise AssertionError(f"{message} is no message for a worker")
 
@@ -190,14 +190,10 @@ class Worker:
         """Tell the supervisor that this worker serves, and that other workers can reach it at `address`."""
         self._tell(Ready())
 
-    async def stopping(self) -> bool:
-        """Tell the supervisor that this worker stops: it gets no browsers any more.
-
-        Returns:
-            Whether the other workers stop as well.
-        """
-        all_stop: bool | None = await self._ask(Stopping)
-        return all_stop is not False
+    async def stopping(self) -> Stops:
+        """Tell the supervisor that this worker stops: it gets no browsers any more. Says what becomes of the others."""
+        stops: Stops | None = await self._ask(Stopping)
+        return stops or Stops(0, all_stop=True, others_go_on=False)
 
     def _tell(self, message: Message) -> None:
         self._outgoing.send_nowait(message)

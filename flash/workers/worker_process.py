@@ -82,7 +82,7 @@ class WorkerProcess:
         self.ready = trio.Event()
         self.stopping = False
         self._ended = False
-        self._told_to_stop = False
+        self._told_to_stop = self._drains = False
         self._command = command
         self._claims = claims
         self._socket_path = socket_path
@@ -159,8 +159,12 @@ class WorkerProcess:
 
     def drain(self) -> None:
         """The same, and send it no more connections: it serves those that it has been sent."""
-        self.connections.close()
+        self._drain()
         self.stop()
+
+    def _drain(self) -> None:
+        self._drains = True
+        self.connections.close()
 
     def kill(self) -> None:
         """End the process, whatever it does."""
@@ -187,7 +191,9 @@ class WorkerProcess:
             case Stopping(question):
                 self.stopping = True
                 self._claims.stop(self.name)
-                return Stops(question, self._told_to_stop)
+                if not self._told_to_stop:
+                    self._drain()
+                return Stops(question, self._told_to_stop, self._drains)
             case Claim(question, browser):
                 return Held(question, self._claims.claim(browser, self.name))
             case GiveUp(browser):

@@ -31,7 +31,7 @@ MESSAGE: st.SearchStrategy[Message] = st.one_of(
     st.builds(Held, QUESTION, st.none() | HOLDER),
     st.builds(Workers, QUESTION, st.lists(HOLDER).map(tuple)),
     st.builds(Stopping, QUESTION),
-    st.builds(Stops, QUESTION, st.booleans()),
+    st.builds(Stops, QUESTION, st.booleans(), st.booleans()),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import pytest
 import trio
 
 from tests.faults.conftest import Certificate, certificate as certificate
-from tests.faults.sockets import Process, Site, flash_run, python, serving
+from tests.faults.sockets import Http1, Site, flash_run, serving
 from tests.support.eventually import eventually
+from tests.support.processes import Process, python
 
 APP = """
 import os
@@ -77,6 +79,13 @@ async def pid_of(site: Site) -> int:
     return int((await site.get("/pid")).text)
 
 
+async def pid_over(http: Http1) -> int:
+    """The process id of the worker that has a connection, which stays open."""
+    await http.send("GET", "/pid", [], b"")
+    await http.head()
+    return int(await http.read())
+
+
 async def pids_of(site: Site) -> set[int]:
     """The process ids of the workers that answer: each in its turn."""
     return {await pid_of(site) for _ in range(4)}
@@ -99,13 +108,11 @@ async def test_workers_share_connections_evenly_and_have_one_log(tmp_path: Path)
         # One after the other, on a machine that has nothing else to do, is where one worker would have them all.
         pids = Counter([await pid_of(site) for _ in range(20)])
         assert sorted(pids.values()) == [10, 10]
-        # And those that stay open.
-        streams = [await site.open() for _ in range(11)]
-        for stream in streams:
-            await stream.send_all(b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n")
-        answers = [bytes(await stream.receive_some(10_000)).decode() for stream in streams]
-        open_in = Counter(answer.rpartition("\n")[2] for answer in answers)
-        assert sorted(open_in.values()) == [5, 6]
+        # And those that stay open; on a busy machine a worker may be passed over for a moment.
+        kept = [Http1(await site.open()) for _ in range(12)]
+        open_in = Counter([await pid_over(http) for http in kept])
+        assert min(open_in.values()) >= 3
+        assert set(open_in) == set(pids)
         for pid in pids:
             (line,) = lines_with(process, f"a line of {pid}")
             assert re.match(r"\[[12]\] a line", line)
@@ -126,7 +133,7 @@ async def test_a_signal_stops_all_workers_and_every_clean_up_runs(tmp_path: Path
             process.send(signal.SIGTERM)
         else:
             # As a terminal does: to every process of the group.
-            os.killpg(process.process.pid, signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
         for link in links:
             assert (await link.until("end"))["reason"] == "shutdown"
         assert await process.status(10) == 0
@@ -208,7 +215,15 @@ async def test_a_worker_that_does_not_stop_is_killed_in_time(tmp_path: Path) -> 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(site.get, "/block")
             await eventually(lambda: "block" in process.log)
-            # A worker whose event loop is held up gets no connections while there is another one.
+
+            async def other_answers() -> bool:
+                with trio.move_on_after(0.5):
+                    await pid_of(site)
+                    return True
+                return False
+
+            # A worker whose event loop is held up is passed over when it has not taken the next connection.
+            await eventually(other_answers)
             assert len({await pid_of(site) for _ in range(6)}) == 1
             nursery.cancel_scope.cancel()
         process.send(signal.SIGTERM)
@@ -234,7 +249,7 @@ def test_code_that_does_not_start_ends_all_of_it_with_its_error(
 ) -> None:
     (tmp_path / "served.py").write_text(source)
     with python(tmp_path, *flash_run(*WORKERS)) as process:
-        assert process.process.wait(30) == status
+        assert process.wait(30) == status
         assert sentence in process.output
         assert len(lines_with(process, "has not started")) == 1
         assert "Running on" not in process.output
@@ -247,61 +262,87 @@ async def until_version(site: Site, version: str) -> None:
     await eventually(is_served)
 
 
+class Load:
+    """Clients that ask without a pause, each request of which is to be answered.
+
+    Attributes:
+        versions: the version of the code in each answer, in order.
+        ends: why the streams ended that visitors did not leave.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.versions: list[str] = []
+        self.ends: list[str] = []
+
+    async def ask(self) -> None:
+        """Ask over a new connection each time."""
+        while True:
+            answer = await self.site.get("/version")
+            assert answer.status == 200
+            self.versions.append(answer.text)
+
+    async def ask_again(self) -> None:
+        """Ask over one connection, until the server says that it closes it."""
+        while True:
+            stream = await self.site.open()
+            headers: dict[str, str] = {}
+            http = Http1(stream)
+            while headers.get("connection") != "close":
+                await http.send("GET", "/version", [], b"")
+                status, headers = await http.head()
+                assert status == 200
+                body = b""
+                while data := await http.read():
+                    body += data
+                self.versions.append(body.decode())
+                http.next()
+            await stream.aclose()
+            self.site.sockets.discard(stream)
+
+    async def visit(self) -> None:
+        """Load pages, start a stream on each, and leave."""
+        while True:
+            page = await self.site.page()
+            link = await page.connect()
+            await page.begin()
+            event = await link.next()
+            while event.name not in ("props", "end"):
+                event = await link.next()
+            if event.name == "end":
+                self.ends.append(event.data["reason"])
+            await link.close()
+
+
 async def test_new_code_takes_over_under_load_and_no_request_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path, *WORKERS, source=APP) as (process, site), trio.open_nursery() as nursery:
         page = await site.page()
         link = await page.connect()
         await page.begin()
         await link.until("props")
-        versions: list[str] = []
-
-        async def ask(request: Callable[[], object]) -> None:
-            while True:
-                answer = await site.get("/version")
-                assert answer.status == 200
-                versions.append(answer.text)
-
-        async def ask_again_and_again() -> None:
-            """As a browser: on one connection, until the server says that it closes it."""
-            while True:
-                stream = await site.open()
-                closes = False
-                while not closes:
-                    await stream.send_all(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
-                    answer = b""
-                    while not answer.endswith((b"first", b"second")):
-                        data = bytes(await stream.receive_some(10_000))
-                        assert data, "the connection was closed before the answer"
-                        answer += data
-                    assert answer.startswith(b"HTTP/1.1 200")
-                    versions.append(answer.rpartition(b"\n")[2].decode())
-                    closes = b"connection: close" in answer.lower()
-                await stream.aclose()
-                site.sockets.discard(stream)
-
-        async def ask_slowly() -> None:
-            assert (await site.get("/slow")).text == "first"
-
         old = await pids_of(site)
-        for _ in range(3):
-            nursery.start_soon(ask, None)
-            nursery.start_soon(ask_again_and_again)
-        (tmp_path / "served.py").write_text(APP.replace("first", "second"))
-        process.send(signal.SIGHUP)
-        await eventually(lambda: lines_with(process, "Starting new workers"))
-        # What has begun with the old code ends with it.
+        load = Load(site)
+        for client in (load.ask, load.ask_again, load.ask_again, load.visit):
+            nursery.start_soon(client)
         async with trio.open_nursery() as slow:
-            while not lines_with(process, "New workers serve"):
-                slow.start_soon(ask_slowly)
-                await trio.sleep(0.1)
-                if len(process.log) > 100:
-                    break
-            slow.cancel_scope.cancel()
+
+            async def ask_slowly() -> None:
+                assert (await site.get("/slow")).text == "first"
+
+            (tmp_path / "served.py").write_text(APP.replace("first", "second"))
+            process.send(signal.SIGHUP)
+            # The third and fourth worker have started.
+            await eventually(lambda: len(lines_with(process, "a line of")) == 4)
+            # What has begun with the old code ends with it, if it takes no longer than the timeout.
+            slow.start_soon(ask_slowly)
         assert (await link.until("end"))["reason"] == "shutdown"
         await eventually(lambda: not any(is_alive(pid) for pid in old))
+        seen = len(load.versions)
+        await eventually(lambda: len(load.versions) > seen + 20)
         nursery.cancel_scope.cancel()
-        assert set(versions) == {"first", "second"}
-        assert versions[-20:] == ["second"] * 20
+        assert set(load.versions[:seen]) == {"first", "second"}
+        assert set(load.versions[seen:]) == {"second"}
+        assert set(load.ends) <= {"shutdown"}
         assert "Traceback" not in process.output
 
 
@@ -327,7 +368,9 @@ async def test_workers_serve_tls(tmp_path: Path, certificate: Certificate) -> No
 
 
 async def test_a_program_runs_with_workers_and_goes_on_once_when_they_have_stopped(tmp_path: Path) -> None:
-    source = APP + "\n\nif __name__ == '__main__':\n    app.run(port=0, workers=2)\n    note('went on')\n"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    source = APP + f"\n\nif __name__ == '__main__':\n    app.run(port={port}, workers=2)\n    note('went on')\n"
     async with serving(tmp_path, "served.py", source=source) as (process, site):
         assert len(await pids_of(site)) == 2
         process.send(signal.SIGINT)
@@ -343,7 +386,7 @@ async def test_reload_starts_workers_again(tmp_path: Path) -> None:
         await until_version(site, "second")
         began = time.monotonic()
         # Both the watchman and the supervisor have it, and the watchman passes it on.
-        os.killpg(process.process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         await process.status(10)
         assert time.monotonic() - began < 10
         assert len(lines_with(process, "Running on")) == 2
@@ -354,7 +397,7 @@ def refusal(folder: Path, *options: str) -> str:
     """The one sentence with which the command refuses its options."""
     (folder / "served.py").write_text(APP)
     with python(folder, *flash_run(*options)) as process:
-        assert process.process.wait(30) == 2, process.output
+        assert process.wait(30) == 2, process.output
         assert process.output.startswith("flash: ")
         assert process.output.count("\n") == 1
         return process.output
