@@ -23,6 +23,7 @@ import h11
 import trio
 
 from flash.asgi.tokens import new_token
+from flash.wire import START_HEADER
 from tests.faults.http2 import Http2, Reply
 from tests.support.connections import open_connection, reset
 from tests.support.dash_requests import Callbacks
@@ -271,7 +272,8 @@ class Page:
     async def start(self, component: str = "go", value: Any = 1) -> Answer:
         """The request with which Dash calls the callback whose Input is the component's `n_clicks`."""
         body = json.dumps(self.body(component, value)).encode()
-        return await self.site.request("POST", self.identity.start, headers=self.headers, body=body)
+        headers = [*self.headers, (START_HEADER, new_token())]
+        return await self.site.request("POST", self.identity.start, headers=headers, body=body)
 
     async def begin(self, component: str = "go", value: Any = 1) -> None:
         """Start an event callback; fail if the server does not."""

@@ -107,6 +107,16 @@ def test_a_module_that_needs_another_one_that_is_not_there_says_which(folder: Pa
         main(["run", name])
 
 
+def test_a_number_of_workers_below_0_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, module(folder, "for_workers"), "--workers", "-1")
+    assert said == "flash: --workers -1: write a number of processes, or 0 for one for each CPU.\n"
+
+
+def test_a_socket_directory_that_is_none_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--workers", "2", "--port", "0", "--socket-directory")
+    assert "is no directory" in refusal(capsys, module(folder, "for_sockets"), *options, "for_sockets.py")
+
+
 @pytest.mark.parametrize("option", ["--certfile", "--keyfile"])
 def test_a_certificate_and_its_key_go_together(option: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, module(folder, f"tls_{option[2:]}"), option, "some.pem")
