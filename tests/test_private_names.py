@@ -19,10 +19,12 @@ import trio
 import trio.testing
 from hypercorn.config import Config
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, Handshake, WebsocketBuffer, WSStream
+from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
+from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask, WorkerContext
 from quart import Request, Websocket
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from trio.testing import MockClock
@@ -120,6 +122,10 @@ def test_quart_trio_still_takes_the_messages_of_a_websocket_in_a_method() -> Non
         (WSStream, "_send_wsproto_event"),
         (H2Protocol, "initiate"),
         (H2Protocol, "stream_send"),
+        (H2Protocol, "_handle_events"),
+        (Lifespan, "handle_lifespan"),
+        (Lifespan, "wait_for_startup"),
+        (Lifespan, "wait_for_shutdown"),
         (H2Protocol, "_flush"),
         (HTTPStream, "app_send"),
         (TrioSingleTask, "restart"),
@@ -128,6 +134,13 @@ def test_quart_trio_still_takes_the_messages_of_a_websocket_in_a_method() -> Non
 )
 def test_hypercorn_still_has_what_flash_replaces(owner: type, name: str) -> None:
     assert inspect.iscoroutinefunction(inspect.getattr_static(owner, name))
+
+
+def test_hypercorn_still_has_the_places_where_the_connections_of_a_worker_are_ended() -> None:
+    context = WorkerContext(None)
+    assert isinstance(context.terminate, EventWrapper)
+    assert isinstance(context.terminated, EventWrapper)
+    assert 'self.config.response_headers("h11")' in inspect.getsource(H11Protocol)
 
 
 def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_bound() -> None:

@@ -6,12 +6,14 @@ import contextlib
 import signal
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 import watchfiles
 
+from flash import Flash
+from flash.asgi.tokens import new_token
 from flash.server.reloading import CodeFilter
 from tests.http.pages import new_client
 from tests.support.connections import free_port
@@ -121,3 +123,21 @@ async def test_a_program_starts_again_when_its_code_changes(tmp_path: Path) -> N
 def test_what_counts_as_code(path: str, counts: bool) -> None:
     code = CodeFilter(["/app/names.txt"], ["*/generated/*"])
     assert code(watchfiles.Change.modified, path) is counts
+
+
+def test_processes_that_have_a_seed_in_common_agree_on_the_hash_whatever_the_order_of_changes() -> None:
+    apps = [Flash(__name__), Flash(__name__)]
+    hashes = [cast("Any", app)._hot_reload for app in apps]
+    for app, reload in zip(apps, hashes, strict=True):
+        app.share_reload_hash("of a server without hot reloading")
+        assert reload.hash is None
+        # As the dev tools make it: at random.
+        reload.hash = new_token()
+        app.share_reload_hash("seed")
+    assert hashes[0].hash == hashes[1].hash
+    before = hashes[0].hash
+    changes = [("a.css", 1.0, False), ("b.css", 2.0, False), ("c.css", -1, True)]
+    for app, order in zip(apps, (changes, changes[::-1]), strict=True):
+        for change in order:
+            cast("Any", app)._on_assets_change(*change)
+    assert hashes[0].hash == hashes[1].hash != before

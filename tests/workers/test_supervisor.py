@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,6 +14,7 @@ import trio
 
 from tests.faults.conftest import Certificate, certificate as certificate
 from tests.faults.sockets import Site, flash_run, serving
+from tests.support.connections import free_port
 from tests.support.eventually import eventually
 from tests.support.http1 import Http1
 from tests.support.processes import Process, python
@@ -365,9 +365,7 @@ async def test_workers_serve_tls(tmp_path: Path, certificate: Certificate) -> No
 
 
 async def test_a_program_runs_with_workers_and_goes_on_once_when_they_have_stopped(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    source = APP + f"\n\nif __name__ == '__main__':\n    app.run(port={port}, workers=2)\n    note('went on')\n"
+    source = APP + f"\n\nif __name__ == '__main__':\n    app.run(port={free_port()}, workers=2)\n    note('went on')\n"
     async with serving(tmp_path, "served.py", source=source) as (process, site):
         await pids_of(site)
         process.send(signal.SIGINT)
