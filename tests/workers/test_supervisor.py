@@ -303,11 +303,17 @@ class Load:
             page = await self.site.page()
             link = await page.connect()
             await page.begin()
-            event = await link.next()
-            while event.name not in ("props", "end"):
-                event = await link.next()
-            if event.name == "end":
-                self.ends.append(event.data["reason"])
+            name = ""
+            while name not in ("props", "end"):
+                try:
+                    event = await link.next()
+                except EOFError:
+                    # The link was with the old workers, and the start is with the new ones.
+                    link = await page.connect()
+                    continue
+                name = event.name
+                if name == "end":
+                    self.ends.append(event.data["reason"])
             await link.close()
 
 
