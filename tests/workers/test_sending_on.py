@@ -14,7 +14,7 @@ from flash.workers.directory import browser_key
 from tests.faults.conftest import Certificate, certificate as certificate
 from tests.http.pages import Page
 from tests.support.eventually import TIMEOUT, eventually
-from tests.support.wire_client import cookie
+from tests.support.wire_client import PageIdentity, cookie
 from tests.websocket.conftest import connect as connect
 from tests.websocket.controls import open_control
 from tests.websocket.sockets import Connect
@@ -61,7 +61,7 @@ async def test_two_first_requests_of_one_browser_on_two_workers_have_one_holder(
     workers = await fleet(CountingApp, 3)
     clients = [worker.server.browser() for worker in workers]
     for _ in range(200):
-        answers = await _ask_at_once(clients, new_token(), new_token())
+        answers = await _ask_at_once(clients, PageIdentity(browser=new_token()))
         assert answers == [200, 200, 200]
         answered = [worker for worker in workers if worker.app.seen]
         assert [len(worker.app.seen) for worker in answered] == [3], "each request was answered by the one holder"
@@ -69,13 +69,12 @@ async def test_two_first_requests_of_one_browser_on_two_workers_have_one_holder(
         await eventually(lambda: all(len(worker.peers.holdings) == 0 for worker in workers))
 
 
-async def _ask_at_once(clients: list[httpx.AsyncClient], secret: str, token: str) -> list[int]:
+async def _ask_at_once(clients: list[httpx.AsyncClient], page: PageIdentity) -> list[int]:
     """The statuses of the same request to several workers."""
     answers: list[int] = []
 
     async def ask(client: httpx.AsyncClient) -> None:
-        headers = {"Cookie": cookie(secret)}
-        answers.append((await client.get(f"/_flash/status?page={token}", headers=headers)).status_code)
+        answers.append((await client.get(page.status, headers=dict(page.headers))).status_code)
 
     async with trio.open_nursery() as nursery:
         for client in clients:
@@ -150,7 +149,7 @@ async def test_the_holders_app_sees_of_a_request_what_it_would_have_seen_directl
         url = f"https://127.0.0.1:{worker.server.port}/mounted/app/_flash/ack?a=%C3%A9&a"
         return await client.post(url, content=body, headers=[*headers, JSON])
 
-    link = f"https://127.0.0.1:{workers[0].server.port}/mounted/app/_flash/events?page={token}"
+    link = f"https://127.0.0.1:{workers[0].server.port}{PageIdentity(token, secret, '/mounted/app/').events}"
     async with (
         httpx.AsyncClient(http2=http2, verify=certificate.trust, trust_env=False, timeout=TIMEOUT) as client,
         client.stream("GET", link, headers=headers),
