@@ -77,3 +77,28 @@ def test_it_needs_nothing_and_ends_with_its_page_or_its_condition(visit: Visit) 
     expect(page.locator("#out")).to_have_text("waits")
     page.click("#stop")
     assert {told.next().reason, told.next().reason} == {EndReason.DISCONNECTED, EndReason.CANCELLED}
+
+
+def test_twelve_that_start_when_the_page_is_loaded_all_run_over_http_1(visit: Visit) -> None:
+    """A browser has six connections to a host: a start that waited for the link would keep it from getting one."""
+    app = Flash(__name__)
+    count = 12
+    app.layout = [html.P(id=f"out-{index}") for index in range(count)]
+    began = Journal[float]()
+
+    def declare(index: int) -> None:
+        @app.event_callback(Input(f"out-{index}", "id"), prevent_initial_call=False)
+        async def run(_: str):
+            began.note(trio.current_time())
+            yield stream_props(f"out-{index}", {"children": f"runs {index}"})
+            await trio.sleep_forever()
+
+    for index in range(count):
+        declare(index)
+    page = visit(app)
+    for index in range(count):
+        expect(page.locator(f"#out-{index}")).to_have_text(f"runs {index}")
+    times = began.rest()
+    assert len(times) == count
+    assert max(times) - min(times) < 1
+    assert len(app.channels) == 1

@@ -72,17 +72,27 @@ class EventStream:
             self._reader.receive(data)
         return block
 
+    async def next_of_all(self) -> Event:
+        """The next event, whatever it is; EOFError if the response is over."""
+        while (block := await self.block()).startswith(b"retry:"):
+            pass
+        event = parse_event(block)
+        if event.name == "hello":
+            self.hello = event
+        return event
+
     async def next(self, *, pings: bool = False) -> Event:
-        """The next event; EOFError if the response is over. Pings are left out unless they are asked for."""
+        """The next event, but for a `hello`, and pings unless they are asked for; EOFError if the response is over."""
         while True:
-            block = await self.block()
-            if block.startswith(b"retry:"):
-                continue
-            event = parse_event(block)
-            if event.name == "hello":
-                self.hello = event
-            elif pings or event.name != "ping":
+            event = await self.next_of_all()
+            if event.name != "hello" and (pings or event.name != "ping"):
                 return event
+
+    async def until(self, name: str) -> Any:
+        """The data of the next event of this name; those before it are left out."""
+        while (event := await self.next()).name != name:
+            pass
+        return event.data
 
     async def expect(self, name: str) -> Any:
         """The data of the next event, which is to have this name."""
