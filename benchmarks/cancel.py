@@ -43,10 +43,10 @@ CYCLE = """
 async ([clicks]) => {
     const shown = document.getElementById('waiting'), took = [];
     const shows = text => new Promise(resolve => {
-        const look = () => shown.textContent === text && (observer.disconnect(), resolve(performance.now()));
-        const observer = new MutationObserver(look);
+        const check = () => shown.textContent === text && (observer.disconnect(), resolve(performance.now()));
+        const observer = new MutationObserver(check);
         observer.observe(shown, {childList: true, characterData: true, subtree: true});
-        look();
+        check();
     });
     for (let n = 0; n < clicks; n++) {
         document.getElementById('wait').click();

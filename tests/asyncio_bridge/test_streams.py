@@ -171,9 +171,9 @@ async def test_a_server_that_stops_cleans_up_first(serve: Serve) -> None:
 async def test_a_failure_is_a_failure_and_the_server_goes_on(serve: Serve, error: BaseException) -> None:
     app = Flash(__name__)
     app.layout = [html.Button(id="go"), html.Button(id="ask"), html.Div(id="out")]
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
-    @app.event_callback(Input("go", "n_clicks"), on_error=told.append)
+    @app.event_callback(Input("go", "n_clicks"), on_error=errors.append)
     @on_asyncio
     async def fail(clicks: int) -> AsyncIterator[Update]:
         yield stream_props("out", {"children": "before"})
@@ -190,7 +190,7 @@ async def test_a_failure_is_a_failure_and_the_server_goes_on(serve: Serve, error
     await events.expect("open")
     await events.expect("props")
     assert (await events.expect("end"))["reason"] == "failed"
-    (first,) = told
+    (first,) = errors
     assert error in (first, first.__cause__)
     assert (await page.start("ask")).status_code == 500
     assert (await page.get("_flash/health")).status_code == 200

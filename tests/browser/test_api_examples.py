@@ -14,7 +14,7 @@ from tests.browser.conftest import Console, Visit
 from tests.support.serving import Journal
 
 
-def tabs_app(told: Journal[BaseException], ended: Journal[str]) -> Flash:
+def tabs_app(errors: Journal[BaseException], ended: Journal[str]) -> Flash:
     """A report that streams while its tab is shown. The button is there on both tabs."""
     app = Flash(__name__)
     app.layout = html.Div(
@@ -31,7 +31,7 @@ def tabs_app(told: Journal[BaseException], ended: Journal[str]) -> Flash:
     )
 
     def explain(error: BaseException) -> object:
-        told.note(error)
+        errors.note(error)
         return stream_props([("message", {"children": "the report was left"}), ("report", {"children": "reset me"})])
 
     @app.event_callback(
@@ -51,8 +51,8 @@ def tabs_app(told: Journal[BaseException], ended: Journal[str]) -> Flash:
 
 
 def test_leaving_the_tab_ends_the_stream_and_puts_the_page_right(visit: Visit) -> None:
-    told, ended = Journal[BaseException](), Journal[str]()
-    page = visit(tabs_app(told, ended))
+    errors, ended = Journal[BaseException](), Journal[str]()
+    page = visit(tabs_app(errors, ended))
 
     page.click("#start")
     expect(page.locator("#report")).to_have_text("run 1")
@@ -61,15 +61,15 @@ def test_leaving_the_tab_ends_the_stream_and_puts_the_page_right(visit: Visit) -
     expect(page.locator("#report")).to_have_text("nothing")
     expect(page.locator("#message")).to_have_text("the report was left")
     assert ended.next() == "run 1"
-    error = told.next()
+    error = errors.next()
     assert isinstance(error, StreamCancelled)
     assert (error.reason, error.condition, error.value) == (EndReason.CANCELLED, "tabs.value", "about")
-    assert told.rest() == []
+    assert errors.rest() == []
 
 
 def test_a_stream_that_was_cancelled_by_a_tab_starts_again_on_that_tab(visit: Visit) -> None:
-    told, ended = Journal[BaseException](), Journal[str]()
-    page = visit(tabs_app(told, ended))
+    errors, ended = Journal[BaseException](), Journal[str]()
+    page = visit(tabs_app(errors, ended))
 
     for run in (1, 2):
         page.click("#start")
@@ -81,8 +81,8 @@ def test_a_stream_that_was_cancelled_by_a_tab_starts_again_on_that_tab(visit: Vi
 
 
 def test_a_start_while_the_tab_is_elsewhere_does_not_run(visit: Visit) -> None:
-    told, ended = Journal[BaseException](), Journal[str]()
-    page = visit(tabs_app(told, ended))
+    errors, ended = Journal[BaseException](), Journal[str]()
+    page = visit(tabs_app(errors, ended))
 
     page.get_by_text("About").click()
     with page.expect_response("**/_dash-update-component*") as response:
@@ -92,11 +92,11 @@ def test_a_start_while_the_tab_is_elsewhere_does_not_run(visit: Visit) -> None:
     page.get_by_text("Dashboard").click()
     page.click("#start")
     expect(page.locator("#report")).to_have_text("run 2")
-    assert told.rest() == []
+    assert errors.rest() == []
     assert ended.rest() == []
 
 
-def clicks_app(told: Journal[StreamCancelled], condition: object) -> Flash:
+def clicks_app(errors: Journal[StreamCancelled], condition: object) -> Flash:
     """A count with a button that stops it."""
     app = Flash(__name__)
     app.layout = html.Div(
@@ -110,7 +110,7 @@ def clicks_app(told: Journal[StreamCancelled], condition: object) -> Flash:
     @app.event_callback(
         Input("start", "n_clicks"),
         cancel=[condition],
-        on_error=told.note,
+        on_error=errors.note,
         reset_props=[("count", {"children": "idle"})],
     )
     async def count(n_clicks: int):
@@ -120,30 +120,30 @@ def clicks_app(told: Journal[StreamCancelled], condition: object) -> Flash:
     return app
 
 
-def start_and_stop_three_times(page: Page, told: Journal[StreamCancelled]) -> None:
+def start_and_stop_three_times(page: Page, errors: Journal[StreamCancelled]) -> None:
     for run in (1, 2, 3):
         page.click("#start")
         expect(page.locator("#count")).to_have_text(f"run {run}")
         page.click("#stop")
         expect(page.locator("#count")).to_have_text("idle")
-        error = told.next()
+        error = errors.next()
         assert (error.reason, error.condition, error.value) == (EndReason.CANCELLED, "stop.n_clicks", run)
 
 
 def test_a_click_count_that_is_to_be_zero_stops_each_run(visit: Visit) -> None:
-    told = Journal[StreamCancelled]()
-    start_and_stop_three_times(visit(clicks_app(told, (Input("stop", "n_clicks"), 0))), told)
+    errors = Journal[StreamCancelled]()
+    start_and_stop_three_times(visit(clicks_app(errors, (Input("stop", "n_clicks"), 0))), errors)
 
 
 def test_a_bare_input_stops_each_run(visit: Visit) -> None:
-    told = Journal[StreamCancelled]()
-    start_and_stop_three_times(visit(clicks_app(told, Input("stop", "n_clicks"))), told)
+    errors = Journal[StreamCancelled]()
+    start_and_stop_three_times(visit(clicks_app(errors, Input("stop", "n_clicks"))), errors)
 
 
 def test_a_generator_that_raises_shows_what_on_error_says_and_then_the_reset_props(
     visit: Visit, console: Console
 ) -> None:
-    told = Journal[Exception]()
+    errors = Journal[Exception]()
     app = Flash(__name__)
     app.layout = html.Div(
         [html.Button("Start", id="start"), html.Div("empty", id="table"), html.Div("fine", id="message")]
@@ -151,7 +151,7 @@ def test_a_generator_that_raises_shows_what_on_error_says_and_then_the_reset_pro
 
     async def explain(error: Exception) -> object:
         await trio.lowlevel.checkpoint()
-        told.note(error)
+        errors.note(error)
         return stream_props([("message", {"children": f"Failed: {error}"}), ("table", {"children": "overwritten"})])
 
     @app.event_callback(
@@ -166,19 +166,19 @@ def test_a_generator_that_raises_shows_what_on_error_says_and_then_the_reset_pro
     page.click("#start")
     expect(page.locator("#message")).to_have_text("Failed: no more rows")
     expect(page.locator("#table")).to_have_text("empty again")
-    assert isinstance(told.next(), LookupError)
-    assert told.rest() == []
+    assert isinstance(errors.next(), LookupError)
+    assert errors.rest() == []
     # A failure that `on_error` has handled is handled.
     assert console.take() == []
 
 
 def test_a_generator_that_completes_leaves_what_it_showed(visit: Visit) -> None:
-    told = Journal[Exception]()
+    errors = Journal[Exception]()
     app = Flash(__name__)
     app.layout = html.Div([html.Button("Start", id="start"), html.Div("empty", id="table")])
 
     @app.event_callback(
-        Input("start", "n_clicks"), on_error=told.note, reset_props=[("table", {"children": "empty again"})]
+        Input("start", "n_clicks"), on_error=errors.note, reset_props=[("table", {"children": "empty again"})]
     )
     async def fill(n_clicks: int):
         for rows in range(1, 101):
@@ -188,7 +188,7 @@ def test_a_generator_that_completes_leaves_what_it_showed(visit: Visit) -> None:
     for _ in range(2):
         page.click("#start")
         expect(page.locator("#table")).to_have_text("100 rows")
-    assert told.rest() == []
+    assert errors.rest() == []
 
 
 def test_a_new_start_supersedes_the_run_before_it(visit: Visit) -> None:
@@ -216,12 +216,12 @@ def test_a_new_start_supersedes_the_run_before_it(visit: Visit) -> None:
 
 
 def test_a_stream_that_takes_longer_than_its_timeout_ends(visit: Visit) -> None:
-    told = Journal[StreamCancelled]()
+    errors = Journal[StreamCancelled]()
     app = Flash(__name__)
     app.layout = html.Div([html.Button("Start", id="start"), html.Div("idle", id="count")])
 
     @app.event_callback(
-        Input("start", "n_clicks"), timeout=0.2, on_error=told.note, reset_props=[("count", {"children": "too late"})]
+        Input("start", "n_clicks"), timeout=0.2, on_error=errors.note, reset_props=[("count", {"children": "too late"})]
     )
     async def count(n_clicks: int):
         yield stream_props("count", {"children": "counting"})
@@ -230,7 +230,7 @@ def test_a_stream_that_takes_longer_than_its_timeout_ends(visit: Visit) -> None:
     page = visit(app)
     page.click("#start")
     expect(page.locator("#count")).to_have_text("too late")
-    assert told.next().reason is EndReason.TIMED_OUT
+    assert errors.next().reason is EndReason.TIMED_OUT
 
 
 def test_a_plain_generator_streams_and_is_cancelled_like_an_async_one(visit: Visit) -> None:

@@ -43,13 +43,13 @@ class Busy:
         app.layout = [html.Button("go", id="go"), html.Button("stop", id="stop"), html.Button("slow", id="slow")]
         app.layout += [html.P("-", id="out"), *[html.P("-", id=f"slow-{number}") for number in range(CALLBACKS)]]
 
-        def told(error: StreamCancelled) -> None:
+        def on_error(error: StreamCancelled) -> None:
             self.ended.note(time.monotonic())
 
         @app.event_callback(
             Input("go", "n_clicks"),
             cancel=[Input("stop", "n_clicks")],
-            on_error=told,
+            on_error=on_error,
             reset_props=[("out", {"children": "stopped"})],
         )
         async def run(clicks: int) -> AsyncIterator[Update]:
@@ -194,8 +194,8 @@ def test_where_websockets_are_blocked_everything_goes_by_requests(busy: Busy, vi
 
 
 def test_a_dialog_that_is_left_open_does_not_end_the_streams_behind_it(visit: Visit) -> None:
-    patient = Busy(ping_interval=0.3, stall_timeout=1)
-    page = visit(patient.app)
+    busy = Busy(ping_interval=0.3, stall_timeout=1)
+    page = visit(busy.app)
     page.locator("#go").click()
     expect(page.locator("#out")).to_have_text(COUNT)
     dialogs: list[Dialog] = []
@@ -203,7 +203,7 @@ def test_a_dialog_that_is_left_open_does_not_end_the_streams_behind_it(visit: Vi
     page.evaluate("() => { setTimeout(() => alert('Lunch?')); }")
     page.wait_for_timeout(3_000)
     [dialog] = dialogs
-    assert patient.ended.rest() == []
+    assert busy.ended.rest() == []
     dialog.accept()
     page.locator("#stop").click()
     expect(page.locator("#out")).to_have_text("stopped")

@@ -30,7 +30,7 @@ def await_request(seen: Journal[str], path: str) -> None:
         pass
 
 
-def conditional_app(condition: object, told: Journal[StreamCancelled], **options: Any) -> Flash:
+def conditional_app(condition: object, errors: Journal[StreamCancelled], **options: Any) -> Flash:
     app = Flash(__name__, **options)
     app.layout = html.Div(
         [
@@ -44,7 +44,7 @@ def conditional_app(condition: object, told: Journal[StreamCancelled], **options
     @app.event_callback(
         Input("start", "n_clicks"),
         cancel=[condition],
-        on_error=told.note,
+        on_error=errors.note,
         reset_props=[("weather", {"children": "idle again"})],
     )
     async def forecast(n_clicks: int):
@@ -55,28 +55,28 @@ def conditional_app(condition: object, told: Journal[StreamCancelled], **options
 
 
 def test_a_predicate_decides_over_each_value(visit: Visit) -> None:
-    asked, told = Journal[object](), Journal[StreamCancelled]()
+    asked, errors = Journal[object](), Journal[StreamCancelled]()
 
     def is_long_enough(value: str) -> bool:
         asked.note(value)
         return len(value) > 3
 
-    page = visit(conditional_app((Input("city", "value"), is_long_enough), told))
+    page = visit(conditional_app((Input("city", "value"), is_long_enough), errors))
     weather = page.locator("#weather")
     page.click("#start")
     expect(weather).to_have_text("run 1")
     page.fill("#city", "Rome")
     page.fill("#city", "Riga")
     assert [asked.next() for _ in range(3)] == ["Oslo", "Rome", "Riga"]
-    assert told.rest() == []
+    assert errors.rest() == []
     page.fill("#city", "Rio")
     expect(weather).to_have_text("idle again")
-    error = told.next()
+    error = errors.next()
     assert (error.reason, error.condition, error.value) == (EndReason.CANCELLED, "city.value", "Rio")
 
 
 def test_a_change_that_arrives_twice_is_asked_about_once(visit: Visit) -> None:
-    asked, told = Journal[object](), Journal[StreamCancelled]()
+    asked, errors = Journal[object](), Journal[StreamCancelled]()
 
     def is_long_enough(value: str) -> bool:
         asked.note(value)
@@ -89,7 +89,7 @@ def test_a_change_that_arrives_twice_is_asked_about_once(visit: Visit) -> None:
         delivered.append([answer.status for answer in answers])
         route.fulfill(response=answers[0])
 
-    page = visit(conditional_app((Input("city", "value"), is_long_enough), told))
+    page = visit(conditional_app((Input("city", "value"), is_long_enough), errors))
     page.route("**/_flash/cancel", send_twice)
     page.click("#start")
     expect(page.locator("#weather")).to_have_text("run 1")
@@ -97,14 +97,14 @@ def test_a_change_that_arrives_twice_is_asked_about_once(visit: Visit) -> None:
         page.fill("#city", city)
         # Playwright runs `send_twice` while it is waited for. The page may have given its request up meanwhile.
         eventually_sync(lambda count=count: page.evaluate("true") and len(delivered) == count)
-    assert told.next().value == "Rio"
+    assert errors.next().value == "Rio"
     assert [asked.next() for _ in range(4)] == ["Oslo", "Rome", "Riga", "Rio"]
     assert asked.rest() == []
     assert delivered[:2] == [[204, 204]] * 2
 
 
 def test_one_condition_of_several_is_enough_to_end_a_stream(visit: Visit) -> None:
-    told = Journal[StreamCancelled]()
+    errors = Journal[StreamCancelled]()
     app = Flash(__name__, suppress_callback_exceptions=True)
     app.layout = html.Div(
         [
@@ -118,7 +118,7 @@ def test_one_condition_of_several_is_enough_to_end_a_stream(visit: Visit) -> Non
     @app.event_callback(
         Input("start", "n_clicks"),
         cancel=[(Input("switch", "value"), ["on"]), Input("stop", "n_clicks"), (Input("elsewhere", "value"), 1)],
-        on_error=told.note,
+        on_error=errors.note,
         reset_props=[("weather", {"children": "idle"})],
     )
     async def forecast(n_clicks: int):
@@ -131,13 +131,13 @@ def test_one_condition_of_several_is_enough_to_end_a_stream(visit: Visit) -> Non
     expect(weather).to_have_text("run 1")
     page.click("#stop")
     expect(weather).to_have_text("idle")
-    assert told.next().condition == "stop.n_clicks"
+    assert errors.next().condition == "stop.n_clicks"
 
     page.click("#start")
     expect(weather).to_have_text("run 2")
     page.get_by_label("on").uncheck()
     expect(weather).to_have_text("idle")
-    error = told.next()
+    error = errors.next()
     assert (error.condition, error.value) == ("switch.value", [])
 
 
@@ -153,8 +153,8 @@ def test_one_condition_of_several_is_enough_to_end_a_stream(visit: Visit) -> Non
 def test_a_change_between_the_start_and_the_opening_is_not_lost(
     visit: Visit, condition: object, change: str, label: str, value: object
 ) -> None:
-    seen, gate, told = Journal[str](), Gate(), Journal[StreamCancelled]()
-    app = conditional_app(condition, told, start_timeout=60)
+    seen, gate, errors = Journal[str](), Gate(), Journal[StreamCancelled]()
+    app = conditional_app(condition, errors, start_timeout=60)
     # The page's connection is held back: the start waits for it, and the stream opens when it is there.
     hold(app, "/_flash/events", seen, gate)
     page = visit(app)
@@ -164,16 +164,16 @@ def test_a_change_between_the_start_and_the_opening_is_not_lost(
         page.click("#stop")
     else:
         page.fill("#city", "Rome")
-    assert told.rest() == []
+    assert errors.rest() == []
     gate.open()
 
-    error = told.next()
+    error = errors.next()
     assert (error.reason, error.condition, error.value) == (EndReason.CANCELLED, label, value)
     expect(page.locator("#weather")).to_have_text("idle again")
 
 
 def test_an_input_that_starts_a_run_does_not_cancel_it(visit: Visit) -> None:
-    told = Journal[StreamCancelled]()
+    errors = Journal[StreamCancelled]()
     app = Flash(__name__)
     app.layout = html.Div(
         [
@@ -185,7 +185,7 @@ def test_an_input_that_starts_a_run_does_not_cancel_it(visit: Visit) -> None:
     @app.event_callback(
         Input("city", "value"),
         cancel=[Input("city", "value"), (Input("city", "value"), lambda city: city != "Lima")],
-        on_error=told.note,
+        on_error=errors.note,
     )
     async def forecast(city: str):
         yield stream_props("weather", {"children": f"in {city}"})
@@ -198,12 +198,12 @@ def test_an_input_that_starts_a_run_does_not_cancel_it(visit: Visit) -> None:
     page.get_by_label("Oslo").check()
     expect(weather).to_have_text("in Oslo")
     # The run that was started by this change is there to stay: the old one is over, for whichever reason came first.
-    assert told.next().reason in {EndReason.SUPERSEDED, EndReason.CANCELLED}
-    assert told.rest() == []
+    assert errors.next().reason in {EndReason.SUPERSEDED, EndReason.CANCELLED}
+    assert errors.rest() == []
 
 
 def test_any_component_that_a_wildcard_matches_can_end_a_stream(visit: Visit) -> None:
-    told = Journal[StreamCancelled]()
+    errors = Journal[StreamCancelled]()
     app = Flash(__name__)
     app.layout = html.Div(
         [
@@ -216,7 +216,7 @@ def test_any_component_that_a_wildcard_matches_can_end_a_stream(visit: Visit) ->
     @app.event_callback(
         Input("start", "n_clicks"),
         cancel=[Input({"type": "stop", "index": ALL}, "n_clicks")],
-        on_error=told.note,
+        on_error=errors.note,
         reset_props=[("weather", {"children": "idle"})],
     )
     async def forecast(n_clicks: int):
@@ -229,7 +229,7 @@ def test_any_component_that_a_wildcard_matches_can_end_a_stream(visit: Visit) ->
         expect(page.locator("#weather")).to_have_text(f"run {run}")
         page.get_by_text("Stop 2").click()
         expect(page.locator("#weather")).to_have_text("idle")
-        error = told.next()
+        error = errors.next()
         assert error.reason is EndReason.CANCELLED
         assert error.value == value
 
@@ -238,7 +238,7 @@ def test_any_component_that_a_wildcard_matches_can_end_a_stream(visit: Visit) ->
 def test_a_condition_on_a_component_that_is_not_in_the_layout_ends_nothing(
     visit: Visit, elsewhere: str | dict[str, Any]
 ) -> None:
-    told = Journal[StreamCancelled]()
+    errors = Journal[StreamCancelled]()
     app = Flash(__name__, suppress_callback_exceptions=True)
     app.layout = html.Div(
         [html.Button("Start", id="start"), html.Button("Stop", id="stop"), html.Div("idle", id="weather")]
@@ -247,7 +247,7 @@ def test_a_condition_on_a_component_that_is_not_in_the_layout_ends_nothing(
     @app.event_callback(
         Input("start", "n_clicks"),
         cancel=[(Input(elsewhere, "value"), "there"), Input(elsewhere, "other"), Input("stop", "n_clicks")],
-        on_error=told.note,
+        on_error=errors.note,
         reset_props=[("weather", {"children": "idle"})],
     )
     async def forecast(n_clicks: int):
@@ -259,7 +259,7 @@ def test_a_condition_on_a_component_that_is_not_in_the_layout_ends_nothing(
     expect(page.locator("#weather")).to_have_text("run 1")
     page.click("#stop")
     expect(page.locator("#weather")).to_have_text("idle")
-    assert told.next().condition == "stop.n_clicks"
+    assert errors.next().condition == "stop.n_clicks"
 
 
 def test_a_change_that_comes_too_late_is_no_error(visit: Visit) -> None:

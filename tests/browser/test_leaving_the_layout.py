@@ -24,7 +24,7 @@ def _own_page_registry() -> Iterator[None]:
 
 
 def test_leaving_a_page_ends_what_belongs_to_it_and_nothing_else(serving: Serve, context: Any) -> None:
-    told, kept = Journal[StreamCancelled](), Journal[StreamCancelled]()
+    errors, kept = Journal[StreamCancelled](), Journal[StreamCancelled]()
     app = Flash(__name__, use_pages=True, pages_folder="", suppress_callback_exceptions=True)
     live = html.Div(
         [html.P("-", id="value"), html.P("-", id={"row": 1}), html.P("-", id="kept"), html.P("-", id="out")]
@@ -45,7 +45,7 @@ def test_leaving_a_page_ends_what_belongs_to_it_and_nothing_else(serving: Serve,
     @app.event_callback(
         Input("value", "id"),
         prevent_initial_call=False,
-        on_error=told.note,
+        on_error=errors.note,
         restart=True,
         reset_props=[("reset", {"children": "reset"}), ("value", {"children": "-"})],
     )
@@ -79,7 +79,7 @@ def test_leaving_a_page_ends_what_belongs_to_it_and_nothing_else(serving: Serve,
         server.expect_streaming("of_the_page", "yielding", "kept_alive", "of_the_app", in_order=False)
         page.get_by_text("Home", exact=True).click()
         expect(page.locator("#home")).to_be_visible()
-        error = told.next()
+        error = errors.next()
         assert (error.reason, error.condition, error.value) == (EndReason.CANCELLED, "layout", None)
         expect(page.locator("#status")).to_have_text("cancelled")
         expect(page.locator("#reset")).to_have_text("reset")
@@ -87,7 +87,7 @@ def test_leaving_a_page_ends_what_belongs_to_it_and_nothing_else(serving: Serve,
         # Coming back starts what Dash calls when its components appear.
         page.go_back()
     assert kept.next().reason == EndReason.SUPERSEDED
-    assert told.rest() == []
+    assert errors.rest() == []
 
 
 def test_a_stream_without_inputs_is_left_alone_until_it_has_updated_something(serving: Serve, context: Any) -> None:

@@ -36,7 +36,7 @@ def show_dev_tools(app: Flash) -> None:
     app.enable_dev_tools(debug=True, dev_tools_hot_reload=False, dev_tools_disable_version_check=True)
 
 
-def told(page: Page) -> list[str]:
+def shown(page: Page) -> list[str]:
     """What the dev tools show, oldest first."""
     seen: list[str] = page.evaluate(
         "() => dash_stores[0].getState().error.backEnd.map(entry => entry.error.message).reverse()"
@@ -44,7 +44,7 @@ def told(page: Page) -> list[str]:
     return seen
 
 
-def expect_told(page: Page, *parts: list[str]) -> None:
+def expect_shown(page: Page, *parts: list[str]) -> None:
     """Wait until the dev tools show these messages, in any order and no others; each is given by what it contains."""
 
     def found(messages: list[str]) -> bool:
@@ -54,7 +54,7 @@ def expect_told(page: Page, *parts: list[str]) -> None:
 
     page.wait_for_function(f"() => dash_stores[0].getState().error.backEnd.length >= {len(parts)}")
     page.wait_for_timeout(0)
-    assert found(told(page)), told(page)
+    assert found(shown(page)), shown(page)
 
 
 def test_what_options_and_updates_name_wrongly_is_told_once(visit: Visit, console: Console) -> None:
@@ -90,10 +90,10 @@ def test_what_options_and_updates_name_wrongly_is_told_once(visit: Visit, consol
         ["reset_props of", "declared", "titel", "no property"],
         ["running of", "declared", '"go.disabeld"', "no property"],
     ]
-    expect_told(page, *declarations)
+    expect_shown(page, *declarations)
     page.click("#late")
     expect(page.locator("#status")).to_have_text("done")
-    expect_told(
+    expect_shown(
         page,
         *declarations,
         ["updating updates", '"outt.children"', "no component with the id"],
@@ -137,12 +137,12 @@ def test_what_a_stream_says_too_late_or_wrongly_is_told(visit: Visit, console: C
     page.click("#late")
     expect(page.locator("#status")).to_have_text("over")
     gate.open()
-    expect_told(page, ["late", "set_props", "after its stream had ended"])
+    expect_shown(page, ["late", "set_props", "after its stream had ended"])
     page.click("#raises")
     page.click("#inverted")
     expect(page.locator("#status")).to_contain_text("idle: ")
     expect(page.locator("#status")).to_contain_text("its condition on tabs.value is not met")
-    expect_told(
+    expect_shown(
         page,
         ["set_props"],
         ["raises", "KeyError: 'one'"],
@@ -169,7 +169,7 @@ def test_an_error_that_on_error_has_handled_is_no_news(visit: Visit, console: Co
     page.click("#handled")
     expect(page.locator("#out")).to_have_text("sorry")
     expect(page.locator("#status")).to_have_text("failed ValueError: sorry")
-    assert told(page) == []
+    assert shown(page) == []
 
 
 def test_a_start_that_the_server_refuses_without_a_connection_shows_in_the_status(
@@ -226,7 +226,7 @@ def test_a_component_that_is_removed_under_its_stream_is_named(visit: Visit, con
     page.click("#remove")
     expect(page.locator("#box")).to_have_text("removed")
     gate.open()
-    expect_told(page, ["goes_on", '"inner.children"', "removed from the layout"])
+    expect_shown(page, ["goes_on", '"inner.children"', "removed from the layout"])
     # Dash has its console say what its dev tools show.
     assert len(console.take()) == 1
 
@@ -248,7 +248,7 @@ def test_a_stream_that_takes_away_what_it_has_brought_is_no_mistake(visit: Visit
     page = visit(app)
     page.click("#go")
     expect(page.locator("#box")).to_have_text("taken")
-    expect_told(page, ["brings_and_takes", '"out.childern"'])
+    expect_shown(page, ["brings_and_takes", '"out.childern"'])
     # Dash has its console say what its dev tools show.
     assert len(console.take()) == 1
 
@@ -284,7 +284,7 @@ def test_a_stream_that_ends_with_its_components_is_no_mistake(visit: Visit, cons
     page.click("#remove")
     expect(page.locator("#status")).to_have_text("cancelled")
     page.click("#late")
-    expect_told(page, ["marks", '"outt.children"'])
+    expect_shown(page, ["marks", '"outt.children"'])
     gate.open()
     assert len(console.take()) == 1
 

@@ -21,7 +21,7 @@ def _own_page_registry() -> Iterator[None]:
     dash.page_registry.clear()
 
 
-def news_app(told: Journal[StreamCancelled], go_on: Gate, cancel: list[object]) -> Flash:
+def news_app(errors: Journal[StreamCancelled], go_on: Gate, cancel: list[object]) -> Flash:
     """A news ticker on one page of an app that has another."""
     app = Flash(__name__, use_pages=True, pages_folder="")
     dash.register_page(
@@ -40,7 +40,7 @@ def news_app(told: Journal[StreamCancelled], go_on: Gate, cancel: list[object]) 
     )
 
     @app.event_callback(
-        Input("start", "n_clicks"), cancel=cancel, on_error=told.note, reset_props=[("news", {"children": "no news"})]
+        Input("start", "n_clicks"), cancel=cancel, on_error=errors.note, reset_props=[("news", {"children": "no news"})]
     )
     async def ticker(n_clicks: int):
         yield stream_props([("news", {"children": f"story 1 of run {n_clicks}"}), ("stories", {"children": "1"})])
@@ -56,8 +56,8 @@ def news_app(told: Journal[StreamCancelled], go_on: Gate, cancel: list[object]) 
 
 
 def test_leaving_the_page_of_an_event_callback_ends_its_stream(visit: Visit) -> None:
-    told = Journal[StreamCancelled]()
-    page = visit(news_app(told, Gate(), [(Input("url", "pathname"), "/")]))
+    errors = Journal[StreamCancelled]()
+    page = visit(news_app(errors, Gate(), [(Input("url", "pathname"), "/")]))
     for run in (1, 2):
         page.click("#start")
         expect(page.locator("#news")).to_have_text("story 1 of run 1")
@@ -65,15 +65,15 @@ def test_leaving_the_page_of_an_event_callback_ends_its_stream(visit: Visit) -> 
         page.get_by_text("About", exact=True).click()
         expect(page.locator("#about")).to_be_visible()
         expect(page.locator("#status")).to_have_text("cancelled")
-        error = told.next()
+        error = errors.next()
         assert (error.reason, error.condition, error.value) == (EndReason.CANCELLED, "url.pathname", "/about"), run
         page.get_by_text("News", exact=True).click()
         expect(page.locator("#news")).to_have_text("no news")
 
 
 def test_a_stream_without_condition_goes_on_while_its_page_is_not_shown(visit: Visit) -> None:
-    told, go_on = Journal[StreamCancelled](), Gate()
-    page = visit(news_app(told, go_on, []))
+    errors, go_on = Journal[StreamCancelled](), Gate()
+    page = visit(news_app(errors, go_on, []))
     page.click("#start")
     expect(page.locator("#news")).to_have_text("story 1 of run 1")
     page.get_by_text("About", exact=True).click()
@@ -82,12 +82,12 @@ def test_a_stream_without_condition_goes_on_while_its_page_is_not_shown(visit: V
     # What is there is updated, what is not is skipped.
     expect(page.locator("#stories")).to_have_text("2")
     expect(page.locator("#status")).to_have_text("running")
-    assert told.rest() == []
+    assert errors.rest() == []
 
 
 def test_an_app_may_be_opened_at_any_of_its_pages(visit: Visit) -> None:
-    told = Journal[StreamCancelled]()
-    page = visit(news_app(told, Gate(), [(Input("url", "pathname"), "/")]))
+    errors = Journal[StreamCancelled]()
+    page = visit(news_app(errors, Gate(), [(Input("url", "pathname"), "/")]))
     page.goto(f"{page.url.rstrip('/')}/about")
     expect(page.locator("#about")).to_be_visible()
     page.get_by_text("News", exact=True).click()
@@ -95,7 +95,7 @@ def test_an_app_may_be_opened_at_any_of_its_pages(visit: Visit) -> None:
     expect(page.locator("#news")).to_have_text("story 1 of run 1")
     page.go_back()
     expect(page.locator("#status")).to_have_text("cancelled")
-    assert told.next().value == "/about"
+    assert errors.next().value == "/about"
     page.go_forward()
     expect(page.locator("#news")).to_have_text("no news")
 

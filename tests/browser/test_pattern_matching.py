@@ -38,7 +38,7 @@ def test_an_event_callback_with_all_is_told_all_values_and_which_triggered(visit
 
 
 def test_the_runs_of_an_event_callback_with_match_are_independent(visit: Visit) -> None:
-    told, inputs = Journal[tuple[str, EndReason]](), Journal[dict[str, object]]()
+    ends, inputs = Journal[tuple[str, EndReason]](), Journal[dict[str, object]]()
     app = Flash(__name__)
     app.layout = html.Div(
         [
@@ -54,7 +54,7 @@ def test_the_runs_of_an_event_callback_with_match_are_independent(visit: Visit) 
     )
 
     def tell(error: StreamCancelled) -> None:
-        told.note((triggered_id()["index"], error.reason))
+        ends.note((triggered_id()["index"], error.reason))
 
     @app.event_callback(
         Input({"type": "start", "index": MATCH}, "n_clicks"),
@@ -77,14 +77,14 @@ def test_the_runs_of_an_event_callback_with_match_are_independent(visit: Visit) 
     page.get_by_text("Start a").click()
     expect(rows).to_have_text(["run 2 of a", "run 1 of b"])
     assert inputs.next() == {'{"index":"a","type":"start"}.n_clicks': 1}
-    assert told.next() == ("a", EndReason.SUPERSEDED)
+    assert ends.next() == ("a", EndReason.SUPERSEDED)
 
     page.get_by_text("Stop b").click()
     expect(rows).to_have_text(["run 2 of a", "idle"])
     expect(rows.nth(0)).to_have_attribute("title", "on")
     expect(rows.nth(1)).to_have_attribute("title", "off")
-    assert told.next() == ("b", EndReason.CANCELLED)
-    assert told.rest() == []
+    assert ends.next() == ("b", EndReason.CANCELLED)
+    assert ends.rest() == []
 
 
 def test_rows_that_are_added_later_can_stream(visit: Visit) -> None:

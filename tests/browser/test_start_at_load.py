@@ -59,9 +59,9 @@ def test_it_starts_once_with_its_states_and_shows_its_status(
 def test_it_needs_nothing_and_ends_with_its_page_or_its_condition(visit: Visit) -> None:
     app = Flash(__name__)
     app.layout = html.Div([html.Button("Stop", id="stop"), html.P(id="out"), html.P(id="values")])
-    told = Journal[StreamCancelled]()
+    errors = Journal[StreamCancelled]()
 
-    @app.event_callback(cancel=[Input("stop", "n_clicks")], on_error=told.note)
+    @app.event_callback(cancel=[Input("stop", "n_clicks")], on_error=errors.note)
     async def wait():
         yield stream_props("out", {"children": "waits"})
         await trio.sleep_forever()
@@ -76,7 +76,7 @@ def test_it_needs_nothing_and_ends_with_its_page_or_its_condition(visit: Visit) 
     page.reload()
     expect(page.locator("#out")).to_have_text("waits")
     page.click("#stop")
-    assert {told.next().reason, told.next().reason} == {EndReason.DISCONNECTED, EndReason.CANCELLED}
+    assert {errors.next().reason, errors.next().reason} == {EndReason.DISCONNECTED, EndReason.CANCELLED}
 
 
 def test_twelve_that_start_when_the_page_is_loaded_all_run_over_http_1(visit: Visit) -> None:

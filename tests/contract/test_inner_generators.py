@@ -210,7 +210,7 @@ async def test_two_inner_generators_that_were_opened_crosswise_are_closed(
 async def test_a_task_that_an_inner_generator_has_started_fails_the_stream(
     page: PretendPage, neighbours: Neighbours
 ) -> None:
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
     async def inner() -> AsyncGenerator[int, None]:
         async def fail() -> None:
@@ -222,10 +222,10 @@ async def test_a_task_that_an_inner_generator_has_started_fails_the_stream(
             yield 1
 
     async def on_error(error: BaseException) -> None:
-        told.append(error)
+        errors.append(error)
 
     assert (await end_of(page, waits(inner), on_error=on_error))[0] == "failed"
-    [error] = told
+    [error] = errors
     assert isinstance(error, ConnectionError)
     neighbours.check()
 
@@ -233,17 +233,17 @@ async def test_a_task_that_an_inner_generator_has_started_fails_the_stream(
 async def test_the_deadline_of_an_inner_generator_fails_the_stream_with_what_to_do(
     page: PretendPage, neighbours: Neighbours
 ) -> None:
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
     async def inner() -> AsyncGenerator[int, None]:
         with trio.move_on_after(0.5):
             yield 1
 
     async def on_error(error: BaseException) -> None:
-        told.append(error)
+        errors.append(error)
 
     assert (await end_of(page, waits(inner), on_error=on_error))[0] == "failed"
-    [error] = told
+    [error] = errors
     assert isinstance(error, ForeignCancellation)
     assert "aclosing" in str(error)
     neighbours.check()

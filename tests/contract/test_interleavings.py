@@ -28,10 +28,10 @@ from flash.streams.thread import StreamThreads
 from tests.contract.pretend_page import BROWSER, CLEANUP_TIMEOUT, PAGE, PageLink, connect, encode
 
 KEYS = ("a", "b", "c")
-ORDERS = ("yield", "burst", "push", "wait", "patient", "return", "fail", "clumsy", "swallow")
+ORDERS = ("yield", "burst", "push", "wait", "timed", "return", "fail", "clumsy", "swallow")
 UPDATES = 3
 TIMEOUT = 7.0
-GRACE = 3.0
+RECONNECT_GRACE = 3.0
 WINDOW = 400
 
 Move = tuple[Any, ...]
@@ -39,16 +39,14 @@ Move = tuple[Any, ...]
 moves = st.lists(
     st.one_of(
         st.tuples(st.just("start"), st.sampled_from(KEYS), st.booleans(), st.booleans()),
-        st.tuples(
-            st.just("tell"), st.sampled_from(KEYS), st.sampled_from(["yield", "burst", "push", "wait", "patient"])
-        ),
+        st.tuples(st.just("tell"), st.sampled_from(KEYS), st.sampled_from(["yield", "burst", "push", "wait", "timed"])),
         st.tuples(st.just("tell"), st.sampled_from(KEYS), st.sampled_from(["return", "fail", "clumsy", "swallow"])),
         st.tuples(st.just("cancel"), st.sampled_from(KEYS)),
         st.tuples(st.just("keep"), st.sampled_from(KEYS)),
         st.tuples(st.just("read"), st.integers(1, 200)),
         st.tuples(st.just("sleep"), st.sampled_from([0.5, 2.0, CLEANUP_TIMEOUT + 1])),
         st.tuples(st.just("reconnect"), st.integers(0, 200)),
-        st.tuples(st.just("away"), st.sampled_from([0.0, GRACE / 2, GRACE + 1])),
+        st.tuples(st.just("away"), st.sampled_from([0.0, RECONNECT_GRACE / 2, RECONNECT_GRACE + 1])),
         st.tuples(st.just("acknowledge")),
     ),
     max_size=40,
@@ -62,7 +60,7 @@ class Run:
     spec: StreamSpec | None = None
     stream: Stream | None = None
     orders: list[str] = field(default_factory=list[str])
-    told: trio.Event = field(default_factory=trio.Event)
+    ordered: trio.Event = field(default_factory=trio.Event)
     yielded: list[int] = field(default_factory=list[int])
     generator: AsyncGenerator[int, None] | None = None
     began: int = 0
@@ -71,7 +69,7 @@ class Run:
 
     def tell(self, order: str) -> None:
         self.orders.append(order)
-        self.told.set()
+        self.ordered.set()
 
     async def obey(self) -> AsyncGenerator[Any, None]:
         self.began += 1
@@ -86,8 +84,8 @@ class Run:
         try:
             while True:
                 while not self.orders:
-                    self.told = trio.Event()
-                    await self.told.wait()
+                    self.ordered = trio.Event()
+                    await self.ordered.wait()
                 order = self.orders.pop(0)
                 if order == "yield":
                     yield update()
@@ -99,7 +97,7 @@ class Run:
                     self.stream.push(update())
                 elif order == "wait":
                     await trio.sleep(1)
-                elif order == "patient":
+                elif order == "timed":
                     with trio.move_on_after(1) as scope:
                         yield update()
                     if scope.cancelled_caught:
@@ -272,7 +270,7 @@ async def perform(example: list[Move], last: EndReason) -> None:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
         limits = Limits(Bounds(updates=UPDATES), CLEANUP_TIMEOUT, StreamThreads(1))
-        channels = Channels(limits, PageLimits(len(KEYS), window=WINDOW, reconnect_grace=GRACE))
+        channels = Channels(limits, PageLimits(len(KEYS), window=WINDOW, reconnect_grace=RECONNECT_GRACE))
         play = Play(channels, await connect(channels, nursery, PAGE, BROWSER), nursery)
         for move in example:
             await play.make(move)

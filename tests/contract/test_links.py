@@ -21,7 +21,7 @@ from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 from flash.wire import Standing
 from tests.contract.pretend_page import BROWSER, PAGE, connect, encode, endless, on_mock_clock
-from tests.contract.test_patience import Peer
+from tests.contract.test_liveness import Peer
 
 clock = on_mock_clock
 

@@ -105,9 +105,9 @@ async def test_a_predicate_that_raises_cancels_and_is_told_once_in_the_log_and_i
         await page.settle()
         assert end_of(page, stream)["reason"] == "cancelled"
     assert caplog.text.count("The predicate of the condition on x.value raised") == 1
-    (told,) = mistakes(page)
-    assert "unexpected" in told
-    assert "'test'" in told
+    (message,) = mistakes(page)
+    assert "unexpected" in message
+    assert "'test'" in message
 
 
 async def test_a_page_without_dev_tools_is_told_of_no_mistake(

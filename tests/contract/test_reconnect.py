@@ -18,7 +18,7 @@ from tests.contract.pretend_page import BROWSER, PAGE, OpenPage, PretendPage, co
 
 clock = on_mock_clock
 
-GRACE = 5.0
+RECONNECT_GRACE = 5.0
 
 
 async def ticking() -> AsyncGenerator[int, None]:
@@ -35,7 +35,7 @@ async def come_back(page: PretendPage, nursery: trio.Nursery, number: int) -> No
 
 
 async def test_a_page_that_comes_back_gets_what_it_has_not_had(open_page: OpenPage, nursery: trio.Nursery) -> None:
-    page = await open_page(updates=100, reconnect_grace=GRACE)
+    page = await open_page(updates=100, reconnect_grace=RECONNECT_GRACE)
     stream = page.start(ticking)
     await trio.sleep(2.5)
     page.read()
@@ -43,7 +43,7 @@ async def test_a_page_that_comes_back_gets_what_it_has_not_had(open_page: OpenPa
     await trio.sleep(1)
     page.link.channel.outbox.take(10**9)  # on its way when the link is cut
     page.link.detach()
-    await trio.sleep(GRACE - 1)
+    await trio.sleep(RECONNECT_GRACE - 1)
     await come_back(page, nursery, applied)
     page.read()
     assert page.log(stream) == ["open", *range(8)]
@@ -51,7 +51,7 @@ async def test_a_page_that_comes_back_gets_what_it_has_not_had(open_page: OpenPa
 
 
 async def test_the_streams_of_a_page_that_does_not_come_back_end_after_the_grace(open_page: OpenPage) -> None:
-    page = await open_page(reconnect_grace=GRACE)
+    page = await open_page(reconnect_grace=RECONNECT_GRACE)
     given: list[Any] = []
 
     async def on_error(error: Any) -> None:
@@ -62,7 +62,7 @@ async def test_the_streams_of_a_page_that_does_not_come_back_end_after_the_grace
     lost = trio.current_time()
     page.link.detach()
     await page.link.channel.finished.wait()
-    assert given == [("disconnected", lost + GRACE)]
+    assert given == [("disconnected", lost + RECONNECT_GRACE)]
 
 
 async def test_without_a_grace_they_end_at_once(open_page: OpenPage) -> None:
@@ -94,7 +94,7 @@ async def test_generators_wait_at_their_yield_while_the_page_is_away(
 async def test_a_page_stands_where_it_has_acknowledged_if_it_says_less(
     open_page: OpenPage, nursery: trio.Nursery
 ) -> None:
-    page = await open_page(updates=100, reconnect_grace=GRACE)
+    page = await open_page(updates=100, reconnect_grace=RECONNECT_GRACE)
     stream = page.start(ticking)
     await trio.sleep(3.5)
     page.read()
@@ -109,7 +109,7 @@ async def test_a_page_stands_where_it_has_acknowledged_if_it_says_less(
 async def test_a_page_that_says_it_has_what_was_not_sent_gets_a_new_life(
     open_page: OpenPage, nursery: trio.Nursery
 ) -> None:
-    page = await open_page(reconnect_grace=GRACE)
+    page = await open_page(reconnect_grace=RECONNECT_GRACE)
     old = page.start(ticking)
     await page.settle()
     channel = page.link.channel
@@ -122,7 +122,7 @@ async def test_a_page_that_says_it_has_what_was_not_sent_gets_a_new_life(
 async def test_a_page_of_another_life_gets_this_one_from_its_beginning(
     open_page: OpenPage, nursery: trio.Nursery
 ) -> None:
-    page = await open_page(updates=100, reconnect_grace=GRACE)
+    page = await open_page(updates=100, reconnect_grace=RECONNECT_GRACE)
     stream = page.start(ticking)
     await trio.sleep(2.5)
     page.link.channel.outbox.take(10**9)
@@ -247,7 +247,7 @@ async def test_a_large_event_does_not_wait_for_an_acknowledgement_that_nobody_as
 
 
 async def test_acknowledgements_of_what_is_to_be_sent_again_count(open_page: OpenPage, nursery: trio.Nursery) -> None:
-    page = await open_page(updates=100, reconnect_grace=GRACE)
+    page = await open_page(updates=100, reconnect_grace=RECONNECT_GRACE)
     stream = page.start(ticking)
     await trio.sleep(3.5)
     page.read()
@@ -261,7 +261,7 @@ async def test_acknowledgements_of_what_is_to_be_sent_again_count(open_page: Ope
 
 
 async def test_what_was_sent_comes_again_from_where_the_page_stands(open_page: OpenPage, nursery: trio.Nursery) -> None:
-    page = await open_page(updates=100, reconnect_grace=GRACE)
+    page = await open_page(updates=100, reconnect_grace=RECONNECT_GRACE)
     other = page.start(ticking, key="other")
     await trio.sleep(2.5)
     stream = page.start(ticking)
@@ -280,8 +280,8 @@ async def test_what_was_sent_comes_again_from_where_the_page_stands(open_page: O
         assert page.link.channel is channel
         again = channel.outbox.take(10**9)
         assert [event.number for event in again] == [*range(last + 1 - missing, last + 1)]
-        told = [json.loads(event.data) for event in again]
-        assert told == [{"stream": stream.id, "props": [newest + 1 - back]} for back in range(missing, 0, -1)]
+        resent = [json.loads(event.data) for event in again]
+        assert resent == [{"stream": stream.id, "props": [newest + 1 - back]} for back in range(missing, 0, -1)]
     assert channel.outbox.unacknowledged > 0
     assert channel.acknowledge(channel.life, last)
     assert channel.outbox.unacknowledged == 0
@@ -290,7 +290,7 @@ async def test_what_was_sent_comes_again_from_where_the_page_stands(open_page: O
 async def test_of_updates_that_were_dropped_there_is_nothing_to_come_again(
     open_page: OpenPage, nursery: trio.Nursery
 ) -> None:
-    page = await open_page(updates=100, reconnect_grace=GRACE)
+    page = await open_page(updates=100, reconnect_grace=RECONNECT_GRACE)
     staying, leaving = page.start(ticking, key="staying"), page.start(ticking, key="leaving")
     await trio.sleep(3.5)
     leaving.scope.cancel(EndReason.CANCELLED)
@@ -307,7 +307,7 @@ async def test_of_updates_that_were_dropped_there_is_nothing_to_come_again(
 
 
 async def test_what_is_kept_of_updates_is_nothing_that_the_garbage_collector_looks_at(open_page: OpenPage) -> None:
-    page = await open_page(updates=100, reconnect_grace=GRACE)
+    page = await open_page(updates=100, reconnect_grace=RECONNECT_GRACE)
     page.start(ticking)
     for _ in range(10):
         await trio.sleep(1)

@@ -12,13 +12,13 @@ from flash.user_code.suspension import when_suspended
 
 
 async def test_a_coroutine_that_does_not_wait_is_not_told_of() -> None:
-    told: list[str] = []
+    calls: list[str] = []
 
     async def answer() -> int:
         return 42
 
-    assert await when_suspended(answer(), lambda: told.append("waits")) == 42
-    assert told == []
+    assert await when_suspended(answer(), lambda: calls.append("waits")) == 42
+    assert calls == []
 
 
 async def test_one_that_waits_is_told_of_once_when_it_first_does(autojump_clock: MockClock) -> None:
@@ -67,10 +67,10 @@ async def test_a_step_of_a_generator_is_one_too() -> None:
         await trio.lowlevel.checkpoint()
         yield 2
 
-    told: list[int] = []
+    calls: list[int] = []
     numbers = count()
-    assert await when_suspended(anext(numbers), lambda: told.append(1)) == 1
-    assert await when_suspended(anext(numbers), lambda: told.append(2)) == 2
+    assert await when_suspended(anext(numbers), lambda: calls.append(1)) == 1
+    assert await when_suspended(anext(numbers), lambda: calls.append(2)) == 2
     with pytest.raises(StopAsyncIteration):
-        await when_suspended(anext(numbers), lambda: told.append(3))
-    assert told == [2]
+        await when_suspended(anext(numbers), lambda: calls.append(3))
+    assert calls == [2]

@@ -121,7 +121,7 @@ async def test_plain_generators_have_a_limiter_of_their_own(open_page: OpenPage)
 async def test_on_error_runs_though_every_thread_for_generators_is_taken(open_page: OpenPage) -> None:
     page = await open_page(cleanup_timeout=0.05)
     release = threading.Event()
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def blocks() -> Generator[int, None, None]:
         release.wait()
@@ -129,12 +129,12 @@ async def test_on_error_runs_though_every_thread_for_generators_is_taken(open_pa
 
     for key in "ab":
         page.start(blocks, key=key)
-    stream = page.start(blocks, key="c", on_error=told.append)
+    stream = page.start(blocks, key="c", on_error=errors.append)
     await trio.testing.wait_all_tasks_blocked()
     stream.scope.cancel(EndReason.CANCELLED)
     try:
         await page.read_to_end()
-        assert len(told) == 1
+        assert len(errors) == 1
     finally:
         release.set()
 
@@ -375,7 +375,7 @@ async def test_whatever_plain_code_raises_fails_its_stream_alone(page: PretendPa
         yield 1
         raise error
 
-    def on_error(told: BaseException) -> None:
+    def on_error(ended: BaseException) -> None:
         raise error
 
     async def endless() -> AsyncGenerator[int, None]:

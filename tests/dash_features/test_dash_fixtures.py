@@ -67,7 +67,7 @@ def test_dash_thread_server_starts_one_app_after_another(dash_thread_server: Any
         assert not thread.is_alive()
 
 
-def test_dash_thread_server_stops_within_its_patience_though_a_callback_is_under_way(dash_thread_server: Any) -> None:
+def test_dash_thread_server_stops_within_its_timeout_though_a_callback_is_under_way(dash_thread_server: Any) -> None:
     entered = threading.Event()
     app = Flash(__name__)
     app.layout = html.P()

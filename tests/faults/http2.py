@@ -49,14 +49,14 @@ class Http2:
         # The connection's own window is wide open: only the streams' are kept shut.
         self._http.increment_flow_control_window(2**30)
         await self._flush()
-        told = False
+        reported = False
         try:
             while data := await self._stream.receive_some(65_536):
                 for event in self._http.receive_data(data):
                     self._handle(event)
                 await self._flush()
-                if self._settled.is_set() and not told:
-                    told = True
+                if self._settled.is_set() and not reported:
+                    reported = True
                     task_status.started()
                 await self._going_on.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):

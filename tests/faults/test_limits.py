@@ -108,10 +108,10 @@ async def test_a_page_has_so_many_streams(serve: Serve) -> None:
     answer = await page.start("go2")
     assert answer.status == 429
     assert "the page runs 2 streams already" in answer.text
-    told = await events.until("refused")
-    assert told["message"] == answer.text
+    refusal = await events.until("refused")
+    assert refusal["message"] == answer.text
     assert "go2" in str(page.body("go2")["inputs"])
-    assert told["match"] is None
+    assert refusal["match"] is None
     # To start one of them again takes no more room; and another page has its own.
     await page.begin("go0")
     await events.until("end")

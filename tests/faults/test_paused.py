@@ -19,12 +19,12 @@ app = Flash(__name__, ping_interval=0.4, stall_timeout=1, reconnect_grace=1)
 app.layout = [html.Button(id="go"), html.Div(id="out")]
 
 
-def told(error):
+def on_error(error):
     with open("log", "a") as log:
         log.write(f"{error.reason}\\n")
 
 
-@app.event_callback(Input("go", "n_clicks"), on_error=told)
+@app.event_callback(Input("go", "n_clicks"), on_error=on_error)
 async def tick(clicks):
     while True:
         yield stream_props("out", {"children": "tick"})

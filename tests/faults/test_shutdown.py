@@ -36,13 +36,13 @@ def note(what):
         log.write(what + "\\n")
 
 
-def told(error):
+def on_error(error):
     note(f"on_error {error.reason}")
     return stream_props("out", {"children": "stopped"})
 
 
 def counting(name):
-    @app.event_callback(Input(name, "n_clicks"), on_error=told, reset_props=[("out", {"title": "idle"})])
+    @app.event_callback(Input(name, "n_clicks"), on_error=on_error, reset_props=[("out", {"title": "idle"})])
     async def count(clicks):
         number = 0
         try:
@@ -61,7 +61,7 @@ for name in ["go", *[f"go{n}" for n in range(10)]]:
     counting(name)
 
 
-@app.event_callback(Input("gate", "n_clicks"), on_error=told)
+@app.event_callback(Input("gate", "n_clicks"), on_error=on_error)
 async def gate(clicks):
     try:
         yield stream_props("out", {"children": 0})
@@ -92,7 +92,7 @@ def blocked_for_ever(clicks):
         time.sleep(1)
 
 
-@app.event_callback(Input("flood", "n_clicks"), on_error=told)
+@app.event_callback(Input("flood", "n_clicks"), on_error=on_error)
 async def flood(clicks):
     try:
         while True:

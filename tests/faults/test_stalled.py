@@ -46,11 +46,11 @@ class Flood:
         self.yielded = 0
         self.log: list[str] = []
 
-        async def told(error: StreamCancelled) -> None:
+        async def on_error(error: StreamCancelled) -> None:
             await trio.lowlevel.checkpoint()
             self.log.append(f"on_error {error.reason}")
 
-        @self.app.event_callback(Input("flood", "n_clicks"), on_error=told)
+        @self.app.event_callback(Input("flood", "n_clicks"), on_error=on_error)
         async def flood(clicks: int) -> AsyncIterator[Update]:
             try:
                 while True:

@@ -26,11 +26,11 @@ class Waiting:
         self.app.layout = [html.Button(id="go"), html.Button(id="stop"), html.Div(id="out")]
         self.go_on = trio.Event()
         self.log: list[str] = []
-        self.told = trio.Event()
+        self.on_error_called = trio.Event()
 
         def on_error(error: StreamCancelled) -> None:
             self.log.append(f"on_error {error.reason}")
-            trio.from_thread.run_sync(self.told.set)
+            trio.from_thread.run_sync(self.on_error_called.set)
 
         @self.app.event_callback(Input("go", "n_clicks"), cancel=[Input("stop", "n_clicks")], on_error=on_error)
         async def wait(clicks: int) -> AsyncIterator[Update]:

@@ -192,9 +192,9 @@ async def test_set_props_without_a_yield_fails_the_stream_at_twice_the_bound(ser
     app = Flash(__name__, stream_buffer_updates=10)
     app.layout = [html.Button(id="go"), html.Div(id="out")]
     raised: list[Any] = []
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
-    @app.event_callback(Input("go", "n_clicks"), on_error=told.append)
+    @app.event_callback(Input("go", "n_clicks"), on_error=errors.append)
     async def flood(clicks: int) -> AsyncIterator[Update]:
         n = 0
         try:
@@ -214,7 +214,7 @@ async def test_set_props_without_a_yield_fails_the_stream_at_twice_the_bound(ser
     assert [props["children"] for _, props in sent] == list(range(1, 21))
     assert ended["reason"] == "failed"
     assert raised[0][0] == 21
-    assert told == [raised[0][1]]
+    assert errors == [raised[0][1]]
     assert "yield" in str(raised[0][1])
     assert "stream_buffer_updates" in str(raised[0][1])
 

@@ -275,10 +275,10 @@ async def test_a_callback_that_raises_shows_nothing_of_the_server(serve: Serve, 
 
 async def test_on_error_of_a_callback_is_called(serve: Serve) -> None:
     app = make_app()
-    told: list[Exception] = []
+    errors: list[Exception] = []
 
     def on_error(error: Exception) -> None:
-        told.append(error)
+        errors.append(error)
         set_props("other", {"children": "failed"})
 
     @app.callback(Output("out", "children"), Input("go", "n_clicks"), on_error=on_error)
@@ -287,7 +287,7 @@ async def test_on_error_of_a_callback_is_called(serve: Serve) -> None:
 
     page = await (await serve(app)).page()
     answer = (await page.start("go")).json()
-    assert str(told[0]) == "no"
+    assert str(errors[0]) == "no"
     assert answer["sideUpdate"] == {"other": {"children": "failed"}}
 
 

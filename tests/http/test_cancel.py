@@ -34,12 +34,12 @@ async def test_a_change_of_a_cancel_input_ends_the_stream(serve: Serve) -> None:
 
 
 async def test_a_stream_whose_components_have_left_the_layout_is_cancelled_with_layout(serve: Serve) -> None:
-    told: list[tuple[str, str | None, object]] = []
+    ends: list[tuple[str, str | None, object]] = []
     app = Flash(__name__)
     app.layout = html.Div([html.Button(id="go"), html.Button(id={"row": 1}), html.P(id="out")])
 
     def on_error(error: StreamCancelled) -> None:
-        told.append((error.reason, error.condition, error.value))
+        ends.append((error.reason, error.condition, error.value))
 
     @app.event_callback(Input("go", "n_clicks"), cancel=[(Input("out", "title"), None)], on_error=on_error)
     async def wait(clicks: int) -> AsyncIterator[Update]:
@@ -55,7 +55,7 @@ async def test_a_stream_whose_components_have_left_the_layout_is_cancelled_with_
     assert (await page.cancel(opened["stream"], "paths", 1)).status_code == 400
     assert (await page.cancel(opened["stream"], "layout")).status_code == 204
     assert (await events.expect("end"))["reason"] == "cancelled"
-    assert told == [("cancelled", "layout", None)]
+    assert ends == [("cancelled", "layout", None)]
 
 
 async def test_the_page_is_told_which_streams_do_not_depend_on_the_layout(serve: Serve) -> None:
@@ -109,10 +109,10 @@ async def test_the_server_decides_whether_a_value_meets_a_condition(
 ) -> None:
     app = Flash(__name__)
     app.layout = [html.Button(id="go"), dcc.Store(id="mode", data=9 if callable(desired) else desired)]
-    told: list[StreamCancelled] = []
+    errors: list[StreamCancelled] = []
 
     @app.event_callback(
-        Input("go", "n_clicks"), cancel=[(Input("mode", "data"), desired)], on_error=told.append, timeout=30
+        Input("go", "n_clicks"), cancel=[(Input("mode", "data"), desired)], on_error=errors.append, timeout=30
     )
     async def wait(clicks: int) -> AsyncIterator[Update]:
         yield stream_props("go", {"children": clicks})
@@ -130,7 +130,7 @@ async def test_the_server_decides_whether_a_value_meets_a_condition(
         await events.until_closed()
     else:
         assert (await events.expect("end"))["reason"] == "cancelled"
-        assert (told[0].reason, told[0].condition, told[0].value) == ("cancelled", "mode.data", value)
+        assert (errors[0].reason, errors[0].condition, errors[0].value) == ("cancelled", "mode.data", value)
 
 
 @pytest.mark.parametrize("kind", ["async", "plain", "busy"])
@@ -269,7 +269,7 @@ async def test_leaving_the_page_ends_its_streams_and_its_connection(serve: Serve
     assert (response.status_code, response.content) == (204, b"")
     assert [event.name for event in await events.until_closed()] == []
     with trio.fail_after(TIMEOUT):
-        await waiting.told.wait()
+        await waiting.on_error_called.wait()
     assert waiting.log == ["started", "finally", "on_error disconnected"]
 
 

@@ -176,9 +176,9 @@ async def test_what_else_it_returns_is_told_in_the_log(serve: Serve, caplog: pyt
         return {"rows": 3}
 
     assert await shown(serve, app) == ["10 %"]
-    (told,) = [record.getMessage() for record in caplog.records if "returned" in record.getMessage()]
-    assert "job" in told
-    assert "dict" in told
+    (message,) = [record.getMessage() for record in caplog.records if "returned" in record.getMessage()]
+    assert "job" in message
+    assert "dict" in message
 
 
 async def test_returning_no_update_changes_nothing(serve: Serve) -> None:

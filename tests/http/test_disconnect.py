@@ -40,7 +40,7 @@ async def test_a_page_that_goes_ends_its_stream_at_once(serve: Serve, leave: Lea
     await events.expect("props")
     await leave(events)
     with trio.fail_after(2):
-        await waiting.told.wait()
+        await waiting.on_error_called.wait()
     assert waiting.log == ["started", "finally", "on_error disconnected"]
     await eventually(lambda: not waiting.app.streams() and not len(waiting.app.stream_settings.channels))
 
@@ -121,7 +121,7 @@ async def test_a_page_that_comes_back_starts_anew(serve: Serve) -> None:
     first = (await events.expect("open"))["stream"]
     await events.expect("props")
     await events.close()
-    await waiting.told.wait()
+    await waiting.on_error_called.wait()
     again = await page.connect()
     await page.start("go")
     second = (await again.expect("open"))["stream"]
@@ -187,7 +187,7 @@ async def test_bytes_after_the_request_do_not_hide_that_the_page_has_gone(serve:
     await events.next(pings=True)
     reset(events.stream)
     with trio.fail_after(TIMEOUT):
-        await waiting.told.wait()
+        await waiting.on_error_called.wait()
     assert waiting.log == ["started", "finally", "on_error disconnected"]
 
 

@@ -39,8 +39,8 @@ async def both(*failures: Exception) -> None:
 
 
 async def test_one_exception_out_of_a_nursery_is_that_exception_for_on_error(serve: Serve) -> None:
-    told: list[BaseException] = []
-    app = make_app(on_error=told.append)
+    errors: list[BaseException] = []
+    app = make_app(on_error=errors.append)
 
     @app.callback(OUT, GO)
     async def fails(clicks: int) -> str:
@@ -49,7 +49,7 @@ async def test_one_exception_out_of_a_nursery_is_that_exception_for_on_error(ser
 
     page = await (await serve(app)).page()
     assert (await page.start("go")).status_code == 200
-    assert [type(error) for error in told] == [KeyError]
+    assert [type(error) for error in errors] == [KeyError]
 
 
 async def test_so_it_is_in_a_stream(serve: Serve) -> None:
@@ -70,8 +70,8 @@ async def test_so_it_is_in_a_stream(serve: Serve) -> None:
 
 @pytest.mark.parametrize("failures", [[PreventUpdate()], [PreventUpdate(), PreventUpdate()]])
 async def test_prevent_update_out_of_a_nursery_prevents_the_update(serve: Serve, failures: list[Exception]) -> None:
-    told: list[BaseException] = []
-    app = make_app(on_error=told.append)
+    errors: list[BaseException] = []
+    app = make_app(on_error=errors.append)
 
     @app.callback(OUT, GO)
     async def prevents(clicks: int) -> str:
@@ -80,7 +80,7 @@ async def test_prevent_update_out_of_a_nursery_prevents_the_update(serve: Serve,
 
     page = await (await serve(app)).page()
     assert (await page.start("go")).status_code == 204
-    assert told == []
+    assert errors == []
 
 
 async def test_a_stream_that_raises_prevent_update_in_a_nursery_is_completed(serve: Serve) -> None:
@@ -100,8 +100,8 @@ async def test_a_stream_that_raises_prevent_update_in_a_nursery_is_completed(ser
 
 
 async def test_several_exceptions_stay_a_group(serve: Serve) -> None:
-    told: list[BaseException] = []
-    app = make_app(on_error=told.append)
+    errors: list[BaseException] = []
+    app = make_app(on_error=errors.append)
 
     @app.callback(OUT, GO)
     async def fails(clicks: int) -> str:
@@ -110,7 +110,7 @@ async def test_several_exceptions_stay_a_group(serve: Serve) -> None:
 
     page = await (await serve(app)).page()
     await page.start("go")
-    (group,) = told
+    (group,) = errors
     assert isinstance(group, ExceptionGroup)
     assert {type(error) for error in group.exceptions} == {KeyError, ValueError}
 
@@ -224,12 +224,12 @@ CALLS = [
 async def test_a_callback_is_told_the_remedy_of_a_mistake_that_is_well_known(
     serve: Serve, function: Any, remedy: str
 ) -> None:
-    told: list[BaseException] = []
-    app = make_app(on_error=told.append)
+    errors: list[BaseException] = []
+    app = make_app(on_error=errors.append)
     app.callback(OUT, GO)(function)
     page = await (await serve(app)).page()
     await page.start("go")
-    assert [remedy in " ".join(error.__notes__) for error in told] == [True]
+    assert [remedy in " ".join(error.__notes__) for error in errors] == [True]
 
 
 @pytest.mark.parametrize(("function", "remedy"), CALLS)

@@ -116,8 +116,8 @@ async def test_the_response_of_a_stream_is_told_to_be_gone(serve: Serve) -> None
     events = await page.connect()
     await page.start("go")
     await events.expect("open")
-    ((_, told),) = (await events.expect("props"))["props"]
-    assert told["children"].startswith(
+    ((_, shown),) = (await events.expect("props"))["props"]
+    assert shown["children"].startswith(
         "FlashError: ctx.response.set_cookie was used in a stream, which has no response"
     )
 

@@ -64,9 +64,9 @@ async def test_after_the_end_of_its_stream_it_is_told_once(serve: Serve, caplog:
     await events.to_end()
     over.set()
     await said.wait()
-    (told,) = [record.getMessage() for record in caplog.records if "set_props" in record.getMessage()]
-    assert "brief" in told
-    assert "after its stream had ended" in told
+    (message,) = [record.getMessage() for record in caplog.records if "set_props" in record.getMessage()]
+    assert "brief" in message
+    assert "after its stream had ended" in message
 
 
 async def test_after_the_answer_of_its_callback_it_is_told_once(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -90,5 +90,5 @@ async def test_after_the_answer_of_its_callback_it_is_told_once(serve: Serve, ca
     assert answer.json()["sideUpdate"] == {"other": {"children": "in time"}}
     answered.set()
     await said.wait()
-    (told,) = [record.getMessage() for record in caplog.records if "set_props" in record.getMessage()]
-    assert "after it had been answered" in told
+    (message,) = [record.getMessage() for record in caplog.records if "set_props" in record.getMessage()]
+    assert "after it had been answered" in message

@@ -249,8 +249,8 @@ async def test_the_streams_of_a_page_that_never_connects_end_and_the_log_says_wh
 async def test_a_start_that_was_given_up_by_the_page_leaves_the_page_as_it_was(serve: Serve) -> None:
     waiting = Waiting()
     page = await (await serve(waiting.app)).page()
-    for patience in (0, 0.001, 0.002, 0.003):
-        with trio.move_on_after(patience):
+    for timeout in (0, 0.001, 0.002, 0.003):
+        with trio.move_on_after(timeout):
             await page.start("go")
     events = await page.connect()
     await page.start("go")

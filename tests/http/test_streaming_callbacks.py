@@ -180,10 +180,10 @@ async def test_a_value_that_does_not_fit_is_raised_at_the_yield_and_fails_the_st
 
 async def test_cancelling_unwinds_runs_on_error_into_the_outputs_and_resets(serve: Serve) -> None:
     app = make_app()
-    told: list[Any] = []
+    log: list[Any] = []
 
     def on_error(error: StreamCancelled) -> str:
-        told.append(error.reason)
+        log.append(error.reason)
         return "stopped"
 
     @app.callback(
@@ -199,7 +199,7 @@ async def test_cancelling_unwinds_runs_on_error_into_the_outputs_and_resets(serv
             yield "waiting"
             await trio.sleep_forever()
         finally:
-            told.append("finally")
+            log.append("finally")
 
     page = await (await serve(app)).page()
     events = await page.connect()
@@ -209,7 +209,7 @@ async def test_cancelling_unwinds_runs_on_error_into_the_outputs_and_resets(serv
     await events.expect("props")
     await page.cancel(opened["stream"], 0, 1)
     end = await events.expect("end")
-    assert (end["reason"], told) == ("cancelled", ["finally", EndReason.CANCELLED])
+    assert (end["reason"], log) == ("cancelled", ["finally", EndReason.CANCELLED])
     assert end["props"] == [["out", {"children": "stopped"}], ["field", {"value": ""}], ["go", {"disabled": False}]]
 
 
@@ -227,10 +227,10 @@ async def test_an_on_error_that_returns_nothing_leaves_the_outputs_alone(serve: 
 
 
 async def test_the_apps_on_error_takes_failures_that_have_no_handler_of_their_own(serve: Serve) -> None:
-    told: list[str] = []
+    log: list[str] = []
 
     def on_error(error: Exception) -> str:
-        told.append(f"{error} in {ctx.triggered_id}")
+        log.append(f"{error} in {ctx.triggered_id}")
         return "from the app"
 
     app = make_app(on_error=on_error)
@@ -245,13 +245,13 @@ async def test_the_apps_on_error_takes_failures_that_have_no_handler_of_their_ow
     page, events = await start(serve, app)
     await events.expect("props")
     assert (await events.expect("end"))["props"] == [["out", {"children": "from the app"}]]
-    assert told == ["failure in go"]
+    assert log == ["failure in go"]
 
     # A cancellation is no failure.
     await page.start("go")
     await page.cancel((await events.expect("open"))["stream"], 0, 1)
     assert (await events.expect("end"))["reason"] == "cancelled"
-    assert told == ["failure in go"]
+    assert log == ["failure in go"]
 
 
 async def test_a_generator_without_outputs_yields_stream_props(serve: Serve) -> None:

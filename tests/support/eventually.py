@@ -56,5 +56,5 @@ def eventually_sync(
 
 
 def _fail(condition: Callable[[], object], what: str | Callable[[], str], timeout: float) -> NoReturn:
-    said = what() if callable(what) else what or inspect.getsource(condition).strip()
-    pytest.fail(f"this has not become true within {timeout:g} s: {said}")
+    message = what() if callable(what) else what or inspect.getsource(condition).strip()
+    pytest.fail(f"this has not become true within {timeout:g} s: {message}")

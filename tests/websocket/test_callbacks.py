@@ -271,8 +271,8 @@ async def test_a_callback_that_fails(
         app.enable_dev_tools(dev_tools_ui=True, dev_tools_hot_reload=False)
     page = await (await serve(app)).page()
     socket = await connect(page)
-    told = "ValueError: a secret" if dev_tools else "The callback failed on the server."
-    assert await socket.call(page.request("go")) == {"status": "error", "message": told}
+    message = "ValueError: a secret" if dev_tools else "The callback failed on the server."
+    assert await socket.call(page.request("go")) == {"status": "error", "message": message}
     assert "a secret" in caplog.text
     # The socket goes on.
     assert (await socket.call(page.request("go")))["status"] == "error"

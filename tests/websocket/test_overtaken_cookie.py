@@ -27,10 +27,10 @@ class TestOvertakenCookie:
         app.layout = [html.Button(id="go"), html.Button(id="stop"), html.Div(id="out")]
         log: list[str] = []
 
-        def told(error: StreamCancelled) -> None:
+        def on_error(error: StreamCancelled) -> None:
             log.append(error.reason)
 
-        @app.event_callback(Input("go", "n_clicks"), cancel=[Input("stop", "n_clicks")], on_error=told)
+        @app.event_callback(Input("go", "n_clicks"), cancel=[Input("stop", "n_clicks")], on_error=on_error)
         async def run(clicks: int) -> Any:
             yield stream_props("out", {"children": clicks})
             await trio.sleep_forever()

@@ -17,8 +17,8 @@ from tests.contract.pretend_page import BROWSER, PAGE, OpenPage, PretendPage, co
 
 clock = on_mock_clock
 
-STALL = 60.0
-GRACE = 5.0
+STALL_TIMEOUT = 60.0
+RECONNECT_GRACE = 5.0
 
 
 async def ticking() -> AsyncGenerator[int, None]:
@@ -64,7 +64,7 @@ async def reads_for(page: PretendPage, seconds: float, *, acknowledging: bool) -
 
 @pytest.mark.parametrize("seconds", [30.0, 70.0, 100_000.0])
 async def test_a_page_that_has_answered_while_the_process_slept_is_heard(open_page: OpenPage, seconds: float) -> None:
-    page = await open_page(stall_timeout=STALL)
+    page = await open_page(stall_timeout=STALL_TIMEOUT)
     stream = page.start(ticking)
     await trio.sleep(1)
     channel = page.link.channel
@@ -80,7 +80,7 @@ async def test_a_page_that_has_answered_while_the_process_slept_is_heard(open_pa
 
 
 async def test_a_page_is_asked_at_once_after_a_pause(open_page: OpenPage) -> None:
-    page = await open_page(stall_timeout=STALL, ping_interval=15)
+    page = await open_page(stall_timeout=STALL_TIMEOUT, ping_interval=15)
     page.start(ticking)
     await page.settle()
     pause(1_000)
@@ -89,7 +89,7 @@ async def test_a_page_is_asked_at_once_after_a_pause(open_page: OpenPage) -> Non
 
 
 async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_page: OpenPage) -> None:
-    page = await open_page(stall_timeout=STALL)
+    page = await open_page(stall_timeout=STALL_TIMEOUT)
     page.start(ticking)
     await page.settle()
     pause(1_000)
@@ -99,7 +99,7 @@ async def test_a_page_that_says_nothing_after_a_pause_either_is_given_up(open_pa
 
 
 async def test_a_lost_page_may_come_back_after_a_pause(open_page: OpenPage, nursery: trio.Nursery) -> None:
-    page = await open_page(reconnect_grace=GRACE)
+    page = await open_page(reconnect_grace=RECONNECT_GRACE)
     stream = page.start(ticking)
     await page.settle()
     channel = page.link.channel
@@ -113,7 +113,7 @@ async def test_a_lost_page_may_come_back_after_a_pause(open_page: OpenPage, nurs
     page.link.detach()
     lost = trio.current_time()
     await channel.finished.wait()
-    assert trio.current_time() - lost == GRACE
+    assert trio.current_time() - lost == RECONNECT_GRACE
 
 
 async def test_a_page_that_started_before_a_pause_may_still_open_its_link(nursery: trio.Nursery) -> None:
@@ -126,47 +126,47 @@ async def test_a_page_that_started_before_a_pause_may_still_open_its_link(nurser
 
 
 async def test_a_page_that_takes_what_it_is_sent_has_longer(open_page: OpenPage) -> None:
-    page = await open_page(stall_timeout=STALL)
+    page = await open_page(stall_timeout=STALL_TIMEOUT)
     page.link.peer = Peer()
     page.start(ticking)
-    assert await reads_for(page, (STALL_FACTOR - 1) * STALL, acknowledging=False)
-    assert not await reads_for(page, 2 * STALL, acknowledging=False)
+    assert await reads_for(page, (STALL_FACTOR - 1) * STALL_TIMEOUT, acknowledging=False)
+    assert not await reads_for(page, 2 * STALL_TIMEOUT, acknowledging=False)
 
 
 async def test_a_page_whose_requests_are_being_answered_has_as_long_as_they_take(open_page: OpenPage) -> None:
-    page = await open_page(stall_timeout=STALL, window=40)
+    page = await open_page(stall_timeout=STALL_TIMEOUT, window=40)
     page.link.peer = peer = Peer(asks=True)
     page.start(ticking)
-    assert await reads_for(page, 3 * STALL_FACTOR * STALL, acknowledging=False)
+    assert await reads_for(page, 3 * STALL_FACTOR * STALL_TIMEOUT, acknowledging=False)
     peer.asks = False
-    assert not await reads_for(page, STALL, acknowledging=False)
+    assert not await reads_for(page, STALL_TIMEOUT, acknowledging=False)
 
 
 async def test_a_page_that_acknowledges_nothing_of_much_is_given_up_in_its_time(open_page: OpenPage) -> None:
-    page = await open_page(stall_timeout=STALL, window=40)
+    page = await open_page(stall_timeout=STALL_TIMEOUT, window=40)
     page.link.peer = Peer()
     page.start(ticking)
-    assert not await reads_for(page, 2 * STALL, acknowledging=False)
+    assert not await reads_for(page, 2 * STALL_TIMEOUT, acknowledging=False)
 
 
 async def test_a_page_that_takes_nothing_is_given_up_in_its_time(open_page: OpenPage) -> None:
-    page = await open_page(stall_timeout=STALL)
+    page = await open_page(stall_timeout=STALL_TIMEOUT)
     page.link.peer = Peer(takes=False, asks=True)
     page.start(ticking)
     await page.settle()
     began = trio.current_time()
     await page.link.channel.finished.wait()
-    assert STALL <= trio.current_time() - began <= STALL + RECHECK_INTERVAL * RECHECKS + 1
+    assert STALL_TIMEOUT <= trio.current_time() - began <= STALL_TIMEOUT + RECHECK_INTERVAL * RECHECKS + 1
 
 
 async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_page: OpenPage) -> None:
-    page = await open_page(stall_timeout=STALL)
+    page = await open_page(stall_timeout=STALL_TIMEOUT)
     page.link.peer = peer = Peer(takes=False)
     page.start(ticking)
     await page.settle()
     for _ in range(20):
         peer.takes = False
-        await trio.sleep(STALL + 3 * RECHECK_INTERVAL)
+        await trio.sleep(STALL_TIMEOUT + 3 * RECHECK_INTERVAL)
         peer.takes = True
         await trio.sleep(RECHECKS * RECHECK_INTERVAL)
         channel = page.link.channel
