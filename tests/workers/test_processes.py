@@ -1,0 +1,311 @@
+"""Requests that find their holder among real processes: `flash run --workers 3`, and a browser in front of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+from playwright.sync_api import Browser, expect
+
+from flash.asgi.tokens import new_token
+from tests.faults.sockets import Events, Page, Site, flash_run, serving
+from tests.support.browser import chromium as chromium
+from tests.support.eventually import eventually
+from tests.support.http1 import Http1
+from tests.support.processes import python
+
+APP = """
+import os
+import time
+
+import diskcache
+import trio
+from quart import request
+
+from flash import DiskcacheManager, Flash, Input, Output, Patch, html, stream_props
+
+cache = diskcache.Cache("cache")
+app = Flash(__name__, reconnect_grace=GRACE, metrics=True, background_callback_manager=DiskcacheManager(cache))
+app.layout = html.Div(
+    [html.Button(name, id=name) for name in ("go", "stop", "list", "background")]
+    + [html.Pre(id=name) for name in ("out", "listed", "progress", "done")]
+)
+app.server.config["PROPAGATE_EXCEPTIONS"] = False
+
+
+def note(*what):
+    with open("log", "a") as log:
+        log.write(" ".join(str(part) for part in what) + "\\n")
+
+
+@app.server.before_request
+async def hook():
+    if "_flash/" in request.path or request.method == "POST":
+        note("hook", os.getpid(), request.path, request.headers.get("Cookie", "-").rpartition("=")[2])
+
+
+@app.server.after_request
+async def close(response):
+    # Each request of a real browser has a connection of its own, and so comes to whichever worker.
+    if "Sec-Fetch-Mode" in request.headers and response.mimetype != "text/event-stream":
+        response.headers["Connection"] = "close"
+    return response
+
+
+@app.server.before_websocket
+async def websocket_hook():
+    note("websocket", os.getpid())
+
+
+@app.event_callback(
+    Input("go", "n_clicks"),
+    cancel=[Input("stop", "n_clicks")],
+    reset_props=[("out", {"title": "reset"})],
+    on_error=lambda error: note("on_error", os.getpid(), getattr(error, "reason", error)),
+    prevent_initial_call=True,
+)
+async def count(clicks):
+    number = 0
+    while True:
+        yield stream_props("out", {"children": f"{os.getpid()} {clicks} {number}"})
+        number += 1
+        await trio.sleep(0.02)
+
+
+@app.callback(Output("listed", "children"), Input("list", "n_clicks"), prevent_initial_call=True)
+async def listed(clicks):
+    for number in range(3):
+        yield f"part {number}"
+        await trio.sleep(0.02)
+
+
+@app.callback(
+    Output("done", "children"),
+    Input("background", "n_clicks"),
+    background=True,
+    progress=Output("progress", "children"),
+    interval=100,
+    prevent_initial_call=True,
+)
+def background(set_progress, clicks):
+    set_progress("half way")
+    time.sleep(0.5)
+    return "done"
+
+
+@app.server.route("/pid")
+async def pid():
+    return str(os.getpid())
+
+
+@app.server.route("/all-streams")
+async def all_streams():
+    return {"all": len(await app.all_streams()), "here": len(app.streams())}
+"""
+
+WORKERS = ("--workers", "3", "--graceful-timeout", "5")
+
+
+def source(grace: float = 0.5) -> str:
+    return APP.replace("GRACE", str(grace))
+
+
+async def connection_to(site: Site, wanted: Callable[[int], bool]) -> tuple[trio.SocketStream, Http1, int]:
+    """A connection to a worker whose process id is as wanted."""
+    while True:
+        stream = await site.open()
+        http = Http1(stream)
+        await http.send("GET", "/pid")
+        pid = int((await http.answer()).text)
+        if wanted(pid):
+            return stream, http, pid
+
+
+async def link_by(page: Page, wanted: Callable[[int], bool], after: str = "") -> tuple[Events, int]:
+    """A link of a page over a connection to a worker that is as wanted; and that worker's process id."""
+    stream, http, pid = await connection_to(page.site, wanted)
+    headers = [*page.headers, *([("Last-Event-ID", after)] if after else [])]
+    await http.send("GET", page.identity.events, headers)
+    status, _ = await http.head()
+    assert status == 200
+    return Events(status, http.read, page.acknowledge, stream), pid
+
+
+def anybody(pid: int) -> bool:
+    return True
+
+
+def log(folder: Path) -> list[list[str]]:
+    """What the app has noted."""
+    return [line.split() for line in (folder / "log").read_text().splitlines()]
+
+
+async def holder_of(page: Page, events: Events) -> int:
+    """The process id of the worker that runs the page's stream."""
+    (value,) = await events.numbers(1)
+    return int(value.split()[0])
+
+
+async def test_the_contract_holds_when_each_request_lands_on_whichever_worker(tmp_path: Path) -> None:
+    async with serving(tmp_path, *WORKERS, source=source()) as (_, site):
+        await check_contract(site, tmp_path)
+        await check_all_streams(site)
+        await check_first_requests(site, tmp_path)
+
+
+async def check_contract(site: Site, folder: Path) -> None:
+    """Pages start, supersede, cancel and leave, and each request lands on whichever worker."""
+
+    async def visit() -> None:
+        page = await site.page()
+        events, _ = await link_by(page, anybody)
+        # Each request has a connection of its own, and so comes to each worker in turn.
+        stream = ""
+        for round_ in range(3):
+            await page.begin(value=round_ + 1)
+            if round_:
+                ended = await events.until("end")
+                assert ended["reason"] == "superseded"
+                assert ended["props"][0] == ["out", {"title": "reset"}]
+            stream = (await events.until("open"))["stream"]
+            await events.numbers(3)
+            assert (await page.acknowledge(events.applied)).status == 204
+        assert (await page.cancel(stream, 1)).status == 204
+        assert (await events.until("end"))["reason"] == "cancelled"
+        await page.begin(value=9)
+        await events.until("open")
+        assert (await page.leave()).status == 204
+        assert [event.data["reason"] for event in await events.rest() if event.name == "end"] in ([], ["disconnected"])
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(visit)
+    await eventually(lambda: sum(line[0] == "on_error" for line in log(folder)) == 24)
+    reasons = Counter(line[2] for line in log(folder) if line[0] == "on_error")
+    assert reasons == {"superseded": 12, "cancelled": 6, "disconnected": 6}
+    by_browser: dict[str, set[str]] = {}
+    hooks: Counter[str] = Counter()
+    for kind, pid, *rest in log(folder):
+        if kind == "hook":
+            by_browser.setdefault(rest[1], set()).add(pid)
+            hooks[rest[0]] += 1
+    assert [len(pids) for browser, pids in by_browser.items() if browser != "-"] == [1] * 6
+    assert len({pid for pids in by_browser.values() for pid in pids}) > 1, "browsers are spread over the workers"
+    # One hook for each request, however many workers it has passed.
+    assert hooks["/_dash-update-component"] == 6 * 4
+    assert hooks["/_flash/cancel"] == hooks["/_flash/close"] == hooks["/_flash/events"] == 6
+    await eventually(lambda: is_all_quiet(site))
+
+
+async def is_all_quiet(site: Site) -> bool:
+    health = (await site.get("/_flash/health")).json()
+    return (health["status"], health["pages"], health["streams"]) == ("ok", 0, 0)
+
+
+async def check_all_streams(site: Site) -> None:
+    """Any worker tells of the streams, the health and the metrics of all of them."""
+    pages = [await site.page() for _ in range(6)]
+    links = [await link_by(page, anybody) for page in pages]
+    for page, (events, _) in zip(pages, links, strict=True):
+        await page.begin()
+        await events.until("open")
+    said = [(await site.get("/all-streams")).json() for _ in range(6)]
+    assert [each["all"] for each in said] == [6] * 6
+    assert max(each["here"] for each in said) < 6
+    health = (await site.get("/_flash/health")).json()
+    assert sorted(health["workers"]) == ["1", "2", "3"]
+    assert (health["streams"], health["pages"]) == (6, 6)
+    metrics = (await site.get("/_flash/metrics")).text
+    assert sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("flash_streams{")) == 6
+    for page, (events, _) in zip(pages, links, strict=True):
+        await page.leave()
+        await events.close()
+    await eventually(lambda: is_all_quiet(site))
+
+
+async def check_first_requests(site: Site, folder: Path) -> None:
+    """Two workers get the first requests of one browser at once, many times: one of them answers both."""
+    (folder / "log").unlink()
+    first, one, pid = await connection_to(site, anybody)
+    second, two, _ = await connection_to(site, lambda other: other != pid)
+    for _ in range(200):
+        page = await site.page(new_token())
+        for http in (one, two):
+            await http.send("GET", page.identity.status, page.headers)
+        assert [(await http.answer()).status for http in (one, two)] == [200, 200]
+    answered: dict[str, list[str]] = {}
+    for kind, worker, path, browser in log(folder):
+        if (kind, path) == ("hook", "/_flash/status"):
+            answered.setdefault(browser, []).append(worker)
+    assert len(answered) == 200
+    assert {len(workers) for workers in answered.values()} == {2}
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_a_killed_holder_ends_its_own_pages_and_no_other(tmp_path: Path) -> None:
+    async with serving(tmp_path, *WORKERS, source=source(grace=3)) as (_, site):
+        page = await site.page()
+        tab = await site.page(page.browser)
+        own, holder = await link_by(tab, anybody)
+        sent_on, by = await link_by(page, lambda pid: pid != holder)
+        await page.begin()
+        assert await holder_of(page, sent_on) == holder
+        # Another browser, held by the worker that the link above passes, or by the third.
+        other = await site.page()
+        others, _ = await link_by(other, lambda pid: pid != holder)
+        await other.begin()
+        await others.numbers(1)
+        os.kill(holder, signal.SIGKILL)
+        killed = time.monotonic()
+        await sent_on.rest()
+        await own.rest()
+        again, _ = await link_by(page, lambda pid: pid == by)
+        await page.begin()
+        assert await holder_of(page, again) == by
+        assert time.monotonic() - killed < 1
+        before = int((await others.numbers(1))[0].split()[2])
+        numbers = [int(value.split()[2]) for value in await others.numbers(20)]
+        assert numbers == list(range(before + 1, before + 21))
+
+
+async def test_a_killed_worker_that_only_sends_on_costs_its_links_and_no_stream(tmp_path: Path) -> None:
+    async with serving(tmp_path, *WORKERS, source=source(grace=3)) as (_, site):
+        page = await site.page()
+        tab = await site.page(page.browser)
+        _, holder = await link_by(tab, anybody)
+        events, by = await link_by(page, lambda pid: pid != holder)
+        await page.begin()
+        numbers = [int(value.split()[2]) for value in await events.numbers(5)]
+        os.kill(by, signal.SIGKILL)
+        for event in await events.rest():
+            numbers += [int(value["children"].split()[2]) for _, value in event.data["props"]]
+        again, _ = await link_by(page, lambda pid: pid not in (holder, by), events.applied)
+        numbers += [int(value.split()[2]) for value in await again.numbers(5)]
+        assert numbers == list(range(len(numbers))), "numbered updates: none lost, none twice"
+        assert [line for line in log(tmp_path) if line[0] == "on_error"] == []
+
+
+def test_a_browser_has_streams_background_callbacks_and_streaming_callbacks(tmp_path: Path, chromium: Browser) -> None:
+    (tmp_path / "served.py").write_text(source())
+    with python(tmp_path, *flash_run(*WORKERS)) as process:
+        page = chromium.new_page()
+        page.goto(f"http://127.0.0.1:{process.wait_for_port()}/")
+        page.click("#go")
+        expect(page.locator("#out")).to_contain_text(" 1 ")
+        page.click("#go")
+        expect(page.locator("#out")).to_contain_text(" 2 ")
+        page.click("#list")
+        expect(page.locator("#listed")).to_have_text("part 2")
+        page.click("#background")
+        expect(page.locator("#progress")).to_have_text("half way")
+        expect(page.locator("#done")).to_have_text("done")
+        page.click("#stop")
+        expect(page.locator("#out")).to_have_attribute("title", "reset")
+        page.close()
+    assert len({line[1] for line in log(tmp_path) if line[0] == "hook"}) > 1
