@@ -100,7 +100,9 @@ class Channels:
         self._enter(channel)
         opening = self._opening[page] = trio.Event()
         try:
-            await nursery.start(self._run, channel)
+            # Whoever asks first may be cancelled; others have found the channel by then. This takes no time.
+            with trio.CancelScope(shield=True):
+                await nursery.start(self._run, channel)
         except BaseException:
             self._leave(channel)
             raise
