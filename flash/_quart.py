@@ -32,17 +32,19 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestedRangeNotSatisf
 
 __all__ = [
     "Body",
-    "DataBody",
     "HTTPConnection",
     "ResponseBody",
-    "TrioBody",
     "WebsocketConnection",
+    "complete_body",
     "current_request",
+    "data_of",
+    "empty_body",
     "encode_headers",
     "refuse_bad_hosts",
     "run_on_trio",
     "websocket_received",
     "websocket_sent",
+    "while_serving_generators",
 ]
 
 WebsocketConnection = TrioASGIWebsocketConnection
@@ -66,6 +68,10 @@ class HTTPConnection(TrioASGIHTTPConnection):
         """The request that the scope of the connection describes."""
         return self._create_request_from_scope(send)
 
+    async def receive_messages(self, nursery: trio.Nursery, request: quart.Request, receive: Any) -> None:
+        """Give the request its body as the messages of an ASGI `receive` bring it; at a disconnect cancel it."""
+        await self.handle_messages(nursery, request, receive)
+
     async def send_response(self, send: Any, response: Any) -> None:
         """Send all of a response with an ASGI `send`."""
         await self._send_response(send, response)
@@ -74,6 +80,30 @@ class HTTPConnection(TrioASGIHTTPConnection):
 def current_request() -> quart.Request:
     """The current request itself, not the proxy `quart.request`."""
     return cast("Any", quart.request)._get_current_object()
+
+
+def complete_body(incoming: quart.Request, data: bytes) -> None:
+    """Give a request all of its body."""
+    incoming.body.set_result(data)
+
+
+def empty_body() -> Body:
+    """The body of a request that has none, all of which has arrived."""
+    body = TrioBody(None, None)
+    body.set_complete()
+    return body
+
+
+def data_of(body: object, at_most: int) -> bytes | None:
+    """The bytes that the body of a response sends; None if they are more than `at_most`, or not at hand."""
+    if isinstance(body, DataBody) and body.end - body.begin <= at_most:
+        return body.data[body.begin : body.end]
+    return None
+
+
+def while_serving_generators(server: quart.Quart) -> list[Any]:
+    """The generators of an app's `while_serving` functions that have begun. Quart ends those that are left there."""
+    return cast("Any", server).while_serving_gens
 
 
 class _Threads:

@@ -1,4 +1,4 @@
-"""The undocumented names of Dash, Hypercorn and Trio that Flash uses: an upgrade that drops one fails here, by name."""
+"""The undocumented names of Dash, Hypercorn, Quart and Trio that Flash uses: an upgrade that drops one fails here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 import threading
+from collections.abc import AsyncGenerator
 from math import inf
 from pathlib import Path
 
@@ -103,6 +104,24 @@ def test_quart_trio_still_serves_a_request_in_the_parts_that_flash_puts_together
         method = inspect.getattr_static(TrioASGIHTTPConnection, name)
         assert inspect.iscoroutinefunction(method)
         assert [*inspect.signature(method).parameters] == ["self", "nursery", "request", last]
+
+
+def test_quart_still_has_the_bodies_that_flash_fills_and_reads() -> None:
+    for name in ("set_complete", "set_result"):
+        assert callable(inspect.getattr_static(_quart.Body, name))
+    body = _quart.DataBody(b"abc")
+    assert (body.data, body.begin, body.end) == (b"abc", 0, 3)
+
+
+def test_quart_still_lists_the_generators_of_while_serving() -> None:
+    app = quart_trio.QuartTrio("app")
+    assert _quart.while_serving_generators(app) == []
+
+    @app.while_serving
+    async def serving() -> AsyncGenerator[None, None]:
+        yield
+
+    assert [generator.__qualname__ for generator in _quart.while_serving_generators(app)] == [serving.__qualname__]
 
 
 def test_quart_trio_still_takes_the_messages_of_a_websocket_in_a_method() -> None:

@@ -23,7 +23,7 @@ import trio
 from quart import Request
 
 from .. import _hypercorn
-from .._quart import Body, DataBody, HTTPConnection, ResponseBody, TrioBody, encode_headers
+from .._quart import Body, HTTPConnection, ResponseBody, complete_body, data_of, empty_body, encode_headers
 from ..user_code.cleanup import Deadline
 from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.inner_generators import InnerGenerators
@@ -134,9 +134,8 @@ async def _discard(message: Any) -> None:
     """An ASGI `send` that sends nothing."""
 
 
-_EMPTY_BODY = TrioBody(None, None)
+_EMPTY_BODY = empty_body()
 """The body that a request has once its exchange is over."""
-_EMPTY_BODY.set_complete()
 
 _TOO_SLOW = b"The body of the request has not come along."
 _TOO_MANY = b"This browser has announced %d requests already whose bodies have not come." % PER_BROWSER
@@ -283,7 +282,7 @@ class FlashConnection(HTTPConnection):
         if exchange.body is None:
             await self._answer_while_receiving(request, receive, exchange)
             return
-        request.body.set_result(exchange.body)
+        complete_body(request, exchange.body)
         exchange.quart_body = request.body
         async with trio.open_nursery() as nursery:
 
@@ -308,7 +307,7 @@ class FlashConnection(HTTPConnection):
                     return not exchange.begun
 
                 progress = BodyProgress(receive, give_up, unfinished.release)
-                nursery.start_soon(self.handle_messages, nursery, request, progress)
+                nursery.start_soon(self.receive_messages, nursery, request, progress)
                 await self.handle_request(nursery, request, exchange)
             if progress.given_up and not exchange.begun:
                 await self._refuse(exchange, 408, _TOO_SLOW)
@@ -345,11 +344,11 @@ class FlashConnection(HTTPConnection):
 
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: Any) -> None:
         response = await self._respond(request)
-        body = response.response
-        if isinstance(body, DataBody) and body.end - body.begin <= SMALL:
+        data = data_of(response.response, SMALL)
+        if data is not None:
             headers = encode_headers(response.headers)
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-            await send({"type": "http.response.body", "body": body.data[body.begin : body.end], "more_body": False})
+            await send({"type": "http.response.body", "body": data, "more_body": False})
         else:
             timeout: Any = getattr(response, "timeout", ...)
             if timeout is ...:

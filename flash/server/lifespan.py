@@ -20,6 +20,7 @@ import trio
 
 from .._hypercorn import lifespan_failure
 from .._hypercorn_patches import adopt
+from .._quart import while_serving_generators
 from .._trio import is_cancelled
 from ..asgi.client_log import ClientWarnings
 from ..user_code.containment import contain, log_failure, split_cancellation
@@ -183,7 +184,7 @@ class FlashLifespan:
             Cancelled: something else has cancelled the lifespan.
         """
         task = trio.lowlevel.current_task()
-        generators = cast("list[Any]", self._server.while_serving_gens)
+        generators = while_serving_generators(self._server)
         while generators and is_cancelled(task):
             generator = generators.pop()
             name = getattr(generator, "__qualname__", "?")

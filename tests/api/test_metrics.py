@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import flash
-from flash.server.metrics import Metrics
+from flash.server.metrics import Metrics, join
 from flash.streams.observer import Observer
 
 PACKAGE = Path(flash.__file__).parent
@@ -24,7 +24,17 @@ def test_an_observer_is_called_and_the_metrics_take_the_call(call: str) -> None:
 
 
 def test_the_document_has_every_metric_and_no_other() -> None:
-    exposed = Metrics(list, lambda: 0).expose().decode()
+    own = Metrics(list, lambda: 0).expose().decode()
+    exposed = own + join({"1": None}).decode()
     names = [family.name + "_total" * (family.type == "counter") for family in text_string_to_metric_families(exposed)]
-    own = [name for name in names if not name.endswith("_created")]
-    assert sorted(re.findall(r"^\| `(flash_\w+)` \|", DOCUMENT.read_text(), re.MULTILINE)) == sorted(own)
+    listed = [name for name in names if not name.endswith("_created")]
+    assert sorted(re.findall(r"^\| `(flash_\w+)` \|", DOCUMENT.read_text(), re.MULTILINE)) == sorted(listed)
+
+
+def test_the_samples_of_several_workers_have_the_label_worker_and_one_says_who_has_answered() -> None:
+    own = Metrics(list, lambda: 0).expose().decode()
+    joined = join({"1": own, "2": None}).decode()
+    samples = [sample for family in text_string_to_metric_families(joined) for sample in family.samples]
+    answered = {sample.labels["worker"]: sample.value for sample in samples if sample.name == "flash_worker_up"}
+    assert answered == {"1": 1, "2": 0}
+    assert {sample.labels["worker"] for sample in samples if sample.name != "flash_worker_up"} == {"1"}

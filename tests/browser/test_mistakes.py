@@ -172,23 +172,21 @@ def test_an_error_that_on_error_has_handled_is_no_news(visit: Visit, console: Co
     assert shown(page) == []
 
 
-def test_a_start_that_the_server_refuses_without_a_connection_shows_in_the_status(
-    visit: Visit, console: Console
-) -> None:
+def test_a_start_that_the_server_refuses_shows_in_the_status(visit: Visit, console: Console) -> None:
     app = make_app()
 
     @app.event_callback(Input("go", CLICKS))
-    async def elsewhere(clicks: int) -> AsyncIterator[Update]:
+    async def refused(clicks: int) -> AsyncIterator[Update]:
         yield stream_props("out", {"children": "started"})
 
-    @app.callback(Output("status", "children"), Input(elsewhere, "status"), Input(elsewhere, "error"))
+    @app.callback(Output("status", "children"), Input(refused, "status"), Input(refused, "error"))
     def show(status: str, error: str | None) -> str:
         return f"{status}: {error}"
 
     page = visit(app)
     expect(page.locator("#status")).to_have_text("idle: None")
-    name = "test_a_start_that_the_server_refuses_without_a_connection_shows_in_the_status.elsewhere"
-    sentence = f"'{name}' was not started: its page had no connection to this server process."
+    name = "test_a_start_that_the_server_refuses_shows_in_the_status.refused"
+    sentence = f"'{name}' was not started: the server holds as many streams as it may."
 
     def refuse(route: Any) -> None:
         body = route.request.post_data_json
