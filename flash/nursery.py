@@ -346,7 +346,7 @@ class Channel:
                 _log.warning(
                     "The streams of the page %s… end: it has opened no connection to this process within start_timeout "
                     "(%g s). If several processes serve the app, all requests of a page must reach the same one: see "
-                    "'Several processes' in the documents on deployment.",
+                    "'Workers' in the documents on deployment.",
                     self.page[:8],
                     self._page_limits.start_timeout,
                 )

@@ -31,6 +31,10 @@ STABLE = 60.0
 """Seconds after which a worker that ends has run well: it is started again at once."""
 
 
+CANNOT_START = 1
+"""The exit status that stands for that of a process which the system has not started."""
+
+
 class MakeWorker(Protocol):
     """Makes the process of a worker."""
 
@@ -71,11 +75,10 @@ class Generation:
                     nursery.start_soon(self._keep, number)
                 if number == 1:
                     await settled.wait()
-        self._settle()
         self.ended.set()
 
     async def settled(self) -> None:
-        """Wait until every worker has been ready, or `failure` says that this will not be."""
+        """Wait until every worker has been ready, or will not be: the generation is stopped, or has a `failure`."""
         for settled in self._settled.values():
             await settled.wait()
 
@@ -112,42 +115,52 @@ class Generation:
         """Run a worker, and run it again when it ends, until the generation is stopped."""
         failures = 0
         while not self._stopping.is_set():
-            worker = self._workers[number] = self._make(number, self._claims, self._seed)
             began = trio.current_time()
-            status = await self._run(number, worker)
+            status, was_ready = await self._run(number)
             if self._stopping.is_set():
                 # Until it handles signals itself, SIGTERM ends it.
-                may_be = (0,) if worker.ready.is_set() else (0, -signal.SIGTERM)
-                self.stopped_well = self.stopped_well and status in may_be
-                return
+                self.stopped_well = self.stopped_well and status in ((0,) if was_ready else (0, -signal.SIGTERM))
+                break
             if not self._settled[number].is_set():
                 _log.error("Worker %d has not started: it has ended %s.", number, describe(status))
                 self.failure = status
-                self._settle()
                 self.stop()
-                return
+                break
             failures = 1 if trio.current_time() - began > STABLE else failures + 1
             delay = delay_of(failures)
             again = f"in {delay:g} s" if delay else "now"
             _log.error("Worker %d has ended %s. It is started again %s.", number, describe(status), again)
             with trio.move_on_after(delay):
                 await self._stopping.wait()
+        # Nobody is to wait for what will not be ready any more.
+        for settled in self._settled.values():
+            settled.set()
 
-    async def _run(self, number: int, worker: WorkerProcess) -> int:
+    async def _run(self, number: int) -> tuple[int, bool]:
+        """Run a worker's process. Returns its exit status, and whether it was ready."""
+        try:
+            worker = self._workers[number] = self._make(number, self._claims, self._seed)
+        except OSError as error:
+            return _cannot_start(number, error), False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._note_ready, number, worker)
-            status = await worker.run()
+            try:
+                status = await worker.run()
+            except OSError as error:
+                status = _cannot_start(number, error)
             nursery.cancel_scope.cancel()
-        return status
+        return status, worker.ready.is_set()
 
     async def _note_ready(self, number: int, worker: WorkerProcess) -> None:
         await worker.ready.wait()
         self._settled[number].set()
         self._on_ready()
 
-    def _settle(self) -> None:
-        for settled in self._settled.values():
-            settled.set()
+
+def _cannot_start(number: int, error: OSError) -> int:
+    """Log that the system does not start a process: it has no memory, or no descriptors. Returns an exit status."""
+    _log.error("The process of worker %d cannot be started: %s.", number, error.strerror)
+    return CANNOT_START
 
 
 def delay_of(failures: int) -> float:

@@ -14,7 +14,6 @@ workers, so that each of them has its answers at once.
 
 from __future__ import annotations
 
-import errno
 import logging
 import signal
 import socket
@@ -41,10 +40,8 @@ SAME_SIGNAL_INTERVAL = 1.0
 FULL_INTERVAL = 0.01
 """Seconds until a connection is tried again that no worker has taken."""
 
-NO_DESCRIPTORS_INTERVAL = 0.1
-"""Seconds until the next connection is accepted if the process can have no more descriptors."""
-
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+REFUSED_INTERVAL = 0.1
+"""Seconds until the next connection is accepted when the system has no descriptors for one, or no memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +186,12 @@ class Supervisor:
             await self._takers()
             try:
                 connection, _ = await listener.accept()
+            except ConnectionAbortedError:
+                # The client is gone already.
+                continue
             except OSError as error:
-                if error.errno in NO_DESCRIPTORS:
-                    _log.error("A connection cannot be accepted: %s.", error.strerror)
-                    await trio.sleep(NO_DESCRIPTORS_INTERVAL)
-                # Else the client is gone already.
+                _log.error("A connection cannot be accepted: %s.", error.strerror)
+                await trio.sleep(REFUSED_INTERVAL)
                 continue
             with connection:
                 await self._hand_over(connection.fileno(), number)

@@ -124,3 +124,28 @@ def test_a_page_survives_one_server_after_the_other(context: BrowserContext, por
         server = start(name)
         expect_streaming(page, "Oslo", 1, name)
         expect(page.locator(".gauge-1")).to_have_text(f"unit 1, server {name}")
+
+
+def test_pages_go_on_with_the_workers_of_new_code(context: BrowserContext, port: int, tmp_path: Path) -> None:
+    source = (APPS / "stations.py").read_text().replace('os.environ["STATIONS_SERVER"]', "'SERVER'")
+    command = ("-m", "flash", "run", "stations:app", "--workers", "2", "--port", str(port))
+    (tmp_path / "stations.py").write_text(source.replace("SERVER'", "A'"))
+    with python(tmp_path, *command) as process:
+        process.wait_for_port()
+        pages = open_pages(context, port)
+        for page in pages:
+            expect_streaming(page, "Oslo", 1, "A")
+        (tmp_path / "stations.py").write_text(source.replace("SERVER'", "B'"))
+        process.send(signal.SIGHUP)
+        for page in pages:
+            expect_streaming(page, "Oslo", 1, "B")
+            # This one is not to be started again, and ended once.
+            expect(page.locator("#once")).to_have_text("idle")
+            assert status_of(page, "once") == "shutdown"
+            page.click("#start")
+            expect_streaming(page, "Oslo", 2, "B")
+            expect(page.locator("#once")).to_have_text("server B")
+        context.close()
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+        assert "Traceback" not in process.output

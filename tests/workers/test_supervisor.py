@@ -392,3 +392,11 @@ async def test_reload_starts_workers_again(tmp_path: Path) -> None:
         assert time.monotonic() - began < 10
         assert len(lines_with(process, "Running on")) == 2
         await site.close()
+
+
+async def test_a_signal_stops_workers_that_have_not_started(tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(f"{APP}\nimport time\nnote('importing')\ntime.sleep(60)\n")
+    with python(tmp_path, *flash_run(*WORKERS)) as process:
+        await eventually(lambda: process.log == ["importing"])
+        process.send(signal.SIGTERM)
+        assert await process.status(10) == 0
