@@ -40,6 +40,10 @@ class Holding(Protocol):
         """Such a channel is over."""
         ...
 
+    def has_come(self, page: str) -> None:
+        """A page that has proved to be this one opens its channel here. If another process has one, it is to end."""
+        ...
+
 
 @dataclass(slots=True)
 class Channels:
@@ -98,6 +102,9 @@ class Channels:
         channel = Channel(page, browser, self.limits, self.page_limits, self.load)
         # Before its task starts: a request that comes meanwhile must find it.
         self._enter(channel)
+        if proven and self.holding is not None:
+            # Its browser's cookie may be another one than when the page began, and so its holder.
+            self.holding.has_come(page)
         opening = self._opening[page] = trio.Event()
         try:
             # Whoever asks first may be cancelled; others have found the channel by then. This takes no time.
@@ -179,6 +186,12 @@ class Channels:
             channel.close(EndReason.SHUTDOWN)
         for finished in over:
             await finished.wait()
+
+    def has_gone(self, page: str) -> None:
+        """A page has its channel in another process now: end the one that it has here."""
+        channel = self._open.get(page)
+        if channel is not None:
+            channel.close(EndReason.DISCONNECTED)
 
     def callbacks(self) -> list[str]:
         """The names of the event callbacks that have streams; may be asked from any thread."""

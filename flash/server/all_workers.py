@@ -22,7 +22,7 @@ from ..channels import Channels
 from ..sse import HEADERS
 from ..streams.limits import StreamInfo
 from ..workers.directory import Directory
-from ..workers.peers import Peers
+from ..workers.peers import HAS_COME, Answer, Peers
 from .lifespan import APPS
 from .metrics import Metrics, join
 
@@ -53,7 +53,7 @@ def join_workers(app: AppOfWorkers, directory: Directory, address: str) -> Peers
         address: of the socket on which this worker serves the others.
     """
     apps: list[AppOfWorkers] = app.server.extensions[APPS]
-    answers: dict[str, Callable[[], object]] = {}
+    answers: dict[str, Answer] = {HAS_COME: lambda page: [each.channels.has_gone(page) for each in apps]}
     for each in apps:
         answers |= each.all_workers.answers()
     peers = Peers(app.server, directory, address, answers)
@@ -97,12 +97,12 @@ class AllWorkers:
             path = f"{self._prefix}{name}"
             server.add_url_rule(path, endpoint=path, view_func=answering_refusals(view, "GET"), methods=["GET", "POST"])
 
-    def answers(self) -> dict[str, Callable[[], object]]:
+    def answers(self) -> dict[str, Answer]:
         """What answers the questions of other workers. A question is asked of one app of several on a server."""
         return {
-            f"{self._prefix}streams": lambda: [asdict(info) for info in self._streams()],
-            f"{self._prefix}health": self._health,
-            f"{self._prefix}metrics": lambda: "" if self._metrics is None else self._metrics.expose().decode(),
+            f"{self._prefix}streams": lambda _: [asdict(info) for info in self._streams()],
+            f"{self._prefix}health": lambda _: self._health(),
+            f"{self._prefix}metrics": lambda _: "" if self._metrics is None else self._metrics.expose().decode(),
         }
 
     async def streams(self) -> list[StreamInfo]:

@@ -15,6 +15,7 @@ is not held here is told so, whereupon the other one asks the directory again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import trio
 
@@ -31,7 +32,13 @@ KNOWN = 10_000
 class Holdings:
     """The browsers that one worker holds. They are named by their `browser_key`."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, tell_of_page: Callable[[str], None] = lambda page: None) -> None:
+        """
+        Args:
+            directory: says which worker holds a browser.
+            tell_of_page: tells the other workers that a page has come to this one.
+        """
+        self._tell_of_page = tell_of_page
         self._directory = directory
         self._uses: dict[str, int] = {}
         self._here: Holder | None = None
@@ -116,6 +123,10 @@ class Holdings:
     def leave(self, secret: str) -> None:
         """Remove a use that `enter` has added."""
         self.release(browser_key(secret))
+
+    def has_come(self, page: str) -> None:
+        """The page with this token has its channel here: have the other workers end theirs."""
+        self._tell_of_page(page)
 
     def release(self, browser: str) -> None:
         """Remove a use that `claim` or `take` has added. Without uses, the browser is given up soon."""

@@ -28,6 +28,12 @@ from .sending_on import HELD, NOT_HELD, OVER, TO_APP, App, Receive, Send, Sendin
 
 _log = logging.getLogger("flash.workers")
 
+Answer = Callable[[str], object]
+"""Takes what a question is about, or "", and answers with something that JSON can say."""
+
+HAS_COME = "has come"
+"""The question that tells of a page, by its token, which has its channel in the worker that asks now."""
+
 QUESTION, ANSWER = "flash.question", "flash.answer"
 
 ANSWER_TIMEOUT = 2.0
@@ -46,17 +52,15 @@ class Peers:
         address: of the socket on which it serves the others.
     """
 
-    def __init__(
-        self, app: App, directory: Directory, address: str, answers: Mapping[str, Callable[[], object]]
-    ) -> None:
+    def __init__(self, app: App, directory: Directory, address: str, answers: Mapping[str, Answer]) -> None:
         """
         Args:
             app: answers requests on this worker.
             directory: says which worker holds a browser.
             address: of the socket on which this worker serves the others.
-            answers: for each question that may be asked of a worker, what answers it: with something that JSON can say.
+            answers: for each question that a worker may be asked, what answers it; `HAS_COME` tells rather than asks.
         """
-        self.holdings = Holdings(directory)
+        self.holdings = Holdings(directory, self._tell_of_page)
         self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._start_soon)
         self.asgi: App = self._sending_on
         self._app = app
@@ -115,14 +119,23 @@ class Peers:
             _log.warning("Of worker %s there is nothing to be known: it does not answer.", ", ".join(silent))
         return answers
 
-    async def _ask(self, worker: Holder, question: str) -> Any:
+    def _tell_of_page(self, page: str) -> None:
+        """Tell the other workers of a page that has come to this one."""
+        self._start_soon(self._tell_others, HAS_COME, page)
+
+    async def _tell_others(self, question: str, about: str) -> None:
+        for worker in await self._directory.workers():
+            if not worker.here:
+                await self._ask(worker, question, about)
+
+    async def _ask(self, worker: Holder, question: str, about: str = "") -> Any:
         if worker.here:
-            return self._answers[question]()
+            return self._answers[question](about)
         with trio.move_on_after(ANSWER_TIMEOUT):
             try:
                 async with await connect(worker.address) as stream:
                     connection = PeerConnection(stream, (ANSWER,))
-                    await connection.send({"type": QUESTION, "question": question})
+                    await connection.send({"type": QUESTION, "question": question, "about": about})
                     return json.loads((await connection.receive())["bytes"])
             except (OSError, PeerGone):
                 # It has died, and its supervisor will notice.
@@ -170,7 +183,7 @@ class Peers:
         answer = self._answers.get(cast("str", head.get("question")))
         if answer is None:
             raise MalformedFrame("It asks what no worker asks.")
-        await connection.send({"type": ANSWER, "bytes": json.dumps(answer()).encode()})
+        await connection.send({"type": ANSWER, "bytes": json.dumps(answer(str(head.get("about")))).encode()})
 
     async def _serve_request(self, connection: PeerConnection, scope: Message) -> None:
         browser = browser_needed(scope)

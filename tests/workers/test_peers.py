@@ -14,7 +14,7 @@ import trio.testing
 from flash.asgi.tokens import new_token
 from flash.workers import peers as module, sending_on
 from flash.workers.directory import Claims, browser_key
-from flash.workers.peers import Peers
+from flash.workers.peers import Answer, Peers
 from flash.workers.sending_on import App
 from tests.support.eventually import eventually
 from tests.support.wire_client import cookie
@@ -94,8 +94,8 @@ class Pair:
         self.nursery = nursery
         self.dead = trio.CancelScope()
 
-        def answers() -> dict[str, Callable[[], object]]:
-            return {"name": lambda: "answer"}
+        def answers() -> dict[str, Answer]:
+            return {"name": lambda about: "answer"}
 
         async def unreachable(scope: Any, receive: Any, send: Any) -> None:
             raise AssertionError("the request was to be sent on")
@@ -368,6 +368,6 @@ async def test_a_worker_that_does_not_answer_is_named(
 
 async def test_a_question_that_no_worker_asks_is_refused(pair: StartPair, caplog: pytest.LogCaptureFixture) -> None:
     workers = await pair(echo)
-    workers.here._answers = {"secrets": lambda: "mine"}
+    workers.here._answers = {"secrets": lambda about: "mine"}
     assert await workers.here.ask_all("secrets") == {"1": "mine", "2": None}
     assert "asks what no worker asks" in caplog.text

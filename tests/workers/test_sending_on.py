@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from flash import Update, stream_props
+from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.tokens import new_token
 from flash.workers.directory import browser_key
 from tests.faults.conftest import Certificate, certificate as certificate
@@ -293,3 +294,40 @@ async def test_a_worker_that_is_thought_to_hold_a_browser_and_does_not_is_asked_
     await workers[1].page(page).connect()
     await eventually(lambda: holders(workers, page) == [workers[1]])
     assert workers[0].app.seen[-1][0] == "/_dash-dependencies"
+
+
+async def test_a_page_whose_cookie_was_overtaken_comes_to_the_holder_of_the_new_one_and_loses_no_click(
+    fleet: StartFleet,
+) -> None:
+    workers = await fleet(CountingApp, 2)
+    page = await workers[0].server.page()
+    events = await page.connect()
+    assert (await page.start("go")).status_code == 204
+    await events.expect("open")
+    # Another tab, whose document was answered with another cookie, has set it for both.
+    overtaken = workers[1].page(page)
+    overtaken.client.cookies = httpx.Cookies()
+    overtaken.client.cookies.set(COOKIE, new_token(), domain="127.0.0.1")
+    assert (await overtaken.start("go")).status_code == 204
+    left = await events.until_closed()
+    await eventually(lambda: workers[0].app.ended == ["disconnected"])
+    again = await overtaken.connect(headers={**dict(overtaken.identity.headers), "Last-Event-ID": left[-1].id or ""})
+    await again.expect("open")
+    await again.expect("props")
+    assert streams(workers) == [0, 1]
+
+
+async def test_a_page_that_does_not_prove_itself_ends_nothing_of_another_worker(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    page = await workers[0].server.page()
+    events = await page.connect()
+    assert (await page.start("go")).status_code == 204
+    await events.expect("open")
+    thief = workers[1].page(page)
+    thief.client.cookies = httpx.Cookies()
+    thief.client.cookies.set(COOKIE, new_token(), domain="127.0.0.1")
+    await thief.connect()
+    await eventually(lambda: len(workers[1].app.channels) == 1)
+    for _ in range(20):
+        await events.expect("props")
+    assert streams(workers) == [1, 0]
