@@ -224,7 +224,7 @@ async def _write(writes: int) -> dict[int, float]:
             for _ in range(count):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             took[size] = (time.thread_time() - began) / count
-        connection = _hypercorn.plain_connection(send)
+        connection = _hypercorn.direct_write_connection(send)
         assert connection is not None
         writer = DirectWriter(connection)
         began = time.thread_time()

@@ -47,7 +47,7 @@ def messages_at_hand(receive: object) -> Callable[[], Any] | None:
     return cast("Any", channel).receive_nowait if isinstance(channel, trio.MemoryReceiveChannel) else None
 
 
-class PlainConnection:
+class DirectWriteConnection:
     """A connection of Hypercorn's trio worker, HTTP/1.1 without TLS, on which a response is being sent in chunks."""
 
     def __init__(self, server: TCPServer) -> None:
@@ -68,7 +68,7 @@ class PlainConnection:
         await self._server.protocol_send(RawData(data))
 
 
-class DirectConnection:
+class PeerSocket:
     """A connection of Hypercorn's trio worker that serves one HTTP/1.1 request at a time."""
 
     def __init__(self, transport: trio.SocketStream) -> None:
@@ -80,7 +80,7 @@ class DirectConnection:
         return self._transport.socket.fileno()
 
 
-def direct_connection(send: object) -> DirectConnection | None:
+def peer_socket(send: object) -> PeerSocket | None:
     """The connection that an ASGI `send` writes to, with or without TLS; None if it is of another kind, or wrapped."""
     stream: object = getattr(send, "__self__", None)
     protocol: Any = getattr(getattr(stream, "send", None), "__self__", None)
@@ -90,10 +90,10 @@ def direct_connection(send: object) -> DirectConnection | None:
     transport: Any = getattr(server, "stream", None)
     if isinstance(transport, trio.SSLStream):
         transport = cast("Any", transport).transport_stream
-    return DirectConnection(transport) if isinstance(transport, trio.SocketStream) else None
+    return PeerSocket(transport) if isinstance(transport, trio.SocketStream) else None
 
 
-def plain_connection(send: object) -> PlainConnection | None:
+def direct_write_connection(send: object) -> DirectWriteConnection | None:
     """The connection that an ASGI `send` writes to; None if it is of another kind, or wrapped."""
     stream: object = getattr(send, "__self__", None)
     protocol: Any = getattr(getattr(stream, "send", None), "__self__", None)
@@ -103,7 +103,7 @@ def plain_connection(send: object) -> PlainConnection | None:
     if not isinstance(server, TCPServer) or not isinstance(cast("object", server.stream), trio.SocketStream):
         return None
     # Clients of HTTP/1.0 do not know chunks.
-    return PlainConnection(server) if getattr(protocol.connection, "their_http_version", b"") == b"1.1" else None
+    return DirectWriteConnection(server) if getattr(protocol.connection, "their_http_version", b"") == b"1.1" else None
 
 
 def limit_messages(send: object, size: int) -> None:

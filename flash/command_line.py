@@ -22,7 +22,7 @@ from .errors import FlashError, InvalidOption
 from .server.reloading import same_command
 from .server.run_options import number_of_workers
 from .server.serving import run, run_workers
-from .server.shutdown import SHUTDOWN_TIMEOUT, WATCHED
+from .server.shutdown import RELOADED, SHUTDOWN_TIMEOUT
 from .workers.worker import this_worker
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -199,7 +199,7 @@ def _config(options: argparse.Namespace) -> Config:
 def _run_again_on_changes(arguments: list[str], options: argparse.Namespace) -> None:
     import watchfiles
 
-    os.environ[WATCHED] = "true"
+    os.environ[RELOADED] = "true"
     command = [sys.executable, "-m", "flash", *[argument for argument in arguments if argument != "--reload"]]
     watchfiles.run_process(
         ".",

@@ -7,7 +7,7 @@ the decorator runs.
 
 Dash names a callback by its Outputs, and one without Outputs by a hash of its Inputs alone, so that two on the
 same Inputs would collide: an event callback has an additional Input that is never there. It has an Output, on its
-hidden `Stream` component, only if it is to be called initially: Dash calls a callback with an Output whenever one of
+hidden `CallbackComponent`, only if it is to be called initially: Dash calls a callback with an Output whenever one of
 its Inputs appears in the layout, as if it had been clicked, even with `prevent_initial_call`. One without any Input
 has its own hidden component as Input, and so starts when the page is loaded.
 """
@@ -25,8 +25,8 @@ import dash
 
 from ._dash import StandsForComponent, callback, is_flash
 from ._dash_patches import let_stand_for_component, patch_once
-from .asgi.page_key import PAGE_ID
-from .callbacks.components import Stream
+from .asgi.page_secret import PAGE_ID
+from .callbacks.components import CallbackComponent
 from .callbacks.declaration import Declaration, EventCallbackOptions, check_arguments
 from .callbacks.start import StartDependencies, starter
 from .errors import InvalidEventCallback
@@ -49,10 +49,10 @@ class EventCallback(Generic[P, R_co], StandsForComponent):
             Input or State the event callback itself stands for it.
     """
 
-    def __init__(self, function: Callable[P, R_co], stream: Stream) -> None:
+    def __init__(self, function: Callable[P, R_co], component: CallbackComponent) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self.stream = stream
+        self.stream = component
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         return self._function(*args, **kwargs)
@@ -65,18 +65,18 @@ class EventCallbacks:
     """The event callbacks that were declared and are not part of an app yet."""
 
     def __init__(self) -> None:
-        self._streams: list[Stream] = []
+        self._components: list[CallbackComponent] = []
 
-    def add(self, stream: Stream) -> None:
-        self._streams.append(stream)
+    def add(self, component: CallbackComponent) -> None:
+        self._components.append(component)
 
     def names(self) -> list[str]:
         """Their names, as messages have them."""
-        return [cast("Any", stream).name for stream in self._streams]
+        return [cast("Any", component).name for component in self._components]
 
-    def take(self) -> list[Stream]:
+    def take(self) -> list[CallbackComponent]:
         """Their hidden components; each is handed out once."""
-        taken, self._streams = self._streams, []
+        taken, self._components = self._components, []
         return taken
 
 
@@ -188,66 +188,72 @@ def declare(
                 f"{name!r} is not a generator function: an event callback is one that yields stream_props(...). "
                 "For a function that returns its result, use @callback."
             )
-        parts = Declaration.check(name, dependencies, keywords, options)
-        if parts.outputs is not None:
+        declaration = Declaration.check(name, dependencies, keywords, options)
+        if declaration.outputs is not None:
             raise InvalidEventCallback(
-                f"{name!r} was given {parts.outputs.flat[0]!r}: an event callback has no Outputs, its updates say "
-                "where they go. For values that go into Outputs, use @callback."
+                f"{name!r} was given {declaration.outputs.flat[0]!r}: an event callback has no Outputs, its updates "
+                "say where they go. For values that go into Outputs, use @callback."
             )
-        unasked = bool(parts.inputs) if prevent_initial_call is None else prevent_initial_call
-        return register_stream(function, parts, register, declared, unasked)
+        unasked = bool(declaration.inputs) if prevent_initial_call is None else prevent_initial_call
+        return register_starter(function, declaration, register, declared, unasked)
 
     return decorate
 
 
-def register_stream(
+def register_starter(
     function: Callable[P, R],
-    parts: Declaration,
+    declaration: Declaration,
     register: Callable[..., Any],
     declared: EventCallbacks,
     prevent_initial_call: Any,
     **keywords: Any,
 ) -> EventCallback[P, R]:
     """Register the callback that starts the streams of `function`; `keywords` are more options of Dash's `callback`."""
-    if parts.matches and parts.outputs is None and not prevent_initial_call:
+    if declaration.matches and declaration.outputs is None and not prevent_initial_call:
         raise InvalidEventCallback(
-            f"{parts.name!r} has MATCH in its Inputs and prevent_initial_call=False: Dash cannot call a callback with "
-            "MATCH initially unless it has an Output that matches."
+            f"{declaration.name!r} has MATCH in its Inputs and prevent_initial_call=False: Dash cannot call a callback "
+            "with MATCH initially unless it has an Output that matches."
         )
-    check_arguments(parts.name, function, parts)
-    check_discarded(function, repr(parts.name), stream_props, "write `yield stream_props(...)`")
-    if not parts.inputs and prevent_initial_call:
+    check_arguments(declaration.name, function, declaration)
+    check_discarded(function, repr(declaration.name), stream_props, "write `yield stream_props(...)`")
+    if not declaration.inputs and prevent_initial_call:
         raise InvalidEventCallback(
-            f"{parts.name!r} has no Input and prevent_initial_call=True: nothing would ever start it. Give it an "
+            f"{declaration.name!r} has no Input and prevent_initial_call=True: nothing would ever start it. Give it an "
             "Input, or let it start when the page is loaded."
         )
-    first = None if parts.outputs is None else str(parts.outputs.flat[0])
-    stream = Stream(
-        _component_id(function), parts.name, parts.named_properties(), parts.warn_of_doubtful_options(), first
+    first = None if declaration.outputs is None else str(declaration.outputs.flat[0])
+    component = CallbackComponent(
+        _component_id(function),
+        declaration.name,
+        declaration.named_properties(),
+        declaration.warn_of_doubtful_options(),
+        first,
     )
     outputs: Any = []
     own_inputs: list[Any] = []
-    if parts.outputs is not None:
-        outputs = parts.outputs.grouping
+    if declaration.outputs is not None:
+        outputs = declaration.outputs.grouping
     elif prevent_initial_call:
-        own_inputs = [dash.Input(f"{stream.id}-never", "there", allow_optional=True)]
+        own_inputs = [dash.Input(f"{component.id}-never", "there", allow_optional=True)]
     else:
-        outputs = dash.Output(stream, "start")
-    if not parts.inputs:
+        outputs = dash.Output(component, "start")
+    if not declaration.inputs:
         # This Input is always in the layout and never changes: Dash calls the callback once, when the page is loaded.
-        own_inputs = [dash.Input(stream, "id")]
+        own_inputs = [dash.Input(component, "id")]
         prevent_initial_call = False
     page = [dash.State(PAGE_ID, "secret"), dash.State(PAGE_ID, "token")]
-    dependencies = StartDependencies([*parts.inputs, *own_inputs], [*parts.states, *parts.cancel_states, *page])
+    dependencies = StartDependencies(
+        [*declaration.inputs, *own_inputs], [*declaration.states, *declaration.cancel_states, *page]
+    )
     register(
         output=outputs,
         inputs=dependencies.inputs,
         state=dependencies.states,
         prevent_initial_call=prevent_initial_call,
         **keywords,
-    )(starter(function, parts, dependencies, stream.id))
-    declared.add(stream)
-    return EventCallback[P, R](function, stream)
+    )(starter(function, declaration, dependencies, component.id))
+    declared.add(component)
+    return EventCallback[P, R](function, component)
 
 
 def _component_id(function: Callable[..., Any]) -> str:

@@ -40,7 +40,7 @@ from .streams.outbox import Outbox
 from .streams.spec import StreamSpec
 from .streams.stream import TASK_NAME, Stream
 from .user_code.containment import contain
-from .wire import Mistake, Refused
+from .wire import MistakeEvent, Refused
 
 _log = logging.getLogger("flash.streams")
 
@@ -48,7 +48,10 @@ _NOTHING: frozenset[tuple[str, str]] = frozenset()
 """The mistakes that most pages were shown: none. One object for all pages."""
 
 REMEMBERED_STARTS = 64
-"""How many starts of a page are remembered by their names, of which as many characters count."""
+"""How many starts of a page are remembered by their names."""
+
+START_NAME_LENGTH = 64
+"""How many characters of the name of a start are remembered."""
 
 
 @dataclass(slots=True)
@@ -247,7 +250,7 @@ class Channel:
 
     def takes(self, start: str) -> bool:
         """Remember the name of a start; say whether it is new. Only the last `REMEMBERED_STARTS` are remembered."""
-        start = start[:REMEMBERED_STARTS]
+        start = start[:START_NAME_LENGTH]
         if start in self._start_names:
             return False
         self._start_names = (*self._start_names[1 - REMEMBERED_STARTS :], start)
@@ -266,7 +269,7 @@ class Channel:
         """Show a mistake of the app's code in the page's dev tools, unless one of its kind was shown before."""
         if (callback, kind) not in self._reported and not self.outbox.exhausted:
             self._reported = self._reported | {(callback, kind)}
-            self.outbox.put(Mistake.event, Mistake(callback, message).encode())
+            self.outbox.put(MistakeEvent.event, MistakeEvent(callback, message).encode())
 
     def has_had(self, stream_id: str) -> bool:
         """Whether a stream of this channel was ever called so."""

@@ -81,7 +81,7 @@ _SMALLEST = math.nextafter(0, 1)
 
 COUNT = Range("a positive integer", (int,), 1)
 SECONDS = Range("a positive number of seconds", (int, float), _SMALLEST)
-SECONDS_OR_ZERO = Range("a positive number of seconds", (int, float), 0)
+SECONDS_OR_ZERO = Range("a number of seconds, at least 0", (int, float), 0)
 FINITE_SECONDS = Range("a positive number of seconds", (int, float), _SMALLEST, sys.float_info.max)
 
 

@@ -16,7 +16,7 @@ refused, or whose channel is over, is told by `over`, and the others go on.
 
 A page is named by its token, which is issued with the layout; the server stores nothing of it until it is used. URLs
 reach access logs, so the token alone opens nothing: a channel belongs to the browser (an HttpOnly cookie) that opened
-it, and to the page that has the token's secret: see `page_key`.
+it, and to the page that has the token's secret: see `page_secret`.
 
 A refused request gets a 4xx or 503 with one sentence, and changes nothing.
 """
@@ -35,8 +35,8 @@ from quart_trio.wrappers import TrioResponse as Response
 from .asgi.browser_cookie import browser_of
 from .asgi.direct_writes import DirectWriter
 from .asgi.http_exchange import EndlessBody
-from .asgi.page_key import page_token, proven_pages
-from .asgi.peer import Peer
+from .asgi.linked_browser import LinkedBrowser
+from .asgi.page_secret import page_token, proven_pages
 from .asgi.refusals import answering_refusals
 from .asgi.request_body import read_small_body
 from .cancel_scopes import EndReason
@@ -135,17 +135,20 @@ class EventStream:
     """
 
     def __init__(
-        self, connect: Callable[[Link], Awaitable[list[Over]]], limits: PageLimits, peer: Peer | None = None
+        self,
+        connect: Callable[[Link], Awaitable[list[Over]]],
+        limits: PageLimits,
+        linked_browser: LinkedBrowser | None = None,
     ) -> None:
         """
         Args:
             connect: attaches the pages' channels to a link; returns the pages that it cannot attach.
             limits: see above.
-            peer: the browser at the other end; None if the server can find out nothing about it.
+            linked_browser: the browser at the other end; None if the server can find out nothing about it.
         """
         self.limits: PageLimits = limits
         self._connect = connect
-        self._link = Link(peer)
+        self._link = Link(linked_browser)
         self._writer = DirectWriter.of_request()
         self._senders: dict[Attachment, PageSender] = {}
         self._last_write = 0.0
@@ -292,8 +295,8 @@ class Routes:
                     refused.append(Over(standing.page, None, refusal.status, str(refusal)))
             return refused
 
-        peer = Peer.of_request(request, browser)
-        stream = EventStream(connect, self._channels.page_limits, peer)
+        linked_browser = LinkedBrowser.of_request(request, browser)
+        stream = EventStream(connect, self._channels.page_limits, linked_browser)
         response = Response(EndlessBody(stream.run), content_type="text/event-stream")
         response.headers.pop("Content-Length", None)
         response.headers.update(HEADERS)

@@ -25,7 +25,7 @@ from .event_callback import (
     EventCallback,
     EventCallbacks,
     prepare_dash,
-    register_stream,
+    register_starter,
 )
 from .props import stream_props
 from .user_code.discarded_calls import check_discarded
@@ -192,10 +192,10 @@ def _streaming(
         for option, value in options.items()
         if not (option in own or option in dependencies or option in _RESULTS_ONLY or option in _NOT_FOR_STREAMS)
     }
-    parts = Declaration.check(name, arguments, dependencies, EventCallbackOptions(**own))
+    declaration = Declaration.check(name, arguments, dependencies, EventCallbackOptions(**own))
     *_, prevent_initial_call = handle_grouped_callback_args(list(arguments), dict(options))
     passed_on.pop("prevent_initial_call", None)
-    if prevent_initial_call is None and parts.outputs is None and parts.matches:
+    if prevent_initial_call is None and declaration.outputs is None and declaration.matches:
         # Without an Output that matches there is nothing that Dash could call initially.
         prevent_initial_call = True
-    return register_stream(function, parts, register, declared, prevent_initial_call, **passed_on)
+    return register_starter(function, declaration, register, declared, prevent_initial_call, **passed_on)

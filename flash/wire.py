@@ -1,7 +1,7 @@
 """The wire, from the server's side: the address of a link, and every event that comes over it, by name and by fields.
 
     address    page → server   Standing, once for each page that the link is to carry
-    events     server → page   Hello, Open, Props, End, Refused, Mistake, Ping, Over
+    events     server → page   Hello, Open, Props, End, Refused, MistakeEvent, Ping, Over
 
 What pages say is in `wire_messages`. Each event is one class: its name on the wire is a class attribute, its dataclass
 fields are the fields of its JSON object, in that order. `client/wire.js` is the twin in the browser, with one entry for
@@ -25,7 +25,7 @@ Json: TypeAlias = bytes
 """A value that is JSON already."""
 
 PROOF_HEADER = "X-Flash-Proof"
-"""The header by which pages prove that a request is their own: their secrets, with commas. See `asgi.page_key`."""
+"""The header by which pages prove that a request is their own: their secrets, with commas. See `asgi.page_secret`."""
 
 START_HEADER = "X-Flash-Start"
 """The header that names a start, which may come twice: as a request, and over the control websocket."""
@@ -83,8 +83,8 @@ class Standing:
         return cls(found[1], int(found[2]), *parse_event_id(found[3]))
 
     def __str__(self) -> str:
-        said = f"{self.page}:{self.turn}"
-        return said if self.life is None else f"{said}:{self.life}.{self.number}"
+        text = f"{self.page}:{self.turn}"
+        return text if self.life is None else f"{text}:{self.life}.{self.number}"
 
 
 def array(*parts: bytes) -> Json:
@@ -105,8 +105,8 @@ class JsonObject:
 
     def encode_fields(self) -> bytes:
         """The inner part of the JSON object."""
-        said = [(each.name, getattr(self, each.name), each.default) for each in fields(self)]
-        return b",".join([b'"%b":%b' % (name.encode(), _json(value)) for name, value, off in said if value != off])
+        values = [(each.name, getattr(self, each.name), each.default) for each in fields(self)]
+        return b",".join([b'"%b":%b' % (name.encode(), _json(value)) for name, value, off in values if value != off])
 
 
 def _json(value: object) -> Json:
@@ -153,14 +153,14 @@ class Hello(Payload):
         page: its token.
         life: names the life of the page's channel, within which events are numbered.
         ping: seconds of silence after which the server pings; None for never.
-        grace: seconds for which the server keeps the streams of a page without a link; None for ever.
+        reconnect_grace: seconds for which the server keeps the streams of a page without a link; None for ever.
     """
 
     event: ClassVar[str] = "hello"
     page: str
     life: str
     ping: float | None
-    grace: float | None
+    reconnect_grace: float | None
 
 
 class WatchedCondition(TypedDict):
@@ -195,7 +195,7 @@ class Open(StreamPayload):
     """A stream runs.
 
     Attributes:
-        callback: the id of its event callback.
+        callback_id: the id of its event callback's hidden component.
         output: the Outputs of the Dash callback that it is a stream of; None if that has none.
         match: the values that MATCH matched, as JSON in a string; None if there are none.
         again: an `Again` for the page to start the stream with when its server is lost; None if it is not to.
@@ -207,7 +207,7 @@ class Open(StreamPayload):
     """
 
     event: ClassVar[str] = "open"
-    callback: str
+    callback_id: str
     output: str | None
     match: str | None
     again: Again | None
@@ -275,21 +275,21 @@ class Refused(Payload):
     """A stream was not started.
 
     Attributes:
-        callback: the id of its event callback.
+        callback_id: the id of its event callback's hidden component.
         match: as in `Open`.
         message: why.
         status: what the event callback's status becomes; None for `failed`.
     """
 
     event: ClassVar[str] = "refused"
-    callback: str
+    callback_id: str
     match: str | None
     message: str
     status: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake(Payload):
+class MistakeEvent(Payload):
     """A mistake of the app's code that raises nothing, for the dev tools.
 
     Attributes:
@@ -333,5 +333,5 @@ class Over(Payload):
     message: str
 
 
-EVENTS: tuple[type[Payload], ...] = (Hello, Open, Props, End, Refused, Mistake, Ping, Over)
+EVENTS: tuple[type[Payload], ...] = (Hello, Open, Props, End, Refused, MistakeEvent, Ping, Over)
 """All of them."""

@@ -125,14 +125,14 @@ def _is_integer(value: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(JsonObject):
+class AnswerPayload(JsonObject):
     """The body of an answer to a page; `route` is the route that it is an answer of."""
 
     route: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Status(Answer):
+class Status(AnswerPayload):
     """A link of this page would be accepted; a refusal is an answer of its own status, and its sentence.
 
     Attributes:
@@ -152,7 +152,7 @@ class RefusedPage(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledged(Answer):
+class Acknowledged(AnswerPayload):
     """The answer to an `Ack` that was refused for some of its pages, and taken for others.
 
     Attributes:
@@ -164,7 +164,7 @@ class Acknowledged(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket(Answer):
+class Ticket(AnswerPayload):
     """What opens one link of the page although the browser's cookie has changed.
 
     Attributes:
@@ -217,7 +217,7 @@ class ControlMessage(JsonObject):
 
 
 @dataclass(frozen=True, slots=True)
-class ControlAnswer(Answer):
+class ControlAnswer(AnswerPayload):
     """The answer to a `ControlMessage`.
 
     Attributes:
@@ -234,5 +234,5 @@ class ControlAnswer(Answer):
     text: str
 
 
-ANSWERS: tuple[type[Answer], ...] = (Status, Acknowledged, Ticket, ControlAnswer)
+ANSWERS: tuple[type[AnswerPayload], ...] = (Status, Acknowledged, Ticket, ControlAnswer)
 """All of them."""

@@ -40,7 +40,7 @@ from flash._trio import (
     is_over,
     leave_scopes,
 )
-from flash.callbacks.components import Page, Stream
+from flash.callbacks.components import CallbackComponent, Page
 from flash.dash_json import to_json
 
 PACKAGE = Path(flash.__file__).parent
@@ -207,7 +207,7 @@ DOCUMENTED = {
 }
 """The submodules that these packages document, and that every file may import from."""
 
-DESCRIBED_BY_DASH = {Stream, Page}
+DESCRIBED_BY_DASH = {CallbackComponent, Page}
 """The components, whose description for Dash `hidden_component` of `_dash.py` writes into them."""
 
 SET_FOR_DASH = {"_request", "_ws_shutdown_event"}

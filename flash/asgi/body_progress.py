@@ -1,6 +1,6 @@
 """Gives up requests whose bodies stop arriving, and bounds how many unfinished bodies a browser may have.
 
-An upload may take hours over a slow line, so the whole of it has no timeout. But in each `WINDOW` at least `MINIMUM`
+An upload may take hours over a slow line, so the whole of it has no timeout. But in each `INTERVAL` at least `MINIMUM`
 bytes have to arrive, which the slowest line manages. Without that rule a body that was announced and never sent, or
 sent byte by byte for ever, would hold its connection, its task and the bytes already read for as long as the client
 likes.
@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 
 import trio
 
-WINDOW = 60.0
+INTERVAL = 60.0
 """Seconds in which `MINIMUM` bytes of a body have to arrive."""
 
 MINIMUM = 1_000
-"""Bytes of a body that have to arrive in each `WINDOW`."""
+"""Bytes of a body that have to arrive in each `INTERVAL`."""
 
 PER_BROWSER = 100
 """How many unfinished bodies one browser may have; requests without its cookie are counted by their address."""
@@ -50,7 +50,7 @@ class BodyProgress:
         self._give_up = give_up
         self._on_body_over = on_body_over
         self._bytes_in_window = 0
-        self._window_end = trio.current_time() + WINDOW
+        self._window_end = trio.current_time() + INTERVAL
         self._is_over = False
 
     async def __call__(self) -> Any:
@@ -77,7 +77,7 @@ class BodyProgress:
             self.given_up = self._give_up()
             self._end_body()
         self._bytes_in_window = 0
-        self._window_end = trio.current_time() + WINDOW
+        self._window_end = trio.current_time() + INTERVAL
 
     def _end_body(self) -> None:
         self._is_over = True

@@ -23,7 +23,7 @@ from .http_exchange import HTTP_EXCHANGE
 class DirectWriter:
     """Writes chunks of one response, whose headers have been sent, to its socket."""
 
-    def __init__(self, connection: _hypercorn.PlainConnection) -> None:
+    def __init__(self, connection: _hypercorn.DirectWriteConnection) -> None:
         self._connection = connection
         self._unwritten = b""
 
@@ -31,7 +31,7 @@ class DirectWriter:
     def of_request(cls) -> DirectWriter | None:
         """The writer for the current request's response; None if direct writes to it are not safe."""
         exchange = HTTP_EXCHANGE.get()
-        connection = None if exchange is None else _hypercorn.plain_connection(exchange.server_send())
+        connection = None if exchange is None else _hypercorn.direct_write_connection(exchange.server_send())
         return None if connection is None else cls(connection)
 
     @property

@@ -26,11 +26,11 @@ from .. import _hypercorn
 from .._quart import Body, HTTPConnection, ResponseBody, complete_body, data_of, empty_body, encode_headers
 from ..user_code.cleanup import Deadline
 from ..user_code.containment import log_failure, split_cancellation
+from ..user_code.first_wait import when_suspended
 from ..user_code.inner_generators import InnerGenerators
-from ..user_code.suspension import when_suspended
 from .body_progress import PER_BROWSER, BodyProgress, UnfinishedBody
 from .browser_cookie import browser_or_address
-from .unattended import DisconnectPolicy
+from .disconnect_policy import DisconnectPolicy
 
 _log = logging.getLogger("flash.server")
 

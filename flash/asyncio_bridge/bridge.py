@@ -31,7 +31,7 @@ from ..errors import AsyncioCancelled, FlashError
 from ..event_callback import EventCallback
 from ..options import DEFAULTS
 from ..user_code.functions import name_of
-from .thread import Answer, Result, asyncio_thread
+from .thread import Report, Result, asyncio_thread
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -130,7 +130,7 @@ async def _run(begin: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
         # Its exception goes to the caller, and so asyncio's loop is not to log it.
         result = await acapture(begin)
 
-    def start(answer: Answer) -> None:
+    def start(answer: Report) -> None:
         nonlocal task
         task = thread.loop.create_task(run(), name=name, context=context)
         task.add_done_callback(lambda _: answer(result))
@@ -156,7 +156,7 @@ class _Step:
 
     thrown: BaseException | None = None
     cancels: bool = False
-    answer: Answer | None = None
+    answer: Report | None = None
 
 
 class _Driver:
@@ -211,7 +211,7 @@ class _Driver:
 
     # In the loop's thread
 
-    def _take(self, step: _Step, answer: Answer) -> None:
+    def _take(self, step: _Step, answer: Report) -> None:
         step.answer = answer
         self._step = step
         self._cancelled = False

@@ -26,7 +26,7 @@ from ..errors import AsyncioCancelled
 _T = TypeVar("_T")
 
 Result: TypeAlias = Value[Any] | Error
-Answer: TypeAlias = Callable[[Result], None]
+Report: TypeAlias = Callable[[Result], None]
 
 _log = logging.getLogger("flash.asyncio")
 
@@ -48,7 +48,7 @@ class AsyncioThread:
         self._thread = threading.Thread(target=self._run, name="flash asyncio", daemon=True)
         self._thread.start()
 
-    async def ask(self, name: str, begin: Callable[[Answer], None], cancel: Callable[[], None]) -> Any:
+    async def ask(self, name: str, begin: Callable[[Report], None], cancel: Callable[[], None]) -> Any:
         """Call `begin(answer)` in the loop's thread, and return or raise what `answer` is then called with.
 
         Args:

@@ -1,7 +1,7 @@
-"""Defines the hidden components, `Stream` and `Page`, that Flash appends to the layout of an app with event callbacks.
+"""Defines the hidden components that Flash appends to the layout of an app with event callbacks.
 
-A `Stream` shows the page the status of one event callback; the `Page` tells the server which page a request is from.
-The scripts in `client/` render them, so they need no bundle of their own.
+A `CallbackComponent` shows the page the status of one event callback; the `Page` tells the server which page a request
+is from. The scripts in `client/` render them, so they need no bundle of their own.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from .._dash import TypedComponent, hidden_component
-from ..asgi.page_key import PAGE_ID, token_of
+from ..asgi.page_secret import PAGE_ID, token_of
 from ..asgi.tokens import new_token
 
 
 @hidden_component("id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes", "output")
-class Stream(TypedComponent):
+class CallbackComponent(TypedComponent):
     """The streams of one event callback, for use in an Input or State: `Input(my_callback.stream, "status")`.
 
     Properties:

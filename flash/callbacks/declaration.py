@@ -222,16 +222,21 @@ def check_on_error(name: str, on_error: object) -> None:
     check_discarded(on_error, f"on_error of {name!r}", stream_props, "write `return stream_props(...)`")
 
 
-def check_arguments(name: str, function: Callable[..., Any], parts: Declaration) -> None:
+def check_arguments(name: str, function: Callable[..., Any], declaration: Declaration) -> None:
     """Refuse a function that cannot be called with the values of the Inputs and States."""
     if not callable(function):
         raise InvalidEventCallback(
             f"{name!r} is a {type(function).__name__} object, which cannot be called: decorate a function, or a "
             "method of an object (`event_callback(...)(thing.method)`)."
         )
-    args, keywords = validate_and_group_input_args([None] * (len(parts.inputs) + len(parts.states)), parts.grouping)
+    args, keywords = validate_and_group_input_args(
+        [None] * (len(declaration.inputs) + len(declaration.states)), declaration.grouping
+    )
     if not takes(function, *args, **keywords):
-        given = ", ".join([f"{key}=" for key in keywords] or map(str, [*parts.inputs, *parts.states])) or "nothing"
+        given = (
+            ", ".join([f"{key}=" for key in keywords] or map(str, [*declaration.inputs, *declaration.states]))
+            or "nothing"
+        )
         raise InvalidEventCallback(
             f"{name!r} is called with the values of its Inputs and States ({given}), which it does not take: it has "
             f"the parameters {parameters_of(function)}. Those in cancel= are not passed to it."

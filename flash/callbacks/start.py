@@ -23,7 +23,7 @@ from .._dash import context_value, is_no_update, validate_and_group_input_args
 from ..asgi.browser_cookie import browser_of
 from ..asgi.http_exchange import cancel_with_client
 from ..asgi.origins import refuse_other_sites
-from ..asgi.page_key import proves
+from ..asgi.page_secret import proves
 from ..asgi.tokens import is_token
 from ..dash_json import to_json
 from ..errors import FlashError, RequestRefused
@@ -66,8 +66,8 @@ class StartRequest:
         browser: the secret of the browser that sends it.
         is_proven: it has the page's secret, too.
         values: of the user's Inputs and States.
-        watched: what the renderer says of the properties of the conditions.
-        watched_values: their values.
+        condition_entries: what the renderer says of the properties of the conditions.
+        condition_values: their values.
         matched: the values that MATCH has matched, by the keys of ids.
     """
 
@@ -77,8 +77,8 @@ class StartRequest:
     browser: str
     is_proven: bool
     values: list[Any]
-    watched: Sequence[Any]
-    watched_values: Sequence[Any]
+    condition_entries: Sequence[Any]
+    condition_values: Sequence[Any]
     matched: Mapping[str, Any]
 
     @property
@@ -88,17 +88,17 @@ class StartRequest:
 
 
 def starter(
-    function: Callable[..., Any], parts: Declaration, dependencies: StartDependencies, stream_id: str
+    function: Callable[..., Any], declaration: Declaration, dependencies: StartDependencies, callback_id: str
 ) -> Callable[..., Any]:
     """The Dash callback that starts a stream of `function`.
 
     Args:
         function: the user's generator function.
-        parts: what it was declared with.
+        declaration: what it was declared with.
         dependencies: what Dash was told to send.
-        stream_id: the id of the event callback.
+        callback_id: the id of the event callback's hidden component.
     """
-    starts = Starter(function, parts, dependencies, stream_id)
+    starts = Starter(function, declaration, dependencies, callback_id)
 
     @functools.wraps(function)
     async def start(*values: Any) -> None:
@@ -111,15 +111,15 @@ class Starter:
     """Starts the streams of one event callback."""
 
     def __init__(
-        self, function: Callable[..., Any], parts: Declaration, dependencies: StartDependencies, stream_id: str
+        self, function: Callable[..., Any], declaration: Declaration, dependencies: StartDependencies, callback_id: str
     ) -> None:
         """See `starter`."""
         self._function = function
-        self._parts = parts
+        self._declaration = declaration
         self._dependencies = dependencies
-        self._stream_id = stream_id
+        self._callback_id = callback_id
         self._mistakes = Mistakes()
-        self._conditions = StartConditions(parts, self._mistakes)
+        self._conditions = StartConditions(declaration, self._mistakes)
 
     async def start(self, values: Sequence[Any]) -> NoReturn:
         """Start a stream for the request at hand.
@@ -134,14 +134,14 @@ class Starter:
         """
         request = self._read(values)
         channel = await self._channel(request)
-        # Before the user's predicates: of what comes both ways they are asked once.
+        # Check for a duplicate first: a start sent over HTTP and websocket must call the user's predicates once.
         if not self._came_before(channel, request) and self._conditions_are_met(channel, request):
             self._start(channel, request)
         raise dash.exceptions.PreventUpdate
 
     def _read(self, values: Sequence[Any]) -> StartRequest:
         """Check the form of the request at hand."""
-        name, parts, dependencies = self._parts.name, self._parts, self._dependencies
+        name, declaration, dependencies = self._declaration.name, self._declaration, self._dependencies
         request = CALLBACK_REQUEST.get()
         if request is None:
             raise FlashError(f"{name!r} is an event callback: it needs app = Flash(...), not Dash(...).")
@@ -158,17 +158,17 @@ class Starter:
         if (len(sent.inputs_list), len(sent.states_list)) != (len(dependencies.inputs), len(dependencies.states)):
             raise RequestRefused(400, f"{name!r} was not started: the request lacks values.")
         first_state = len(dependencies.inputs)
-        first_cancel = first_state + len(parts.states)
+        first_cancel = first_state + len(declaration.states)
         return StartRequest(
             request,
             sent,
             page,
             browser,
             proves(secret, page),
-            [*values[: len(parts.inputs)], *values[first_state:first_cancel]],
-            sent.states_list[len(parts.states) : -2],
+            [*values[: len(declaration.inputs)], *values[first_state:first_cancel]],
+            sent.states_list[len(declaration.states) : -2],
             values[first_cancel:-2],
-            _matched(parts, sent),
+            _matched(declaration, sent),
         )
 
     async def _channel(self, request: StartRequest) -> Channel:
@@ -185,12 +185,12 @@ class Starter:
     def _conditions_are_met(self, channel: Channel, request: StartRequest) -> bool:
         """Check the conditions against the values at the start; the page is told of one that is not met."""
         by_user = bool(request.dash_context.triggered_inputs)
-        not_met = self._conditions.ask(request.watched, request.watched_values, by_user=by_user)
+        not_met = self._conditions.first_not_met(request.condition_entries, request.condition_values, by_user=by_user)
         if not_met is None:
             return True
-        channel.refuse(wire.Refused(self._stream_id, request.match, not_met.message, status="idle"))
+        channel.refuse(wire.Refused(self._callback_id, request.match, not_met.message, status="idle"))
         if not_met.mistake is not None and request.callback_request.settings.shows_mistakes():
-            channel.report(self._parts.name, not_met.kind, not_met.mistake)
+            channel.report(self._declaration.name, not_met.kind, not_met.mistake)
         return False
 
     def _start(self, channel: Channel, request: StartRequest) -> None:
@@ -200,40 +200,40 @@ class Starter:
         try:
             live.stream = channel.start(spec)
         except RequestRefused as refusal:
-            channel.refuse(wire.Refused(self._stream_id, request.match, str(refusal)))
+            channel.refuse(wire.Refused(self._callback_id, request.match, str(refusal)))
             raise
         if request.callback_request.exchange is not None:
             request.callback_request.exchange.stream_request = request.callback_request.http
 
     def _spec(self, request: StartRequest, live: LiveProps) -> StreamSpec:
         """What the stream is to run, in terms that know nothing of Dash."""
-        parts, settings = self._parts, request.callback_request.settings
-        args, kwargs = validate_and_group_input_args(request.values, parts.grouping)
-        resets = encode_pairs(resolve_match(parts.resets, request.matched))
-        off = encode_pairs(resolve_match(parts.off, request.matched))
-        added = len(self._dependencies.inputs) - len(parts.inputs)
-        context = context_of_stream(request.dash_context, parts, added, live)
+        declaration, settings = self._declaration, request.callback_request.settings
+        args, kwargs = validate_and_group_input_args(request.values, declaration.grouping)
+        resets = encode_pairs(resolve_match(declaration.resets, request.matched))
+        off = encode_pairs(resolve_match(declaration.off, request.matched))
+        added = len(self._dependencies.inputs) - len(declaration.inputs)
+        context = context_of_stream(request.dash_context, declaration, added, live)
         # What only the start needs is not to live as long as the stream.
         context.run(CALLBACK_REQUEST.set, CallbackRequest(settings))
         function, last = self._function, self._last_value
         match = request.match
         to_pairs = None
-        if parts.outputs is not None:
-            to_pairs = partial(parts.outputs.pairs, resolved=request.dash_context.outputs_list)
+        if declaration.outputs is not None:
+            to_pairs = partial(declaration.outputs.pairs, resolved=request.dash_context.outputs_list)
         return StreamSpec(
-            callback=parts.name,
-            key=self._stream_id if match is None else f"{self._stream_id} {match}",
+            callback=declaration.name,
+            key=self._callback_id if match is None else f"{self._callback_id} {match}",
             is_plain=kind_of_generator(function) == "plain",
             generator=lambda: call(function, args, kwargs, last),
-            encode=encoder(parts.name, to_pairs, encode_pairs, b""),
-            encode_by_prop=encoder(parts.name, to_pairs, encode_by_prop, []) if parts.conflate else None,
+            encode=encoder(declaration.name, to_pairs, encode_pairs, b""),
+            encode_by_prop=encoder(declaration.name, to_pairs, encode_by_prop, []) if declaration.conflate else None,
             opening=self._opening(request, resets, off).encode_fields(),
             resets=resets,
             off=off,
-            conditions=parts.conditions,
-            on_error=settings.handler(parts.on_error),
-            describe=lambda error: settings.describe(parts.name, error),
-            timeout=parts.timeout,
+            conditions=declaration.conditions,
+            on_error=settings.handler(declaration.on_error),
+            describe=lambda error: settings.describe(declaration.name, error),
+            timeout=declaration.timeout,
             values_size=request.callback_request.values_size,
             context=context,
             mistakes=self._mistakes,
@@ -243,28 +243,28 @@ class Starter:
 
     def _opening(self, request: StartRequest, resets: bytes, off: bytes) -> wire.Open:
         """What the page is told when the stream opens."""
-        parts, matched, body = self._parts, request.matched, request.callback_request.body
-        components = None if parts.keep else _components(parts, request.dash_context.inputs_list, matched)
+        declaration, matched, body = self._declaration, request.matched, request.callback_request.body
+        components = None if declaration.keep else _components(declaration, request.dash_context.inputs_list, matched)
         return wire.Open(
-            callback=self._stream_id,
-            output=None if parts.outputs is None else body["output"],
+            callback_id=self._callback_id,
+            output=None if declaration.outputs is None else body["output"],
             match=request.match,
-            again=self._dependencies.again(body, matched) if parts.restart else None,
-            conflate=parts.conflate,
+            again=self._dependencies.again(body, matched) if declaration.restart else None,
+            conflate=declaration.conflate,
             components=to_json(components).encode(),
-            conditions=to_json(_describe_conditions(parts, request)).encode(),
-            props=wire.array(encode_pairs(resolve_match(parts.on, matched))),
+            conditions=to_json(_describe_conditions(declaration, request)).encode(),
+            props=wire.array(encode_pairs(resolve_match(declaration.on, matched))),
             reset=wire.array(resets, off),
         )
 
     def _last_value(self, value: object) -> object:
         """What becomes of a value that the generator returns, or a decorator for it: it is yielded if it can be."""
-        if self._parts.outputs is not None or isinstance(value, Update) or is_no_update(value):
+        if self._declaration.outputs is not None or isinstance(value, Update) or is_no_update(value):
             return value
         self._mistakes.log_once(
             "returns a value",
-            f"The event callback {self._parts.name!r} returned a {type(value).__name__}, which goes nowhere: it has no "
-            "Outputs. Yield or return stream_props(...), or give it Outputs under @callback.",
+            f"The event callback {self._declaration.name!r} returned a {type(value).__name__}, which goes nowhere: it "
+            "has no Outputs. Yield or return stream_props(...), or give it Outputs under @callback.",
         )
         return None
 
@@ -278,14 +278,16 @@ def _where(dependency: Any, matched: Mapping[str, Any]) -> wire.Dependency:
     }
 
 
-def _matched(parts: Declaration, request: Any) -> dict[str, Any]:
+def _matched(declaration: Declaration, request: Any) -> dict[str, Any]:
     """The values that MATCH has matched, from the ids in the request."""
     matched: dict[str, Any] = {}
-    sources = [*zip(parts.inputs, request.inputs_list, strict=False)]
-    if parts.outputs is not None:
+    sources = [*zip(declaration.inputs, request.inputs_list, strict=False)]
+    if declaration.outputs is not None:
         resolved = request.outputs_list
-        entries = cast("list[Any]", resolved) if isinstance(parts.outputs.grouping, list | tuple | dict) else [resolved]
-        sources += zip(parts.outputs.flat, entries, strict=False)
+        entries = (
+            cast("list[Any]", resolved) if isinstance(declaration.outputs.grouping, list | tuple | dict) else [resolved]
+        )
+        sources += zip(declaration.outputs.flat, entries, strict=False)
     for dependency, entry in sources:
         for key in match_keys(dependency.component_id):
             actual = cast("object", entry[0] if isinstance(entry, list) and entry else entry)
@@ -295,18 +297,26 @@ def _matched(parts: Declaration, request: Any) -> dict[str, Any]:
     return matched
 
 
-def _components(parts: Declaration, inputs: Sequence[Any], matched: Mapping[str, Any]) -> list[Any]:
+def _components(declaration: Declaration, inputs: Sequence[Any], matched: Mapping[str, Any]) -> list[Any]:
     """The components of the layout that a stream was started from, and those of its Outputs."""
     there = [
-        dependency for dependency, entry in zip(parts.inputs, inputs, strict=False) if entry and not is_missing(entry)
+        dependency
+        for dependency, entry in zip(declaration.inputs, inputs, strict=False)
+        if entry and not is_missing(entry)
     ]
-    outputs = () if parts.outputs is None else parts.outputs.flat
+    outputs = () if declaration.outputs is None else declaration.outputs.flat
     return [wire_id(resolve_id(dependency.component_id, matched)) for dependency in (*there, *outputs)]
 
 
-def _describe_conditions(parts: Declaration, request: StartRequest) -> list[wire.WatchedCondition]:
+def _describe_conditions(declaration: Declaration, request: StartRequest) -> list[wire.WatchedCondition]:
     """What the page needs to watch the conditions: where they are, and what they were when the stream was started."""
-    watched = zip(parts.cancel_states, parts.conditions, request.watched, request.watched_values, strict=True)
+    conditions = zip(
+        declaration.cancel_states,
+        declaration.conditions,
+        request.condition_entries,
+        request.condition_values,
+        strict=True,
+    )
     return [
         {
             "id": wire_id(resolve_id(state.component_id, request.matched)),
@@ -315,5 +325,5 @@ def _describe_conditions(parts: Declaration, request: StartRequest) -> list[wire
             "missing": is_missing(entry),
             "exempt": not condition.checked_at_start,
         }
-        for state, condition, entry, value in watched
+        for state, condition, entry, value in conditions
     ]

@@ -1,8 +1,8 @@
 """Checks the conditions of an event callback when it is started: while one is not met, its stream does not start.
 
-That is as it should be, and looks like a button that does nothing. So the page is told why. And a condition that has
-never been met, when somebody wants to start the stream, may have been written the wrong way round: as what ends the
-stream, not as what lets it go on.
+To the user this looks like a button that does nothing, so the page shows why. And a condition that has never been met
+when somebody wanted to start the stream may have been written the wrong way round: as what ends the stream, not as what
+lets it go on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .declaration import Declaration
 _log = logging.getLogger("flash.streams")
 
 LONGEST_VALUE = 80
-"""Characters of a value that are said of it."""
+"""The most characters of a value that a message quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,22 @@ class NotMet:
 class StartConditions:
     """The conditions of one event callback, as they were found at its starts."""
 
-    def __init__(self, parts: Declaration, mistakes: Mistakes) -> None:
-        self._parts = parts
+    def __init__(self, declaration: Declaration, mistakes: Mistakes) -> None:
+        self._declaration = declaration
         self._mistakes = mistakes
-        self._triggers = {str(dependency) for dependency in parts.inputs}
+        self._triggers = {str(dependency) for dependency in declaration.inputs}
         self._ever_met: set[int] = set()
 
-    def ask(self, watched: Sequence[Any], values: Sequence[object], *, by_user: bool) -> NotMet | None:
+    def first_not_met(self, entries: Sequence[Any], values: Sequence[object], *, by_user: bool) -> NotMet | None:
         """Why the stream does not start; None if it may.
 
         Args:
-            watched: what the renderer says of the conditions' properties.
+            entries: what the renderer says of the conditions' properties.
             values: their values.
             by_user: whether an Input has changed, and not the page been loaded.
         """
-        conditions = self._parts.conditions
-        for index, (condition, entry, value) in enumerate(zip(conditions, watched, values, strict=True)):
+        conditions = self._declaration.conditions
+        for index, (condition, entry, value) in enumerate(zip(conditions, entries, values, strict=True)):
             if not condition.checked_at_start or is_missing(entry):
                 continue
             failures: list[BaseException] = []
@@ -69,7 +69,7 @@ class StartConditions:
     def _not_met(
         self, index: int, condition: Condition, value: object, failures: Iterable[BaseException], by_user: bool
     ) -> NotMet:
-        name, label = self._parts.name, condition.label
+        name, label = self._declaration.name, condition.label
         message = f"{name!r} was not started: its condition on {label} is not met."
         for failure in failures:
             mistake = (
@@ -78,18 +78,18 @@ class StartConditions:
             )
             self._mistakes.log_once(f"predicate {label}", mistake, failure)
             return NotMet(message, mistake, f"predicate {label}")
-        said = _shortened(value)
+        shown = _shortened(value)
         wanted = "what its function wants" if condition.desired is None else condition.desired
-        _log.info("%s It is %s, not %s.", message, said, wanted)
+        _log.info("%s It is %s, not %s.", message, shown, wanted)
         if not by_user or index in self._ever_met or label in self._triggers:
             return NotMet(message, None, "")
         remedy = "let the function return the opposite"
         if condition.desired is not None:
-            state = self._parts.cancel_states[index]
+            state = self._declaration.cancel_states[index]
             where = f"Input({state.component_id!r}, {state.component_property!r})"
             remedy = f"write ({where}, lambda value: value != {condition.desired})"
         mistake = (
-            f"{message} It is {said}, not {wanted}, and has never been that when a stream was to be started. A "
+            f"{message} It is {shown}, not {wanted}, and has never been that when a stream was to be started. A "
             f"condition of cancel= says when the stream may go on; if this one is to say when it ends, {remedy}."
         )
         self._mistakes.log_once(f"inverted {label}", mistake)

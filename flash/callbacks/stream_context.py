@@ -59,26 +59,26 @@ class _NoResponse:
 _NO_RESPONSE = _NoResponse()
 
 
-def context_of_stream(request: Any, parts: Declaration, added: int, live: LiveProps) -> contextvars.Context:
+def context_of_stream(request: Any, declaration: Declaration, added: int, live: LiveProps) -> contextvars.Context:
     """The contextvars that a stream runs with: those of the current request, with a `ctx` for the stream.
 
     Args:
         request: the callback context of the request that starts the stream.
-        parts: of the event callback.
+        declaration: of the event callback.
         added: how many Inputs Flash has added behind the user's.
         live: takes what `set_props` sets.
     """
     stream_context = AttributeDict(request)
-    stream_context.inputs_list = request.inputs_list[: len(parts.inputs)]
-    stream_context.states_list = request.states_list[: len(parts.states)]
+    stream_context.inputs_list = request.inputs_list[: len(declaration.inputs)]
+    stream_context.states_list = request.states_list[: len(declaration.states)]
     stream_context.input_values = inputs_to_dict(stream_context.inputs_list)
     stream_context.state_values = inputs_to_dict(stream_context.states_list)
-    count = len(parts.inputs)
+    count = len(declaration.inputs)
     stream_context.args_grouping = map_grouping(
-        lambda index: request.args_grouping[index if index < count else index + added], parts.grouping
+        lambda index: request.args_grouping[index if index < count else index + added], declaration.grouping
     )
-    stream_context.using_args_grouping = parts.grouping != list(range(count + len(parts.states)))
-    if parts.outputs is None:
+    stream_context.using_args_grouping = declaration.grouping != list(range(count + len(declaration.states)))
+    if declaration.outputs is None:
         stream_context.outputs_list, stream_context.outputs_grouping = [], []
     stream_context.updated_props = live
     # `set_props` would use the websocket that the start came over, which is not the stream's.

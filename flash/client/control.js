@@ -39,7 +39,7 @@
     /** The most characters of a message that the server takes over a websocket. */
     const MAX_LENGTH = 250_000;
 
-    /** The page's token and its secret: see `flash/asgi/page_key.py`. */
+    /** The page's token and its secret: see `flash/asgi/page_secret.py`. */
     let token = '';
     let secret = '';
     /** Milliseconds that the fastest request took. */

@@ -140,7 +140,7 @@
         shown = '';
         streams.explain(null);
         ping = hello.ping ?? Infinity;
-        grace = hello.grace ?? Infinity;
+        grace = hello.reconnect_grace ?? Infinity;
         if (hello.life === abandoned) {
             // The server has kept the life that the page has given up. Have it end that; the next life is another.
             control.post('close', {}).catch(() => undefined);

@@ -93,7 +93,7 @@
         if (config().hasDevTools) {
             show(`Stream failed: ${message}`, html ?? message);
         } else {
-            console.error(`Flash: a stream of ${callback} failed.`);
+            console.error(`Flash: a stream of ${callbackName(callback)} failed.`);
         }
     }
 

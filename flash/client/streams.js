@@ -101,18 +101,18 @@
 
     /**
      * Show a status on the hidden component of an event callback.
-     * @param {string} callback
+     * @param {string} callbackId
      * @param {string | null} match
      * @param {string} status
      * @param {string | null} error
      */
-    function show(callback, match, status, error) {
+    function show(callbackId, match, status, error) {
         /** @type {Record<string, any>} */
         const props = {status, error};
         if (match !== null) {
             props.statuses = patchOf(match, {status, error});
         }
-        updates.put([[callback, props]]);
+        updates.put([[callbackId, props]]);
     }
 
     /**
@@ -123,8 +123,8 @@
     function open(opening, onChange) {
         running.set(opening.stream, opening);
         waiting.delete(keyOf(opening));
-        show(opening.callback, opening.match, 'running', null);
-        mistakes.checkUpdates(opening.callback, opening.props);
+        show(opening.callback_id, opening.match, 'running', null);
+        mistakes.checkUpdates(opening.callback_id, opening.props);
         updates.put(opening.props, {...opening, conflate: false});
         presence.open(opening.stream, opening.components);
         presence.update(opening.stream, opening.props);
@@ -136,9 +136,9 @@
      * @param {Opening} opening
      * @param {Pair[]} pairs
      */
-    function noteUpdates({stream, callback}, pairs) {
+    function noteUpdates({stream, callback_id}, pairs) {
         reconnect.restarts.reset();
-        mistakes.checkUpdates(callback, pairs);
+        mistakes.checkUpdates(callback_id, pairs);
         presence.update(stream, pairs);
     }
 
@@ -156,21 +156,21 @@
         if (reason === 'shutdown' && opening.again) {
             waiting.set(keyOf(opening), opening);
         }
-        mistakes.checkUpdates(opening.callback, props);
+        mistakes.checkUpdates(opening.callback_id, props);
         updates.put(props, {...opening, conflate: false});
-        show(opening.callback, opening.match, reason, error && error.message);
+        show(opening.callback_id, opening.match, reason, error && error.message);
         if (error && !handled) {
-            mistakes.streamFailed(opening.callback, error);
+            mistakes.streamFailed(opening.callback_id, error);
         }
     }
 
     /**
      * The request that starts a stream was refused, or not answered. This may come without any link.
-     * @param {string} callback
+     * @param {string} callbackId
      * @param {string} message
      */
-    function refuseStart(callback, message) {
-        refuse({callback, match: null, message, status: null});
+    function refuseStart(callbackId, message) {
+        refuse({callback_id: callbackId, match: null, message, status: null});
         updates.flush();
     }
 
@@ -178,9 +178,9 @@
      * `refused`: a stream was not started.
      * @param {Refusal} refusal
      */
-    function refuse({callback, match, message, status}) {
-        const runs = [...running.values()].some(stream => stream.callback === callback && stream.match === match);
-        show(callback, match, runs ? 'running' : status ?? 'failed', message);
+    function refuse({callback_id, match, message, status}) {
+        const runs = [...running.values()].some(stream => stream.callback_id === callback_id && stream.match === match);
+        show(callback_id, match, runs ? 'running' : status ?? 'failed', message);
     }
 
     /**
@@ -209,17 +209,17 @@
             presence.end(opening.stream);
             updates.drop(opening.stream);
             updates.put(opening.reset, {...opening, conflate: false});
-            show(opening.callback, opening.match, 'disconnected', null);
+            show(opening.callback_id, opening.match, 'disconnected', null);
         }
         updates.flush();
     }
 
     /**
      * The key of a stream: the event callback, and the values that MATCH matched.
-     * @param {{callback: string, match: string | null}} stream
+     * @param {{callback_id: string, match: string | null}} stream
      */
-    function keyOf({callback, match}) {
-        return `${callback} ${match}`;
+    function keyOf({callback_id, match}) {
+        return `${callback_id} ${match}`;
     }
 
     /**
@@ -244,9 +244,9 @@
     }
 
     /** The hidden component with the status of an event callback. */
-    const Stream = () => null;
+    const CallbackComponent = () => null;
     // Dash checks with these whether an Input names a property that exists.
-    Stream.propTypes = Object.fromEntries(
+    CallbackComponent.propTypes = Object.fromEntries(
         [
             'id',
             'status',
@@ -263,6 +263,6 @@
 
     Object.assign(flash, {
         streams: {open, noteUpdates, end, refuse, refuseStart, lose, resume, explain, watch, running},
-        Stream
+        CallbackComponent
     });
 })();

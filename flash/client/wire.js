@@ -10,17 +10,17 @@
  */
 
 /**
- * @typedef {{page: string, life: string, ping: number | null, grace: number | null}} Hello
+ * @typedef {{page: string, life: string, ping: number | null, reconnect_grace: number | null}} Hello
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
  * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
- * @typedef {{stream: string, callback: string, output: string | null, match: string | null, conflate: boolean,
+ * @typedef {{stream: string, callback_id: string, output: string | null, match: string | null, conflate: boolean,
  *            components: Id[] | null, conditions: Condition[], props: Pair[], reset: Pair[],
  *            again: Start | null}} Opening
  * @typedef {{stream: string, props: Pair[]}} PropsOfStream
  * @typedef {{message: string, html: string | null}} Failure
  * @typedef {{stream: string, reason: string, props: Pair[], error: Failure | null, handled: boolean}} Ending
- * @typedef {{callback: string, match: string | null, message: string, status: string | null}} Refusal
+ * @typedef {{callback_id: string, match: string | null, message: string, status: string | null}} Refusal
  * @typedef {{callback: string, message: string}} Mistake
  * @typedef {{lives: string[]}} Ping
  * @typedef {{page: string, life: string | null, status: number, message: string}} Over
@@ -35,13 +35,13 @@
 
     /**
      * What the server sends over a link: for each event its fields.
-     * @type {{[Name in keyof Events]: (said: Events[Name]) => Events[Name]}}
+     * @type {{[Name in keyof Events]: (fields: Events[Name]) => Events[Name]}}
      */
     const events = {
-        hello: ({page, life, ping, grace}) => ({page, life, ping, grace}),
-        open: ({stream, callback, output, match, again, conflate, components, conditions, props, reset}) => ({
+        hello: ({page, life, ping, reconnect_grace}) => ({page, life, ping, reconnect_grace}),
+        open: ({stream, callback_id, output, match, again, conflate, components, conditions, props, reset}) => ({
             stream,
-            callback,
+            callback_id,
             output,
             match,
             again,
@@ -53,7 +53,7 @@
         }),
         props: ({stream, props}) => ({stream, props}),
         end: ({stream, reason, props, error, handled = false}) => ({stream, reason, props, error, handled}),
-        refused: ({callback, match, message, status = null}) => ({callback, match, message, status}),
+        refused: ({callback_id, match, message, status = null}) => ({callback_id, match, message, status}),
         mistake: ({callback, message}) => ({callback, message}),
         ping: ({lives}) => ({lives}),
         over: ({page, life, status, message}) => ({page, life, status, message})
@@ -61,27 +61,27 @@
 
     /** What the page says, by the route that it is posted to. */
     const messages = {
-        /** @param {{events: Record<string, string>}} said */
+        /** @param {{events: Record<string, string>}} fields */
         ack: ({events}) => ({events}),
-        /** @param {{page: string, stream: string, condition: number | 'layout', value: any, change: number}} said */
+        /** @param {{page: string, stream: string, condition: number | 'layout', value: any, change: number}} fields */
         cancel: ({page, stream, condition, value, change}) => ({page, stream, condition, value, change}),
-        /** @param {{page: string}} said */
+        /** @param {{page: string}} fields */
         close: ({page}) => ({page}),
-        /** @param {{page: string}} said */
+        /** @param {{page: string}} fields */
         ticket: ({page}) => ({page}),
-        /** @param {{id: number, to: string, headers: Record<string, string>, body: string}} said */
+        /** @param {{id: number, to: string, headers: Record<string, string>, body: string}} fields */
         control: ({id, to, headers, body}) => ({id, to, headers, body})
     };
 
     /** What the server answers, by the route that it answers. */
     const answers = {
-        /** @param {{message: null}} said */
+        /** @param {{message: null}} fields */
         status: ({message}) => ({message}),
-        /** @param {{refused: RefusedPage[]}} said */
+        /** @param {{refused: RefusedPage[]}} fields */
         ack: ({refused}) => ({refused}),
-        /** @param {{ticket: string | null}} said */
+        /** @param {{ticket: string | null}} fields */
         ticket: ({ticket}) => ({ticket}),
-        /** @param {ControlAnswer} said @returns {ControlAnswer} */
+        /** @param {ControlAnswer} fields @returns {ControlAnswer} */
         control: ({id, status, type, text}) => ({id, status, type, text})
     };
 
@@ -131,10 +131,10 @@
      * What the page says, as JSON.
      * @template {keyof typeof messages} Name
      * @param {Name} name
-     * @param {Parameters<typeof messages[Name]>[0]} said
+     * @param {Parameters<typeof messages[Name]>[0]} fields
      */
-    function encode(name, said) {
-        return JSON.stringify(messages[name](/** @type {any} */ (said)));
+    function encode(name, fields) {
+        return JSON.stringify(messages[name](/** @type {any} */ (fields)));
     }
 
     /**

@@ -1,10 +1,9 @@
-"""Says of all workers together what each of them knows: streams, health and metrics, from whichever is asked.
+"""Collects streams, health and metrics of all workers; each worker can answer for all.
 
     a request, or app.all_streams() ── AllWorkers ── this process
                                             └─────── peers.ask_all ── AllWorkers of every other worker
 
-Where one process serves the app, it is asked alone. Of several, one that does not answer within moments is named: in
-the answer where there is room for it, and in the log.
+Where one process serves the app, it answers alone. A worker without answer is named in the result and the log.
 """
 
 from __future__ import annotations

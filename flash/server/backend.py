@@ -31,7 +31,7 @@ from ..asgi.client_log import ClientWarnings, escape_what_clients_send
 from ..asgi.compression import Compression
 from ..asgi.forwarded import Forwarded
 from ..asgi.http_exchange import HTTP_EXCHANGE, FlashConnection
-from ..asgi.page_key import with_secret
+from ..asgi.page_secret import with_secret
 from ..asgi.refusals import answer_refusal
 from ..asgi.request_body import read_body
 from ..callbacks.late_props import LateProps

@@ -6,16 +6,14 @@ The metrics need `prometheus-client` (`pip install flash-trio[metrics]`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from ..cancel_scopes import EndReason
 from ..errors import InvalidOption
+from ..streams.limits import StreamInfo
 from ..streams.observer import Observer
-
-if TYPE_CHECKING:
-    from ..streams.limits import StreamInfo
 
 LAG_INTERVAL = 1.0
 """Seconds between two measurements of the event loop's lag."""
@@ -79,7 +77,7 @@ class Metrics(Observer):
         self._registry = registry = prometheus.CollectorRegistry()
         callback = ["callback"]
 
-        class Running(Collector):
+        class StreamsByState(Collector):
             def collect(self) -> Iterator[Any]:
                 family = GaugeMetricFamily(
                     "flash_streams", "Streams that the server holds.", labels=["callback", "state"]
@@ -91,7 +89,7 @@ class Metrics(Observer):
                     family.add_metric(values, count)
                 yield family
 
-        registry.register(Running())
+        registry.register(StreamsByState())
         sockets = prometheus.Gauge("flash_websockets", "Websockets that are open.", registry=registry)
         sockets.set_function(websockets)
         self._started = prometheus.Counter("flash_streams_started", "Streams that opened.", callback, registry=registry)

@@ -1,7 +1,7 @@
 """Starts the program again when its code changes: `app.run(debug=True)`.
 
-The process that the user started becomes a watchman. It runs the same command as a second process, which serves, with
-WERKZEUG_RUN_MAIN in its environment (the name that Dash and its users look for). When a file changes, the watchman
+The process that the user started becomes the reloader. It runs the same command as a second process, which serves, with
+WERKZEUG_RUN_MAIN in its environment (the name that Dash and its users look for). When a file changes, the reloader
 stops that process, as Ctrl-C does, and starts it again; also one that a mistake in the code has ended. The pages
 notice by Dash's reload hash.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import watchfiles
 
-from .shutdown import WATCHED
+from .shutdown import RELOADED
 
 _log = logging.getLogger("flash.server")
 
@@ -29,7 +29,7 @@ _IMPORTING_PROCESS = os.getpid()
 
 
 def can_reload() -> bool:
-    """Whether this process was started by a command that can be run again, and not by a watchman."""
+    """Whether this process was started by a command that can be run again, and not by a reloader."""
     return os.environ.get(_SERVING) != "true" and can_run_again()
 
 
@@ -59,7 +59,7 @@ def reload_on_changes(extra_files: Iterable[str], exclude_patterns: Iterable[str
         timeout: seconds that the process has to stop.
     """
     extra = {os.path.abspath(path) for path in extra_files}
-    os.environ[_SERVING] = os.environ[WATCHED] = "true"
+    os.environ[_SERVING] = os.environ[RELOADED] = "true"
     watchfiles.run_process(
         *_folders(extra),
         target=shlex.join(same_command()),

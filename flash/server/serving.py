@@ -28,7 +28,7 @@ from ..workers.supervisor import Plan, Supervisor
 from ..workers.worker import Worker, this_worker
 from .all_workers import AppOfWorkers, join_workers
 from .current_run import Run, StreamingApp, begin_run, current_run
-from .shutdown import WATCHED, Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
+from .shutdown import RELOADED, Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
 
 MAX_USER_TIMEOUT = 2**31 - 1
 """Milliseconds: the longest TCP_USER_TIMEOUT that Linux takes."""
@@ -154,7 +154,7 @@ def run_workers(command: Sequence[str], config: Config, size: int, directory: st
                 address = _hypercorn.address_of(listening, is_tls=is_tls)
                 await config.log.info(f"Running on {address} with {size} workers (CTRL + C to quit)")
 
-        plan = Plan(command, size, listeners, folder, config.graceful_timeout, WATCHED in os.environ, announce)
+        plan = Plan(command, size, listeners, folder, config.graceful_timeout, RELOADED in os.environ, announce)
         status = trio.run(Supervisor(plan).run)
     if status:
         raise SystemExit(status)

@@ -1,6 +1,6 @@
 """Shuts a server down within its timeout: on a signal or a request, in order, and by force if it is stuck.
 
-Hypercorn does not tell an app that the server stops until every request is over, and an event stream never is. So
+Hypercorn does not tell an app that the server stops until every request is over, and a page's link never is. So
 Flash turns the order round: on SIGTERM or Ctrl-C it ends the streams first, which ends their connections, and only
 then lets Hypercorn stop. Some things may still hold the process: a peer that never reads (Hypercorn sends under a
 shield), a clean-up that waits under a shield, a thread that blocks. When `graceful_timeout` is over, a thread of
@@ -37,8 +37,8 @@ SHUTDOWN_TIMEOUT = 15.0
 THREAD_SHUTDOWN_TIMEOUT = 2.0
 """The same in another thread than the main one: the fixtures of `dash.testing` wait for 3 seconds."""
 
-WATCHED = "FLASH_WATCHED"
-"""Set in the environment of a server that a watchman starts again when its code changes."""
+RELOADED = "FLASH_WATCHED"
+"""Set in the environment of a server that a reloader starts again when its code changes."""
 
 SAME_SIGNAL_INTERVAL = 1.0
 """Seconds in which such a server takes a second signal for the first: a Ctrl-C reaches both, and is passed on."""
@@ -155,7 +155,7 @@ def handle_signals(shutdown: Shutdown) -> Generator[None]:
             first_signal_at = now
             timeouts.put(shutdown.config.graceful_timeout)
             token.run_sync_soon(shutdown.requested.set)
-        elif WATCHED not in os.environ or now - first_signal_at > SAME_SIGNAL_INTERVAL:
+        elif RELOADED not in os.environ or now - first_signal_at > SAME_SIGNAL_INTERVAL:
             _exit(128 + number)
 
     def end_process() -> None:

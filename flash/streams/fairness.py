@@ -18,7 +18,7 @@ from .generators import Steps
 SHARE = 0.001
 """Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
 
-OBSERVED = 8
+OBSERVE_EVERY = 8
 """After every eighth pause the generator's steps are observed, to find out whether it waits by itself."""
 
 
@@ -36,10 +36,10 @@ class FairShare:
         now = time.perf_counter()
         if now - self._began <= SHARE:
             return False
-        if steps.observed and steps.suspended:
+        if steps.observe and steps.suspended:
             self._began = now
             return False
-        steps.observed = self._pauses % OBSERVED == 0
+        steps.observe = self._pauses % OBSERVE_EVERY == 0
         self._pauses += 1
         return True
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 import trio
 
 from ..user_code.failures import without_exit
-from ..user_code.suspension import when_suspended
+from ..user_code.first_wait import when_suspended
 from .thread import StreamThread
 
 _T = TypeVar("_T")
@@ -25,11 +25,11 @@ class Steps(Protocol):
     """A generator that can be driven from a Trio task.
 
     Attributes:
-        observed: whether to find out if a step lets other tasks run.
+        observe: whether to find out if a step lets other tasks run.
         suspended: whether the last step that was observed did.
     """
 
-    observed: bool
+    observe: bool
     suspended: bool
 
     def next(self) -> Awaitable[object]: ...
@@ -42,11 +42,11 @@ class AsyncSteps:
 
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self._generator = generator
-        self.observed = False
+        self.observe = False
         self.suspended: bool = False
 
     def next(self) -> Awaitable[object]:
-        return self._observed_step() if self.observed else self._generator.__anext__()
+        return self._observed_step() if self.observe else self._generator.__anext__()
 
     async def throw(self, error: BaseException) -> object:
         return await self._generator.athrow(error)
@@ -81,7 +81,7 @@ class ThreadSteps:
         self._generator = generator
         self._thread = thread
         # A thread leaves the event loop to others.
-        self.observed = self.suspended = True
+        self.observe = self.suspended = True
 
     async def next(self) -> object:
         return await self._step(lambda: next(self._generator))

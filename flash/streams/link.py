@@ -54,7 +54,7 @@ class LinkedChannel(Protocol):
         ...
 
 
-class Peer(Protocol):
+class LinkedBrowser(Protocol):
     """What the server can find out about the browser at the other end, besides what its pages say themselves."""
 
     def has_taken_all(self) -> bool:
@@ -110,13 +110,13 @@ class Link:
 
     Attributes:
         attachments: the channels that it reads.
-        peer: what is known of the browser besides what its pages say; None if nothing is.
+        linked_browser: what is known of the browser besides what its pages say; None if nothing is.
         finish: sends the rest of what a `DirectSender` has begun; None without such senders.
     """
 
-    def __init__(self, peer: Peer | None = None) -> None:
+    def __init__(self, linked_browser: LinkedBrowser | None = None) -> None:
         self.attachments: list[Attachment] = []
-        self.peer: Peer | None = peer
+        self.linked_browser: LinkedBrowser | None = linked_browser
         self.finish: Callable[[], Awaitable[None]] | None = None
         # A list: an empty deque takes 600 bytes of every link.
         self._queue: list[Attachment] = []

@@ -133,17 +133,17 @@ class Liveness:
 
     def _extra_time(self, now: float) -> float:
         """Seconds that a page still gets which has acknowledged nothing by its deadline; 0 if it is gone."""
-        if self.attachment is None or self.attachment.link.peer is None:
+        if self.attachment is None or self.attachment.link.linked_browser is None:
             return 0
         link, since = self.attachment.link, self._silent_since()
         if any(other.channel.confirmed_at > since for other in link.attachments if other is not self.attachment):
             return 0
-        assert link.peer is not None
-        if not link.peer.has_taken_all():
+        assert link.linked_browser is not None
+        if not link.linked_browser.has_taken_all():
             # It may be that something was sent just now: check again.
             self._rechecks += 1
             return RECHECK_INTERVAL if self._rechecks < RECHECKS else 0
         self._rechecks = 0
         stall_timeout = STALL_FACTOR * self._limits.stall_timeout
         is_waited_for = self._outbox.needs_no_acknowledgement and now < since + stall_timeout
-        return RECHECKS * RECHECK_INTERVAL if link.peer.has_open_request() or is_waited_for else 0
+        return RECHECKS * RECHECK_INTERVAL if link.linked_browser.has_open_request() or is_waited_for else 0

@@ -13,7 +13,7 @@ from inspect import isawaitable, iscoroutinefunction
 
 import trio
 
-from ..user_code.cleanup import CURRENT, UNWIND_TIMEOUT, Deadline
+from ..user_code.cleanup import CURRENT_DEADLINE, UNWIND_TIMEOUT, Deadline
 from ..user_code.containment import log_failure
 from ..user_code.failures import read_failure
 from ..user_code.inner_generators import InnerGenerators
@@ -75,7 +75,7 @@ class ErrorHandling:
         return b",".join(filter(None, self._props))
 
     async def _handle(self, error: BaseException, deadline: Deadline) -> None:
-        CURRENT.set(deadline)
+        CURRENT_DEADLINE.set(deadline)
         try:
             with self._scope:
                 async with InnerGenerators(f"on_error of the event callback {self._spec.callback!r}"):

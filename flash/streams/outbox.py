@@ -119,13 +119,13 @@ class Outbox:
         self.control_bytes += len(data)
         self._notify()
 
-    def put_update(self, pairs: bytes, buffer: StreamBuffer, direct: bool = True) -> None:
+    def put_update(self, pairs: bytes, buffer: StreamBuffer, may_send_now: bool = True) -> None:
         """Append an update, in a `props` event; dropped if the outbox is closed.
 
         Args:
             pairs: the inner part of a JSON array.
             buffer: the buffer of its stream.
-            direct: the calling task may send it; else the link's task does.
+            may_send_now: the calling task may send it; else the link's task does.
         """
         if self.closed:
             return
@@ -141,7 +141,7 @@ class Outbox:
             buffer.tail = tail = Event(self._count, _PROPS, pairs, buffer)
             self._waiting.append(tail)
             buffer.charge(size)
-            if direct:
+            if may_send_now:
                 self._notify()
             else:
                 self.wake()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import trio
 
 LATE = 1.0
-"""Seconds after a deadline from which on the process must have been paused: no timer of Trio's is so late."""
+"""A timer that fires more than this many seconds late shows that the process was paused."""
 
 RESUME_TIMEOUT = 5.0
 """Seconds that a page gets after a pause: enough to read what it has sent, and for it to answer."""

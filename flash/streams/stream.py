@@ -31,7 +31,7 @@ from .. import wire
 from .._trio import is_cancelled
 from ..cancel_scopes import EndReason, StreamScope
 from ..errors import BufferOverrun, FlashError
-from ..user_code.cleanup import CURRENT, UNWIND_TIMEOUT, Deadline, report_cut
+from ..user_code.cleanup import CURRENT_DEADLINE, UNWIND_TIMEOUT, Deadline, report_cut
 from ..user_code.containment import log_failure
 from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
@@ -117,7 +117,7 @@ class Stream:
     async def run(self) -> None:
         """The stream's task. Nothing that the generator or `on_error` raises leaves it."""
         error: BaseException | None = None
-        CURRENT.set(self._deadline)
+        CURRENT_DEADLINE.set(self._deadline)
         try:
             with self.scope.cancel_scope:
                 try:
@@ -175,7 +175,7 @@ class Stream:
                     "stream_buffer_bytes= of Flash(...)."
                 )
             # Not written directly: the bound decides how far a loop without a `yield` gets, not the socket.
-            self._put(value, direct=False)
+            self._put(value, may_send_now=False)
         elif self._lifecycle.has_sent_end:
             self._report(mistakes.updated_after_end(self._name, self.scope.reason))
         elif unwinding:
@@ -253,7 +253,7 @@ class Stream:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._share.begin()
 
-    def _put(self, value: object, direct: bool = True) -> None:
+    def _put(self, value: object, may_send_now: bool = True) -> None:
         pairs = self._encode(value)
         if pairs is None:
             self._report(mistakes.yielded_none(self._name))
@@ -262,7 +262,7 @@ class Stream:
                 self._sent_first = True
                 self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
             if isinstance(pairs, bytes):
-                self._host.outbox.put_update(pairs, self.buffer, direct)
+                self._host.outbox.put_update(pairs, self.buffer, may_send_now)
             else:
                 self._host.outbox.put_by_prop(pairs, self.buffer)
 

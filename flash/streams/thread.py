@@ -5,7 +5,7 @@
 
 A sqlite3 connection, an RLock or a thread-local value belongs to the thread that made it, and a plain generator may use
 them like any function. So all its steps run in one thread and one context, which end with the stream. A second task
-beside the stream's, the *holder*, waits in `trio.to_thread.run_sync` as long as the thread lives. So
+beside the stream's, the *keeper*, waits in `trio.to_thread.run_sync` as long as the thread lives. So
 `trio.from_thread` works in the generator as in any thread of Trio's, and a cancellation of the stream reaches what a
 step waits for there. `close` and `on_error` are shielded from it.
 
@@ -138,7 +138,7 @@ class StreamThread:
             return await trio.to_thread.run_sync(function, limiter=self._threads.limiter, abandon_on_cancel=abandon)
         if self._state is _State.NEW:
             self._state = _State.RUNNING
-            self._spawn(contextvars.copy_context(), self._hold, f"thread of {self._callback}")
+            self._spawn(contextvars.copy_context(), self._keep, f"thread of {self._callback}")
         job = self._job = _Job(function, trio.lowlevel.current_task(), shielded)
 
         def abort(_: Any) -> trio.lowlevel.Abort:
@@ -164,8 +164,8 @@ class StreamThread:
             self._state = _State.ENDING
             self._jobs.put(None)
 
-    async def _hold(self) -> None:
-        """The task that holds the thread."""
+    async def _keep(self) -> None:
+        """The task that keeps the thread."""
         try:
             with self._cancellation, self._shield:
                 await trio.to_thread.run_sync(self._work, limiter=self._threads.limiter)
@@ -182,7 +182,7 @@ class StreamThread:
         """Run in the thread: do one job after the other."""
         while (job := self._jobs.get()) is not None:
             if job.shielded:
-                # In the holder's task: what waits there from now on is not cancelled.
+                # In the keeper's task: what waits there from now on is not cancelled.
                 trio.from_thread.run_sync(self._begin_shield)
                 forget_cancellation()
             result = capture(job.function)

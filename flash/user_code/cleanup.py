@@ -68,7 +68,7 @@ class Deadline:
         self.at = trio.current_time() + self.timeout
 
 
-CURRENT: ContextVar[Deadline | None] = ContextVar("flash_cleanup", default=None)
+CURRENT_DEADLINE: ContextVar[Deadline | None] = ContextVar("flash_cleanup", default=None)
 """The deadline of the stream, the `on_error` or the callback that the current task runs."""
 
 
@@ -90,7 +90,7 @@ def cleanup() -> Generator[None]:
     if not trio.lowlevel.in_trio_task():
         yield
         return
-    deadline = CURRENT.get() or Deadline("a task outside any callback", "", DEFAULT_TIMEOUT)
+    deadline = CURRENT_DEADLINE.get() or Deadline("a task outside any callback", "", DEFAULT_TIMEOUT)
     at = trio.current_time() + deadline.timeout if deadline.at is None else deadline.at
     where: str | None = None
     deadline.shields += 1
@@ -122,7 +122,7 @@ def clean_up_of(callback: str, timeout: float) -> Generator[Deadline]:
         timeout: seconds that clean-up has.
     """
     deadline = Deadline("the callback", callback, timeout)
-    token = CURRENT.set(deadline)
+    token = CURRENT_DEADLINE.set(deadline)
     try:
         yield deadline
     except BaseException as error:
@@ -130,7 +130,7 @@ def clean_up_of(callback: str, timeout: float) -> Generator[Deadline]:
             report_cut(error, deadline)
         raise
     finally:
-        CURRENT.reset(token)
+        CURRENT_DEADLINE.reset(token)
 
 
 def report_cut(error: BaseException, deadline: Deadline) -> None:

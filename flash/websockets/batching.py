@@ -64,7 +64,7 @@ class _Message(NamedTuple):
     buffer: SendBuffer | None
 
 
-class BatchingOutbox:
+class SendQueue:
     """The messages that wait to be sent over one websocket, in order.
 
     Args:
@@ -88,7 +88,7 @@ class BatchingOutbox:
         self._change: trio.Event | None = None
 
     def put(self, text: str, buffer: SendBuffer | None = None, *, urgent: bool = True) -> None:
-        """Append a message. A closed outbox drops it.
+        """Append a message. A closed queue drops it.
 
         Args:
             text: the message.
@@ -135,7 +135,7 @@ class BatchingOutbox:
         """Wait until a frame is due, and take it. A call says that the frame before it has been sent.
 
         Returns:
-            The frame; None when the outbox is closed and empty.
+            The frame; None when the queue is closed and empty.
         """
         self._frame_is_being_sent = False
         while True:

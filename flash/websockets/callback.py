@@ -1,7 +1,7 @@
 """Gives a callback that came over a websocket its page: `ctx.websocket`, and `set_props` over the same socket.
 
 Async callbacks run as tasks, plain ones in worker threads; both use the same methods. All messages go through the
-outbox of the socket. If the outbox is full, because the page does not read, the sender waits:
+send queue of the socket. If the send queue is full, because the page does not read, the sender waits:
 
 - A thread waits within `set_props`.
 - A task waits at its next `await`, since `set_props` is a plain function: see `pacing`.
@@ -28,10 +28,10 @@ from .._dash import WebsocketDisconnected, stringify_id
 from ..asyncio_bridge.thread import in_asyncio, run_beside
 from ..errors import BufferOverrun
 from . import messages
-from .batching import BatchingOutbox, SendBuffer
+from .batching import SendBuffer, SendQueue
 
 BURST_FACTOR = 64
-"""How many times the bound one callback that does not wait may have in the outbox. A short burst stays below it."""
+"""How many times the bound one callback that does not wait may have in the send queue. A short burst stays below it."""
 
 
 class _PropsRequest:
@@ -48,29 +48,29 @@ class CallbackConnection:
     """The connection to the page that all callbacks of one websocket share.
 
     Attributes:
-        outbox: the messages that wait to be sent.
+        send_queue: the messages that wait to be sent.
         is_shutdown: whether the socket has closed, or is closing.
         bound: the number of waiting bytes at which callbacks wait.
         token: lets threads call functions in the event loop of the socket.
     """
 
     def __init__(self, bound: int, batch_delay: float) -> None:
-        self.outbox: BatchingOutbox = BatchingOutbox(bound, batch_delay)
+        self.send_queue: SendQueue = SendQueue(bound, batch_delay)
         self.is_shutdown: bool = False
         self.bound = bound
         self.token: trio.lowlevel.TrioToken = trio.lowlevel.current_trio_token()
         self._props_requests: dict[str, _PropsRequest] = {}
 
     async def send(self, message: str, buffer: SendBuffer | None = None, *, urgent: bool = True) -> None:
-        """Wait for room in the outbox, and put a message into it.
+        """Wait for room in the send queue, and put a message into it.
 
         Raises:
             WebsocketDisconnected: the socket has closed.
         """
-        await self.outbox.buffer.wait_for_room()
+        await self.send_queue.buffer.wait_for_room()
         if self.is_shutdown:
             raise WebsocketDisconnected
-        self.outbox.put(message, buffer, urgent=urgent)
+        self.send_queue.put(message, buffer, urgent=urgent)
 
     async def request_prop(
         self, renderer: str, component_id: str, prop: str, path: list[str | int] | None, answer_timeout: float
@@ -103,16 +103,16 @@ class CallbackConnection:
             request.answered.set()
 
     def shut_down(self, *, discard: bool = True) -> None:
-        """Close the outbox, and wake the tasks that wait for an answer of the page.
+        """Close the send queue, and wake the tasks that wait for an answer of the page.
 
         Args:
             discard: whether to drop the messages that wait to be sent.
         """
         self.is_shutdown = True
         if discard:
-            self.outbox.discard()
+            self.send_queue.discard()
         else:
-            self.outbox.close()
+            self.send_queue.close()
         for request in self._props_requests.values():
             request.answered.set()
 
@@ -162,7 +162,7 @@ class WebsocketCallback:
     async def set_prop(self, component_id: Any, prop_name: str, value: Any) -> None:
         """Set a property as `set_prop_sync` does, and wait for room if the page does not read."""
         self.set_prop_sync(component_id, prop_name, value)
-        wait_for_room = self._connection.outbox.buffer.wait_for_room
+        wait_for_room = self._connection.send_queue.buffer.wait_for_room
         if trio.lowlevel.in_trio_run():
             await wait_for_room()
         elif in_asyncio():
@@ -223,15 +223,15 @@ class WebsocketCallback:
                 f"A callback has sent more than {BURST_FACTOR} times {self._connection.bound:,} bytes with set_props "
                 "that its page has not read: let the task that sends be the callback itself, and await in between."
             )
-        self._connection.outbox.put(message, self._buffer, urgent=False)
+        self._connection.send_queue.put(message, self._buffer, urgent=False)
 
     def _put_if_room(self, message: str) -> bool:
-        outbox = self._connection.outbox
-        if outbox.buffer.full():
+        send_queue = self._connection.send_queue
+        if send_queue.buffer.full():
             return False
         if self._connection.is_shutdown:
             raise WebsocketDisconnected
-        outbox.put(message, self._buffer, urgent=False)
+        send_queue.put(message, self._buffer, urgent=False)
         return True
 
     async def _put(self, message: str) -> None:

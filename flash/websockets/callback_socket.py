@@ -1,7 +1,7 @@
 """Runs Dash's websocket callbacks: each websocket is one nursery, and each of its callbacks a task in it.
 
     CallbackSocket.run ── the task that reads messages, and starts callbacks
-                       ├─ the task that sends the frames of the outbox (see `batching`)
+                       ├─ the task that sends the frames of the send queue (see `batching`)
                        ├─ the task that pings the client
                        └─ callbacks: one task each, which runs a plain callback in a thread, and sends the answer
 
@@ -31,8 +31,8 @@ from ..errors import RequestRefused
 from ..options import DEFAULTS
 from ..user_code.cleanup import Deadline, clean_up_of
 from ..user_code.containment import log_failure, split_cancellation
+from ..user_code.first_wait import when_suspended
 from ..user_code.inner_generators import InnerGenerators
-from ..user_code.suspension import when_suspended
 from . import messages
 from .callback import CallbackConnection, WebsocketCallback
 from .messages import CallbackMessage, Heartbeat, Malformed, PropsResponse
@@ -173,7 +173,7 @@ class CallbackSocket:
     @property
     def waiting_bytes(self) -> int:
         """The number of bytes that wait to be sent."""
-        return self._connection.outbox.buffer.bytes
+        return self._connection.send_queue.buffer.bytes
 
     async def run(self) -> None:
         """Serve the socket until either side has closed it and every callback has ended."""
@@ -246,7 +246,7 @@ class CallbackSocket:
             return
         match parsed:
             case Heartbeat():
-                self._connection.outbox.acknowledge()
+                self._connection.send_queue.acknowledge()
             case PropsResponse():
                 self._connection.receive_response(parsed)
             case CallbackMessage():
@@ -259,12 +259,12 @@ class CallbackSocket:
     async def _respond(self, request: CallbackMessage) -> None:
         """Run a callback and answer its request."""
         answer = await self._call(request)
-        if self._connection.outbox.begin_direct_send():
+        if self._connection.send_queue.begin_direct_send():
             # Most answers are sent here, since waking the task that sends would cost as much as sending.
             try:
                 await self._write(answer)
             finally:
-                self._connection.outbox.end_direct_send()
+                self._connection.send_queue.end_direct_send()
         else:
             with contextlib.suppress(WebsocketDisconnected):
                 await self._connection.send(answer)
@@ -284,7 +284,7 @@ class CallbackSocket:
                     try:
                         coroutine: Coroutine[Any, Any, str] = callback.execute()
                         async with InnerGenerators(f"the callback {name!r}"):
-                            data = await paced(coroutine, self._connection.outbox.buffer)
+                            data = await paced(coroutine, self._connection.send_queue.buffer)
                     finally:
                         self._deadlines.remove(deadline)
             else:
@@ -309,8 +309,8 @@ class CallbackSocket:
             return messages.callback_error(request, self._settings.describe(error))
 
     async def _send(self) -> None:
-        """Send the frames of the outbox until it is closed and empty, then close the socket if it is to be closed."""
-        while (frame := await self._connection.outbox.next_frame()) is not None:
+        """Send the frames of the send queue until it is closed and empty, then close the socket if asked to."""
+        while (frame := await self._connection.send_queue.next_frame()) is not None:
             await self._write(frame)
         if self._close_frame is not None:
             with trio.move_on_after(CLOSE_TIMEOUT):

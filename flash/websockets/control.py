@@ -40,7 +40,7 @@ from .transport import TRANSPORT, MessageTransport
 
 _log = logging.getLogger("flash.server")
 
-Ask = Callable[[str, bytes, Mapping[str, str]], Awaitable["Answer"]]
+Ask = Callable[[str, bytes, Mapping[str, str]], Awaitable["RouteAnswer"]]
 """Makes a request of the app, given its target, its body and its headers."""
 
 TARGETS = {message.route: f"_flash/{message.route}" for message in MESSAGES} | {"start": "_dash-update-component"}
@@ -70,7 +70,7 @@ _OF_THE_HANDSHAKE = (b"connection", b"upgrade", b"accept-encoding", b"content-le
 
 
 @dataclass(slots=True)
-class Answer:
+class RouteAnswer:
     """The app's answer to a request, as far as the app has sent it."""
 
     status: int = 500
@@ -153,7 +153,7 @@ class ControlSocket:
 
     async def _answer(self, message: ControlMessage, place: object) -> None:
         try:
-            answer = Answer(404, "text/plain", b"There is no such message.")
+            answer = RouteAnswer(404, "text/plain", b"There is no such message.")
             if message.to in TARGETS:
                 try:
                     # Half a surrogate pair has no encoding, so it is replaced.
@@ -162,7 +162,7 @@ class ControlSocket:
                 except Exception as error:
                     # ASGI middleware has failed. Quart would have answered a failure of its own.
                     _log.error("A message of a page failed: %s.", message.to, exc_info=error)
-                    answer = Answer()
+                    answer = RouteAnswer()
             await self._transport.send(answer.to(message.id))
         finally:
             self._room.release_on_behalf_of(place)
@@ -212,12 +212,12 @@ def register(
 
 async def _ask(
     server: Quart, handshake: Any, known: Iterable[str], target: str, body: bytes, headers: Mapping[str, str]
-) -> Answer:
+) -> RouteAnswer:
     """Make a request of the app, to a route under the same prefix as the handshake's, and return the answer.
 
     Of `headers`, the request gets those that are `known`.
     """
-    answer = Answer()
+    answer = RouteAnswer()
     message: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:

@@ -20,7 +20,7 @@ from .. import _dash
 from ..asgi.browser_cookie import browser_or_address
 from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings
-from ..asgi.page_key import with_secret
+from ..asgi.page_secret import with_secret
 from ..asgi.refusals import answer_refused_handshake
 from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest, StreamSettings
 from ..errors import RequestRefused

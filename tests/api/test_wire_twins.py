@@ -23,7 +23,7 @@ STREAM = "1f0c9d2e-7"
 EXAMPLES: list[JsonObject] = [
     wire.Hello("token", "1f0c9d2e", 15.0, None),
     wire.Open(
-        callback="_flash-1",
+        callback_id="_flash-1",
         output="..out.children..",
         match='{"index":1}',
         again={"output": "", "outputs": [], "inputs": [{"id": "a", "property": "b", "optional": False}], "state": []},
@@ -34,7 +34,7 @@ EXAMPLES: list[JsonObject] = [
         reset=wire.array(b"", b'["a",{"b":1}]', b'["c",{"d":null}]'),
     ),
     wire.Open(
-        callback="_flash-1",
+        callback_id="_flash-1",
         output=None,
         match=None,
         again=None,
@@ -49,7 +49,7 @@ EXAMPLES: list[JsonObject] = [
     wire.End("completed", wire.array(b'["a",{"b":1}]'), b"null"),
     wire.Refused("_flash-1", '{"index":1}', "No.", status="idle"),
     wire.Refused("_flash-1", None, "No."),
-    wire.Mistake("ticks", "It yields None."),
+    wire.MistakeEvent("ticks", "It yields None."),
     wire.Ping(["1f0c9d2e", "2f0c9d2e"]),
     wire.Over("token", None, 409, "No."),
 ]
@@ -139,7 +139,7 @@ def test_every_event_message_and_answer_is_tried() -> None:
     assert {type(each) for each in EXAMPLES} == set(wire.EVENTS) == named(Payload)
     assert {type(each) for each in MESSAGES} == {*wire_messages.MESSAGES, wire_messages.ControlMessage}
     assert {*wire_messages.MESSAGES} == named(wire_messages.Message)
-    assert {type(each) for each in ANSWERS} == set(wire_messages.ANSWERS) == named(wire_messages.Answer)
+    assert {type(each) for each in ANSWERS} == set(wire_messages.ANSWERS) == named(wire_messages.AnswerPayload)
 
 
 def test_both_sides_have_the_same_names(twin: dict[str, Any]) -> None:

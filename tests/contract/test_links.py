@@ -21,7 +21,7 @@ from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 from flash.wire import Standing
 from tests.contract.pretend_page import BROWSER, PAGE, connect, encode, endless, on_mock_clock
-from tests.contract.test_liveness import Peer
+from tests.contract.test_liveness import PretendBrowser
 
 clock = on_mock_clock
 
@@ -137,7 +137,7 @@ async def test_what_a_browser_takes_excuses_a_silent_page_only_if_no_other_page_
 ) -> None:
     channels = Channels(page_limits=PageLimits(stall_timeout=STALL, ping_interval=15, reconnect_grace=5))
     link, (silent, other) = await several(channels, nursery, 2)
-    link.peer = Peer()
+    link.linked_browser = PretendBrowser()
 
     async def read() -> None:
         while received := await link.receive(1_000):

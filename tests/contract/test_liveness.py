@@ -30,7 +30,7 @@ async def ticking() -> AsyncGenerator[int, None]:
 
 
 @dataclass
-class Peer:
+class PretendBrowser:
     """What is known of a page, as the test says."""
 
     takes: bool = True
@@ -127,7 +127,7 @@ async def test_a_page_that_started_before_a_pause_may_still_open_its_link(nurser
 
 async def test_a_page_that_takes_what_it_is_sent_has_longer(open_page: OpenPage) -> None:
     page = await open_page(stall_timeout=STALL_TIMEOUT)
-    page.link.peer = Peer()
+    page.link.linked_browser = PretendBrowser()
     page.start(ticking)
     assert await reads_for(page, (STALL_FACTOR - 1) * STALL_TIMEOUT, acknowledging=False)
     assert not await reads_for(page, 2 * STALL_TIMEOUT, acknowledging=False)
@@ -135,23 +135,23 @@ async def test_a_page_that_takes_what_it_is_sent_has_longer(open_page: OpenPage)
 
 async def test_a_page_whose_requests_are_being_answered_has_as_long_as_they_take(open_page: OpenPage) -> None:
     page = await open_page(stall_timeout=STALL_TIMEOUT, window=40)
-    page.link.peer = peer = Peer(asks=True)
+    page.link.linked_browser = browser = PretendBrowser(asks=True)
     page.start(ticking)
     assert await reads_for(page, 3 * STALL_FACTOR * STALL_TIMEOUT, acknowledging=False)
-    peer.asks = False
+    browser.asks = False
     assert not await reads_for(page, STALL_TIMEOUT, acknowledging=False)
 
 
 async def test_a_page_that_acknowledges_nothing_of_much_is_given_up_in_its_time(open_page: OpenPage) -> None:
     page = await open_page(stall_timeout=STALL_TIMEOUT, window=40)
-    page.link.peer = Peer()
+    page.link.linked_browser = PretendBrowser()
     page.start(ticking)
     assert not await reads_for(page, 2 * STALL_TIMEOUT, acknowledging=False)
 
 
 async def test_a_page_that_takes_nothing_is_given_up_in_its_time(open_page: OpenPage) -> None:
     page = await open_page(stall_timeout=STALL_TIMEOUT)
-    page.link.peer = Peer(takes=False, asks=True)
+    page.link.linked_browser = PretendBrowser(takes=False, asks=True)
     page.start(ticking)
     await page.settle()
     began = trio.current_time()
@@ -161,13 +161,13 @@ async def test_a_page_that_takes_nothing_is_given_up_in_its_time(open_page: Open
 
 async def test_what_was_sent_a_moment_ago_may_still_be_on_its_way(open_page: OpenPage) -> None:
     page = await open_page(stall_timeout=STALL_TIMEOUT)
-    page.link.peer = peer = Peer(takes=False)
+    page.link.linked_browser = browser = PretendBrowser(takes=False)
     page.start(ticking)
     await page.settle()
     for _ in range(20):
-        peer.takes = False
+        browser.takes = False
         await trio.sleep(STALL_TIMEOUT + 3 * RECHECK_INTERVAL)
-        peer.takes = True
+        browser.takes = True
         await trio.sleep(RECHECKS * RECHECK_INTERVAL)
         channel = page.link.channel
         assert not channel.closing

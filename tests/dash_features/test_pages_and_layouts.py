@@ -261,7 +261,7 @@ async def test_hooks_of_layouts_are_given_the_users_layout(serve: Serve, monkeyp
     server = await serve(app)
     answer = (await server.browser().get("/_dash-layout")).json()
     assert given == [layout]
-    assert [component["type"] for component in answer] == ["Div", "Page", "Stream"]
+    assert [component["type"] for component in answer] == ["Div", "Page", "CallbackComponent"]
 
 
 @pytest.mark.parametrize("debug", [False, True])

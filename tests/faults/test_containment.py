@@ -278,7 +278,7 @@ async def test_a_generator_that_holds_the_event_loop_does_not_hold_the_stop(tmp_
         assert time.monotonic() - began < 30
 
 
-async def test_a_ctrl_c_that_reaches_the_watchman_too_ends_streams_in_order(tmp_path: Path) -> None:
+async def test_a_ctrl_c_that_reaches_the_reloader_too_ends_streams_in_order(tmp_path: Path) -> None:
     async with serving(tmp_path, "--reload", source=made("")) as (process, site):
         page = await site.page()
         events = await page.connect()

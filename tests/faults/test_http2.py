@@ -193,7 +193,7 @@ async def collect(events: Events, names: dict[str, str], got: dict[str, list[int
     while len(ends) < STREAMS:
         event = await events.next()
         if event.name == "open":
-            names[event.data["stream"]] = event.data["callback"]
+            names[event.data["stream"]] = event.data["callback_id"]
         elif event.name == "props":
             numbers = [props["children"] for _, props in event.data["props"]]
             got.setdefault(names[event.data["stream"]], []).extend(numbers)

@@ -130,7 +130,7 @@ async def test_app_streams_tells_what_runs() -> None:
         (info,) = app.streams()
         assert info.id == opened["stream"]
         assert info.callback.endswith("quiet")
-        assert info.key == opened["callback"]
+        assert info.key == opened["callback_id"]
         assert page.token.startswith(info.page)
         assert (info.state, info.updates, info.buffered, info.waiting) == ("running", 1, 0, None)
         assert 0 < info.age < TIMEOUT

@@ -18,7 +18,7 @@ from typing import Any, cast
 import httpx
 
 from flash.asgi.browser_cookie import COOKIE
-from flash.asgi.page_key import PAGE_ID
+from flash.asgi.page_secret import PAGE_ID
 from flash.asgi.tokens import new_token
 from flash.wire import START_HEADER
 from tests.http.event_streams import EventStream
@@ -64,7 +64,7 @@ class Page:
                 self.dependencies = response.json()
         for kind, props in components_of(self.layout):
             self._values[key_of(props["id"])] = props
-            if kind == "flash.Stream":
+            if kind == "flash.CallbackComponent":
                 self.streams.append(props["id"])
         self.token = self._values.get(PAGE_ID, {}).get("token", "")
 

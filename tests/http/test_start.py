@@ -282,7 +282,7 @@ async def test_a_page_has_no_more_streams_than_it_may(serve: Serve) -> None:
     refused = await events.expect("refused")
     assert refused["message"] == refusal.text
     assert refused["match"] == '{"go":2}'
-    assert [refused["callback"]] == page.streams
+    assert [refused["callback_id"]] == page.streams
     assert {info.id for info in app.streams()} == set(streams)
 
     # A run that takes the place of another one is not one more.

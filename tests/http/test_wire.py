@@ -54,7 +54,7 @@ async def test_a_stream_is_open_then_props_then_end(serve: Serve) -> None:
     events = await page.connect()
     assert (await events.block()).startswith(b"retry: ")
     hello = parse_event(await events.block())
-    assert (hello.name, hello.data["ping"], hello.data["grace"]) == ("hello", 15, 5)
+    assert (hello.name, hello.data["ping"], hello.data["reconnect_grace"]) == ("hello", 15, 5)
     assert (await page.start("go")).status_code == 204
     blocks = [await events.block() for _ in range(4)]
     opened, first, second, ended = map(parse_event, blocks)

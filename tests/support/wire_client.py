@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from flash.asgi.browser_cookie import COOKIE
-from flash.asgi.page_key import PAGE_ID
+from flash.asgi.page_secret import PAGE_ID
 from flash.asgi.tokens import new_token
 from flash.websockets.control import TARGETS
 from flash.wire import Hello, Open, Payload, Ping, Standing, parse_event_id

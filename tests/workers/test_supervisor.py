@@ -386,7 +386,7 @@ async def test_reload_starts_workers_again(tmp_path: Path) -> None:
         site = Site(process.ports[-1])
         await until_version(site, "second")
         began = time.monotonic()
-        # Both the watchman and the supervisor have it, and the watchman passes it on.
+        # Both the reloader and the supervisor have it, and the reloader passes it on.
         os.killpg(process.pid, signal.SIGINT)
         await process.status(10)
         assert time.monotonic() - began < 10

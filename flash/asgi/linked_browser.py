@@ -29,7 +29,7 @@ _PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 """Headers that proxies add to a request."""
 
 
-class Peer:
+class LinkedBrowser:
     """The browser at the other end of a link.
 
     Args:
@@ -37,21 +37,21 @@ class Peer:
         browser: the secret in the browser's cookie.
     """
 
-    def __init__(self, connection: _hypercorn.DirectConnection, browser: str) -> None:
+    def __init__(self, connection: _hypercorn.PeerSocket, browser: str) -> None:
         self._connection = connection
         self._browser = browser.encode()
 
     @classmethod
-    def of_request(cls, request: Request, browser: str) -> Peer | None:
-        """The peer of the current request; None behind a proxy, and where the connection is not the link's alone."""
+    def of_request(cls, request: Request, browser: str) -> LinkedBrowser | None:
+        """The browser of the current request; None behind a proxy, and where the connection is not the link's alone."""
         exchange = HTTP_EXCHANGE.get()
         if exchange is None or any(name in request.headers for name in _PROXIES):
             return None
-        connection = _hypercorn.direct_connection(exchange.server_send())
+        connection = _hypercorn.peer_socket(exchange.server_send())
         return None if connection is None else cls(connection, browser)
 
     def has_taken_all(self) -> bool:
-        """Whether the peer's machine has acknowledged every byte written to the link; False if that is not known."""
+        """Whether the browser's machine has acknowledged every byte written to the link; False if that is not known."""
         if fcntl is None or termios is None:
             return False
         with contextlib.suppress(OSError, ValueError):

@@ -13,7 +13,7 @@ import trio
 from quart import request
 
 from flash import Flash, Input, InvalidEventCallback, Output, cleanup, html
-from flash.asgi import unattended
+from flash.asgi import disconnect_policy
 from tests.http.servers import Serve
 from tests.http.test_exchange import EVERY_WAY, Parts, connect, halves, make_app, whole
 from tests.support.eventually import TIMEOUT, eventually
@@ -64,7 +64,7 @@ class Saving:
 
 async def wait_until_noticed() -> None:
     """Return when a request goes on without its client."""
-    await eventually(lambda: unattended.UNATTENDED.count == 1)
+    await eventually(lambda: disconnect_policy.UNATTENDED.count == 1)
 
 
 @EVERY_WAY
@@ -80,7 +80,7 @@ async def test_an_async_callback_comes_to_its_end_though_its_client_has_gone(ser
     saving.go_on.set()
     await eventually(lambda: "teardown" in saving.log)
     assert saving.log == ["begun", "saved", "after_request", "teardown"]
-    await eventually(lambda: unattended.UNATTENDED.count == 0)
+    await eventually(lambda: disconnect_policy.UNATTENDED.count == 0)
 
 
 async def test_it_comes_to_its_end_on_http2_too(serve: Serve) -> None:
@@ -138,7 +138,7 @@ async def test_half_a_request_of_a_client_that_has_gone_calls_nothing(serve: Ser
     async with await trio.open_tcp_stream("127.0.0.1", page.port) as other:
         await other.send_all(b"GET /_flash/health HTTP/1.1\r\nHost: x\r\n\r\n")
         await other.receive_some()
-    assert (saving.log, unattended.UNATTENDED.count) == ([], 0)
+    assert (saving.log, disconnect_policy.UNATTENDED.count) == ([], 0)
 
 
 @EVERY_WAY
@@ -206,7 +206,7 @@ async def test_a_server_that_stops_lets_them_finish_for_as_long_as_its_grace(ser
 async def test_beyond_a_number_they_are_cancelled_when_their_client_goes(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(unattended, "LIMIT", 1)
+    monkeypatch.setattr(disconnect_policy, "LIMIT", 1)
     server = await serve((first := Saving()).make_app())
     page = await server.page()
     socket = await connect(page)

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from flash.user_code.suspension import when_suspended
+from flash.user_code.first_wait import when_suspended
 
 
 async def test_a_coroutine_that_does_not_wait_is_not_told_of() -> None:
