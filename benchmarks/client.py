@@ -218,20 +218,32 @@ class Requests:
             self._socket = None
 
 
-class EventStream:
-    """One response that does not end, read as it comes.
+class Connection:
+    """A connection of a page to the client's server.
 
     Attributes:
-        closed: the server has ended it.
+        closed: one of the two has ended it.
     """
 
-    def __init__(self, client: Client, request: bytes, on_events: OnEvents, separator: bytes = b"\n\n") -> None:
+    def __init__(self, client: Client) -> None:
         self.closed = False
         self._client = client
+        self._socket = socket.create_connection(("127.0.0.1", client.port))
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._client.remove(self._socket)
+
+
+class EventStream(Connection):
+    """One response that does not end, read as it comes."""
+
+    def __init__(self, client: Client, request: bytes, on_events: OnEvents, separator: bytes = b"\n\n") -> None:
+        super().__init__(client)
         self._on_events = on_events
         self._separator = separator
         self._rest = b""
-        self._socket = socket.create_connection(("127.0.0.1", client.port))
         self._socket.sendall(request)
         client.add(self._socket, self)
 
@@ -251,11 +263,6 @@ class EventStream:
         end += len(self._separator)
         block, self._rest = self._rest + data[:end], data[end:]
         self._on_events(block, now)
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self._client.remove(self._socket)
 
 
 def get_stream(client: Client, target: str, on_events: OnEvents, browser: str = "") -> EventStream:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.client import Client
+from benchmarks.client import Client, Connection
 from tests.support.wire_client import cookie
 
 OnMessage = Callable[[bytes, int], None]
@@ -16,19 +16,13 @@ OnMessage = Callable[[bytes, int], None]
 CLOSE, PING, PONG = 8, 9, 10
 
 
-class WebSocket:
-    """A connection to `_dash-ws-callback`.
-
-    Attributes:
-        closed: the server has closed it.
-    """
+class WebSocket(Connection):
+    """A connection to `_dash-ws-callback`."""
 
     def __init__(self, client: Client, on_message: OnMessage, browser: str = "") -> None:
-        self.closed = False
-        self._client = client
+        super().__init__(client)
         self._on_message = on_message
         self._count = 0
-        self._socket = socket.create_connection(("127.0.0.1", client.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = f"127.0.0.1:{client.port}"
         self._socket.sendall(
@@ -74,11 +68,6 @@ class WebSocket:
             else:
                 self._on_message(data[start:at], now)
         self._rest = data[at:]
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self._client.remove(self._socket)
 
     def _send(self, kind: int, payload: bytes) -> None:
         # Masked, as it must be; with zeros, which costs nothing.

@@ -5,19 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from flash import Flash, Input, Update, html, on_asyncio, stream_props
+from tests.support.log_file import note
 
-log = Path("log")
 app = Flash("asyncio_app")
 app.layout = [html.Button(id="go"), html.Div(id="out")]
 background: list[asyncio.Task[None]] = []
-
-
-def note(what: str) -> None:
-    with log.open("a") as file:
-        file.write(f"{what}\n")
 
 
 async def wait_in_background() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError
 
-from flash import Flash
+from flash import Flash, page_registry
 from tests.support.browser import Serve as Serve, browsing, context as context, serving as serving
 
 Visit = Callable[[Flash], Page]
@@ -61,3 +62,13 @@ def visit(context: BrowserContext, serving: Serve) -> Visit:
         return page
 
     return visit
+
+
+@pytest.fixture
+def own_page_registry() -> Iterator[None]:
+    """The pages that `register_page` keeps for all apps of the process are those of the test alone."""
+    page_registry.clear()
+    yield
+    page_registry.clear()
+    for name in [name for name in sys.modules if name.startswith("pages.")]:
+        del sys.modules[name]

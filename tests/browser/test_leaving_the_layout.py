@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import dash
@@ -15,12 +14,7 @@ from tests.browser.conftest import Serve, Visit
 from tests.support.callback_context import triggered_id
 from tests.support.serving import Gate, Journal
 
-
-@pytest.fixture(autouse=True)
-def _own_page_registry() -> Iterator[None]:
-    dash.page_registry.clear()
-    yield
-    dash.page_registry.clear()
+pytestmark = pytest.mark.usefixtures("own_page_registry")
 
 
 def test_leaving_a_page_ends_what_belongs_to_it_and_nothing_else(serving: Serve, context: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import dash
 import pytest
 import trio
@@ -13,12 +11,7 @@ from flash import EndReason, Flash, Input, Output, StreamCancelled, dcc, every, 
 from tests.browser.conftest import Visit
 from tests.support.serving import Gate, Journal
 
-
-@pytest.fixture(autouse=True)
-def _own_page_registry() -> Iterator[None]:
-    dash.page_registry.clear()
-    yield
-    dash.page_registry.clear()
+pytestmark = pytest.mark.usefixtures("own_page_registry")
 
 
 def news_app(errors: Journal[StreamCancelled], go_on: Gate, cancel: list[object]) -> Flash:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from selenium.webdriver.chrome.options import Options
 
+from tests.browser.conftest import own_page_registry as own_page_registry
 from tests.http.conftest import serve as serve
 from tests.support import chromium
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from flash import (
     hooks,
     html,
     page_container,
-    page_registry,
     register_page,
     stream_props,
 )
@@ -54,14 +52,7 @@ layout = html.P("nothing here", id="nothing")
 }
 
 
-@pytest.fixture(autouse=True)
-def pages_of_this_test() -> Iterator[None]:
-    """The registry of pages is for every app of the process."""
-    page_registry.clear()
-    yield
-    page_registry.clear()
-    for name in [name for name in sys.modules if name.startswith("pages.")]:
-        del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("own_page_registry")
 
 
 async def turn_to(server: Any, pathname: str, search: str = "") -> dict[str, Any]:

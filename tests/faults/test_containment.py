@@ -21,15 +21,11 @@ from contextlib import asynccontextmanager
 import trio
 
 from flash import Flash, Input, Output, html, stream_props
+from tests.support.log_file import note
 
 app = Flash(__name__)
 server = app.server
 app.layout = [html.Div(id="out"), html.Button(id="go"), html.Button(id="ask"), html.Div(id="answer")]
-
-
-def note(what):
-    with open("log", "a") as log:
-        log.write(what + "\\n")
 
 
 @app.event_callback(

@@ -24,16 +24,12 @@ from pathlib import Path
 import trio
 
 from flash import Flash, Input, Output, html, stream_props
+from tests.support.log_file import note
 
 OPTIONS = {}
 app = Flash(__name__, ping_interval=0.5, stall_timeout=120, **OPTIONS)
 NAMES = ["go", "gate", "shield", "thread", "flood", *[f"go{n}" for n in range(10)]]
 app.layout = [html.Div(id="out"), *[html.Button(id=name) for name in NAMES], html.Div(id="answer")]
-
-
-def note(what):
-    with open("log", "a") as log:
-        log.write(what + "\\n")
 
 
 def on_error(error):

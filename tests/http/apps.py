@@ -1,4 +1,4 @@
-"""An app for tests of what happens around a stream: one that runs until it is told to end."""
+"""Apps that several modules of tests use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from flash import Flash, Input, StreamCancelled, Update, html, stream_props
+from flash import Flash, Input, Output, StreamCancelled, Update, html, stream_props
 
 
 class Waiting:
@@ -41,3 +41,15 @@ class Waiting:
                 yield stream_props("out", {"children": "after"})
             finally:
                 self.log.append("finally")
+
+
+def answering_app() -> Flash:
+    """An app whose one callback, called by `go`, shows in `out` how often `go` was clicked."""
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Div(id="out")]
+
+    @app.callback(Output("out", "children"), Input("go", "n_clicks"))
+    def count(clicks: int) -> int:
+        return clicks
+
+    return app

@@ -8,20 +8,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import trio
 
 from flash import Flash, Input, StreamCancelled, Update, html, stream_props
+from tests.support.log_file import note
 
-log = Path("log")
 app = Flash("served_app")
 app.layout = [html.Button(id="go"), html.Div(id="out")]
-
-
-def note(what: str) -> None:
-    with log.open("a") as file:
-        file.write(f"{what}\n")
 
 
 def on_error(error: StreamCancelled) -> Update:

@@ -10,21 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from flash import Flash, Input, Output, html
 from flash.asgi import client_json
+from tests.http.apps import answering_app
 from tests.http.pages import Page
 from tests.http.servers import Serve
-
-
-def make_app() -> Flash:
-    app = Flash(__name__)
-    app.layout = [html.Button(id="go"), html.Div(id="out")]
-
-    @app.callback(Output("out", "children"), Input("go", "n_clicks"))
-    def count(clicks: int) -> int:
-        return clicks
-
-    return app
 
 
 async def post(page: Page, data: bytes) -> httpx.Response:
@@ -33,7 +22,7 @@ async def post(page: Page, data: bytes) -> httpx.Response:
 
 
 async def test_a_packed_body_is_unpacked(serve: Serve) -> None:
-    page = await (await serve(make_app())).page()
+    page = await (await serve(answering_app())).page()
     answer = await post(page, gzip.compress(json.dumps(page.request("go", value=7)).encode()))
     assert answer.status_code == 200
     assert answer.json()["response"] == {"out": {"children": 7}}
@@ -52,7 +41,7 @@ async def test_a_packed_body_is_unpacked(serve: Serve) -> None:
     ],
 )
 async def test_a_packed_body_that_is_malformed_is_refused(serve: Serve, data: bytes) -> None:
-    page = await (await serve(make_app())).page()
+    page = await (await serve(answering_app())).page()
     answer = await post(page, data)
     assert answer.status_code == 400
     assert answer.text == "A callback request is a JSON object."
@@ -60,14 +49,14 @@ async def test_a_packed_body_that_is_malformed_is_refused(serve: Serve, data: by
 
 async def test_what_unpacks_to_too_much_is_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_json, "MAX_UNPACKED", 10_000)
-    page = await (await serve(make_app())).page()
+    page = await (await serve(answering_app())).page()
     answer = await post(page, gzip.compress(b" " * 10_001))
     assert answer.status_code == 413
     assert "10000 bytes" in answer.text
 
 
 async def test_the_page_is_not_told_of_a_channel_that_is_not_served(serve: Serve) -> None:
-    page = await (await serve(make_app())).page()
+    page = await (await serve(answering_app())).page()
     index = (await page.get("")).text
     config: dict[str, Any] = json.loads(re.findall(r'_dash-config".*?>(.*?)</script>', index)[0])
     assert config.get("stream", {"enabled": False}) == {"enabled": False}

@@ -9,22 +9,12 @@ import secrets
 import pytest
 import trio
 
-from flash import Flash, Input, Output, html
+from flash import Input, Output
 from flash.asgi.client_log import ClientWarnings, EscapeControlCharacters, escape
+from tests.http.apps import answering_app
 from tests.http.servers import Serve
 
 FORGED = "x\n2026-01-01 00:00:00,000 ERROR flash.server: forged\r\x1b[2J\u2028\x85"
-
-
-def make_app() -> Flash:
-    app = Flash(__name__)
-    app.layout = [html.Button(id="go"), html.Div(id="out")]
-
-    @app.callback(Output("out", "children"), Input("go", "n_clicks"))
-    def count(clicks: int) -> int:
-        return clicks
-
-    return app
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -37,7 +27,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_callback_request_writes_no_lines_of_its_own(
     serve: Serve, caplog: pytest.LogCaptureFixture, field: str
 ) -> None:
-    page = await (await serve(make_app())).page()
+    page = await (await serve(answering_app())).page()
     caplog.clear()
     answer = await page.post(
         "_dash-update-component", {**page.request("go"), field: [{"id": FORGED, "property": FORGED}]}
@@ -53,7 +43,7 @@ async def test_a_callback_request_writes_no_lines_of_its_own(
 async def test_what_a_callback_raises_about_a_value_writes_no_lines_of_its_own(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = make_app()
+    app = answering_app()
 
     @app.callback(Output("out", "title"), Input("go", "title"))
     def number(text: str) -> int:
@@ -76,7 +66,7 @@ async def test_what_a_callback_raises_about_a_value_writes_no_lines_of_its_own(
 async def test_names_that_no_file_can_have_are_not_found_and_are_not_logged(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    page = await (await serve(make_app())).page()
+    page = await (await serve(answering_app())).page()
     caplog.clear()
     for name in ("a" * 300, "a/" * 3_000, "%00", "%ff"):
         assert (await page.get(f"assets/{name}")).status_code == 404
@@ -86,7 +76,7 @@ async def test_names_that_no_file_can_have_are_not_found_and_are_not_logged(
 async def test_a_host_that_no_server_can_have_is_refused_and_not_logged(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = await serve(make_app())
+    server = await serve(answering_app())
     page = await server.page()
     caplog.clear()
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n"
@@ -104,7 +94,7 @@ async def test_a_host_that_no_server_can_have_is_refused_and_not_logged(
 
 
 async def test_a_request_that_is_repeated_does_not_fill_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    page = await (await serve(make_app())).page()
+    page = await (await serve(answering_app())).page()
     caplog.clear()
     for _ in range(50):
         await page.post("_dash-update-component", {"output": secrets.token_hex()})

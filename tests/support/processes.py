@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 import flash
+from tests.support.connections import free_port
 from tests.support.eventually import TIMEOUT, eventually, eventually_sync
 
 UNCLOSED_SOCKET = "ignore:unclosed <socket.socket:ResourceWarning"
@@ -143,6 +144,8 @@ def python(
     path = [str(ROOT)] if modules is None else [str(ROOT), str(modules)]
     variables = {
         "PYTHONPATH": os.pathsep.join(path),
+        # Where `app.run(port=0)` listens: for Dash a port of 0 is none.
+        "PORT": str(free_port()),
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(filter(None, ("error", ignored))),
     }

@@ -41,13 +41,6 @@ async def refusal(page: Page, *, origin: str | None = "", cookie: str | None = N
     return await page.get("_flash/control", headers=headers)
 
 
-@pytest.fixture
-def own_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hooks are of the process: those of the test are gone after it."""
-    registry: Any = hooks
-    monkeypatch.setattr(registry, "_ns", {name: list(entries) for name, entries in registry._ns.items()})
-
-
 @pytest.mark.parametrize("origin", [None, "http://elsewhere.test", "null"])
 async def test_a_handshake_from_another_site_is_refused(serve: Serve, origin: str | None) -> None:
     page = await (await serve(Waiting().app)).page()

@@ -45,13 +45,6 @@ async def refusal(page: Page, *, origin: str | None = "", headers: dict[str, str
     return response.status_code, response.text
 
 
-@pytest.fixture
-def own_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hooks are of the process: those of the test are gone after it."""
-    registry: Any = hooks
-    monkeypatch.setattr(registry, "_ns", {name: list(entries) for name, entries in registry._ns.items()})
-
-
 @pytest.mark.parametrize(
     ("origin", "sentence"),
     [

@@ -18,14 +18,10 @@ APP = """
 import trio
 
 from flash import Flash, Input, exceptions, html, set_props
+from tests.support.log_file import note
 
 app = Flash(__name__, websocket_callbacks=True)
 app.layout = [html.Button(id="go"), html.Button(id="thread"), html.Div(id="out")]
-
-
-def note(what):
-    with open("log", "a") as log:
-        log.write(what + "\\n")
 
 
 @app.callback(Input("go", "n_clicks"), persistent=True)
