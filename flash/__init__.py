@@ -91,6 +91,7 @@ _js_dist = [
     {"relative_package_path": "client/streams.js", "namespace": "flash"},
     {"relative_package_path": "client/inbox.js", "namespace": "flash"},
     {"relative_package_path": "client/control.js", "namespace": "flash"},
+    {"relative_package_path": "client/carrier.js", "namespace": "flash"},
     {"relative_package_path": "client/link_states.js", "namespace": "flash"},
     {"relative_package_path": "client/conditions.js", "namespace": "flash"},
     {"relative_package_path": "client/link.js", "namespace": "flash"},

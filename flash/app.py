@@ -21,6 +21,7 @@ import trio
 from dash import html
 
 from . import _dash
+from .asgi import hub_script
 from .asgi.forwarded import LOOPBACK, TrustedProxies
 from .callbacks.components import Page
 from .callbacks.declaration import EventCallbackOptions
@@ -237,6 +238,7 @@ class Flash(_dash.DashApp):
         routes = Routes(self.stream_settings.channels, self._nursery)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(self.server, prefix)
+        hub_script.register(self.server, prefix)
         control.register(
             self.server,
             prefix,

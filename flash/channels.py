@@ -157,7 +157,7 @@ class Channels:
         return channel
 
     def issue_ticket(self, page: str) -> str | None:
-        """Return a ticket, with which a browser that has another secret than the page's may open one link of the page.
+        """Return a ticket, with which a browser that has another secret than the page's may take over the page, once.
 
         Only for a request that has proved to be the page's own. None if the page has no channel: its link needs none.
         """
@@ -167,16 +167,16 @@ class Channels:
         channel.ticket = secrets.token_urlsafe(24)
         return channel.ticket
 
-    def spend_ticket(self, page: str, tickets: Iterable[str]) -> str | None:
-        """The secret of the browser that has opened the page; None if no ticket is the one that was issued last."""
+    def spend_ticket(self, page: str, browser: str, tickets: Iterable[str]) -> None:
+        """Let the page belong to this browser from now on, if one of the tickets is the one that was issued last."""
         channel = self._open.get(page)
         if channel is None or channel.ticket is None:
-            return None
+            return
         issued = channel.ticket.encode()
-        if not any(hmac.compare_digest(issued, ticket.encode()) for ticket in tickets):
-            return None
-        channel.ticket = None
-        return channel.browser
+        if any(hmac.compare_digest(issued, ticket.encode()) for ticket in tickets):
+            self._count(browser)
+            self._uncount(channel.browser)
+            channel.browser, channel.ticket = browser, None
 
     async def shut_down(self) -> None:
         """Open nothing more, end every stream with `shutdown`, and return when all channels are over."""
@@ -217,20 +217,28 @@ class Channels:
         )
 
     def _enter(self, channel: Channel) -> None:
-        if self.holding is not None:
-            self.holding.enter(channel.browser)
+        self._count(channel.browser)
         self._open[channel.page] = channel
         self._all.add(channel)
-        self.load.pages[channel.browser] += 1
 
     def _leave(self, channel: Channel) -> None:
         if channel not in self._all:
             return
-        if self.holding is not None:
-            self.holding.leave(channel.browser)
         self._all.discard(channel)
-        self.load.pages[channel.browser] -= 1
-        if not self.load.pages[channel.browser]:
-            del self.load.pages[channel.browser]
+        self._uncount(channel.browser)
         if self._open.get(channel.page) is channel:
             del self._open[channel.page]
+
+    def _count(self, browser: str) -> None:
+        """Note that a browser has one more channel."""
+        if self.holding is not None:
+            self.holding.enter(browser)
+        self.load.pages[browser] += 1
+
+    def _uncount(self, browser: str) -> None:
+        """Note that a browser has one channel less."""
+        if self.holding is not None:
+            self.holding.leave(browser)
+        self.load.pages[browser] -= 1
+        if not self.load.pages[browser]:
+            del self.load.pages[browser]

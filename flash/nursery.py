@@ -73,7 +73,7 @@ class Channel:
         life: names this channel among those that the page has had.
         closing: no stream starts any more.
         turn: the highest that a link of the page has had: how often it has changed what carries its events.
-        ticket: opens one link from a browser that has another secret; None if none was issued, or it was spent.
+        ticket: gives the page to a browser that has another secret; None if none was issued, or it was spent.
     """
 
     def __init__(self, page: str, browser: str, limits: Limits, page_limits: PageLimits, load: Load) -> None:

@@ -5,7 +5,7 @@
     POST _flash/ack                       acknowledges the last event that each of several pages has applied
     POST _flash/cancel                    a cancel Input has changed while a stream that depends on it runs
     POST _flash/close                     the page is being left
-    POST _flash/ticket                    issues a ticket, which opens a link although the browser's cookie has changed
+    POST _flash/ticket                    issues a ticket for a page whose browser's cookie has changed
     GET  _flash/status?page=...           why a link is refused, which an EventSource does not tell its page
 
 A link names each of its pages with how far it has come: see `wire.Standing`. `hello` names the life of the page's
@@ -276,11 +276,11 @@ class Routes:
         browser, nursery = self._browser(), self._nursery()
         standings = self._standings()
         tickets = request.args.getlist("ticket")
-        browsers = {each.page: self._channels.spend_ticket(each.page, tickets) or browser for each in standings}
         refusals: list[RequestRefused] = []
         for standing in standings:
             try:
-                self._channels.admit(standing.page, browsers[standing.page], standing.turn)
+                self._channels.spend_ticket(standing.page, browser, tickets)
+                self._channels.admit(standing.page, browser, standing.turn)
             except RequestRefused as refusal:
                 refusals.append(refusal)
         if len(refusals) == len(standings):
@@ -290,7 +290,7 @@ class Routes:
             refused: list[Over] = []
             for standing in standings:
                 try:
-                    await self._channels.connect(nursery, link, browsers[standing.page], standing)
+                    await self._channels.connect(nursery, link, browser, standing)
                 except RequestRefused as refusal:
                     refused.append(Over(standing.page, None, refusal.status, str(refusal)))
             return refused
@@ -355,7 +355,7 @@ class Routes:
         return Response(status=204)
 
     async def issue_ticket(self) -> Response:
-        """`wire.TicketRequest`, with the page's secret: issue a ticket, which goes into the address of one link."""
+        """`wire.TicketRequest`, with the page's secret: issue a ticket, for the address of the next link."""
         page = page_token(TicketRequest.read(await self._receive_body()).page)
         self._browser()
         if not self._is_proven(page):

@@ -10,9 +10,9 @@ the layout that the secret came with. Any process can check a secret, and none h
 A channel belongs to the browser that opened it, which is known by its cookie, and to the page that has the secret. A
 request with the secret is accepted even if the browser's cookie has changed since: when tabs are opened together in a
 browser without the cookie, each response sets one, and the last one stays. The link is an EventSource, which cannot
-send the secret. It needs the cookie that opened the channel, or a *ticket*, which a page gets for its secret and which
-opens one link, once. A cookie alone, whoever planted it, and a token alone, wherever it was read, never open a channel
-of another browser.
+send the secret. It needs the cookie that opened the channel, or a *ticket*, which a page gets for its secret. A ticket
+counts once, and gives the channel to the browser with the cookie of that request. A cookie alone, whoever planted it,
+and a token alone, wherever it was read, never open a channel of another browser.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from .._dash import TypedComponent, hidden_component
+from ..asgi import hub_script
 from ..asgi.page_secret import PAGE_ID, token_of
 from ..asgi.tokens import new_token
 
@@ -49,9 +50,15 @@ class CallbackComponent(TypedComponent):
         super().__init__(id=id, status="idle", error=None, statuses={}, **checks)
 
 
-@hidden_component("id", "token", "secret")
+@hidden_component("id", "token", "secret", "hub")
 class Page(TypedComponent):
-    """One load of the app in one browser tab. It is given a new secret each time that a layout is served."""
+    """One load of the app in one browser tab. It is given a new secret each time that a layout is served.
+
+    Properties:
+        token: names the page.
+        secret: proves the page.
+        hub: the last part of the address of the hub's script.
+    """
 
     def __init__(self) -> None:
         super().__init__(id=PAGE_ID)
@@ -59,5 +66,5 @@ class Page(TypedComponent):
     def to_plotly_json(self) -> dict[str, Any]:
         described = cast("dict[str, Any]", super().to_plotly_json())
         secret = new_token()
-        described["props"].update(token=token_of(secret), secret=secret)
+        described["props"].update(token=token_of(secret), secret=secret, hub=hub_script.name())
         return described

@@ -2,9 +2,10 @@
 /**
  * Wraps `fetch`, so that calls of callbacks do not take the connections that the link and the starts of streams need.
  *
- * A browser has six connections to a host over HTTP/1.1, and gives them to requests in order. So the first call of a
- * callback waits until the page's link has its connection, however many callbacks are due when the page is loaded. And
- * a request that starts a stream goes over the control websocket if it has to wait for a connection: see `control.js`.
+ * A browser has six connections to a host over HTTP/1.1, and gives them to requests in order. So when a page is loaded,
+ * only the first few calls of callbacks are made before its link is sure to get a connection: as many as leave one free
+ * for the link, and one for the script of the hub that opens it. And a request that starts a stream goes over the
+ * control websocket if it has to wait for a connection: see `control.js`.
  *
  * The renderer has no other hook for this than `fetch` itself. Every other request passes unchanged.
  *
@@ -18,8 +19,8 @@
 
     /** The State that names the page: the request that starts a stream has it, and no other. */
     const START = /"id":"_flash","property":"token"/;
-    /** Milliseconds that the first calls wait for the link: an EventSource asks for its connection in a later task. */
-    const LINK_DELAY = 10;
+    /** The number of calls that do not wait for the link. */
+    const EARLY_CALLS = 3;
     /** The headers that the websocket can carry. A request on which the app has set others goes by `fetch` alone. */
     const KNOWN = ['accept', 'content-type'];
 
@@ -42,10 +43,12 @@
     }
 
     /**
-     * Resolves when the page's link has asked for its connection; null before the first call.
+     * Resolved when the page's link is sure to get a connection; null before the first call.
      * @type {Promise<void> | null}
      */
-    let turn = null;
+    let linked = null;
+    /** The number of calls so far. */
+    let calls = 0;
 
     /**
      * `fetch`, but for calls of callbacks: those wait for the link, and may go over the websocket, too.
@@ -57,11 +60,11 @@
         if (!isCall(resource, options)) {
             return plain.call(window, resource, options);
         }
-        if (turn === null) {
-            turn = new Promise(resolve => setTimeout(resolve, LINK_DELAY));
-            link.beginEarly();
+        linked ??= link.beginEarly();
+        calls += 1;
+        if (calls > EARLY_CALLS) {
+            await linked;
         }
-        await turn;
         const body = options?.body;
         const headers = new Headers(options?.headers);
         if (typeof body !== 'string' || !START.test(body)) {

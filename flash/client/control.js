@@ -14,6 +14,8 @@
  */
 
 /**
+ * @typedef {{token: string, secret: string, hub: string}} PageNames  what the layout says of the page: its token, its
+ *     secret, and the name of the hub's script
  * @typedef {{status: number, ok: boolean, text: string, type: string}} Answer  of the server, by request or websocket
  * @typedef {object} Sent  a message that was sent over the websocket, or will be when that is open
  * @property {string} message
@@ -58,10 +60,16 @@
     const unanswered = new Map();
 
     /**
-     * @param {{token: string, secret: string}} props  the names of the page
+     * The layout has brought the page's names.
+     * @param {PageNames} names
      */
-    function begin(props) {
-        ({token, secret} = props);
+    function begin(names) {
+        ({token, secret} = names);
+    }
+
+    /** The page's token. */
+    function page() {
+        return token;
     }
 
     /**
@@ -104,10 +112,13 @@
      * Send a message to one of Flash's routes.
      * @param {string} name
      * @param {object} message
+     * @param {() => Promise<Answer>} [ask]  has the request made elsewhere
      */
-    function post(name, message) {
+    function post(name, message, ask) {
         const body = wire.encode(name, {page: token, ...message});
-        return sendEitherWay(name, body, {}, controller => byRequest(url(name), body, controller), answer => answer);
+        /** @param {AbortController} controller */
+        const byOwnRequest = controller => byRequest(url(name), body, controller);
+        return sendEitherWay(name, body, {}, ask ?? byOwnRequest, answer => answer);
     }
 
     /**
@@ -116,14 +127,6 @@
      */
     function startHeader() {
         return {[wire.START_HEADER]: crypto.getRandomValues(new Uint32Array(4)).join('-')};
-    }
-
-    /**
-     * Tell the server which event the page has applied last.
-     * @param {string} event  its id
-     */
-    function acknowledge(event) {
-        return post('ack', {events: {[token]: event}});
     }
 
     /**
@@ -364,6 +367,19 @@
     }
 
     Object.assign(flash, {
-        control: {begin, csrfHeader, post, acknowledge, startAgain, startHeader, sendStart, leave, explain, link}
+        control: {
+            begin,
+            page,
+            url,
+            csrfHeader,
+            proofs,
+            post,
+            startAgain,
+            startHeader,
+            sendStart,
+            leave,
+            explain,
+            link
+        }
     });
 })();

@@ -2,8 +2,8 @@
 /**
  * The page's link: opens it, keeps it open, hands its events to the inbox, and acknowledges them.
  *
- * One EventSource carries the events of all streams of the page. How it stands is a state in `link_states.js`; when it
- * is opened again is decided in `reconnect.js`.
+ * One connection carries the events of all streams of the page, or of all pages of the browser: `carrier.js` opens it.
+ * How it stands is a state in `link_states.js`; when it is opened again is decided in `reconnect.js`.
  *
  * Each link begins with `hello`, which names the life of the page's channel on the server. If it is the life that the
  * page knows, the server goes on behind the last event that the page has received, and nothing is lost. If it is
@@ -16,7 +16,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, renderer, streams, inbox, control, conditions, mistakes, reconnect} = flash;
+    const {wire, renderer, streams, inbox, control, carrier, conditions, mistakes, reconnect} = flash;
 
     /** The status of a link whose page has another. */
     const TAKEN_OVER = 409;
@@ -24,7 +24,7 @@
     const UNASKED = 1.1;
 
     const link = new flash.linkStates.LinkLife();
-    /** @type {EventSource | null} */
+    /** What brings the page its events. @type {LinkSource | null} */
     let source = null;
     /** When the connection was opened, on the wall clock. */
     let openedAt = Date.now();
@@ -103,7 +103,7 @@
         const again = () => {
             acknowledged = '';
         };
-        control.acknowledge(acknowledged).then((/** @type {Answer} */ {ok, status}) => {
+        carrier.acknowledge(acknowledged).then((/** @type {Answer} */ {ok, status}) => {
             if (!ok) {
                 again();
                 if ((status === 403 || status === 404) && life === told) {
@@ -221,7 +221,7 @@
         link.advance(trigger);
         turn += 1;
         // The server goes on behind the last event that has come, be it applied or not.
-        const opened = new EventSource(control.link(turn, inbox.lastReceived(), ticket));
+        const opened = carrier.open({turn, last: inbox.lastReceived(), ticket}, replace);
         ticket = null;
         source = opened;
         openedAt = Date.now();
@@ -254,10 +254,15 @@
     /** Open the link anew if nothing has been heard of the server for too long. */
     function watch() {
         if (source !== null && reconnect.isSilent(link.state, Math.max(openedAt, inbox.receivedAt), ping)) {
-            close();
-            interrupt();
-            connect('silent');
+            replace();
         }
+    }
+
+    /** The link may be half open, or the browser's hub gone: open another. */
+    function replace() {
+        close();
+        interrupt();
+        connect('silent');
     }
 
     /** Ask the server why it refuses the link, and show that. */
@@ -276,14 +281,15 @@
     }
 
     /**
-     * The layout has brought the page's token and secret.
-     * @param {{token: string, secret: string}} names
+     * The layout has brought the page's names.
+     * @param {PageNames} names
      */
     function begin(names) {
         if (!link.allows('begun')) {
             return;
         }
         control.begin(names);
+        carrier.begin(names);
         conditions.onUnknownPage(restart);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
         streams.watch(conditions.change);
@@ -315,6 +321,7 @@
         }
         close();
         lose();
+        carrier.leave();
     }
 
     /** The page is shown: for the first time, or again, from the back/forward cache. */
@@ -326,17 +333,23 @@
         watch();
     }
 
-    /** Begin before the first callbacks are called; the page is drawn, and `Page` with it, only after that. */
-    function beginEarly() {
+    /**
+     * Begin before the first callbacks are called; the page is drawn, and `Page` with it, only after that.
+     * @returns {Promise<void>}  resolved when the page's link is sure to get a connection
+     */
+    async function beginEarly() {
         const names = !link.allows('begun') ? undefined : renderer.component('_flash')?.props;
         if (names?.token) {
             begin(names);
         }
+        if (source !== null) {
+            await carrier.whenSure(source);
+        }
     }
 
     /**
-     * The hidden component that brings the page its token and its secret.
-     * @param {{token: string, secret: string}} props
+     * The hidden component that brings the page its names.
+     * @param {PageNames} props
      */
     function Page(props) {
         renderer.onceDrawn(() => begin(props));

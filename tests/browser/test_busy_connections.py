@@ -14,6 +14,7 @@ from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from flash import Flash, Input, Output, StreamCancelled, Update, every, html, stream_props
 from tests.browser.conftest import Console, Serve, Visit
+from tests.support.browser import without_hub
 from tests.support.eventually import eventually_sync
 from tests.support.serving import Journal
 
@@ -244,6 +245,7 @@ def test_pages_that_are_opened_together_in_a_cold_browser_lose_no_click(
 def test_a_cookie_that_changes_under_a_page_costs_no_click_and_no_stream(
     busy: Busy, visit: Visit, context: BrowserContext, console: Console
 ) -> None:
+    without_hub(context)
     context.add_init_script(
         "window.links = []; window.EventSource = class extends EventSource"
         " { constructor(url) { super(url); links.push(this); } }"

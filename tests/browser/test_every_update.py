@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from flash import Flash, Input, Output, Patch, State, dcc, html, set_props, stream_props
 from tests.browser.conftest import Visit
 from tests.browser.seeing import Witness, hide, seen_by, with_witnesses
+from tests.support.eventually import eventually_sync
 
 MANY = 60
 
@@ -144,8 +145,7 @@ def test_callbacks_are_called_with_each_value_and_each_status(visit: Visit) -> N
     page.click("#start")
     expect(page.locator("#in-the-browser")).to_have_text("0 1 2 3 4 5 6 7 8 9")
     expect(page.locator("#statuses")).to_have_text("running completed")
-    page.wait_for_load_state("networkidle")
-    assert sorted(called) == list(range(10))
+    eventually_sync(lambda: sorted(called) == list(range(10)), "a call with each value")
 
 
 def test_a_callback_that_is_kept_waiting_does_not_stop_what_comes_behind(visit: Visit) -> None:

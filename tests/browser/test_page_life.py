@@ -68,7 +68,7 @@ def test_a_connection_that_is_refused_is_explained_and_tried_again(visit: Visit,
 
     @app.server.before_request
     async def refuse() -> tuple[str, int] | None:
-        if quart.request.path.startswith("/_flash/") and busy[0]:
+        if quart.request.path in {"/_flash/events", "/_flash/status"} and busy[0]:
             asked.note(quart.request.path)
             return "The database is being moved.", 503
         return None

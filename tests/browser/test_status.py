@@ -12,8 +12,9 @@ from quart import request
 from flash import MATCH, Flash, Input, Output, State, dcc, html, stream_props
 from flash.event_callback import EventCallback
 from tests.browser.conftest import Console, Visit
+from tests.support.browser import without_hub
 from tests.support.callback_context import triggered_id
-from tests.support.serving import Gate
+from tests.support.serving import Gate, Journal
 
 SECRET = "the password is 1234"
 GENERIC = "The stream failed on the server."
@@ -178,6 +179,7 @@ def test_a_failure_is_one_generic_line_in_the_console_of_an_end_user(
     context: BrowserContext, visit: Visit, console: Console
 ) -> None:
     seen: list[str] = []
+    without_hub(context)
     context.on("console", lambda message: seen.append(message.text))
     context.add_init_script(
         """
@@ -304,10 +306,18 @@ def test_a_page_that_is_one_too_many_shows_why_as_the_error_of_its_streams(visit
     def show(error: str | None) -> str:
         return error or "none"
 
+    linked = Journal[str]()
+
+    @app.server.before_request
+    async def listen() -> None:
+        if request.path == "/_flash/events":
+            linked.note(request.path)
+
     first = visit(app)
     expect(first.locator("#error")).to_have_text("none")
-    with first.expect_response(lambda response: "_flash/events" in response.url):
-        first.reload()
+    linked.next()
+    first.reload()
+    linked.next()
     second = first.context.new_page()
     second.goto(first.url)
     expect(second.locator("#error")).to_contain_text("1 pages open already")

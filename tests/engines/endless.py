@@ -53,7 +53,7 @@ class Endless:
         @app.server.before_request
         async def listen() -> None:
             _, flash_route, name = quart.request.path.partition("/_flash/")
-            if flash_route:
+            if flash_route and not name.startswith("hub-"):
                 self.asked.note(name)
 
         @app.server.route("/away")

@@ -41,6 +41,11 @@ def serving() -> Iterator[Serve]:
         yield lambda app: servers.enter_context(serve(app))
 
 
+def without_hub(context: BrowserContext) -> None:
+    """Give each page a link of its own, as in a browser that has no SharedWorker: the page then sees its requests."""
+    context.add_init_script("delete window.SharedWorker")
+
+
 @pytest.fixture
 def context(chromium: Browser, serving: Serve) -> Iterator[BrowserContext]:
     """A browser profile of the test's own. It is closed before the servers are stopped."""

@@ -54,7 +54,7 @@ class TestOvertakenCookie:
         assert (await prove(page, secret, "close")).status_code == 204
         assert log == ["cancelled"]
 
-    async def test_a_ticket_opens_one_link_and_the_streams_go_on(self, serve: Serve) -> None:
+    async def test_a_ticket_gives_the_page_to_the_new_cookie_once_and_the_streams_go_on(self, serve: Serve) -> None:
         app, log = self.make_app()
         page = await (await serve(app)).page()
         secret = page._values["_flash"]["secret"]
@@ -76,11 +76,13 @@ class TestOvertakenCookie:
         await second.expect("open")
         assert second.hello is not None
         assert second.hello.data["life"] == first.hello.data["life"]
-        assert_refused(await page.get(link + ticket), 403, "another browser")
-        # The browser that has opened the page needs none.
+        # From now on the page belongs to that cookie, not to the one that has opened it, for which the ticket is spent.
+        assert (await page.get(status)).status_code == 200
         page.client.cookies.clear()
         page.client.cookies.set("flash_browser", own, domain="127.0.0.1")
-        assert (await page.get(status)).status_code == 200
+        assert_refused(await page.get(status), 403, "another browser")
+        assert_refused(await page.get(link + ticket), 403, "another browser")
+        assert app.stream_settings.channels.load.pages == {"overtaken" * 4: 1}
         assert log == []
 
     async def test_neither_the_token_nor_another_pages_secret_opens_anything(self, serve: Serve) -> None:

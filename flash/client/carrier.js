@@ -1,0 +1,316 @@
+// @ts-check
+/**
+ * Opens what brings the page its events: the hub that the browser has for all its pages, or an EventSource of its own.
+ *
+ * A browser has six connections to a host over HTTP/1.1, for all its tabs. There the pages share one link, which their
+ * hub holds: see `hub.js`. Over HTTP/2 and HTTP/3 each page has a link of its own. So it has where the browser has no
+ * SharedWorker, where a content security policy forbids it, and where no hub answers; the console says so, once.
+ *
+ * A hub may end without a word: with the tab in whose process it runs, or because a phone needs the memory. The page
+ * is then given the lock that the hub has held, if there are locks; and it asks the hub all the time whether it is
+ * there. A page whose hub is gone or silent starts another one. It does without a hub for good if the first or that one
+ * is never heard of.
+ *
+ * `HubSource` has the interface of the browser's `EventSource`, so the rest of the page need not know which of the two
+ * it has.
+ *
+ * A classic script: Dash serves component files as such.
+ */
+
+/**
+ * @typedef {{turn: number, last: string, ticket: string | null}} Beginning  of a link: the page's turn, the id of the
+ *     last event that has come ('' if none has), and a ticket
+ * @typedef {EventTarget & {readyState: number, onerror: ((event: Event) => void) | null, close: () => void}} LinkSource
+ */
+
+(function () {
+    const {flash} = /** @type {any} */ (window);
+    const {wire, renderer, control} = flash;
+
+    /** Milliseconds after which an EventSource has asked for its connection: it does so in a later task. */
+    const ASK_DELAY = 10;
+    /** Milliseconds that a page waits to hear that its hub has a connection. */
+    const HUB_TIMEOUT = 2_000;
+    /** Milliseconds between two questions to the hub whether it is there. */
+    const BEAT = 500;
+    /** The number of questions that may go unanswered. The first ones wait for the hub to be loaded. */
+    const MISSED_BEATS = 5;
+    /** Milliseconds that the page's lock may take. */
+    const LOCK_TIMEOUT = 1_000;
+    /** Milliseconds, at most, after which a page whose life is over asks for another: not all pages at once. */
+    const AGAIN_DELAY = 1_000;
+
+    /** The last part of the address of the hub's script; '' if there is none, or the hub was given up. */
+    let script = '';
+    /** The way to the hub; null while there is none. @type {MessagePort | null} */
+    let port = null;
+    /** What brings the page its events over the hub; null while nothing does. @type {HubSource | null} */
+    let source = null;
+    /** The name of the lock that the page holds. @type {Promise<string | null> | null} */
+    let lock = null;
+    /** Releases the lock. @type {() => void} */
+    let release = () => undefined;
+    /** Asks the hub whether it is there. @type {ReturnType<typeof setInterval> | undefined} */
+    let beating;
+    /** Ends the wait for the hub's lock; null while the page does not wait for it. @type {AbortController | null} */
+    let watching = null;
+    /** The questions that the hub has not answered. */
+    let unanswered = 0;
+    /** Whether this hub has not been heard of, and no other is to be tried. */
+    let isLastTry = true;
+    /** The acknowledgements that the hub has not answered, by id. @type {Map<number, (answer: Answer) => void>} */
+    const acknowledgements = new Map();
+    let count = 0;
+
+    /** What brings a page its events over the hub, with the interface of an EventSource. */
+    class HubSource extends EventTarget {
+        /** @type {number} */
+        readyState = EventSource.CONNECTING;
+        /** @type {((event: Event) => void) | null} */
+        onerror = null;
+        /** Resolved when the hub has a connection for the page. @type {Promise<void>} */
+        connected;
+        /** @type {() => void} */
+        resolveConnected = () => undefined;
+
+        /**
+         * @param {Beginning} beginning
+         * @param {() => void} onLost  called if the hub has to be given up
+         */
+        constructor(beginning, onLost) {
+            super();
+            this.beginning = beginning;
+            this.onLost = onLost;
+            this.connected = new Promise(resolve => (this.resolveConnected = resolve));
+            setTimeout(this.resolveConnected, HUB_TIMEOUT);
+            this.announce();
+        }
+
+        /** Have the hub carry the page. It must hold its lock before the hub hears of it. */
+        async announce() {
+            const held = await (lock ??= hold());
+            if (source === this) {
+                const headers = control.proofs();
+                port?.postMessage({kind: 'carry', page: control.page(), lock: held, headers, ...this.beginning});
+                this.beginning.ticket = null;
+            }
+        }
+
+        /**
+         * The hub has said something.
+         * @param {Said} said
+         */
+        hear(said) {
+            this.resolveConnected();
+            if (said.kind === 'event') {
+                this.readyState = EventSource.OPEN;
+                this.beginning.last = said.lastEventId || this.beginning.last;
+                this.dispatchEvent(new MessageEvent(said.type, said));
+            } else {
+                this.readyState = said.kind === 'refused' ? EventSource.CLOSED : EventSource.CONNECTING;
+                if (said.kind === 'over') {
+                    setTimeout(() => this.announce(), Math.random() * AGAIN_DELAY);
+                }
+                this.onerror?.(new Event('error'));
+            }
+        }
+
+        close() {
+            this.readyState = EventSource.CLOSED;
+            this.resolveConnected();
+            if (source === this) {
+                port?.postMessage({kind: 'drop', page: control.page()});
+                source = null;
+            }
+        }
+    }
+
+    /**
+     * Hold the page's lock, whose release tells the hub that the page is gone; gives its name, or null if there are no
+     * locks: browsers have them over HTTPS and on `localhost` only.
+     * @returns {Promise<string | null>}
+     */
+    function hold() {
+        const name = `flash ${renderer.config().prefix} ${control.page()}`;
+        return new Promise(resolve => {
+            const held = () => {
+                resolve(name);
+                return new Promise(over => (release = () => over(undefined)));
+            };
+            setTimeout(() => resolve(null), LOCK_TIMEOUT);
+            (navigator.locks?.request(name, held) ?? Promise.reject()).catch(() => resolve(null));
+        });
+    }
+
+    /** Whether the page came by a protocol with which its browser has six connections. */
+    function hasFewConnections() {
+        const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
+        const protocol = navigation?.nextHopProtocol;
+        return protocol ? protocol.startsWith('http/1') : location.protocol === 'http:';
+    }
+
+    /** Find the way to the hub, which is started if it does not run yet; says whether there is one. */
+    function join() {
+        if (port !== null) {
+            return true;
+        }
+        if (script === '' || !hasFewConnections()) {
+            return false;
+        }
+        try {
+            const hub = new SharedWorker(control.url(script), {name: `Flash ${renderer.config().prefix}`});
+            hub.onerror = () => port === hub.port && giveUp('it could not be loaded');
+            hub.port.onmessage = ({data}) => port === hub.port && hear(data);
+            port = hub.port;
+        } catch {
+            giveUp('this browser has or allows none');
+            return false;
+        }
+        unanswered = 0;
+        beating = setInterval(beat, BEAT);
+        return true;
+    }
+
+    /** Ask the hub whether it is there, unless it is silent. */
+    function beat() {
+        if (unanswered < MISSED_BEATS) {
+            unanswered += 1;
+            port?.postMessage({kind: 'alive'});
+        } else {
+            missHub();
+        }
+    }
+
+    /** The hub is gone or silent: try another, unless this one was the last try. */
+    function missHub() {
+        if (isLastTry) {
+            giveUp('it does not answer');
+        } else {
+            isLastTry = true;
+            part();
+        }
+    }
+
+    /** The hub holds its lock. Wait for that, which is free when the hub is gone. */
+    function watchHub() {
+        const watch = (watching = new AbortController());
+        const gone = () => watch === watching && missHub();
+        const name = `flash hub ${new URL(control.url(script), location.href).pathname}`;
+        navigator.locks?.request(name, {mode: 'shared', signal: watch.signal}, gone).catch(() => undefined);
+    }
+
+    /**
+     * The hub has said something.
+     * @param {any} said
+     */
+    function hear(said) {
+        unanswered = 0;
+        isLastTry = false;
+        if (said.held && watching === null) {
+            watchHub();
+        }
+        if (said.kind === 'answered') {
+            acknowledgements.get(said.id)?.(said);
+            acknowledgements.delete(said.id);
+        } else if (source !== null && said.turn === source.beginning.turn) {
+            source.hear(said);
+        }
+    }
+
+    /**
+     * Do without a hub from now on.
+     * @param {string} reason
+     */
+    function giveUp(reason) {
+        console.warn(
+            `Flash: the tabs of this browser do not share a connection, which takes a SharedWorker: ${reason}. Over ` +
+                'HTTP/1.1, a browser that has more than five tabs of the app open will wait for connections.'
+        );
+        script = '';
+        part();
+    }
+
+    /** Leave the hub. If it was to bring the page its events, something else has to. */
+    function part() {
+        const lost = source;
+        lost?.close();
+        clearInterval(beating);
+        watching?.abort();
+        watching = null;
+        port?.close();
+        port = null;
+        acknowledgements.forEach(resolve => resolve({status: 0, ok: false, text: '', type: ''}));
+        acknowledgements.clear();
+        lost?.onLost();
+    }
+
+    /**
+     * Open what brings the page its events.
+     * @param {Beginning} beginning
+     * @param {() => void} onLost  called if the hub has to be given up: the page is to open something else
+     * @returns {LinkSource}
+     */
+    function open(beginning, onLost) {
+        if (join()) {
+            source = new HubSource(beginning, onLost);
+            return source;
+        }
+        const {turn, last, ticket} = beginning;
+        return new EventSource(control.link(turn, last, ticket));
+    }
+
+    /**
+     * Resolved when something that was opened is sure to get a connection: it has asked for one, or has it.
+     * @param {LinkSource} opened
+     * @returns {Promise<void>}
+     */
+    function whenSure(opened) {
+        return opened instanceof HubSource ? opened.connected : new Promise(resolve => setTimeout(resolve, ASK_DELAY));
+    }
+
+    /**
+     * Acknowledge an event: by a request of the page's own, or by one that the hub makes for several pages.
+     * @param {string} event  its id
+     * @returns {Promise<Answer>}
+     */
+    function acknowledge(event) {
+        const message = {events: {[control.page()]: event}};
+        return port === null ? control.post('ack', message) : control.post('ack', message, () => overHub(event));
+    }
+
+    /**
+     * Have the hub send an acknowledgement.
+     * @param {string} event
+     * @returns {Promise<Answer>}
+     */
+    function overHub(event) {
+        return new Promise((resolve, reject) => {
+            const id = ++count;
+            const answered = (/** @type {Answer} */ answer) => {
+                answer.status === 0 ? reject(new Error('The server has not answered.')) : resolve(answer);
+            };
+            acknowledgements.set(id, answered);
+            port?.postMessage({kind: 'ack', id, page: control.page(), event, headers: control.proofs()});
+        });
+    }
+
+    /**
+     * The page is being left, and its link closed. A lock, or a way to the hub, might keep it out of the back/forward
+     * cache.
+     */
+    function leave() {
+        part();
+        release();
+        lock = null;
+    }
+
+    /**
+     * The layout has brought the page's names.
+     * @param {PageNames} names
+     */
+    function begin({hub}) {
+        script = hub;
+    }
+
+    Object.assign(flash, {carrier: {begin, open, whenSure, acknowledge, leave}});
+})();

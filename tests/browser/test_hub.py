@@ -1,0 +1,271 @@
+"""Many tabs of one browser share one connection, which their hub holds: a SharedWorker. HTTP/1.1 throughout."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import quart
+import quart_trio
+from playwright.sync_api import BrowserContext, Error as PlaywrightError, Page, expect
+
+from flash import Flash, Input, Update, dcc, every, html, stream_props
+from flash.asgi import hub_script
+from tests.browser.conftest import Console, Serve
+from tests.support.browser import without_hub
+from tests.support.eventually import eventually_sync
+from tests.support.serving import Journal
+
+TABS = 30
+STREAMING = 24
+"""So many of the tabs have a stream that goes on."""
+
+SOON = 5.0
+"""Seconds from the load of a tab to its first update. On an idle machine it takes a third of one."""
+
+COUNT = re.compile(r"^\d+$")
+"""What a stream that runs shows."""
+
+
+class Tabs:
+    """An app whose pages stream from when they are loaded, unless their address says `?quiet`.
+
+    Attributes:
+        ended: the search part of the addresses of the pages whose streams have ended.
+        acknowledged: of how many pages each acknowledgement was.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.ended = Journal[str]()
+        self.acknowledged = Journal[int]()
+        self.app = app = Flash(__name__, **options)
+        app.layout = [dcc.Location(id="url"), html.Button("stop", id="stop"), html.P("-", id="out")]
+
+        @app.event_callback(
+            Input("url", "search"),
+            cancel=[Input("stop", "n_clicks")],
+            reset_props=[("out", {"children": "stopped"})],
+            prevent_initial_call=False,
+        )
+        async def run(search: str) -> AsyncIterator[Update]:
+            if search == "?quiet":
+                yield stream_props("out", {"children": "quiet"})
+                return
+            try:
+                async for count in every(0.2):
+                    yield stream_props("out", {"children": f"{count}"})
+            finally:
+                self.ended.note(search)
+
+        @app.server.before_request
+        async def listen() -> None:
+            if quart.request.path.endswith("_flash/ack"):
+                self.acknowledged.note(len((await quart.request.get_json())["events"]))
+
+    @property
+    def links(self) -> list[Any]:
+        """The links that stand."""
+        channels = self.app.stream_settings.channels._all
+        attachments = [channel._liveness.attachment for channel in channels]
+        return list({attachment.link for attachment in attachments if attachment is not None})
+
+    def expect_links(self, *sizes: int) -> None:
+        """Wait until the links that stand carry so many pages each."""
+        wanted = sorted(sizes)
+        eventually_sync(
+            lambda: sorted(len(link.attachments) for link in self.links) == wanted,
+            lambda: f"{wanted}, not {sorted(len(link.attachments) for link in self.links)}",
+        )
+
+
+@pytest.fixture
+def open_tab(context: BrowserContext) -> Callable[[str], Page]:
+    """Loads an address in a new tab, and waits for its first update."""
+
+    def open_tab(url: str) -> Page:
+        page = context.new_page()
+        page.goto(url)
+        expect(page.locator("#out")).not_to_have_text("-")
+        return page
+
+    return open_tab
+
+
+OpenTab = Callable[[str], Page]
+
+
+def expect_going_on(page: Page) -> None:
+    """Wait for another update."""
+    shown = page.locator("#out").inner_text()
+    assert COUNT.match(shown)
+    expect(page.locator("#out")).not_to_have_text(shown)
+    expect(page.locator("#out")).to_have_text(COUNT)
+
+
+def test_thirty_tabs_have_their_updates_soon_over_one_connection(serving: Serve, context: BrowserContext) -> None:
+    tabs = Tabs()
+    server = serving(tabs.app)
+    url = server.url
+    pages: list[Page] = []
+    for number in range(TABS):
+        page = context.new_page()
+        page.goto(url if number < STREAMING else f"{url}/?quiet")
+        loaded = time.monotonic()
+        expect(page.locator("#out")).not_to_have_text("-")
+        took = time.monotonic() - loaded
+        assert took < SOON, (number, took)
+        pages.append(page)
+    tabs.expect_links(TABS)
+    for page in (pages[0], pages[STREAMING - 1]):
+        expect_going_on(page)
+    pages[0].locator("#stop").click()
+    expect(pages[0].locator("#out")).to_have_text("stopped")
+    server.expect_streaming(*["run"] * (STREAMING - 1))
+    pages[1].close()
+    server.expect_streaming(*["run"] * (STREAMING - 2))
+
+
+def test_acknowledgements_of_several_tabs_go_in_one_request_past_a_csrf_protection(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab
+) -> None:
+    tabs = Tabs(ping_interval=0.5, stall_timeout=3)
+    refused = Journal[str]()
+
+    @tabs.app.server.before_request
+    async def protect() -> tuple[str, int] | None:
+        if quart.request.method == "POST" and quart.request.headers.get("X-CSRFToken") != "proof":
+            refused.note(quart.request.path)
+            return "CSRF", 400
+        return None
+
+    @tabs.app.server.after_request
+    async def issue(response: quart.Response) -> quart.Response:
+        response.set_cookie("_csrf_token", "proof", samesite="Lax")
+        return response
+
+    url = serving(tabs.app).url
+    # The cookie comes with the first document.
+    context.new_page().goto(f"{url}/?quiet")
+    pages = [open_tab(url) for _ in range(3)]
+    tabs.expect_links(4)
+    eventually_sync(lambda: any(pages > 1 for pages in tabs.acknowledged.rest()), "one request for several pages")
+    for page in pages:
+        expect_going_on(page)
+    assert refused.rest() == []
+    assert tabs.ended.rest() == []
+
+
+@pytest.mark.parametrize("has_locks", [True, False], ids=["locks", "no locks"])
+def test_a_tab_that_crashes_ends_its_own_streams_alone(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab, has_locks: bool
+) -> None:
+    """By its lock within moments; on an insecure origin, which has no locks, when it has confirmed nothing for long."""
+    if not has_locks:
+        # For the hub as well: a page that holds no lock says so.
+        context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', {value: undefined})")
+    tabs = Tabs(ping_interval=0.5, stall_timeout=600 if has_locks else 3, reconnect_grace=600)
+    server = serving(tabs.app)
+    # The hub runs in the process of the page that has started it.
+    first = open_tab(f"{server.url}/?first")
+    second, third = open_tab(f"{server.url}/?second"), open_tab(f"{server.url}/?third")
+    tabs.expect_links(3)
+    crash(second)
+    assert tabs.ended.next() == "?second"
+    second.close()
+    third.close()
+    assert tabs.ended.next() == "?third"
+    expect_going_on(first)
+    tabs.expect_links(1)
+    assert tabs.ended.rest() == []
+    server.expect_streaming("run")
+
+
+def test_a_hub_that_is_gone_is_replaced_and_costs_no_stream(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab
+) -> None:
+    tabs = Tabs(reconnect_grace=5)
+    url = serving(tabs.app).url
+    pages = [open_tab(url) for _ in range(3)]
+    tabs.expect_links(3)
+    lives = {channel.life for channel in tabs.app.stream_settings.channels._all}
+    # The hub runs in the process of the page that has started it.
+    crash(pages[0])
+    pages.pop(0).close()
+    # Nobody could say that it is gone.
+    assert tabs.ended.next() == ""
+    for page in pages:
+        expect_going_on(page)
+    tabs.expect_links(2)
+    assert tabs.ended.rest() == []
+    assert {channel.life for channel in tabs.app.stream_settings.channels._all} < lives
+
+
+FORBIDDEN = "default-src 'self' 'unsafe-inline'; worker-src 'none'"
+
+SILENT = """
+window.SharedWorker = class { constructor() { this.port = new MessageChannel().port1; } };
+"""
+
+
+@pytest.mark.parametrize("lack", ["absent", "forbidden", "silent"])
+def test_without_a_hub_each_tab_has_its_own_connection_and_says_so_once(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab, console: Console, lack: str
+) -> None:
+    tabs = Tabs()
+    said: list[str] = []
+    context.on("console", lambda message: said.append(message.text) if "do not share" in message.text else None)
+    if lack == "absent":
+        without_hub(context)
+    elif lack == "silent":
+        context.add_init_script(SILENT)
+    else:
+
+        @tabs.app.server.after_request
+        async def forbid(response: quart.Response) -> quart.Response:
+            response.headers["Content-Security-Policy"] = FORBIDDEN
+            return response
+
+    url = serving(tabs.app).url
+    pages = [open_tab(url) for _ in range(2)]
+    tabs.expect_links(1, 1)
+    for page in pages:
+        expect_going_on(page)
+    assert len(said) == len(pages)
+    errors = console.take()
+    assert len(errors) == (len(pages) if lack == "forbidden" else 0), errors
+
+
+def test_each_version_and_each_prefix_has_a_hub_of_its_own(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab
+) -> None:
+    server = quart_trio.QuartTrio(__name__)
+    one = Tabs(server=server, url_base_pathname="/one/")
+    two = Tabs(server=server, url_base_pathname="/two/")
+
+    @server.get("/one/_flash/hub-new.js")
+    async def serve() -> quart.Response:
+        return quart.Response(hub_script.content() + b"// newer", content_type="text/javascript")
+
+    async def rename(response: quart.Response) -> quart.Response:
+        if quart.request.path.endswith("_dash-layout") and quart.request.headers["Referer"].endswith("?new"):
+            text = (await response.get_data(as_text=True)).replace(hub_script.name(), "hub-new.js")
+            response.set_data(text)
+        return response
+
+    server.after_request(rename)
+    url = serving(one.app).url
+    pages = [open_tab(f"{url}/{path}") for path in ("one/", "one/", "two/", "two/", "one/?new", "one/?new")]
+    one.expect_links(2, 2)
+    two.expect_links(2)
+    for page in pages:
+        expect_going_on(page)
+
+
+def crash(page: Page) -> None:
+    """End the process of a page, as a lack of memory does."""
+    with page.expect_event("crash"), contextlib.suppress(PlaywrightError):
+        page.goto("chrome://crash")
