@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from examples.gallery.app import app
+import importlib
+
+import pytest
+
+from flash import Flash
 from tests.engines.conftest import Serve
 from tests.engines.tabs import Browser, Tab
 
 
-def test_the_gallery_opens_and_its_streams_run_and_stop(browser: Browser, serving: Serve) -> None:
-    tab = browser.open(serving(app).url)
+@pytest.fixture(scope="module")
+def gallery() -> Flash:
+    """The gallery. Its callbacks are declared without an app: imported earlier, another test's app would get them."""
+    return importlib.import_module("examples.gallery.app").app
+
+
+def test_the_gallery_opens_and_its_streams_run_and_stop(browser: Browser, serving: Serve, gallery: Flash) -> None:
+    tab = browser.open(serving(gallery).url)
     tab.click("#table-load")
     tab.wait_for("return document.querySelectorAll('#table-grid .ag-row').length > 5")
 
