@@ -1,7 +1,7 @@
 """Typed access to the private names of Dash that Flash uses.
 
 The other modules import these names from here. `_dash_patches` has what Flash changes in Dash.
-`tests/test_private_names.py` fails with the name when an upgrade drops one.
+`tests/private_names/test_dash.py` fails with the name when an upgrade drops one.
 """
 # Dash is typed in part only, and most of this is private on purpose.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false

@@ -3,7 +3,7 @@
 Dash has no hooks for these changes. It calls the functions by their names in its modules, so they are replaced there.
 `patch_once` does so when the first callback is declared with one of Flash's decorators or the first app is made,
 whichever comes first; `use_encoder` when the first app is made. `docs/differences.md` lists the changes.
-`tests/test_private_names.py` fails with the name when an upgrade drops one that this module uses.
+`tests/private_names/test_dash.py` fails with the name when an upgrade drops one that this module uses.
 """
 # Dash is typed in part only, and most of this is private on purpose.
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false

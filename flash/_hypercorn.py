@@ -1,7 +1,7 @@
 """Typed access to the private names of Hypercorn that Flash uses.
 
 The other modules import these names from here. `_hypercorn_patches` has what Flash changes in Hypercorn.
-`tests/test_private_names.py` fails with the name when an upgrade drops one.
+`tests/private_names/test_hypercorn.py` fails with the name when an upgrade drops one.
 """
 # pyright: reportPrivateUsage=false, reportUnknownVariableType=false
 

@@ -6,7 +6,7 @@ own classes, but not in what apps import from Quart: a `quart.Response` of a pla
 when Trio runs them. Three more patches turn failures of Quart into answers: to a range at the end of a file, to a file
 name that the system rejects (404), and to a Host that is invalid.
 
-`tests/test_private_names.py` fails with the name when an upgrade drops one.
+`tests/private_names/test_quart.py` fails with the name when an upgrade drops one.
 """
 # pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportUnknownVariableType=false
 

@@ -1,6 +1,6 @@
 """Typed access to the private names of Trio that Flash uses.
 
-`tests/test_private_names.py` fails with the name when an upgrade drops one.
+`tests/private_names/test_trio.py` fails with the name when an upgrade drops one.
 """
 # pyright: reportPrivateUsage=false
 

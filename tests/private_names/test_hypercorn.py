@@ -1,0 +1,87 @@
+"""The undocumented names of Hypercorn that Flash uses: an upgrade that drops one fails here, by name."""
+
+from __future__ import annotations
+
+import inspect
+
+import hypercorn.trio.tcp_server
+import pytest
+from hypercorn.config import Config
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, Handshake, WebsocketBuffer, WSStream
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask, WorkerContext
+
+from flash import _hypercorn_http2
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (TCPServer, "protocol_send"),
+        (TCPServer, "run"),
+        (TCPServer, "_read_data"),
+        (TCPServer, "_initiate_server_close"),
+        (WSStream, "handle"),
+        (WSStream, "_accept"),
+        (WSStream, "_send_error_response"),
+        (WSStream, "_send_wsproto_event"),
+        (H2Protocol, "initiate"),
+        (H2Protocol, "stream_send"),
+        (H2Protocol, "_handle_events"),
+        (Lifespan, "handle_lifespan"),
+        (Lifespan, "wait_for_startup"),
+        (Lifespan, "wait_for_shutdown"),
+        (H2Protocol, "_flush"),
+        (HTTPStream, "app_send"),
+        (TrioSingleTask, "restart"),
+        (TrioSingleTask, "stop"),
+    ],
+)
+def test_hypercorn_still_has_what_flash_replaces(owner: type, name: str) -> None:
+    assert inspect.iscoroutinefunction(inspect.getattr_static(owner, name))
+
+
+def test_hypercorn_still_has_the_places_where_the_connections_of_a_worker_are_ended() -> None:
+    context = WorkerContext(None)
+    assert isinstance(context.terminate, EventWrapper)
+    assert isinstance(context.terminated, EventWrapper)
+    assert 'self.config.response_headers("h11")' in inspect.getsource(H11Protocol)
+
+
+def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_bound() -> None:
+    assert WebsocketBuffer(7).max_length == 7
+    assert "self.buffer = WebsocketBuffer(" in inspect.getsource(WSStream)
+
+
+def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
+    assert Config().graceful_timeout > 0
+
+
+def test_hypercorn_still_has_what_flash_bounds_in_its_websockets_and_http2() -> None:
+    handshake = Handshake([(b"sec-websocket-extensions", b"permessage-deflate")], "1.1")
+    assert handshake.extensions == ["permessage-deflate"]
+    handshake.extensions = None
+    _, headers, _ = handshake.accept(None, [])
+    assert not [value for name, value in headers if name == b"sec-websocket-extensions"]
+    buffer = WebsocketBuffer(10)
+    assert (buffer.value, buffer.length, buffer.max_length) == (None, 0, 10)
+    assert isinstance(inspect.getattr_static(H2Protocol, "idle"), property)
+    assert "self.stream_buffers[request.stream_id] = StreamBuffer(" in inspect.getsource(H2Protocol)
+    assert "self.handshake.accept(" in inspect.getsource(WSStream._accept)
+    assert "self.idle_task = TrioSingleTask()" in inspect.getsource(hypercorn.trio.tcp_server)
+    assert ASGIWebsocketState.HANDSHAKE
+
+
+async def test_hypercorn_still_has_buffers_as_flash_bounds_them() -> None:
+    assert _hypercorn_http2.BUFFER_HIGH_WATER == 32_768
+    buffer = _hypercorn_http2.BufferWithTimeout(EventWrapper)
+    await buffer.push(b"x")
+    assert bytes(buffer.buffer) == b"x"
+    assert await buffer.pop(0) == b""
+    assert (buffer._complete, buffer._is_empty.is_set()) == (False, False)
+    assert await buffer.pop(10) == b"x"
+    assert buffer._is_empty.is_set()
