@@ -80,11 +80,17 @@ class PeerSocket:
         return self._transport.socket.fileno()
 
 
-def peer_socket(send: object) -> PeerSocket | None:
-    """The connection that an ASGI `send` writes to, with or without TLS; None if it is of another kind, or wrapped."""
+def _http_1_protocol(send: object) -> Any:
+    """The HTTP/1.1 protocol that an ASGI `send` writes to; None if it is of another kind, or wrapped."""
     stream: object = getattr(send, "__self__", None)
     protocol: Any = getattr(getattr(stream, "send", None), "__self__", None)
-    if not isinstance(stream, HTTPStream) or not isinstance(protocol, H11Protocol):
+    return protocol if isinstance(stream, HTTPStream) and isinstance(protocol, H11Protocol) else None
+
+
+def peer_socket(send: object) -> PeerSocket | None:
+    """The connection that an ASGI `send` writes to, with or without TLS; None if it is of another kind, or wrapped."""
+    protocol = _http_1_protocol(send)
+    if protocol is None:
         return None
     server: Any = getattr(protocol.send, "__self__", None)
     transport: Any = getattr(server, "stream", None)
@@ -95,9 +101,8 @@ def peer_socket(send: object) -> PeerSocket | None:
 
 def direct_write_connection(send: object) -> DirectWriteConnection | None:
     """The connection that an ASGI `send` writes to; None if it is of another kind, or wrapped."""
-    stream: object = getattr(send, "__self__", None)
-    protocol: Any = getattr(getattr(stream, "send", None), "__self__", None)
-    if not isinstance(stream, HTTPStream) or not isinstance(protocol, H11Protocol):
+    protocol = _http_1_protocol(send)
+    if protocol is None:
         return None
     server: Any = getattr(protocol.send, "__self__", None)
     if not isinstance(server, TCPServer) or not isinstance(cast("object", server.stream), trio.SocketStream):

@@ -37,7 +37,7 @@ from .asgi.direct_writes import DirectWriter
 from .asgi.http_exchange import EndlessBody
 from .asgi.linked_browser import LinkedBrowser
 from .asgi.page_secret import page_token, proven_pages
-from .asgi.refusals import answering_refusals
+from .asgi.refusals import add_route
 from .asgi.request_body import read_small_body
 from .cancel_scopes import EndReason
 from .channels import Channels
@@ -266,10 +266,7 @@ class Routes:
             (Close.route, "POST", self.close),
             (TicketRequest.route, "POST", self.issue_ticket),
         ):
-            path = f"{prefix}_flash/{name}"
-            # Both methods lead here, and the view refuses one. Dash's catch-all would answer that one with a page.
-            view_func = answering_refusals(view, method)
-            server.add_url_rule(path, endpoint=path, view_func=view_func, methods=["GET", "POST"])
+            add_route(server, f"{prefix}_flash/{name}", method, view)
 
     async def events(self) -> Response:
         """The link: a response that sends the events of one or several pages, and has no end."""

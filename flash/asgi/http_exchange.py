@@ -45,7 +45,10 @@ Headers = Iterable[tuple[bytes, bytes]]
 SMALL = 65_536
 """Bytes up to which a response is sent in one piece: what a socket buffer takes at once."""
 
-CALLBACKS = "/_dash-update-component"
+CALLBACK_ROUTE = "_dash-update-component"
+"""The route by which Dash's renderer calls callbacks."""
+
+CALLBACKS = f"/{CALLBACK_ROUTE}"
 """What the path of a callback request ends with."""
 
 END_TIMEOUT = 1.0

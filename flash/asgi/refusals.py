@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from quart import request
+from quart import Quart, request
 from quart_trio.wrappers import TrioResponse as Response
 
 from ..errors import RequestRefused
@@ -26,15 +26,14 @@ def answer_refused_handshake(refusal: RequestRefused) -> Response:
     return response
 
 
-def answering_refusals(view: Callable[[], Awaitable[Response]], method: str) -> Callable[[], Awaitable[Response]]:
-    """Wrap the view of a route.
+def add_route(server: Quart, path: str, method: str, view: Callable[[], Awaitable[Response]]) -> None:
+    """Add a route that refuses other methods and pages of other sites, and answers each RequestRefused.
 
     Args:
+        server: has the route from now on.
+        path: of the route, with its prefix.
+        method: the one HTTP method that it allows, GET or POST.
         view: answers the current request; may raise RequestRefused.
-        method: the one HTTP method that the route allows.
-
-    Returns:
-        A view that refuses other methods and pages of other sites, and answers each RequestRefused with its response.
     """
 
     async def answer() -> Response:
@@ -46,4 +45,5 @@ def answering_refusals(view: Callable[[], Awaitable[Response]], method: str) -> 
         except RequestRefused as refusal:
             return answer_refusal(refusal)
 
-    return answer
+    # Both methods lead here, and `answer` refuses one. Dash's catch-all would answer that one with a page.
+    server.add_url_rule(path, endpoint=path, view_func=answer, methods=["GET", "POST"])

@@ -21,8 +21,7 @@ from quart import Request
 from ..asgi.http_exchange import HttpExchange
 from ..cancel_scopes import StreamCancelled
 from ..channels import Channels
-
-Handler = Callable[[BaseException], object]
+from ..streams.on_error import Handler
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@
      * @param {Ending} ending
      */
     function dropUpdates({stream, reason}) {
-        if (reason !== 'completed' && reason !== 'failed') {
+        if (reason !== wire.REASONS.COMPLETED && reason !== wire.REASONS.FAILED) {
             const prefix = wire.streamPrefix(stream);
             queue = queue.filter(({name, text}) => name !== 'props' || !text.startsWith(prefix));
             updates.drop(stream);

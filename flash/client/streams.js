@@ -16,7 +16,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {updates, presence, mistakes, reconnect} = flash;
+    const {wire, updates, presence, mistakes, reconnect} = flash;
     const {layout, onChange: onRendererChange, resolve, component, stringIds, patchOf, callBody} = flash.renderer;
 
     /** The streams that have opened and not ended, by id. @type {Map<string, Opening>} */
@@ -153,7 +153,7 @@
         }
         running.delete(stream);
         presence.end(stream);
-        if (reason === 'shutdown' && opening.again) {
+        if (reason === wire.REASONS.SHUTDOWN && opening.again) {
             waiting.set(keyOf(opening), opening);
         }
         mistakes.checkUpdates(opening.callback_id, props);
@@ -209,7 +209,7 @@
             presence.end(opening.stream);
             updates.drop(opening.stream);
             updates.put(opening.reset, {...opening, conflate: false});
-            show(opening.callback_id, opening.match, 'disconnected', null);
+            show(opening.callback_id, opening.match, wire.REASONS.DISCONNECTED, null);
         }
         updates.flush();
     }

@@ -85,6 +85,11 @@
         control: ({id, status, type, text}) => ({id, status, type, text})
     };
 
+    /**
+     * Why a stream has ended, as `end` says it: `EndReason` of the server. A page shows them as they come, and has names
+     * for those on which it acts.
+     */
+    const REASONS = {COMPLETED: 'completed', FAILED: 'failed', DISCONNECTED: 'disconnected', SHUTDOWN: 'shutdown'};
     /** The header by which pages prove that a request is their own: their secrets, with commas. */
     const PROOF_HEADER = 'X-Flash-Proof';
     /** The header that names a start, which may be sent twice. */
@@ -168,6 +173,7 @@
             encode,
             parseAnswer,
             streamPrefix,
+            REASONS,
             PROOF_HEADER,
             START_HEADER
         }

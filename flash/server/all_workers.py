@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from quart import Quart
 from quart_trio.wrappers import TrioResponse as Response
 
-from ..asgi.refusals import answering_refusals
+from ..asgi.refusals import add_route
 from ..channels import Channels
 from ..sse import HEADERS
 from ..streams.limits import StreamInfo
@@ -93,8 +93,7 @@ class AllWorkers:
         if metrics is not None:
             views["metrics"] = self._answer_metrics
         for name, view in views.items():
-            path = f"{self._prefix}{name}"
-            server.add_url_rule(path, endpoint=path, view_func=answering_refusals(view, "GET"), methods=["GET", "POST"])
+            add_route(server, f"{self._prefix}{name}", "GET", view)
 
     def answers(self) -> dict[str, Answer]:
         """What answers the questions of other workers. A question is asked of one app of several on a server."""

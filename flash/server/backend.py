@@ -235,17 +235,20 @@ class FlashBackend(_dash.QuartDashServer):
 
     def setup_index(self, dash_app: Any) -> None:
         async def index(*args: Any, **kwargs: Any) -> Response:
-            page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
-            return self.add_browser_cookie(Response(page, content_type=HTML))
+            return await self._serve_index(dash_app, *args, **kwargs)
 
         _dash.add_route(dash_app, "", index)
 
     def setup_catchall(self, dash_app: Any) -> None:
         async def catchall(path: str, *args: Any, **kwargs: Any) -> Response:
-            page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
-            return self.add_browser_cookie(Response(page, content_type=HTML))
+            return await self._serve_index(dash_app, *args, **kwargs)
 
         _dash.add_route(dash_app, "<path:path>", catchall)
+
+    async def _serve_index(self, dash_app: Any, *args: Any, **kwargs: Any) -> Response:
+        """The page that Dash makes in a thread, with the cookie of a browser."""
+        page = await trio.to_thread.run_sync(functools.partial(dash_app.index, *args, **kwargs))
+        return self.add_browser_cookie(Response(page, content_type=HTML))
 
     def setup_component_suites(self, dash_app: Any) -> None:
         """Serve components as Dash does on Flask: with a charset, and an ETag where the name has no fingerprint."""

@@ -18,7 +18,7 @@ from ..errors import InvalidEventCallback
 from .functions import innermost, is_generator_function
 
 _NOT_A_NAME = ("CALL", "BINARY", "COMPARE", "CONTAINS", "LOAD_SUPER")
-"""What the names of instructions begin with by which an expression is more than a dotted name, such as `f().g`."""
+"""Prefixes of instructions that make the callee more than a dotted name, such as `f().g`."""
 
 
 class Discarded(NamedTuple):

@@ -30,6 +30,7 @@ import trio
 from quart import Quart
 
 from ..asgi.browser_cookie import browser_of
+from ..asgi.http_exchange import CALLBACK_ROUTE
 from ..asgi.refusals import answer_refusal, answer_refused_handshake
 from ..errors import RequestRefused
 from ..wire import PROOF_HEADER, START_HEADER
@@ -43,7 +44,7 @@ _log = logging.getLogger("flash.server")
 Ask = Callable[[str, bytes, Mapping[str, str]], Awaitable["RouteAnswer"]]
 """Makes a request of the app, given its target, its body and its headers."""
 
-TARGETS = {message.route: f"_flash/{message.route}" for message in MESSAGES} | {"start": "_dash-update-component"}
+TARGETS = {message.route: f"_flash/{message.route}" for message in MESSAGES} | {"start": CALLBACK_ROUTE}
 """The path of the route for each kind of message, relative to the prefix of the app's routes."""
 
 MESSAGE_LIMIT = 512_000

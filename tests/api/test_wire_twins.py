@@ -14,6 +14,7 @@ import pytest
 
 import flash
 from flash import wire, wire_messages
+from flash.cancel_scopes import EndReason
 from flash.wire import JsonObject, Payload, StreamPayload
 
 CLIENT = Path(flash.__file__).parent / "client"
@@ -81,6 +82,7 @@ process.stdout.write(show({
     names: Object.keys(wire.events),
     messages: Object.keys(wire.messages),
     answers: Object.keys(wire.answers),
+    reasons: wire.REASONS,
     headers: [wire.PROOF_HEADER, wire.START_HEADER],
     prefix: wire.streamPrefix(said.stream),
     events: said.events.map(([name, text]) => wire.parse(name, text)),
@@ -146,6 +148,7 @@ def test_both_sides_have_the_same_names(twin: dict[str, Any]) -> None:
     assert twin["names"] == [each.event for each in wire.EVENTS]
     assert twin["messages"] == [each.route for each in (*wire_messages.MESSAGES, wire_messages.ControlMessage)]
     assert twin["answers"] == [each.route for each in wire_messages.ANSWERS]
+    assert all(EndReason[name] == reason for name, reason in twin["reasons"].items())
     assert twin["headers"] == [wire.PROOF_HEADER, wire.START_HEADER]
 
 
