@@ -49,7 +49,7 @@ from .streams.observer import Observer
 from .streams.thread import StreamThreads
 from .user_code.functions import is_generator_function, name_of, takes
 from .user_code.threads import as_plain
-from .websockets import control, route as websocket_route
+from .websockets import control_socket, route as websocket_route
 from .websockets.callback_socket import CallbackSockets, WebsocketLimits
 from .websockets.open_sockets import OpenSockets
 from .wire import Failure
@@ -187,7 +187,7 @@ class Flash(_dash.DashApp):
                 ping_interval=ping_interval,
             )
         )
-        self.controls: OpenSockets[control.ControlSocket] = OpenSockets(pages_per_server, pages_per_browser)
+        self.controls: OpenSockets[control_socket.ControlSocket] = OpenSockets(pages_per_server, pages_per_browser)
         self.metrics: Metrics | None = Metrics(self.streams, lambda: len(self.websockets)) if metrics else None
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
@@ -239,7 +239,7 @@ class Flash(_dash.DashApp):
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(self.server, prefix)
         hub_script.register(self.server, prefix)
-        control.register(
+        control_socket.register(
             self.server,
             prefix,
             self.controls,

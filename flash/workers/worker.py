@@ -28,7 +28,8 @@ from typing import Any
 import trio
 
 from .connections import ConnectionReceiver, Counts
-from .control import (
+from .directory import Holder
+from .supervisor_messages import (
     AskWorkers,
     Claim,
     GiveUp,
@@ -41,7 +42,6 @@ from .control import (
     Workers,
     encode,
 )
-from .directory import Holder
 
 VARIABLE = "FLASH_WORKER"
 """The variable of the environment that has the assignment."""

@@ -20,7 +20,9 @@ from pathlib import Path
 import trio
 
 from .connections import ConnectionSender, Counts, make_counts
-from .control import (
+from .directory import Claims
+from .log_lines import LogWriter
+from .supervisor_messages import (
     AskWorkers,
     Claim,
     GiveUp,
@@ -33,8 +35,6 @@ from .control import (
     Workers,
     encode,
 )
-from .directory import Claims
-from .log_lines import LogWriter
 from .worker import VARIABLE, Assignment
 
 LAST_LINES_TIMEOUT = 1.0

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.page_secret import PAGE_ID
 from flash.asgi.tokens import new_token
-from flash.websockets.control import TARGETS
+from flash.websockets.control_socket import TARGETS
 from flash.wire import Hello, Open, Payload, Ping, Standing, parse_event_id
 from flash.wire_messages import Ack, Cancel, Close, Message, Status
 

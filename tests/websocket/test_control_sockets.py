@@ -14,7 +14,7 @@ from trio_websocket import ConnectionClosed
 from wsproto.events import TextMessage
 
 from flash import hooks
-from flash.websockets import control
+from flash.websockets import control_socket
 from tests.http.apps import Waiting
 from tests.http.pages import Page
 from tests.http.refusals import assert_refused
@@ -138,12 +138,12 @@ async def test_a_message_may_come_in_fragments_but_not_without_end(serve: Serve,
 async def test_a_socket_that_is_not_used_or_grows_old_is_closed(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "IDLE_TIMEOUT", 0.1)
+    monkeypatch.setattr(control_socket, "IDLE_TIMEOUT", 0.1)
     app = Waiting().app
     page = await (await serve(app)).page()
     socket = await connect(page, path="_flash/control")
     assert (await socket.closed())[0] == 1000
-    monkeypatch.setattr(control, "MAX_AGE", 0.2)
+    monkeypatch.setattr(control_socket, "MAX_AGE", 0.2)
     controls = await open_control(connect, page)
     with contextlib.suppress(ConnectionClosed), trio.fail_after(TIMEOUT):
         while True:

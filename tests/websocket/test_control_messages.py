@@ -11,7 +11,7 @@ import quart
 import trio
 
 from flash import Flash, Input, Update, dcc, html, stream_props
-from flash.websockets import control
+from flash.websockets import control_socket
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
 from tests.support.eventually import TIMEOUT, eventually
@@ -217,7 +217,7 @@ async def test_a_page_that_leaves_while_a_message_is_answered_leaves_nothing_beh
 async def test_a_socket_is_not_read_while_too_much_is_being_answered(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "MAX_CONCURRENT_ANSWERS", 3)
+    monkeypatch.setattr(control_socket, "MAX_CONCURRENT_ANSWERS", 3)
     app = Waiting().app
     asked: list[int] = []
     go_on = trio.Event()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from flash.workers.control import (
+from flash.workers.directory import Holder
+from flash.workers.supervisor_messages import (
     AskWorkers,
     Claim,
     GiveUp,
@@ -19,7 +20,6 @@ from flash.workers.control import (
     Workers,
     encode,
 )
-from flash.workers.directory import Holder
 
 QUESTION = st.integers(min_value=1, max_value=2**63)
 HOLDER = st.builds(Holder, st.text(), st.text(), st.booleans())
