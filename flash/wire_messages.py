@@ -199,13 +199,13 @@ class ControlMessage(JsonObject):
     def read(cls, data: str | bytes) -> Self | None:
         """Take the message from what a websocket has brought; None if it is malformed."""
         try:
-            said: object = json.loads(data) if isinstance(data, str) else None
+            fields: object = json.loads(data) if isinstance(data, str) else None
         except (ValueError, RecursionError):
             return None
-        if not isinstance(said, dict):
+        if not isinstance(fields, dict):
             return None
-        said = cast("dict[str, object]", said)
-        number, to, headers, body = (said.get(name) for name in ("id", "to", "headers", "body"))
+        fields = cast("dict[str, object]", fields)
+        number, to, headers, body = (fields.get(name) for name in ("id", "to", "headers", "body"))
         if not _is_integer(number) or not isinstance(to, str) or not isinstance(body, str):
             return None
         if not isinstance(headers, dict):

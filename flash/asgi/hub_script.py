@@ -15,7 +15,7 @@ from quart import Quart, request
 from quart_trio.wrappers import TrioResponse as Response
 
 from ..errors import RequestRefused
-from .refusals import answering_refusals
+from .refusals import add_route
 
 CLIENT = Path(__file__).parents[1] / "client"
 
@@ -54,10 +54,4 @@ def register(server: Quart, prefix: str) -> None:
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
-    answer = answering_refusals(serve, "GET")
-
-    async def view(version: str) -> Response:
-        return await answer()
-
-    path = f"{prefix}_flash/hub-<version>.js"
-    server.add_url_rule(path, endpoint=path, view_func=view, methods=["GET", "POST"])
+    add_route(server, f"{prefix}_flash/hub-<version>.js", "GET", serve)

@@ -31,12 +31,12 @@ def add_route(server: Quart, path: str, method: str, view: Callable[[], Awaitabl
 
     Args:
         server: has the route from now on.
-        path: of the route, with its prefix.
+        path: of the route, with its prefix. The view reads from the request what its variables have matched.
         method: the one HTTP method that it allows, GET or POST.
         view: answers the current request; may raise RequestRefused.
     """
 
-    async def answer() -> Response:
+    async def answer(**_: str) -> Response:
         try:
             if request.method != method:
                 raise RequestRefused(405, f"{request.method} is not allowed here: use {method}.")

@@ -1,7 +1,8 @@
 """Decides when a page is gone, and when it is to be pinged.
 
-A page is gone when it has no link for the grace; or when it has one, and has not acknowledged for `stall_timeout` what
-it was sent, or the `ping` that asked it to: so an idle page is noticed, too.
+A page is gone when it has no link for `reconnect_grace`, or at first for `start_timeout`. It is also gone when it has
+one, and has not acknowledged for `stall_timeout` what it was sent, or the `ping` that asked it to: so an idle page is
+noticed, too.
 
 A page whose link comes straight from its browser may have longer. If everything has arrived there the page is alive,
 though its script does not get to run, or its acknowledgements do not get through. But not if another page over the same
@@ -51,7 +52,7 @@ class Liveness:
         self._limits = limits
         self._lost_at = trio.current_time()
         # A page that starts a stream before it has a link has so long to open one.
-        self._grace = limits.start_timeout
+        self._link_timeout = limits.start_timeout
         # When it was sent the first of the pings that it has not answered.
         self._asked_at: float | None = None
         self._rechecks = 0
@@ -71,10 +72,10 @@ class Liveness:
         self._wake.set()
 
     def detached(self) -> None:
-        """The page has no link any more; it may come back within the grace."""
+        """The page has no link any more; it may come back within `reconnect_grace`."""
         self.attachment = None
         self._lost_at = trio.current_time()
-        self._grace = self._limits.reconnect_grace
+        self._link_timeout = self._limits.reconnect_grace
         self._wake.set()
 
     def asked(self) -> None:
@@ -127,7 +128,7 @@ class Liveness:
 
     def _deadline(self, now: float) -> float:
         if self.attachment is None:
-            return self._lost_at + self._grace
+            return self._lost_at + self._link_timeout
         since = self._silent_since()
         return (now if since == inf else since) + self._limits.stall_timeout
 

@@ -53,7 +53,7 @@ def event(link: int, name: str, id: str = "", **data: Any) -> Step:
 
 
 def hello(link: int, page: str, life: str, number: int = 0) -> Step:
-    return event(link, "hello", f"{life}.{number}", page=page, life=life, ping=15, grace=5)
+    return event(link, "hello", f"{life}.{number}", page=page, life=life, ping=15, reconnect_grace=5)
 
 
 def props(link: int, life: str, number: int) -> Step:
