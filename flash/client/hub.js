@@ -178,7 +178,7 @@
             current?.source.close();
             current = next;
             next = null;
-            reconnect.refusals.reset();
+            reconnect.cuts.reset();
             clearTimeout(opening);
             opening = undefined;
             if (pages.hasNew()) {
@@ -207,7 +207,7 @@
             deliver(pages.refuse());
         }
         if (next === null && (current === null || pages.hasNew())) {
-            const pause = reconnect.refusals.next();
+            const pause = reconnect.cuts.next();
             clearTimeout(opening);
             opening = undefined;
             // Not all browsers at the same moment.
