@@ -41,6 +41,8 @@
     const seen = new Set();
     /** Those of them that were updated after they had left it. @type {Set<string>} */
     const gone = new Set();
+    /** The event callbacks whose streams are being ended because their components have left. @type {Set<string>} */
+    const leaving = new Set();
     /** The components that were not in the layout when an update for them came. @type {Set<string>} */
     const absent = new Set();
     /** The uses to check when their components have had the time to appear. @type {Use[]} */
@@ -136,6 +138,22 @@
     }
 
     /**
+     * A stream has opened.
+     * @param {string} callback
+     */
+    function streamOpened(callback) {
+        leaving.delete(callback);
+    }
+
+    /**
+     * A stream is to end because the layout has none of its components any more. It sends updates till the server knows.
+     * @param {string} callback
+     */
+    function streamLeaves(callback) {
+        leaving.add(callback);
+    }
+
+    /**
      * An update was for a component that is not in the layout.
      * @param {Id} id
      * @param {Record<string, any>} props
@@ -214,7 +232,7 @@
         if (isPattern(id) || config().allowsAnyId || (known && (swaps || !removed))) {
             return;
         }
-        if (removed && component(callback)?.props.status !== 'running') {
+        if (removed && (leaving.has(callback) || component(callback)?.props.status !== 'running')) {
             // The stream has ended with the component, or this was its end, which resets the components that are left.
             return;
         }
@@ -371,5 +389,16 @@
         }
     }
 
-    Object.assign(flash, {mistakes: {begin, checkUpdates, componentMissing, updateFailed, streamFailed, report}});
+    Object.assign(flash, {
+        mistakes: {
+            begin,
+            checkUpdates,
+            componentMissing,
+            updateFailed,
+            streamOpened,
+            streamLeaves,
+            streamFailed,
+            report
+        }
+    });
 })();

@@ -3,7 +3,7 @@
  * The reconnect policy: when a link that does not stand is opened again, and when its streams are given up.
  *
  * - A connection that is cut: the EventSource opens it again by itself, after the time that the server has set. A hub
- *   opens a new one, after a pause that grows, but stays shorter than what a stream lives without a connection (`cuts`).
+ *   opens a new one, after a pause that grows, but stays shorter than a stream lives without a connection (`cuts`).
  * - A connection that the server refuses: the page asks `_flash/status` why and opens a new one, after a pause that
  *   doubles with each refusal (`refusals`). The next `hello` makes it short again.
  * - A connection on which nothing comes, not even pings, as after the computer has slept: the page opens a new one

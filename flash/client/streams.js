@@ -95,6 +95,7 @@
         const opening = running.get(stream);
         if (opening !== undefined) {
             opening.again = null;
+            mistakes.streamLeaves(opening.callback_id);
             onChange(stream, 'layout', null);
         }
     }
@@ -124,6 +125,7 @@
         running.set(opening.stream, opening);
         waiting.delete(keyOf(opening));
         show(opening.callback_id, opening.match, 'running', null);
+        mistakes.streamOpened(opening.callback_id);
         mistakes.checkUpdates(opening.callback_id, opening.props);
         updates.put(opening.props, {...opening, conflate: false});
         presence.open(opening.stream, opening.components);

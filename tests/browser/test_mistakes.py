@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import quart
 import trio
 from playwright.sync_api import Page, expect
 
@@ -275,6 +276,12 @@ def test_a_stream_that_ends_with_its_components_is_no_mistake(visit: Visit, cons
     async def marks(clicks: int) -> AsyncIterator[Update]:
         yield stream_props("outt", {"children": "looked at after all the others"})
         await gate.wait()
+
+    @app.server.before_request
+    async def come_late() -> None:
+        # Longer than a component may take to appear before a mistake is told.
+        if quart.request.path == "/_flash/cancel":
+            await trio.sleep(1)
 
     page = visit(app)
     page.click("#start")
