@@ -127,7 +127,7 @@ async def answer_to(port: int, head: str, *pieces: bytes, every: float = 0.0) ->
 async def test_a_body_that_does_not_come_along_is_given_up(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str, framing: str
 ) -> None:
-    monkeypatch.setattr(body_progress, "WINDOW", 0.2)
+    monkeypatch.setattr(body_progress, "INTERVAL", 0.2)
     server = await serve(make_app())
     page = await server.page()
     head = (
@@ -176,7 +176,7 @@ async def test_a_browser_may_have_so_many_bodies_on_their_way_and_no_more(
 
 
 async def test_an_upload_may_take_as_long_as_it_comes_along(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_progress, "WINDOW", 0.2)
+    monkeypatch.setattr(body_progress, "INTERVAL", 0.2)
     server = await serve(make_app())
     page = await server.page()
     body = with_data(page, json.dumps("x" * 30_000))
