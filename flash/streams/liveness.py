@@ -56,6 +56,8 @@ class Liveness:
         # When it was sent the first of the pings that it has not answered.
         self._asked_at: float | None = None
         self._rechecks = 0
+        # How often it got more time for a pause of the process since its last sign of life.
+        self._resumes = 0
         self._is_over = False
         self._wake = trio.Event()
 
@@ -69,6 +71,7 @@ class Liveness:
         self.attachment = attachment
         self.had_link = True
         self._asked_at = None
+        self._resumes = 0
         self._wake.set()
 
     def detached(self) -> None:
@@ -76,6 +79,7 @@ class Liveness:
         self.attachment = None
         self._lost_at = trio.current_time()
         self._link_timeout = self._limits.reconnect_grace
+        self._resumes = 0
         self._wake.set()
 
     def asked(self) -> None:
@@ -88,6 +92,7 @@ class Liveness:
         """The page has acknowledged something."""
         self.confirmed_at = trio.current_time()
         self._asked_at = None
+        self._resumes = 0
 
     def end(self) -> None:
         """Have `wait_until_gone` return: the channel closes for another reason."""
@@ -99,8 +104,9 @@ class Liveness:
         wake_at, resume_deadline = inf, -inf
         while not self._is_over:
             now = trio.current_time()
-            if pauses.slept_past(wake_at):
+            if pauses.slept_past(wake_at) and self._resumes < pauses.MAX_RESUMES:
                 # What the page has sent during the pause is not read yet.
+                self._resumes += 1
                 resume_deadline = now + pauses.RESUME_TIMEOUT
             deadline = max(self._deadline(now), resume_deadline)
             if deadline <= now:

@@ -12,7 +12,7 @@ import trio.testing
 from flash.channels import Channels
 from flash.streams.limits import PageLimits
 from flash.streams.liveness import RECHECK_INTERVAL, RECHECKS, STALL_FACTOR
-from flash.streams.pauses import RESUME_TIMEOUT
+from flash.streams.pauses import MAX_RESUMES, RESUME_TIMEOUT
 from tests.contract.pretend_page import BROWSER, PAGE, OpenPage, PretendPage, connect, on_mock_clock
 
 clock = on_mock_clock
@@ -114,6 +114,21 @@ async def test_a_lost_page_may_come_back_after_a_pause(open_page: OpenPage, nurs
     lost = trio.current_time()
     await channel.finished.wait()
     assert trio.current_time() - lost == RECONNECT_GRACE
+
+
+async def test_a_lost_page_is_given_up_though_the_event_loop_is_held_up_again_and_again(open_page: OpenPage) -> None:
+    page = await open_page(reconnect_grace=RECONNECT_GRACE)
+    page.start(ticking)
+    await page.settle()
+    channel, lost = page.link.channel, trio.current_time()
+    page.link.detach()
+    await trio.testing.wait_all_tasks_blocked()
+    while not channel.closing and trio.current_time() < lost + 1_000:
+        # Longer than it waits, each time that it waits: every one of its timers is late.
+        pause(RESUME_TIMEOUT + 2)
+        await trio.testing.wait_all_tasks_blocked()
+    assert trio.current_time() - lost == (MAX_RESUMES + 1) * (RESUME_TIMEOUT + 2)
+    await channel.finished.wait()
 
 
 async def test_a_page_that_started_before_a_pause_may_still_open_its_link(nursery: trio.Nursery) -> None:

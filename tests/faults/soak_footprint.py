@@ -38,22 +38,25 @@ class Footprint:
     @classmethod
     def measure(cls, server: Server) -> Footprint:
         """To be called in the server's thread."""
-        generators = [*live_objects(AsyncGeneratorType), *live_objects(GeneratorType)]
+        # Each look at all objects holds up the server, in a process that has many of them.
+        looked_at = live_objects(AsyncGeneratorType, GeneratorType, Channel, Stream)
         with open("/proc/self/statm") as file:
             pages = int(file.read().split()[1])
         return cls(
             tasks=_count_tasks(),
             open_files=len(os.listdir("/proc/self/fd")),
-            generators=sum(map(_is_ours, generators)),
-            channels=len(live_objects(Channel)),
-            streams=len(live_objects(Stream)) + len(server.app.streams()),
+            generators=sum(_is_ours(kept) for kept in looked_at),
+            channels=sum(isinstance(kept, Channel) for kept in looked_at),
+            streams=sum(isinstance(kept, Stream) for kept in looked_at) + len(server.app.streams()),
             objects=len(gc.get_objects()),
             memory=pages * os.sysconf("SC_PAGE_SIZE"),
         )
 
 
 def _is_ours(generator: Any) -> bool:
-    """Whether a generator is one of the soak's streams, and not over."""
+    """Whether an object is the generator of one of the soak's streams, and is not over."""
+    if not isinstance(generator, AsyncGeneratorType | GeneratorType):
+        return False
     code = generator.ag_code if inspect.isasyncgen(generator) else generator.gi_code
     frame: FrameType | None = generator.ag_frame if inspect.isasyncgen(generator) else generator.gi_frame
     return frame is not None and code.co_name in soak_app.KINDS and code.co_filename == soak_app.__file__

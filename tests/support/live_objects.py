@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def live_objects(kind: type[T]) -> list[T]:
-    """The objects of `kind`, subclasses included, that the garbage collector tracks after it has collected."""
+def live_objects(*kinds: type[T]) -> list[T]:
+    """The objects of these classes and their subclasses that the garbage collector tracks after it has collected."""
     gc.collect()
-    return [kept for kept in gc.get_objects() if issubclass(type(kept), kind)]
+    return [kept for kept in gc.get_objects() if issubclass(type(kept), kinds)]
