@@ -1,7 +1,7 @@
-"""Passes the connections that the supervisor accepts to its workers, and each to the one that has the fewest.
+"""Passes the connections that the supervisor accepts to its workers, in turn, and most to those that have few.
 
     supervisor                                worker
-      accept ── Dispatch.choose ── send ────►  receive ── Hypercorn
+      accept ── in_order_of_load ─ send ───►  receive ── Hypercorn
                                   (socketpair)
                 ◄─────────────────────────────  taken, closed
                                     (memory)
@@ -20,21 +20,34 @@ finish what it has.
 
 from __future__ import annotations
 
+import errno
+import logging
 import mmap
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import trio
+
+_log = logging.getLogger("flash.workers")
 
 COUNTS_SIZE = 16
 """Bytes of the shared memory: two numbers of 8 bytes."""
 
 HELD_UP_TIME = 0.1
 """Seconds in which a worker takes a connection on a machine that is not overloaded."""
+
+UNEVENNESS = 1 / 8
+"""The part by which a worker may have more connections than another and still has its turn; one more is always so."""
+
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+"""The errors that say that there is no descriptor for a connection."""
+
+NO_DESCRIPTOR_INTERVAL = 0.1
+"""Seconds after which a worker tries again to receive a connection for which it had no descriptor."""
 
 
 class Counts:
@@ -91,12 +104,15 @@ class Loaded(Protocol):
 L = TypeVar("L", bound=Loaded)
 
 
-def in_order_of_load(workers: Iterable[L]) -> list[L]:
+def in_order_of_load(workers: Sequence[L]) -> list[L]:
     """The workers, first the one that is to have the next connection.
 
-    That is one that takes them; among those the one with the fewest; and then the one that has waited longest.
+    That is one that takes them; among those one with about the fewest; and then the one that has waited longest. Were
+    it always the one with the fewest, a link that is open for hours would keep a worker from all short requests.
     """
-    return sorted(workers, key=lambda worker: (worker.held_up, worker.open, worker.last))
+    fewest = min((worker.open for worker in workers if not worker.held_up), default=0)
+    few = fewest + 1 + int(fewest * UNEVENNESS)
+    return sorted(workers, key=lambda worker: (worker.held_up, max(worker.open, few), worker.last))
 
 
 class ConnectionSender:
@@ -185,13 +201,19 @@ class ConnectionReceiver:
                 return self._receive()
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._channel)
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTOR:
+                    raise
+                # The supervisor sees that this worker takes nothing, and passes it over.
+                _log.error("A connection cannot be received: %s.", error.strerror)
+                await trio.sleep(NO_DESCRIPTOR_INTERVAL)
 
     def rest(self) -> Iterator[tuple[socket.socket, bool]]:
         """The connections that have come and were not received yet."""
         while True:
             try:
                 yield self._receive()
-            except (BlockingIOError, trio.EndOfChannel):
+            except (OSError, trio.EndOfChannel):
                 return
 
     def count_closed(self) -> None:
@@ -203,14 +225,20 @@ class ConnectionReceiver:
         self._channel.close()
 
     def _receive(self) -> tuple[socket.socket, bool]:
-        # One byte was sent with each descriptor, and says where the connection was accepted.
-        data, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
-        if not data:
+        if not self._channel.recv(1, socket.MSG_PEEK):
             self.ended = True
             raise trio.EndOfChannel
+        # Were the connection received without a descriptor for it, it would be lost. Where there is none, this raises.
+        os.close(os.dup(self._channel.fileno()))
+        # One byte was sent with each descriptor, and says where the connection was accepted.
+        data, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+        self._counts.count_taken()
+        if not descriptors:
+            # A thread has taken the last one meanwhile.
+            self._counts.count_closed()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         (descriptor,) = descriptors
         os.set_inheritable(descriptor, False)
-        self._counts.count_taken()
         connection = socket.socket(fileno=descriptor)
         if self.prepare is not None:
             self.prepare(connection)

@@ -91,7 +91,7 @@ class Generation:
         willing = [worker for worker in ready if not worker.stopping]
         if self._stopping.is_set():
             willing = willing or ready
-        return in_order_of_load(worker.connections for worker in willing)
+        return in_order_of_load([worker.connections for worker in willing])
 
     def stop(self) -> None:
         """Have every worker stop. Connections may still be sent to them."""

@@ -1,6 +1,6 @@
 """Supervises workers: starts and watches them, gives them connections, and stops or replaces them on signals.
 
-    supervisor ── listening sockets ── accepts, and sends each connection to the worker with the fewest
+    supervisor ── listening sockets ── accepts, and sends each connection to a worker that has few
         ├─ generation 1 (drains)     worker 1, worker 2, ...
         └─ generation 2              worker 1, worker 2, ...
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -61,6 +63,34 @@ def way() -> Iterator[Way]:
 def test_the_worker_with_the_fewest_connections_is_chosen() -> None:
     workers = [Load("many", open=3), Load("few", open=1), Load("some", open=2)]
     assert [worker.name for worker in in_order_of_load(workers)] == ["few", "some", "many"]
+
+
+@pytest.mark.parametrize(("open_in_one", "open_in_two"), [(0, 1), (7, 8), (80, 91)])
+def test_workers_with_about_as_many_take_turns(open_in_one: int, open_in_two: int) -> None:
+    one, two = Load("one", open=open_in_one), Load("two", open=open_in_two)
+    chosen: list[str] = []
+    for number in range(1, 5):
+        # The connection is closed before the next one comes.
+        first = in_order_of_load([one, two])[0]
+        first.last = number
+        chosen.append(first.name)
+    assert chosen == ["one", "two", "one", "two"]
+
+
+@pytest.mark.parametrize(("open_in_one", "open_in_two"), [(0, 2), (7, 9), (80, 92)])
+def test_a_worker_with_many_more_has_no_turn(open_in_one: int, open_in_two: int) -> None:
+    one, two = Load("one", open=open_in_one, last=9), Load("two", open=open_in_two)
+    assert [worker.name for worker in in_order_of_load([one, two])] == ["one", "two"]
+
+
+def test_connections_that_stay_are_spread_evenly() -> None:
+    workers = [Load(str(number)) for number in range(3)]
+    for number in range(1, 31):
+        first = in_order_of_load(workers)[0]
+        first.last = number
+        # Each third one is closed at once.
+        first.open += number % 3 != 0
+    assert max(worker.open for worker in workers) - min(worker.open for worker in workers) <= 2
 
 
 def test_of_workers_with_as_many_the_one_is_chosen_that_has_waited_longest() -> None:
@@ -167,3 +197,54 @@ def test_a_connection_is_not_sent_to_a_worker_that_is_dead_or_has_no_room(way: W
         assert not way.sender.send(accepted.fileno(), 0, 1)
         way.sender.close()
         assert not way.sender.send(accepted.fileno(), 0, 1)
+
+
+@contextlib.contextmanager
+def no_more_descriptors() -> Generator[None]:
+    """Let this process open no file more than it has."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_a_worker_without_descriptors_receives_connections_when_it_has_some_again(
+    way: Way, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried_again = trio.Event()
+
+    async def sleep(seconds: float) -> None:
+        tried_again.set()
+        await trio.lowlevel.checkpoint()
+
+    with way.send() as client:
+        async with trio.open_nursery() as nursery:
+
+            async def receive() -> None:
+                connection, _ = await way.receiver.receive()
+                with connection:
+                    client.sendall(b"hello")
+                    assert connection.recv(5) == b"hello"
+
+            with no_more_descriptors():
+                monkeypatch.setattr("flash.workers.connections.trio.sleep", sleep)
+                nursery.start_soon(receive)
+                await tried_again.wait()
+                assert "A connection cannot be received: Too many open files." in caplog.text
+                assert way.sender.open == 1
+        assert list(way.receiver.rest()) == []
+
+
+def test_a_connection_without_room_for_its_descriptor_is_counted_as_closed(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with way.send(), no_more_descriptors():
+        # Another thread takes the last descriptor between this look and the connection.
+        monkeypatch.setattr("flash.workers.connections.os.dup", lambda descriptor: -1)
+        monkeypatch.setattr("flash.workers.connections.os.close", lambda descriptor: None)
+        assert list(way.receiver.rest()) == []
+    assert way.sender.open == 0
