@@ -13,11 +13,12 @@ from typing import Any
 
 import trio
 
-from tests.support.connections import reset
+from tests.support.connections import open_connection
 from tests.support.dash_requests import fill_in, key_of, pattern_of, request_of
 from tests.support.eventually import TIMEOUT
-from tests.support.http1 import Answer, ConnectionLost, Http1
-from tests.support.wire_client import Event, EventReader, PageIdentity, Post, link, resuming
+from tests.support.http1 import Answer, Http1
+from tests.support.link import Link
+from tests.support.wire_client import PageIdentity, Post, events_target, resuming
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Page:
     host: str = "127.0.0.1"
     _socket: trio.SocketStream | None = None
     _http: Http1 | None = None
-    _connections: list[Connection] = field(default_factory=list["Connection"])
+    _links: list[Link] = field(default_factory=list[Link])
     _turn: trio.Lock = field(default_factory=trio.Lock)
 
     @property
@@ -87,27 +88,21 @@ class Page:
     async def _say(self, post: Post) -> Answer:
         return await self._request("POST", post.target, post.body)
 
-    async def connect(self, last: str = "", *, in_header: bool = True) -> Connection:
+    async def connect(self, last: str = "", *, in_header: bool = True) -> Link:
         """Open the event stream; `last` is the id of the last event that the page has applied."""
+        target = self.identity.events if in_header else events_target([self.identity.standing(last)])
+        headers = [*self.identity.headers, *resuming(last if in_header else "")]
         with trio.fail_after(TIMEOUT):
-            stream = await trio.open_tcp_stream("127.0.0.1", self.port)
-            http = Http1(stream, self.host)
-            target = self.identity.events if in_header else link([self.identity.standing(last)])
-            headers = [*self.identity.headers, ("Accept", "text/event-stream"), *resuming(last if in_header else "")]
-            try:
-                await http.send("GET", target, headers)
-                connection = Connection(stream, http, *await http.head())
-            except BaseException:
-                await trio.aclose_forcefully(stream)
-                raise
-            self._connections.append(connection)
-            return connection
+            http = Http1(await open_connection(self.port), self.host)
+            link = await Link.open(http, target, headers)
+        self._links.append(link)
+        return link
 
     async def close(self) -> None:
         """Close the connection that requests go by, and the event streams that are open."""
         await self._hang_up()
-        for connection in self._connections:
-            await connection.close()
+        for link in self._links:
+            await link.close()
 
     async def _hang_up(self) -> None:
         closing, self._socket = self._socket, None
@@ -143,58 +138,3 @@ class Page:
             headers.append(("Content-Type", "application/json"))
         await self._http.send(method, path, headers, body)
         return await self._http.answer()
-
-
-class Connection:
-    """The page's end of an event stream.
-
-    Attributes:
-        status: of the response.
-        headers: of the response.
-    """
-
-    def __init__(self, stream: trio.SocketStream, http: Http1, status: int, headers: dict[str, str]) -> None:
-        self.status = status
-        self.headers = headers
-        self._stream = stream
-        self._http = http
-        self._reader = EventReader()
-
-    async def next(self) -> Event | None:
-        """The next event; None if the response is over; ConnectionLost if it was cut."""
-        while (event := self._reader.next_event()) is None:
-            try:
-                data = await self._http.read()
-            except trio.ClosedResourceError:
-                return None
-            if not data:
-                return None
-            self._reader.receive(data)
-        return event
-
-    async def expect(self, name: str) -> Any:
-        """The data of the next event that is not a ping; it is to have this name."""
-        with trio.fail_after(TIMEOUT):
-            while True:
-                event = await self.next()
-                assert event is not None, f"the response is over, and no {name!r} has come"
-                if event.name != "ping":
-                    assert event.name == name, event
-                    return event.data
-
-    async def is_cut(self) -> bool:
-        """Whether the response ends without being complete. Reads what comes until then."""
-        try:
-            while await self.next() is not None:
-                pass
-        except ConnectionLost:
-            return True
-        return False
-
-    async def close(self) -> None:
-        """Go as a browser does, with a FIN."""
-        await trio.aclose_forcefully(self._stream)
-
-    def reset(self) -> None:
-        """Go without a goodbye, with a RST."""
-        reset(self._stream)

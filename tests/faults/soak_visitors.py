@@ -11,8 +11,8 @@ from typing import Any
 import trio
 
 from tests.faults.soak_app import GRACE, KINDS
-from tests.faults.soak_page import Connection, Page
-from tests.support.http1 import ConnectionLost
+from tests.faults.soak_page import Page
+from tests.support.link import Link
 from tests.support.wire_client import Event
 
 PAGES = 100
@@ -84,7 +84,7 @@ class Visitor:
         self._load = load
         self._random = choice
         self._page = Page(load.port)
-        self._connection: Connection | None = None
+        self._connection: Link | None = None
         self._reading = trio.CancelScope()
         self._silent = trio.Event()
         self._left = False
@@ -177,7 +177,10 @@ class Visitor:
     async def _connect(self, nursery: trio.Nursery) -> None:
         connection = await self._page.connect(self._applied, in_header=self._random.random() < 0.5)
         self._connection = connection
-        hello = await connection.next()
+        try:
+            hello = await connection.next_of_all()
+        except EOFError:
+            hello = None
         if connection.status != 200 or hello is None or hello.name != "hello":
             self._complain(f"a connection was answered with {connection.status} and {hello}")
             return
@@ -198,10 +201,11 @@ class Visitor:
                 await self._connection.close()
             self._connection = None
 
-    async def _read(self, connection: Connection, scope: trio.CancelScope) -> None:
+    async def _read(self, connection: Link, scope: trio.CancelScope) -> None:
         with scope:
             try:
-                while (event := await connection.next()) is not None:
+                while True:
+                    event = await connection.next_of_all()
                     if event.name == "ping":
                         self._silent.set()
                         if self._applied and self._random.random() < 0.9:
@@ -209,7 +213,7 @@ class Visitor:
                     else:
                         self._apply(event)
                         self._applied = event.id or ""
-            except ConnectionLost:
+            except EOFError:
                 pass
             if not scope.cancel_called and connection is self._connection and not self._left:
                 self._complain("the server ended a connection")

@@ -14,12 +14,11 @@ from __future__ import annotations
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h11
 import trio
 
 from flash.asgi.tokens import new_token
@@ -28,92 +27,10 @@ from tests.faults.http2 import Http2, Reply
 from tests.support.connections import open_connection, reset
 from tests.support.dash_requests import Callbacks
 from tests.support.eventually import TIMEOUT
-from tests.support.http1 import Answer, ConnectionLost, Headers, Http1
+from tests.support.http1 import Answer, Headers, Http1
+from tests.support.link import Link
 from tests.support.processes import Process, python
-from tests.support.wire_client import Event, EventReader, PageIdentity, Post, resuming
-
-
-class Events:
-    """An event stream that is read event by event.
-
-    Attributes:
-        status: of the response.
-        applied: the id of the last event that was read; "" if there was none.
-        stream: the socket; None if the connection is shared.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        read: Callable[[], Awaitable[bytes]],
-        acknowledge: Callable[[str], Awaitable[object]] | None,
-        stream: trio.SocketStream | None = None,
-    ) -> None:
-        self.status = status
-        self.applied = ""
-        self._read = read
-        self._acknowledge = acknowledge
-        self._stream = stream
-        self._reader = EventReader()
-
-    @property
-    def stream(self) -> trio.SocketStream:
-        assert self._stream is not None
-        return self._stream
-
-    async def next(self, *, pings: bool = False) -> Event:
-        """The next event; EOFError if the response is over. Pings are left out unless they are asked for."""
-        with trio.fail_after(TIMEOUT):
-            while True:
-                event = await self._event()
-                if event.id is not None:
-                    self.applied = event.id
-                if event.name == "ping" and self._acknowledge is not None and self.applied:
-                    # A page that cannot acknowledge reads on.
-                    with contextlib.suppress(
-                        OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError
-                    ):
-                        await self._acknowledge(self.applied)
-                if pings or event.name != "ping":
-                    return event
-
-    async def until(self, name: str) -> Any:
-        """The data of the next event with this name; those before it are skipped."""
-        while (event := await self.next(pings=True)).name != name:
-            pass
-        return event.data
-
-    async def rest(self) -> list[Event]:
-        """The events until the response, or the connection, is over."""
-        events: list[Event] = []
-        with contextlib.suppress(EOFError):
-            while True:
-                events.append(await self.next())
-        return events
-
-    async def numbers(self, count: int) -> list[Any]:
-        """What the next `count` updates have in their one property."""
-        found: list[Any] = []
-        while len(found) < count:
-            event = await self.next()
-            if event.name == "props":
-                found.extend(value for _, props in event.data["props"] for value in props.values())
-        return found
-
-    async def close(self) -> None:
-        """Go, as a browser does whose tab is closed."""
-        await self.stream.aclose()
-
-    async def _event(self) -> Event:
-        while (event := self._reader.next_event()) is None:
-            try:
-                data = await self._read()
-            except ConnectionLost:
-                data = b""
-            if not data:
-                raise EOFError
-            self._reader.receive(data)
-        return event
+from tests.support.wire_client import PageIdentity, Post, resuming
 
 
 @dataclass
@@ -216,7 +133,7 @@ class Page:
         then: bytes = b"",
         ok: bool = True,
         timeout: float = TIMEOUT,
-    ) -> Events:
+    ) -> Link:
         """Open the event stream over HTTP/1.1.
 
         Args:
@@ -229,15 +146,15 @@ class Page:
         """
         with trio.fail_after(timeout):
             stream = await self.site.open(receive_buffer)
-            http = Http1(stream)
-            await http.send("GET", self.identity.events, [*self.headers, *resuming(after)], b"", then)
-            status, _ = await http.head()
-        assert not ok or status == 200, status
-        return Events(status, http.read, self.acknowledge if acknowledging else None, stream)
+            headers = [*self.headers, *resuming(after)]
+            acknowledge = self.acknowledge if acknowledging else None
+            link = await Link.open(Http1(stream), self.identity.events, headers, then=then, acknowledge=acknowledge)
+        assert not ok or link.status == 200, link.status
+        return link
 
     async def connect_http2(
         self, connection: Http2, *, after: str = "", acknowledging: bool = True, window: int = 2**20
-    ) -> tuple[Events, Reply]:
+    ) -> tuple[Link, Reply]:
         """Open the event stream as one stream of an HTTP/2 connection, whose window is shut if it is 0."""
         reply = await self.request_http2(connection, after=after, window=window)
         status = await reply.status()
@@ -247,7 +164,7 @@ class Page:
             post = self.identity.acknowledge(event)
             await (await connection.request("POST", post.target, self.headers, post.body)).answer()
 
-        return Events(status, reply.read, acknowledge if acknowledging else None), reply
+        return Link(status, {}, reply.read, acknowledge=acknowledge if acknowledging else None), reply
 
     async def request_http2(self, connection: Http2, *, after: str = "", window: int = 2**20) -> Reply:
         """Ask for the event stream over HTTP/2, and do not wait for the response."""

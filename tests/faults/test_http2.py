@@ -14,9 +14,10 @@ from playwright.sync_api import Browser, Page as Tab, expect
 from flash import Flash, Input, Update, _hypercorn_http2, html, stream_props
 from tests.faults.conftest import Certificate, Serve
 from tests.faults.http2 import Http2
-from tests.faults.sockets import Events, Page, flash_run
+from tests.faults.sockets import Page, flash_run
 from tests.support.browser import chromium
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.link import Link
 from tests.support.processes import Process, python
 
 __all__ = ["chromium"]
@@ -188,7 +189,7 @@ def counting(enough: Callable[[int], bool], **options: Any) -> Flash:
     return app
 
 
-async def collect(events: Events, names: dict[str, str], got: dict[str, list[int]], ends: list[str]) -> None:
+async def collect(events: Link, names: dict[str, str], got: dict[str, list[int]], ends: list[str]) -> None:
     """Read until all streams have ended, or the connection is over."""
     while len(ends) < STREAMS:
         event = await events.next()

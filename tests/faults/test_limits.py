@@ -11,9 +11,10 @@ import trio
 
 from flash import Flash, Input, Update, html, stream_props
 from tests.faults.conftest import Serve
-from tests.faults.sockets import Events, Page, Site
+from tests.faults.sockets import Page, Site
 from tests.support.connections import reset
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.link import Link
 
 PAGES = 1_000
 
@@ -54,9 +55,9 @@ async def test_a_browser_has_so_many_pages_and_another_browser_its_own(serve: Se
     await refused(third, 429, "This browser has 2 pages open already")
     await (await site.page()).connect()
     # A page that comes back is not one more.
-    assert (await connected.next()).name == "hello"
+    await connected.expect("hello")
     again = await first.connect(after=connected.applied)
-    assert (await again.next()).name == "hello"
+    await again.expect("hello")
     assert (await first.leave()).status == 204
     await eventually(lambda: len(app.channels) == 2)
     assert (await third.status()).json() == {"message": None}
@@ -86,7 +87,7 @@ async def test_limits_on_pages_hold_for_connections_that_come_at_once(serve: Ser
         events = await page.connect(ok=False)
         if events.status == 200:
             try:
-                assert (await events.next()).name == "hello"
+                await events.expect("hello")
             except EOFError:
                 return
             hellos.append(page)
@@ -179,14 +180,14 @@ async def come_and_go(site: Site, how: str) -> None:
     # Every page waits for the 999 others.
     events = await page.connect(timeout=4 * TIMEOUT)
     with trio.fail_after(4 * TIMEOUT):
-        assert (await events.next()).name == "hello"
+        await events.expect("hello")
         if how == "starts and closes":
             await page.begin("go0")
         if how == "leaves":
             assert (await page.leave()).status == 204
             await events.rest()
     if how == "resets":
-        reset(events.stream)
+        events.reset()
     else:
         await events.close()
     site.sockets.discard(events.stream)
@@ -264,7 +265,7 @@ async def test_connections_with_one_new_token_that_come_at_once_share_one_channe
     site = await serve(app)
     page = await site.page()
     over: list[str] = []
-    connected: list[Events] = []
+    connected: list[Link] = []
 
     async def connect() -> None:
         events = await page.connect()

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import trio
 
-from tests.faults.sockets import Events, Page, Site, flash_run, serving
+from tests.faults.sockets import Page, Site, flash_run, serving
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.link import Link
 from tests.support.processes import Process, python
 
 STOP = [signal.SIGINT, signal.SIGTERM]
@@ -113,7 +114,7 @@ SCRIPT = ("served.py",)
 FLASH_RUN = ("--graceful-timeout", "10")
 
 
-async def running(site: Site, component: str = "go") -> tuple[Page, Events]:
+async def running(site: Site, component: str = "go") -> tuple[Page, Link]:
     """A page with a stream that has sent its first update."""
     page = await site.page()
     events = await page.connect()
@@ -201,7 +202,7 @@ async def test_a_callback_that_is_under_way_is_answered(tmp_path: Path) -> None:
 async def test_500_streams_end_within_the_grace_though_some_pages_do_not_read(tmp_path: Path) -> None:
     options = ("--graceful-timeout", "6", "--backlog", "1000")
     async with serving(tmp_path, *options, source=APP) as (process, site):
-        reading: list[Events] = []
+        reading: list[Link] = []
         ends: list[list[Any]] = []
 
         async def open_page(count: int) -> None:
@@ -218,7 +219,7 @@ async def test_500_streams_end_within_the_grace_though_some_pages_do_not_read(tm
             await page.connect(receive_buffer=4_096)
             await page.begin("flood")
 
-        async def read(events: Events) -> None:
+        async def read(events: Link) -> None:
             ends.append([event.data for event in await events.rest() if event.name == "end"])
 
         await site.page()

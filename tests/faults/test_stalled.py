@@ -15,9 +15,9 @@ import trio
 from flash import Flash, Input, StreamCancelled, StreamInfo, Update, html, stream_props
 from tests.faults.conftest import Certificate, Serve
 from tests.faults.http2 import Reply
-from tests.faults.sockets import Events, Page, Site, serving
-from tests.support.connections import reset
+from tests.faults.sockets import Page, Site, serving
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.link import Link
 
 WINDOW = 100_000
 BUFFERED = 10
@@ -91,7 +91,7 @@ class Client:
             await self.page.request_http2(connection, window=2**30)
 
 
-async def read(events: Events) -> None:
+async def read(events: Link) -> None:
     await events.rest()
 
 
@@ -258,13 +258,13 @@ async def test_a_client_that_sends_a_byte_after_its_request_is_noticed_when_it_g
     site = await serve(flood.app)
     page = await site.page()
     events = await page.connect(then=b"G")
-    assert (await events.next()).name == "hello"
+    await events.expect("hello")
     await page.begin("flood")
     await events.numbers(3)
     if goodbye == "FIN":
         await events.close()
     else:
-        reset(events.stream)
+        events.reset()
     began = trio.current_time()
     await eventually(lambda: len(flood.app.channels) == 0)
     assert trio.current_time() - began < 5

@@ -16,15 +16,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import httpx
+import trio
 
 from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.page_secret import PAGE_ID
 from flash.asgi.tokens import new_token
 from flash.wire import START_HEADER
-from tests.http.event_streams import EventStream
+from tests.support.connections import open_connection
 from tests.support.dash_requests import Callbacks, ComponentId, components_of, key_of
 from tests.support.eventually import TIMEOUT
-from tests.support.wire_client import PageIdentity, Post, link
+from tests.support.http1 import Http1
+from tests.support.link import Link
+from tests.support.wire_client import PageIdentity, Post, events_target
 
 
 class Page:
@@ -51,7 +54,7 @@ class Page:
         self.dependencies: list[dict[str, Any]] = []
         self.streams: list[str] = []
         self._values: dict[str, dict[str, Any]] = {}
-        self._connections: list[EventStream] = []
+        self._links: list[Link] = []
 
     async def load(self, path: str = "") -> None:
         """Get what a browser gets when the app is opened at `path`."""
@@ -97,7 +100,7 @@ class Page:
         headers: Mapping[str, str] | None = None,
         receive_buffer: int | None = None,
         ok: bool = True,
-    ) -> EventStream:
+    ) -> Link:
         """Open the page's event stream.
 
         Args:
@@ -112,12 +115,14 @@ class Page:
         if headers is None:
             headers = dict(self.identity.headers)
         standings = [self.identity.standing(last, turn), *(other.identity.standing() for other in others)]
-        target = link(standings, self.prefix) + "".join(f"&ticket={ticket}" for ticket in tickets)
-        stream = await EventStream.connect(self.port, target, headers, receive_buffer=receive_buffer)
-        self._connections.append(stream)
+        target = events_target(standings, self.prefix) + "".join(f"&ticket={ticket}" for ticket in tickets)
+        with trio.fail_after(TIMEOUT):
+            http = Http1(await open_connection(self.port, receive_buffer), f"127.0.0.1:{self.port}")
+            connected = await Link.open(http, target, headers.items())
+        self._links.append(connected)
         if ok:
-            assert stream.status == 200, stream.status
-        return stream
+            assert connected.status == 200, connected.status
+        return connected
 
     async def cancel(self, stream: str, condition: int | str = 0, value: Any = None) -> httpx.Response:
         """Tell the server that the property of a condition of a stream has become `value`."""
@@ -136,8 +141,8 @@ class Page:
 
     async def close(self) -> None:
         """Close the event streams."""
-        for stream in self._connections:
-            await stream.close()
+        for each in self._links:
+            await each.close()
 
     # Callbacks
 

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from tests.http.event_streams import EventStream
 from tests.http.pages import Page, new_client
+from tests.support.link import Link
 from tests.support.processes import Process, python
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ async def served(folder: Path, *arguments: str, modules: Path = HERE) -> AsyncGe
 
 
 @contextlib.asynccontextmanager
-async def page_with_stream(port: int) -> AsyncGenerator[tuple[Page, EventStream]]:
+async def page_with_stream(port: int) -> AsyncGenerator[tuple[Page, Link]]:
     """A page on which a stream runs and has sent its first update."""
     async with new_client(port) as client:
         page = Page(client, port)

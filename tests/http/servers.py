@@ -10,7 +10,7 @@
 
         server = await serve(app)
         page = await server.page()         # see `pages.py`
-        events = await page.connect()      # see `event_streams.py`
+        events = await page.connect()      # see `support/link.py`
         await page.start("go")
         opened = await events.expect("open")
 

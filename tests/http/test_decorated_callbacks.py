@@ -12,8 +12,8 @@ import trio
 import trio.lowlevel
 
 from flash import Flash, Input, Output, Update, html, no_update, stream_props
-from tests.http.event_streams import EventStream
 from tests.http.servers import Serve
+from tests.support.link import Link
 
 GO = Input("go", "n_clicks")
 OUT = Output("out", "children")
@@ -87,7 +87,7 @@ def make_app() -> Flash:
     return app
 
 
-async def start(serve: Serve, app: Flash) -> EventStream:
+async def start(serve: Serve, app: Flash) -> Link:
     page = await (await serve(app)).page()
     events = await page.connect()
     assert (await page.start("go")).status_code == 204

@@ -9,24 +9,24 @@ import trio
 
 from flash import Flash, Input, Update, html, stream_props
 from tests.http.apps import Waiting
-from tests.http.event_streams import EventStream
 from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.support.connections import reset
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.link import Link
 
-Leave = Callable[[EventStream], Awaitable[None]]
+Leave = Callable[[Link], Awaitable[None]]
 
 
-async def closes(events: EventStream) -> None:
+async def closes(events: Link) -> None:
     await events.close()
 
 
-async def resets(events: EventStream) -> None:
+async def resets(events: Link) -> None:
     reset(events.stream)
 
 
-async def closes_its_sending_half(events: EventStream) -> None:
+async def closes_its_sending_half(events: Link) -> None:
     await events.stream.send_eof()
 
 

@@ -11,10 +11,10 @@ import pytest
 import trio
 
 from tests.http.apps import Waiting
-from tests.http.event_streams import EventStream
 from tests.http.pages import Page
 from tests.http.refusals import assert_refused
 from tests.http.servers import Serve, Server
+from tests.support.link import Link
 
 TOKEN = "t" * 32
 """Well-formed, and nobody's."""
@@ -34,7 +34,7 @@ class Running:
         stranger: another browser.
     """
 
-    def __init__(self, server: Server, page: Page, events: EventStream, stream: str) -> None:
+    def __init__(self, server: Server, page: Page, events: Link, stream: str) -> None:
         self.server = server
         self.page = page
         self.events = events

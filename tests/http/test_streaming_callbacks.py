@@ -25,9 +25,9 @@ from flash import (
     set_props,
     stream_props,
 )
-from tests.http.event_streams import EventStream
 from tests.http.pages import Page
 from tests.http.servers import Serve
+from tests.support.link import Link
 
 GO = Input("go", "n_clicks")
 OUT = Output("out", "children")
@@ -46,7 +46,7 @@ def make_app(**options: Any) -> Flash:
     return app
 
 
-async def start(serve: Serve, app: Flash) -> tuple[Page, EventStream]:
+async def start(serve: Serve, app: Flash) -> tuple[Page, Link]:
     """A page of the app with its streaming callback started."""
     page = await (await serve(app)).page()
     events = await page.connect()
@@ -55,7 +55,7 @@ async def start(serve: Serve, app: Flash) -> tuple[Page, EventStream]:
     return page, events
 
 
-async def updates(events: EventStream) -> list[Any]:
+async def updates(events: Link) -> list[Any]:
     """The updates until the stream completes."""
     seen, end = await events.to_end()
     assert end["reason"] == "completed"

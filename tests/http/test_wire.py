@@ -10,8 +10,10 @@ import pytest
 import trio
 
 from flash import Flash, Input, Output, Update, html, stream_props
-from tests.http.event_streams import EventStream
 from tests.http.servers import Serve
+from tests.support.connections import open_connection
+from tests.support.http1 import Http1
+from tests.support.link import Link
 from tests.support.wire_client import parse_event
 
 
@@ -187,6 +189,6 @@ async def test_a_page_can_come_back_with_the_token_that_it_has(serve: Serve) -> 
     await old.stop()
     new = await serve(make_app())
     target = f"/_flash/events?page={page.token}:0"
-    events = await EventStream.connect(new.port, target, dict(page.identity.headers))
+    events = await Link.open(Http1(await open_connection(new.port)), target, page.identity.headers)
     assert events.status == 200
     await events.close()

@@ -34,10 +34,14 @@ class Answer:
 
 
 class Http1:
-    """Requests over one connection, one after the other, and their responses."""
+    """Requests over one connection, one after the other, and their responses.
+
+    Attributes:
+        stream: the connection.
+    """
 
     def __init__(self, stream: trio.abc.Stream, host: str = "127.0.0.1") -> None:
-        self._stream = stream
+        self.stream = stream
         self._host = host
         self._http = h11.Connection(h11.CLIENT)
         self._over = False
@@ -49,7 +53,7 @@ class Http1:
             self._over = False
         request = h11.Request(method=method, target=target, headers=[("Host", self._host), *headers])
         data = self._http.send(request) + self._http.send(h11.Data(data=body)) + self._http.send(h11.EndOfMessage())
-        await self._stream.send_all(data + then)
+        await self.stream.send_all(data + then)
 
     async def head(self) -> tuple[int, dict[str, str]]:
         """The status and the headers of the response."""
@@ -84,7 +88,7 @@ class Http1:
         """The next event of HTTP; ConnectionLost if there is none any more."""
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(bytes(await self._stream.receive_some(65_536)))
+                self._http.receive_data(bytes(await self.stream.receive_some(65_536)))
         except (trio.BrokenResourceError, h11.RemoteProtocolError):
             raise ConnectionLost from None
         return event

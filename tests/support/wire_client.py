@@ -178,7 +178,7 @@ class PageIdentity:
     @property
     def events(self) -> str:
         """The target of the GET that opens the event stream of a page that has had none."""
-        return link([self.standing()], self.prefix)
+        return events_target([self.standing()], self.prefix)
 
     @property
     def status(self) -> str:
@@ -206,7 +206,7 @@ class PageIdentity:
         return Post(self.prefix + TARGETS[message.route], message.encode())
 
 
-def link(standings: Iterable[str], prefix: str = "/") -> str:
+def events_target(standings: Iterable[str], prefix: str = "/") -> str:
     """The target of the GET that opens an event stream for several pages, each given by its `PageIdentity.standing`."""
     return f"{prefix}_flash/events?" + "&".join(f"page={standing}" for standing in standings)
 

@@ -13,10 +13,11 @@ import trio
 from playwright.sync_api import Browser, expect
 
 from flash.asgi.tokens import new_token
-from tests.faults.sockets import Events, Page, Site, flash_run, serving
+from tests.faults.sockets import Page, Site, flash_run, serving
 from tests.support.browser import chromium as chromium
 from tests.support.eventually import eventually
 from tests.support.http1 import Http1
+from tests.support.link import Link
 from tests.support.processes import python
 
 APP = """
@@ -126,14 +127,13 @@ async def connection_to(site: Site, wanted: Callable[[int], bool]) -> tuple[trio
             return stream, http, pid
 
 
-async def link_by(page: Page, wanted: Callable[[int], bool], after: str = "") -> tuple[Events, int]:
+async def link_by(page: Page, wanted: Callable[[int], bool], after: str = "") -> tuple[Link, int]:
     """A link of a page over a connection to a worker that is as wanted; and that worker's process id."""
-    stream, http, pid = await connection_to(page.site, wanted)
+    _, http, pid = await connection_to(page.site, wanted)
     headers = [*page.headers, *([("Last-Event-ID", after)] if after else [])]
-    await http.send("GET", page.identity.events, headers)
-    status, _ = await http.head()
-    assert status == 200
-    return Events(status, http.read, page.acknowledge, stream), pid
+    link = await Link.open(http, page.identity.events, headers, acknowledge=page.acknowledge)
+    assert link.status == 200
+    return link, pid
 
 
 def anybody(pid: int) -> bool:
@@ -145,7 +145,7 @@ def log(folder: Path) -> list[list[str]]:
     return [line.split() for line in (folder / "log").read_text().splitlines()]
 
 
-async def holder_of(page: Page, events: Events) -> int:
+async def holder_of(page: Page, events: Link) -> int:
     """The process id of the worker that runs the page's stream."""
     (value,) = await events.numbers(1)
     return int(value.split()[0])
