@@ -5,7 +5,7 @@
  * A browser has six connections to a host over HTTP/1.1, and gives them to requests in order. So when a page is loaded,
  * only the first few calls of callbacks are made before its link is sure to get a connection: as many as leave one free
  * for the link, and one for the script of the hub that opens it. And a request that starts a stream goes over the
- * control websocket if it has to wait for a connection: see `control.js`.
+ * control websocket if it has to wait for a connection: see `requests.js`.
  *
  * The renderer has no other hook for this than `fetch` itself. Every other request passes unchanged.
  *
@@ -14,7 +14,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {renderer, control, link} = flash;
+    const {renderer, requests, link} = flash;
     const plain = window.fetch;
 
     /** The State that names the page: the request that starts a stream has it, and no other. */
@@ -38,7 +38,7 @@
      * @param {Headers} headers
      */
     function isPlain(headers) {
-        const known = [...KNOWN, control.csrfHeader().toLowerCase()];
+        const known = [...KNOWN, requests.csrfHeader().toLowerCase()];
         return [...headers.keys()].every(name => known.includes(name));
     }
 
@@ -71,10 +71,10 @@
             return plain.call(window, resource, options);
         }
         if (!isPlain(headers)) {
-            const all = {...Object.fromEntries(headers), ...control.startHeader()};
+            const all = {...Object.fromEntries(headers), ...requests.startHeader()};
             return plain.call(window, resource, {...options, headers: all});
         }
-        return control.sendStart((/** @type {RequestInit} */ more) => {
+        return requests.sendStart((/** @type {RequestInit} */ more) => {
             const all = {...Object.fromEntries(headers), ...more.headers};
             return plain.call(window, resource, {...options, ...more, headers: all});
         }, body);

@@ -25,7 +25,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, renderer, control} = flash;
+    const {wire, renderer, requests} = flash;
 
     /** Milliseconds after which an EventSource has asked for its connection: it does so in a later task. */
     const ASK_DELAY = 10;
@@ -90,8 +90,8 @@
         async announce() {
             const held = await (lock ??= hold());
             if (source === this) {
-                const headers = control.proofs();
-                port?.postMessage({kind: 'carry', page: control.page(), lock: held, headers, ...this.beginning});
+                const headers = requests.proofs();
+                port?.postMessage({kind: 'carry', page: requests.page(), lock: held, headers, ...this.beginning});
                 this.beginning.ticket = null;
             }
         }
@@ -119,7 +119,7 @@
             this.readyState = EventSource.CLOSED;
             this.resolveConnected();
             if (source === this) {
-                port?.postMessage({kind: 'drop', page: control.page()});
+                port?.postMessage({kind: 'drop', page: requests.page()});
                 source = null;
             }
         }
@@ -131,7 +131,7 @@
      * @returns {Promise<string | null>}
      */
     function hold() {
-        const name = `flash ${renderer.config().prefix} ${control.page()}`;
+        const name = `flash ${renderer.config().prefix} ${requests.page()}`;
         return new Promise(resolve => {
             const held = () => {
                 resolve(name);
@@ -158,7 +158,7 @@
             return false;
         }
         try {
-            const hub = new SharedWorker(control.url(script), {name: `Flash ${renderer.config().prefix}`});
+            const hub = new SharedWorker(requests.url(script), {name: `Flash ${renderer.config().prefix}`});
             hub.onerror = () => port === hub.port && giveUp('it could not be loaded');
             hub.port.onmessage = ({data}) => port === hub.port && hear(data);
             port = hub.port;
@@ -195,7 +195,7 @@
     function watchHub() {
         const watch = (watching = new AbortController());
         const gone = () => watch === watching && missHub();
-        const name = `flash hub ${new URL(control.url(script), location.href).pathname}`;
+        const name = `flash hub ${new URL(requests.url(script), location.href).pathname}`;
         navigator.locks?.request(name, {mode: 'shared', signal: watch.signal}, gone).catch(() => undefined);
     }
 
@@ -256,7 +256,7 @@
             return source;
         }
         const {turn, last, ticket} = beginning;
-        return new EventSource(control.link(turn, last, ticket));
+        return new EventSource(requests.link(turn, last, ticket));
     }
 
     /**
@@ -274,8 +274,8 @@
      * @returns {Promise<Answer>}
      */
     function acknowledge(event) {
-        const message = {events: {[control.page()]: event}};
-        return port === null ? control.post('ack', message) : control.post('ack', message, () => overHub(event));
+        const message = {events: {[requests.page()]: event}};
+        return port === null ? requests.post('ack', message) : requests.post('ack', message, () => overHub(event));
     }
 
     /**
@@ -290,7 +290,7 @@
                 answer.status === 0 ? reject(new Error('The server has not answered.')) : resolve(answer);
             };
             acknowledgements.set(id, answered);
-            port?.postMessage({kind: 'ack', id, page: control.page(), event, headers: control.proofs()});
+            port?.postMessage({kind: 'ack', id, page: requests.page(), event, headers: requests.proofs()});
         });
     }
 

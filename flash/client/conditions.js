@@ -10,7 +10,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {streams, control} = flash;
+    const {streams, requests} = flash;
 
     /** The number of the last change: a page that comes later by the same token begins higher. */
     let last = Date.now();
@@ -47,7 +47,7 @@
                 unsent.set(key, {number, send: () => send(stream, condition, value, number)});
             }
         };
-        control.post('cancel', {stream, condition, value, change: number}).then((/** @type {Answer} */ response) => {
+        requests.post('cancel', {stream, condition, value, change: number}).then((/** @type {Answer} */ response) => {
             if (response.status === 403 || response.status === 404) {
                 // The stream may be lost already, and the page have begun a new life.
                 if (streams.running.has(stream)) {

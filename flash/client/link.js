@@ -16,7 +16,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, renderer, streams, inbox, control, carrier, conditions, mistakes, reconnect} = flash;
+    const {wire, renderer, streams, inbox, requests, carrier, conditions, mistakes, reconnect} = flash;
 
     /** The status of a link whose page has another. */
     const TAKEN_OVER = 409;
@@ -143,7 +143,7 @@
         grace = hello.reconnect_grace ?? Infinity;
         if (hello.life === abandoned) {
             // The server has kept the life that the page has given up. Have it end that; the next life is another.
-            control.post('close', {}).catch(() => undefined);
+            requests.post('close', {}).catch(() => undefined);
             return;
         }
         if (hello.life !== life) {
@@ -151,7 +151,7 @@
             life = hello.life;
         }
         conditions.sendAgain();
-        streams.resume(control.startAgain);
+        streams.resume(requests.startAgain);
     }
 
     /** No link stands: the streams are lost unless one does within the grace. */
@@ -267,7 +267,7 @@
 
     /** Ask the server why it refuses the link, and show that. */
     async function explain() {
-        const {status, message, ticket: issued} = await control.explain(turn);
+        const {status, message, ticket: issued} = await requests.explain(turn);
         ticket = issued;
         if (status === TAKEN_OVER && link.allows('taken over')) {
             giveWay();
@@ -288,7 +288,7 @@
         if (!link.allows('begun')) {
             return;
         }
-        control.begin(names);
+        requests.begin(names);
         carrier.begin(names);
         conditions.onUnknownPage(restart);
         inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
@@ -308,7 +308,7 @@
     function leave() {
         if (!left) {
             // A page that has taken over the token is still there: its channel is not to be closed.
-            control.leave(link.state !== 'replaced');
+            requests.leave(link.state !== 'replaced');
             left = true;
         }
     }

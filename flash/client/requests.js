@@ -367,7 +367,7 @@
     }
 
     Object.assign(flash, {
-        control: {
+        requests: {
             begin,
             page,
             url,
