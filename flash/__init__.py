@@ -90,6 +90,7 @@ _js_dist = [
     {"relative_package_path": "client/reconnect.js", "namespace": "flash"},
     {"relative_package_path": "client/streams.js", "namespace": "flash"},
     {"relative_package_path": "client/inbox.js", "namespace": "flash"},
+    {"relative_package_path": "client/control_socket.js", "namespace": "flash"},
     {"relative_package_path": "client/requests.js", "namespace": "flash"},
     {"relative_package_path": "client/carrier.js", "namespace": "flash"},
     {"relative_package_path": "client/link_states.js", "namespace": "flash"},

@@ -158,7 +158,7 @@
             return false;
         }
         try {
-            const hub = new SharedWorker(requests.url(script), {name: `Flash ${renderer.config().prefix}`});
+            const hub = new SharedWorker(requests.address(script), {name: `Flash ${renderer.config().prefix}`});
             hub.onerror = () => port === hub.port && giveUp('it could not be loaded');
             hub.port.onmessage = ({data}) => port === hub.port && hear(data);
             port = hub.port;
@@ -195,7 +195,7 @@
     function watchHub() {
         const watch = (watching = new AbortController());
         const gone = () => watch === watching && missHub();
-        const name = `flash hub ${new URL(requests.url(script), location.href).pathname}`;
+        const name = `flash hub ${new URL(requests.address(script), location.href).pathname}`;
         navigator.locks?.request(name, {mode: 'shared', signal: watch.signal}, gone).catch(() => undefined);
     }
 
@@ -256,7 +256,7 @@
             return source;
         }
         const {turn, last, ticket} = beginning;
-        return new EventSource(requests.link(turn, last, ticket));
+        return new EventSource(requests.linkAddress(turn, last, ticket));
     }
 
     /**

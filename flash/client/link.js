@@ -267,7 +267,7 @@
 
     /** Ask the server why it refuses the link, and show that. */
     async function explain() {
-        const {status, message, ticket: issued} = await requests.explain(turn);
+        const {status, message, ticket: issued} = await requests.askStatus(turn);
         ticket = issued;
         if (status === TAKEN_OVER && link.allows('taken over')) {
             giveWay();

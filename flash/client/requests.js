@@ -2,13 +2,9 @@
 /**
  * Sends the page's messages to the server: acknowledgements, changes of cancel Inputs, starts, and that it is left.
  *
- * Each message is a request. A browser has six connections to a host over HTTP/1.1, and slow callbacks may hold all of
- * them: a request then waits in the browser until one of them is over. A websocket does not count among the six. So a
- * message whose request was not answered within `REQUEST_TIMEOUT` is also sent over a websocket, and the first answer
- * counts. The server may receive a message twice: it acts on it once.
- *
- * The websocket is opened when it is needed, and closed after `IDLE_TIMEOUT` without a message. If it cannot be opened,
- * for instance behind a proxy that forwards none, messages wait for their requests alone, for `BLOCKED_TIME`.
+ * Each message is a request. A request may have to wait in the browser until one of its few connections is free. So a
+ * message whose request was not answered within `REQUEST_TIMEOUT` is also sent over the control websocket (see
+ * `control_socket.js`), and the first answer counts. The server may receive a message twice: it acts on it once.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -16,48 +12,23 @@
 /**
  * @typedef {{token: string, secret: string, hub: string}} PageNames  what the layout says of the page: its token, its
  *     secret, and the name of the hub's script
- * @typedef {{status: number, ok: boolean, text: string, type: string}} Answer  of the server, by request or websocket
- * @typedef {object} Sent  a message that was sent over the websocket, or will be when that is open
- * @property {string} message
- * @property {(answer: Answer) => void} resolve
- * @property {(error: Error) => void} reject
  */
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire} = flash;
+    const {wire, controlSocket} = flash;
     const {config, callAddress} = flash.renderer;
 
     /** Milliseconds that the server may take to answer. */
     const ANSWER_TIMEOUT = 10_000;
     /** Milliseconds, at least, after which a message goes over the websocket as well as by its request. */
     const REQUEST_TIMEOUT = 75;
-    /** Milliseconds for which an unused websocket is kept. */
-    const IDLE_TIMEOUT = 10_000;
-    /** Milliseconds after which a websocket takes no new messages: its cookies are those of its handshake. */
-    const MAX_AGE = 30_000;
-    /** Milliseconds for which no websocket is tried after one could not be opened. */
-    const BLOCKED_TIME = 60_000;
-    /** The most characters of a message that the server takes over a websocket. */
-    const MAX_LENGTH = 250_000;
 
     /** The page's token and its secret: see `flash/asgi/page_secret.py`. */
     let token = '';
     let secret = '';
     /** Milliseconds that the fastest request took. */
     let fastest = Infinity;
-    /** @type {WebSocket | null} */
-    let socket = null;
-    /** When it was opened, on the wall clock. */
-    let openedAt = 0;
-    /** Until when no websocket is tried, on the wall clock. */
-    let blockedUntil = 0;
-    /** Closes the websocket after `IDLE_TIMEOUT`. @type {ReturnType<typeof setTimeout> | undefined} */
-    let idle;
-    /** The number of messages that went over a websocket: each has its number as its id. */
-    let count = 0;
-    /** The messages for the websocket that have no answer yet, by id. @type {Map<number, Sent>} */
-    const unanswered = new Map();
 
     /**
      * The layout has brought the page's names.
@@ -76,7 +47,7 @@
      * The address of one of Flash's routes.
      * @param {string} name
      */
-    function url(name) {
+    function address(name) {
         return `${config().prefix}_flash/${name}`;
     }
 
@@ -99,26 +70,26 @@
 
     /**
      * Send a POST request with a JSON body.
-     * @param {string} address
+     * @param {string} url
      * @param {string} body
      * @param {RequestInit} options
      */
-    function send(address, body, options) {
+    function send(url, body, options) {
         const headers = {'Content-Type': 'application/json', ...proofs()};
-        return fetch(address, {method: 'POST', headers, body, credentials: 'same-origin', ...options});
+        return fetch(url, {method: 'POST', headers, body, credentials: 'same-origin', ...options});
     }
 
     /**
      * Send a message to one of Flash's routes.
      * @param {string} name
      * @param {object} message
-     * @param {() => Promise<Answer>} [ask]  has the request made elsewhere
+     * @param {() => Promise<Answer>} [request]  has the request made elsewhere, instead of making it here
      */
-    function post(name, message, ask) {
+    function post(name, message, request) {
         const body = wire.encode(name, {page: token, ...message});
         /** @param {AbortController} controller */
-        const byOwnRequest = controller => byRequest(url(name), body, controller);
-        return sendEitherWay(name, body, {}, ask ?? byOwnRequest, answer => answer);
+        const ownRequest = controller => byRequest(address(name), body, controller);
+        return sendBothWays(name, body, {}, request ?? ownRequest, answer => answer);
     }
 
     /**
@@ -130,18 +101,19 @@
     }
 
     /**
-     * Send the request by which Dash's renderer starts a stream. By its id the server takes it once if it comes twice.
-     * @param {(options: RequestInit) => Promise<Response>} send  sends it, with these options besides its own
+     * Send the request by which Dash's renderer starts a stream. It may reach the server twice: its header says that it
+     * is the same one.
+     * @param {(options: RequestInit) => Promise<Response>} sendRequest  sends it, with these options besides its own
      * @param {string} body
      * @returns {Promise<Response>}
      */
-    function sendStart(send, body) {
-        const id = startHeader();
-        return sendEitherWay(
+    function sendStart(sendRequest, body) {
+        const headers = startHeader();
+        return sendBothWays(
             'start',
             body,
-            id,
-            ({signal}) => send({signal, headers: id}),
+            headers,
+            ({signal}) => sendRequest({signal, headers}),
             ({status, text, type}) => new Response(text || null, {status, headers: {'Content-Type': type}})
         );
     }
@@ -158,16 +130,17 @@
     }
 
     /**
-     * Send a message by a request, and if that is not answered in time over the websocket, too.
+     * Send a message by a request, and if that is not answered in time over the control websocket as well. The first
+     * answer counts; the promise is rejected when no way is left that could bring one.
      * @template T
-     * @param {string} name
+     * @param {string} name  of the route
      * @param {string} body
      * @param {Record<string, string>} headers  besides those that every message has
-     * @param {(controller: AbortController) => Promise<T>} ask  makes the request
-     * @param {(answer: Answer) => T} read  makes of an answer over the websocket what `ask` gives
+     * @param {(controller: AbortController) => Promise<T>} request  makes the request
+     * @param {(answer: Answer) => T} read  makes of an answer over the websocket what `request` gives
      * @returns {Promise<T>}
      */
-    function sendEitherWay(name, body, headers, ask, read) {
+    function sendBothWays(name, body, headers, request, read) {
         return new Promise((resolve, reject) => {
             const controller = new AbortController();
             const began = performance.now();
@@ -179,35 +152,36 @@
                     reject(error);
                 }
             };
-            const late = setTimeout(() => {
+            const overSocketToo = () => {
                 ways += 1;
                 overSocket(name, body, headers).then(answer => {
                     resolve(read(answer));
                     // The request need not leave the browser any more.
                     controller.abort();
                 }, fail);
-            }, Math.max(REQUEST_TIMEOUT, 2 * (fastest < Infinity ? fastest : 0)));
-            ask(controller)
+            };
+            const timer = setTimeout(overSocketToo, Math.max(REQUEST_TIMEOUT, fastest < Infinity ? 2 * fastest : 0));
+            request(controller)
                 .then(answer => {
                     fastest = Math.min(fastest, performance.now() - began);
                     resolve(answer);
                 }, fail)
-                .finally(() => clearTimeout(late));
+                .finally(() => clearTimeout(timer));
         });
     }
 
     /**
      * Send a message by a request; rejected if that is not answered in time.
-     * @param {string} address
+     * @param {string} url
      * @param {string} body
      * @param {AbortController} controller
      * @returns {Promise<Answer>}
      */
-    async function byRequest(address, body, controller) {
+    async function byRequest(url, body, controller) {
         // A request on a half-open connection would otherwise hold it for ever.
         const timer = setTimeout(() => controller.abort(), ANSWER_TIMEOUT);
         try {
-            const response = await send(address, body, {signal: controller.signal});
+            const response = await send(url, body, {signal: controller.signal});
             const {status, ok, headers} = response;
             return {status, ok, text: await response.text(), type: headers.get('Content-Type') ?? ''};
         } finally {
@@ -216,130 +190,42 @@
     }
 
     /**
-     * Send a message over the websocket.
-     * @param {string} name
+     * Send a message over the control websocket.
+     * @param {string} name  of the route that it is for
      * @param {string} body
      * @param {Record<string, string>} headers
      * @returns {Promise<Answer>}
      */
     function overSocket(name, body, headers) {
-        return new Promise((resolve, reject) => {
-            const id = ++count;
-            const message = wire.encode('control', {id, to: name, headers: {...proofs(), ...headers}, body});
-            if (message.length > MAX_LENGTH || Date.now() < blockedUntil) {
-                reject(new Error('This message can only go by its request.'));
-                return;
-            }
-            if (socket !== null && unanswered.size === 0 && Date.now() - openedAt > MAX_AGE) {
-                closeSocket();
-            }
-            unanswered.set(id, {message, resolve, reject});
-            clearTimeout(idle);
-            if (socket === null) {
-                openSocket();
-            } else if (socket.readyState === WebSocket.OPEN) {
-                socket.send(message);
-            }
-        });
-    }
-
-    /** Open the websocket, and send the messages that wait for it. */
-    function openSocket() {
-        /** @type {WebSocket} */
-        let opened;
-        try {
-            opened = new WebSocket(new URL(url('control'), location.href).href.replace(/^http/, 'ws'));
-        } catch {
-            // A content security policy may forbid it.
-            block();
-            return;
-        }
-        socket = opened;
-        openedAt = Date.now();
-        let stood = false;
-        const timer = setTimeout(() => opened.close(), ANSWER_TIMEOUT);
-        opened.onopen = () => {
-            stood = true;
-            clearTimeout(timer);
-            if (socket === opened) {
-                unanswered.forEach(({message}) => opened.send(message));
-            }
-        };
-        opened.onmessage = ({data}) => {
-            if (socket === opened) {
-                answer(wire.parseAnswer('control', data));
-            }
-        };
-        opened.onclose = () => {
-            clearTimeout(timer);
-            if (socket === opened) {
-                socket = null;
-                stood ? giveUp() : block();
-            }
-        };
-    }
-
-    /**
-     * The server has answered over the websocket.
-     * @param {ControlAnswer} answered
-     */
-    function answer({id, status, text, type}) {
-        unanswered.get(id)?.resolve({status, ok: status >= 200 && status < 300, text, type});
-        unanswered.delete(id);
-        if (unanswered.size === 0) {
-            idle = setTimeout(closeSocket, IDLE_TIMEOUT);
-        }
-    }
-
-    /** The websocket could not be opened: try none for a while. */
-    function block() {
-        blockedUntil = Date.now() + BLOCKED_TIME;
-        giveUp();
-    }
-
-    /** Leave the messages that have no answer over the websocket to their requests. */
-    function giveUp() {
-        const messages = [...unanswered.values()];
-        unanswered.clear();
-        messages.forEach(({reject}) => reject(new Error('The websocket is closed.')));
-    }
-
-    /** Close the websocket. */
-    function closeSocket() {
-        clearTimeout(idle);
-        const closed = socket;
-        socket = null;
-        closed?.close(1000);
-        giveUp();
+        return controlSocket.send(address('control'), {to: name, headers: {...proofs(), ...headers}, body});
     }
 
     /**
      * The page is being left.
-     * @param {boolean} owner  whether the server is to close the page's channel: not if another page has its token
+     * @param {boolean} closesChannel  whether the server is to close the page's channel
      */
-    function leave(owner) {
-        if (owner) {
+    function leave(closesChannel) {
+        if (closesChannel) {
             const body = wire.encode('close', {page: token});
-            if (socket !== null && socket.readyState === WebSocket.OPEN) {
-                socket.send(wire.encode('control', {id: ++count, to: 'close', headers: proofs(), body}));
-            }
-            send(url('close'), body, {keepalive: true}).catch(() => undefined);
+            controlSocket.sendIfOpen({to: 'close', headers: proofs(), body});
+            send(address('close'), body, {keepalive: true}).catch(() => undefined);
         }
         // An open websocket would keep the page out of the back/forward cache.
-        closeSocket();
+        controlSocket.close();
     }
 
     /**
-     * Why the server refuses a link: its sentence, '' if it would take one now. If it is for the cookie, which has
-     * changed since the page's streams began, it issues a ticket, which opens a link all the same.
+     * Ask `_flash/status` why the server refuses a link: its sentence, '' if it would take one now. If it refuses it
+     * for the browser's cookie, which has changed since the page's streams began, it issues a ticket, which opens a
+     * link all the same.
      * @param {number} turn  of the link
      * @returns {Promise<{status: number, message: string, ticket: string | null}>}  `status` is 0 without an answer
      */
-    async function explain(turn) {
+    async function askStatus(turn) {
         try {
             const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
-            const asked = new URLSearchParams({page: wire.standing(token, turn, '')});
-            const response = await fetch(`${url('status')}?${asked}`, {signal});
+            const query = new URLSearchParams({page: wire.standing(token, turn, '')});
+            const response = await fetch(`${address('status')}?${query}`, {signal});
             const {ok, status} = response;
             if (ok) {
                 return {status, message: '', ticket: null};
@@ -360,17 +246,17 @@
      * @param {string} last  the id of the last event that has come; '' if none has
      * @param {string | null} ticket
      */
-    function link(turn, last, ticket) {
+    function linkAddress(turn, last, ticket) {
         /** @type {Record<string, string>} */
-        const asked = {page: wire.standing(token, turn, last), ...(ticket && {ticket})};
-        return `${url('events')}?${new URLSearchParams(asked)}`;
+        const fields = {page: wire.standing(token, turn, last), ...(ticket && {ticket})};
+        return `${address('events')}?${new URLSearchParams(fields)}`;
     }
 
     Object.assign(flash, {
         requests: {
             begin,
             page,
-            url,
+            address,
             csrfHeader,
             proofs,
             post,
@@ -378,8 +264,8 @@
             startHeader,
             sendStart,
             leave,
-            explain,
-            link
+            askStatus,
+            linkAddress
         }
     });
 })();
