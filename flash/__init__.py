@@ -82,7 +82,9 @@ share_modules()
 
 _js_dist = [
     {"relative_package_path": "client/renderer.js", "namespace": "flash"},
+    {"relative_package_path": "client/renderer_set_props.js", "namespace": "flash"},
     {"relative_package_path": "client/wire.js", "namespace": "flash"},
+    {"relative_package_path": "client/next_frame.js", "namespace": "flash"},
     {"relative_package_path": "client/mistakes.js", "namespace": "flash"},
     {"relative_package_path": "client/busy_components.js", "namespace": "flash"},
     {"relative_package_path": "client/updates.js", "namespace": "flash"},

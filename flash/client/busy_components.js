@@ -12,17 +12,15 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
+    const {onNextFrame} = flash;
     const {nameOf, graphProgress, gridApi} = flash.renderer;
 
     /** Properties whose value is added to what a component has. */
     const ADDING = ['extendData', 'prependData', 'rowTransaction'];
 
-    /** Milliseconds to wait for a frame: a page that is not in view may get none. */
-    const FRAME_TIMEOUT = 100;
-
     /** The drawings of graphs that are over. @type {WeakSet<Promise<any>>} */
     const drawn = new WeakSet();
-    /** The drawings of graphs that `follow` waits for, or has waited for. @type {WeakSet<Promise<any>>} */
+    /** The drawings of graphs that `reportWhenDrawn` has been called with. @type {WeakSet<Promise<any>>} */
     const awaited = new WeakSet();
     /** Other components that have been given something to add, until the next frame. @type {Set<string>} */
     const adding = new Set();
@@ -32,19 +30,19 @@
      */
     const transactions = new Map();
     /** Called when a component may have become ready. @type {() => void} */
-    let ready = () => undefined;
+    let reportReady = () => undefined;
 
     /**
      * A kind of component, and how it is handled.
      * @typedef {object} Kind
-     * @property {(props: Props) => boolean} concerns  whether an update with these props waits until it is ready
+     * @property {(props: Props) => boolean} isSensitiveTo  whether an update with these props waits until it is ready
      * @property {(name: string, found: Component) => boolean} isBusy  whether it is busy with earlier props
      * @property {(name: string, found: Component, props: Props) => Props} prepare  returns the props to set now
      */
 
     /** @type {Kind} */
     const graph = {
-        concerns: props => 'figure' in props || adds(props),
+        isSensitiveTo: props => 'figure' in props || adds(props),
         isBusy: name => {
             const progress = graphProgress(name);
             if (progress === null) {
@@ -52,7 +50,7 @@
                 return false;
             }
             if (progress.drawing !== null && !drawn.has(progress.drawing)) {
-                follow(progress.drawing);
+                reportWhenDrawn(progress.drawing);
                 return true;
             }
             return progress.hasMore;
@@ -62,11 +60,11 @@
 
     /** @type {Kind} */
     const grid = {
-        concerns: () => true,
+        isSensitiveTo: () => true,
         isBusy: (name, found) => Boolean(found.props.rowTransaction),
         prepare: (name, found, props) => {
             if (Object.keys(props).every(prop => prop === 'rowTransaction')) {
-                return tellApart(name, props);
+                return withNumber(name, props);
             }
             gridApi(name)?.flushAsyncTransactions();
             // A grid that is not shown has not added its rows yet: they must not be added to the new ones.
@@ -76,29 +74,25 @@
 
     /** @type {Kind} */
     const other = {
-        concerns: adds,
+        isSensitiveTo: adds,
         isBusy: name => adding.has(name),
         prepare: (name, found, props) => {
             adding.add(name);
-            const forget = () => {
-                // Whichever comes first stops the other, which would otherwise end the wait for the next update.
-                cancelAnimationFrame(frame);
-                clearTimeout(late);
+            onNextFrame(() => {
                 adding.delete(name);
-                ready();
-            };
-            const frame = requestAnimationFrame(forget);
-            const late = setTimeout(forget, FRAME_TIMEOUT);
+                reportReady();
+            });
             return props;
         }
     };
 
     /**
-     * A grid ignores a `rowTransaction` that equals the last one: such a one gets a number, which makes it differ.
+     * The props of a grid with a number in a `rowTransaction` that equals the last one: without it the grid would
+     * ignore that.
      * @param {string} name
      * @param {Props} props
      */
-    function tellApart(name, props) {
+    function withNumber(name, props) {
         const text = JSON.stringify(props);
         const [last, alike] = transactions.get(name) ?? ['', 0];
         const number = text === last ? alike + 1 : 0;
@@ -127,19 +121,19 @@
         } else if (namespace === 'dash_ag_grid') {
             kind = grid;
         }
-        return kind.concerns(props) ? kind : null;
+        return kind.isSensitiveTo(props) ? kind : null;
     }
 
     /**
-     * Note when a drawing is over, whether it has succeeded or failed.
+     * Note and report when a drawing is over, whether it has succeeded or failed.
      * @param {Promise<any>} drawing
      */
-    function follow(drawing) {
+    function reportWhenDrawn(drawing) {
         if (!awaited.has(drawing)) {
             awaited.add(drawing);
             const over = () => {
                 drawn.add(drawing);
-                ready();
+                reportReady();
             };
             drawing.then(over, over);
         }
@@ -150,15 +144,15 @@
      * @param {() => void} then
      */
     function onReady(then) {
-        ready = then;
+        reportReady = then;
     }
 
     /**
-     * Whether an update with these props has to be drawn apart from other updates of its component.
+     * Whether an update with these props needs a batch without other updates of its component.
      * @param {Component} found
      * @param {Props} props
      */
-    function isDrawnApart(found, props) {
+    function needsOwnBatch(found, props) {
         return kindOf(found, props) !== null;
     }
 
@@ -183,5 +177,5 @@
         return kindOf(found, props)?.prepare(nameOf(id), found, props) ?? props;
     }
 
-    Object.assign(flash, {busyComponents: {isDrawnApart, isBusy, prepare, onReady}});
+    Object.assign(flash, {busyComponents: {needsOwnBatch, isBusy, prepare, onReady}});
 })();

@@ -15,59 +15,57 @@
  * @typedef {{[Name in Queued]: (data: Events[Name]) => void}} Handlers  what is done with each event
  * @typedef {{type: string, data?: string, lastEventId: string}} Incoming  an event as an EventSource brings it
  * @typedef {{name: Queued, text: string, data: any, id: string}} Received  an event, and its data once parsed
- * @typedef {object} Host  what the inbox needs of the link
+ * @typedef {object} InboxCalls  what the inbox calls of the link
  * @property {Omit<Handlers, 'props'>} handlers  for every event but `props`, whose updates the inbox passes on itself
- * @property {() => boolean} standing  whether the page has a life, which only `hello` gives it
- * @property {() => void} sliced  called after each slice
+ * @property {() => boolean} hasLife  whether the page has a life, which only `hello` gives it
+ * @property {() => void} afterSlice  called after each slice
  */
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, updates, streams, busyComponents} = flash;
+    const {wire, updates, streams, busyComponents, onNextFrame} = flash;
     const {onChange} = flash.renderer;
 
     /** Milliseconds that a slice takes: half a frame. */
     const SLICE = 8;
-    /** Milliseconds to wait for a frame: a page that is not in view may get none. */
-    const FRAME_TIMEOUT = 100;
 
-    /** @type {Received[]} */
+    /** The events that wait for their turn. @type {Received[]} */
     let queue = [];
     /** The id of the last event that has come. */
     let received = '';
-    /** The ids of the last event that was handled, whose updates may not all be applied yet, and of the one before. */
+    /** The id of the last event that was handled: its updates may not all be applied yet. */
     let handled = '';
-    let before = '';
-    /** A slice has been asked for that does not wait for a frame. */
-    let hurried = false;
-    /** The frame and the timer that the next slice waits for. */
-    let frame = 0;
-    let late = 0;
-    /** Lets other tasks of the page run before the next slice. */
-    const hop = new MessageChannel();
-    /** @type {Host} */
-    let host;
+    /** The id of the event that was handled before that one: its updates are all applied, or in the batch. */
+    let previousHandled = '';
+    /** Cancels the slice that is to come with the next frame; null if none is. @type {(() => void) | null} */
+    let cancelFrame = null;
+    /** Whether a slice is to come that waits for no frame. */
+    let comesAtOnce = false;
+    /** A message to itself: it comes when other tasks of the page have had their turn. */
+    const ownMessages = new MessageChannel();
+    /** @type {InboxCalls} */
+    let calls;
     /** @type {Handlers} */
     let handlers;
 
     /**
      * The page has got its token: make ready for its events.
-     * @param {Host} link
+     * @param {InboxCalls} given
      */
-    function begin(link) {
-        host = link;
-        handlers = {...link.handlers, props: update};
-        hop.port1.onmessage = work;
-        document.addEventListener('visibilitychange', hurry);
+    function begin(given) {
+        calls = given;
+        handlers = {...given.handlers, props: applyProps};
+        ownMessages.port1.onmessage = runSlice;
+        document.addEventListener('visibilitychange', scheduleAtOnce);
         updates.wake = schedule;
-        busyComponents.onReady(goOn);
-        onChange(goOn);
+        busyComponents.onReady(retryWaitingUpdate);
+        onChange(retryWaitingUpdate);
     }
 
-    /** What an update waits for may have happened: try it again. */
-    function goOn() {
+    /** What the first update waits for may have happened: try to apply it. */
+    function retryWaitingUpdate() {
         if (updates.isWaiting() && !updates.applying) {
-            hurry();
+            scheduleAtOnce();
         }
     }
 
@@ -97,21 +95,20 @@
         schedule();
     }
 
-    /** Ask for a slice: with the next frame, or at once if the page is hidden and no update has to wait. */
+    /** Have a slice come with the next frame, or at once if the page is hidden and no update has to wait. */
     function schedule() {
         if (document.hidden && !updates.isWaiting()) {
-            hurry();
-        } else if (frame === 0) {
-            frame = requestAnimationFrame(work);
-            late = window.setTimeout(work, FRAME_TIMEOUT);
+            scheduleAtOnce();
+        } else {
+            cancelFrame ??= onNextFrame(runSlice);
         }
     }
 
-    /** Ask for a slice that does not wait for a frame: a page that is hidden has none. */
-    function hurry() {
-        if (!hurried) {
-            hurried = true;
-            hop.port2.postMessage(null);
+    /** Have a slice come that waits for no frame, only for other tasks of the page. */
+    function scheduleAtOnce() {
+        if (!comesAtOnce) {
+            comesAtOnce = true;
+            ownMessages.port2.postMessage(null);
         }
     }
 
@@ -120,13 +117,13 @@
         return received;
     }
 
-    /** The page's life is over, and its events with it. Those that still wait are of the next life. */
-    function forget() {
-        handled = before = inbox.lastApplied = '';
+    /** The page's life is over, and what was handled of it. The events that still wait are of the next life. */
+    function forgetHandled() {
+        handled = previousHandled = inbox.lastApplied = '';
     }
 
     /** Drop the events that wait: their life is over, too. */
-    function clear() {
+    function dropWaiting() {
         queue = [];
         received = '';
     }
@@ -143,34 +140,33 @@
         }
     }
 
-    /** Apply a slice of the events. It also ends where an update has to wait: see `updates.js`. */
-    function work() {
-        cancelAnimationFrame(frame);
-        clearTimeout(late);
-        frame = 0;
-        hurried = false;
-        const until = performance.now() + SLICE;
-        while (updates.run(until) && queue.length > 0 && performance.now() < until) {
+    /** Handle events for the time of a slice. It also ends where an update has to wait: see `updates.js`. */
+    function runSlice() {
+        cancelFrame?.();
+        cancelFrame = null;
+        comesAtOnce = false;
+        const deadline = performance.now() + SLICE;
+        while (updates.run(deadline) && queue.length > 0 && performance.now() < deadline) {
             handle(/** @type {Received} */ (queue.shift()));
         }
-        const done = settle(until);
-        host.sliced();
+        const isAllApplied = applyHandled(deadline);
+        calls.afterSlice();
         if (updates.isWaiting()) {
             schedule();
-        } else if (queue.length > 0 || !done) {
-            hurry();
+        } else if (queue.length > 0 || !isAllApplied) {
+            scheduleAtOnce();
         }
     }
 
     /**
      * Apply the updates of the events that were handled, as far as there is time; says whether that was all.
-     * @param {number} until
+     * @param {number} deadline  on the clock of `performance`
      */
-    function settle(until) {
-        const done = updates.run(until);
+    function applyHandled(deadline) {
+        const isAllApplied = updates.run(deadline);
         updates.commit();
-        inbox.lastApplied = done ? handled : before;
-        return done;
+        inbox.lastApplied = isAllApplied ? handled : previousHandled;
+        return isAllApplied;
     }
 
     /**
@@ -178,21 +174,21 @@
      * @param {Received} event
      */
     function handle({name, text, data, id}) {
-        if (!host.standing() && name !== 'hello') {
+        if (!calls.hasLife() && name !== 'hello') {
             return;
         }
         if (name === 'ping') {
             // It asks for the last event applied: apply all that was handled before the answer.
-            settle(Infinity);
+            applyHandled(Infinity);
         }
-        before = handled;
+        previousHandled = handled;
         try {
             handlers[name](data ?? wire.parse(name, text));
         } catch (error) {
             console.error(`Flash: an event could not be handled: ${name}.`, error);
         }
         // The id of a `hello` or a `ping` may be that of an earlier event.
-        if (host.standing() && id !== '' && wire.follows(id, handled)) {
+        if (calls.hasLife() && id !== '' && wire.follows(id, handled)) {
             handled = id;
         }
     }
@@ -201,7 +197,7 @@
      * `props`: a stream has sent updates. Those that come after its end are dropped.
      * @param {PropsOfStream} event
      */
-    function update({stream, props}) {
+    function applyProps({stream, props}) {
         const opening = streams.running.get(stream);
         if (opening !== undefined) {
             updates.put(props, opening);
@@ -213,8 +209,9 @@
         begin,
         receive,
         lastReceived,
-        forget,
-        clear,
+        forgetHandled,
+        dropWaiting,
+        /** The id of the last event whose updates are all in the layout; '' if there is none in the page's life. */
         lastApplied: '',
         /** When the last event came, on the wall clock. */
         receivedAt: 0

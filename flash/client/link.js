@@ -67,7 +67,7 @@
 
     /** The streams of the page are gone, and so are their events that wait in the inbox. */
     function lose() {
-        inbox.clear();
+        inbox.dropWaiting();
         endLife();
     }
 
@@ -77,7 +77,7 @@
         losing = undefined;
         abandoned = life || abandoned;
         life = acknowledged = '';
-        inbox.forget();
+        inbox.forgetHandled();
         conditions.forget();
         streams.lose();
     }
@@ -291,7 +291,7 @@
         requests.begin(names);
         carrier.begin(names);
         conditions.onUnknownPage(restart);
-        inbox.begin({handlers, standing: () => life !== '', sliced: keepUp});
+        inbox.begin({handlers, hasLife: () => life !== '', afterSlice: keepUp});
         streams.watch(conditions.change);
         mistakes.begin(streams.refuseStart);
         connect('begun');

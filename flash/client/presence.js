@@ -26,8 +26,8 @@
 
     /** Milliseconds from a change of the layout to a check, and between two checks while components are absent. */
     const CHECK_DELAY = 50;
-    /** Milliseconds that callbacks may take to insert components again. */
-    const CALLBACKS_TIMEOUT = 1_000;
+    /** Milliseconds that callbacks may take to insert a stream's components again. */
+    const INSERT_TIMEOUT = 1_000;
     /** The number of components that are remembered of a stream. */
     const MAX_COMPONENTS = 500;
 
@@ -94,7 +94,7 @@
             } else if (known.present && known.since === null) {
                 known.since = now;
                 missed = true;
-            } else if (known.since !== null && (isIdle() || now - known.since > CALLBACKS_TIMEOUT)) {
+            } else if (known.since !== null && (isIdle() || now - known.since > INSERT_TIMEOUT)) {
                 end(stream);
                 left(stream);
             } else if (known.since !== null) {

@@ -36,39 +36,37 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {nameOf, isPattern, resolve, component, isPatch, changesLayout, set, draw, isAwaited} = flash.renderer;
+    const {nameOf, isPattern, resolve, component, isPatch, changesLayout, set, draw, hasDueCall} = flash.renderer;
     const {busyComponents, mistakes} = flash;
-    const {isDrawnApart} = busyComponents;
+    const {needsOwnBatch} = busyComponents;
 
     /** Milliseconds for which an update waits for its component, which may have to be loaded first. */
     const COMPONENT_TIMEOUT = 2_000;
-    /** Milliseconds for which an update waits for callbacks: one may come behind another that takes long. */
-    const CALLBACKS_TIMEOUT = 250;
+    /** Milliseconds for which an update waits for callbacks to be called: one may come behind another that takes long. */
+    const CALL_TIMEOUT = 250;
 
-    /** @type {Update[]} */
+    /** The updates that are in no batch yet. @type {Update[]} */
     let queue = [];
-    /** @type {Entry[]} */
+    /** What is set and drawn next, at once. @type {Entry[]} */
     let batch = [];
     /** The entries of the batch, by the id of their component. @type {Map<string, Entry[]>} */
-    const touched = new Map();
+    const entriesByComponent = new Map();
     /** What the first update of the queue waits for, and since when. @type {{what: string, since: number} | null} */
     let waiting = null;
     /** Components and callbacks that were waited for until the timeout. @type {Set<string>} */
     const timedOut = new Set();
 
-    /** Called when a batch has been applied. @type {() => void} */
-    let applied = () => undefined;
+    /** Called after each batch that was applied. @type {() => void} */
+    let afterBatch = () => undefined;
 
     /**
      * Put updates into the queue, to be applied by `run` and `commit`.
      * @param {Pair[]} pairs
-     * @param {{stream: string, output: string | null, conflate: boolean} | null} [of]  the stream that has sent them;
-     *     null if they are the page's own
+     * @param {{stream: string | null, output: string | null, conflate: boolean}} [sender]  the stream that has sent them;
+     *     without it they are the page's own
      */
-    function put(pairs, of = null) {
+    function put(pairs, {stream, output, conflate} = {stream: null, output: null, conflate: false}) {
         if (pairs.length > 0) {
-            const stream = of && of.stream;
-            const {output, conflate} = of ?? {output: null, conflate: false};
             queue.push({pairs: [...pairs], stream, output, conflates: conflate});
         }
     }
@@ -83,25 +81,25 @@
 
     /**
      * Move updates from the queue into the batch; says whether none is left. If some are, because the first one has to
-     * wait or the time is over, the batch has been applied.
-     * @param {number} until  on the clock of `performance`
+     * wait or the deadline has come, the batch has been applied.
+     * @param {number} deadline  on the clock of `performance`
      */
-    function run(until) {
+    function run(deadline) {
         for (; queue.length > 0; queue.shift()) {
             const update = queue[0];
             while (update.pairs.length > 0) {
                 const [id, props] = update.pairs[0];
                 if (isPattern(id)) {
                     /** @type {Pair[]} */
-                    const each = resolve(id).map((/** @type {Id} */ one) => [one, props]);
-                    update.pairs.splice(0, 1, ...each);
-                } else if (take(id, props, update)) {
+                    const pairs = resolve(id).map((/** @type {Id} */ one) => [one, props]);
+                    update.pairs.splice(0, 1, ...pairs);
+                } else if (addToBatch(id, props, update)) {
                     update.pairs.shift();
                 } else {
                     commit();
                     return false;
                 }
-                if (performance.now() > until && update.pairs.length > 0) {
+                if (performance.now() > deadline && update.pairs.length > 0) {
                     commit();
                     return false;
                 }
@@ -111,19 +109,19 @@
     }
 
     /**
-     * Take one update into the batch; says whether it was taken. If not, it has to wait.
+     * Add the props of one component to the batch; says whether they were added. If not, they have to wait.
      * @param {Id} id
      * @param {Props} props
      * @param {Update} update
      */
-    function take(id, props, {conflates, output}) {
+    function addToBatch(id, props, {conflates, output}) {
         const found = component(id);
         if (found === undefined) {
             mistakes.componentMissing(id, props);
             return true;
         }
-        const brings = changesLayout(id, props);
-        if (brings || clashes(id, found, props, conflates)) {
+        const bringsComponents = changesLayout(id, props);
+        if (bringsComponents || needsBatchDrawn(id, found, props, conflates)) {
             commit();
         }
         if (mustWait(id, props, conflates)) {
@@ -131,32 +129,32 @@
         }
         const entry = {id, props, conflates, replaced: false, output};
         batch.push(entry);
-        const entries = touched.get(nameOf(id));
-        entries === undefined ? touched.set(nameOf(id), [entry]) : entries.push(entry);
-        if (brings) {
-            // The next updates may be for components that this one brings.
+        const entries = entriesByComponent.get(nameOf(id));
+        entries === undefined ? entriesByComponent.set(nameOf(id), [entry]) : entries.push(entry);
+        if (bringsComponents) {
+            // The next updates may be for these components.
             commit();
         }
         return true;
     }
 
     /**
-     * Whether the batch has to be drawn before an update is added. Older values of a stream that conflates are marked
-     * as replaced instead.
+     * Whether the batch has to be drawn before these props are added. Older values of a stream that conflates are
+     * marked as replaced instead.
      * @param {Id} id
      * @param {Component} found
      * @param {Props} props
      * @param {boolean} conflates
      */
-    function clashes(id, found, props, conflates) {
-        const before = touched.get(nameOf(id));
-        if (before === undefined) {
+    function needsBatchDrawn(id, found, props, conflates) {
+        const earlier = entriesByComponent.get(nameOf(id));
+        if (earlier === undefined) {
             return false;
         }
-        if (isDrawnApart(found, props) || before.some(entry => isDrawnApart(found, entry.props))) {
+        if (needsOwnBatch(found, props) || earlier.some(entry => needsOwnBatch(found, entry.props))) {
             return true;
         }
-        for (const entry of before) {
+        for (const entry of earlier) {
             const names = Object.keys(entry.props);
             if (!entry.conflates && names.some(name => name in props)) {
                 return true;
@@ -177,7 +175,7 @@
     }
 
     /**
-     * Whether an update cannot be applied yet.
+     * Whether props cannot be set yet: their component is busy, or callbacks have to be called with the value before.
      * @param {Id} id
      * @param {Props} props
      * @param {boolean} conflates
@@ -187,22 +185,24 @@
         if (found === undefined) {
             return false;
         }
-        if (isToBeAwaited(`component ${nameOf(id)}`, busyComponents.isBusy(id, found, props), COMPONENT_TIMEOUT)) {
+        const isBusy = busyComponents.isBusy(id, found, props);
+        if (mayWaitFor(`component ${nameOf(id)}`, isBusy, COMPONENT_TIMEOUT)) {
             return true;
         }
-        const callbacks =
-            !conflates && !document.hidden && Object.keys(props).some(property => isAwaited(id, property));
-        return isToBeAwaited(`callbacks ${nameOf(id)}`, callbacks, CALLBACKS_TIMEOUT);
+        const haveDueCalls =
+            !conflates && !document.hidden && Object.keys(props).some(property => hasDueCall(id, property));
+        return mayWaitFor(`callbacks ${nameOf(id)}`, haveDueCalls, CALL_TIMEOUT);
     }
 
     /**
-     * Whether an update still has to wait for a component or for callbacks.
+     * Whether an update is to wait, now or still, for a component or for callbacks: if these are not ready, and it has
+     * not waited for them until the timeout.
      * @param {string} what  names them
-     * @param {boolean} pending  whether they are not ready
+     * @param {boolean} isPending  whether they are not ready
      * @param {number} timeout  milliseconds
      */
-    function isToBeAwaited(what, pending, timeout) {
-        if (!pending) {
+    function mayWaitFor(what, isPending, timeout) {
+        if (!isPending) {
             timedOut.delete(what);
             if (waiting?.what === what) {
                 waiting = null;
@@ -229,14 +229,14 @@
         }
         const entries = batch;
         batch = [];
-        touched.clear();
+        entriesByComponent.clear();
         updates.applying = true;
         try {
             draw(() => entries.forEach(apply));
         } finally {
             updates.applying = false;
         }
-        applied();
+        afterBatch();
     }
 
     /**
@@ -271,7 +271,7 @@
      * @param {() => void} then
      */
     function onApplied(then) {
-        applied = then;
+        afterBatch = then;
     }
 
     const updates = {

@@ -1,0 +1,34 @@
+// @ts-check
+/**
+ * Calls a function with the next frame, or after `FRAME_TIMEOUT` if there is none: a page that is not in view gets none.
+ *
+ * A classic script: Dash serves component files as such.
+ */
+
+(function () {
+    const {flash} = /** @type {any} */ (window);
+
+    /** Milliseconds to wait for a frame. */
+    const FRAME_TIMEOUT = 100;
+
+    /**
+     * Call a function once, with the next frame or after the timeout.
+     * @param {() => void} callback
+     * @returns {() => void}  cancels the call
+     */
+    function onNextFrame(callback) {
+        const call = () => {
+            cancel();
+            callback();
+        };
+        const frame = requestAnimationFrame(call);
+        const timer = setTimeout(call, FRAME_TIMEOUT);
+        const cancel = () => {
+            cancelAnimationFrame(frame);
+            clearTimeout(timer);
+        };
+        return cancel;
+    }
+
+    Object.assign(flash, {onNextFrame});
+})();
