@@ -3,8 +3,8 @@
  * Wraps `fetch`, so that calls of callbacks do not take the connections that the link and the starts of streams need.
  *
  * A browser has six connections to a host over HTTP/1.1, and gives them to requests in order. So when a page is loaded,
- * only the first few calls of callbacks are made before its link is sure to get a connection: as many as leave one free
- * for the link, and one for the script of the hub that opens it. And a request that starts a stream goes over the
+ * only the first few calls of callbacks are made before its link has asked for one: as many as leave one free for the
+ * link, and one for the script of the hub that opens it. And a request that starts a stream goes over the
  * control websocket if it has to wait for a connection: see `requests.js`.
  *
  * The renderer has no other hook for this than `fetch` itself. Every other request passes unchanged.
@@ -15,14 +15,14 @@
 (function () {
     const {flash} = /** @type {any} */ (window);
     const {renderer, requests, link} = flash;
-    const plain = window.fetch;
+    const originalFetch = window.fetch;
 
     /** The State that names the page: the request that starts a stream has it, and no other. */
     const START = /"id":"_flash","property":"token"/;
     /** The number of calls that do not wait for the link. */
     const EARLY_CALLS = 3;
     /** The headers that the websocket can carry. A request on which the app has set others goes by `fetch` alone. */
-    const KNOWN = ['accept', 'content-type'];
+    const PLAIN_HEADERS = ['accept', 'content-type'];
 
     /**
      * Whether a request is the renderer's call of a callback.
@@ -37,16 +37,16 @@
      * Whether the websocket can carry a request's headers.
      * @param {Headers} headers
      */
-    function isPlain(headers) {
-        const known = [...KNOWN, requests.csrfHeader().toLowerCase()];
+    function hasOnlyPlainHeaders(headers) {
+        const known = [...PLAIN_HEADERS, requests.csrfHeader().toLowerCase()];
         return [...headers.keys()].every(name => known.includes(name));
     }
 
     /**
-     * Resolved when the page's link is sure to get a connection; null before the first call.
+     * Resolved when the page's link has asked for its connection; null before the first call.
      * @type {Promise<void> | null}
      */
-    let linked = null;
+    let linkAsked = null;
     /** The number of calls so far. */
     let calls = 0;
 
@@ -58,25 +58,25 @@
      */
     async function fetchInTurn(resource, options) {
         if (!isCall(resource, options)) {
-            return plain.call(window, resource, options);
+            return originalFetch.call(window, resource, options);
         }
-        linked ??= link.beginEarly();
+        linkAsked ??= link.beginEarly();
         calls += 1;
         if (calls > EARLY_CALLS) {
-            await linked;
+            await linkAsked;
         }
         const body = options?.body;
         const headers = new Headers(options?.headers);
         if (typeof body !== 'string' || !START.test(body)) {
-            return plain.call(window, resource, options);
+            return originalFetch.call(window, resource, options);
         }
-        if (!isPlain(headers)) {
+        if (!hasOnlyPlainHeaders(headers)) {
             const all = {...Object.fromEntries(headers), ...requests.startHeader()};
-            return plain.call(window, resource, {...options, headers: all});
+            return originalFetch.call(window, resource, {...options, headers: all});
         }
         return requests.sendStart((/** @type {RequestInit} */ more) => {
             const all = {...Object.fromEntries(headers), ...more.headers};
-            return plain.call(window, resource, {...options, ...more, headers: all});
+            return originalFetch.call(window, resource, {...options, ...more, headers: all});
         }, body);
     }
 

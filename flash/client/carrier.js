@@ -7,9 +7,9 @@
  * SharedWorker, where a content security policy forbids it, and where no hub answers; the console says so, once.
  *
  * A hub may end without a word: with the tab in whose process it runs, or because a phone needs the memory. The page
- * is then given the lock that the hub has held, if there are locks; and it asks the hub all the time whether it is
- * there. A page whose hub is gone or silent starts another one. It does without a hub for good if the first or that one
- * is never heard of.
+ * notices it in two ways. Where there are locks, it waits for the lock that the hub holds. And it asks the hub every
+ * `BEAT_INTERVAL` whether it is there. A page whose hub is gone or silent starts another one. It does without a hub for
+ * good if its first one, or the one that it has started in place of another, never answers.
  *
  * `HubSource` has the interface of the browser's `EventSource`, so the rest of the page need not know which of the two
  * it has.
@@ -32,13 +32,13 @@
     /** Milliseconds that a page waits to hear that its hub has a connection. */
     const HUB_TIMEOUT = 2_000;
     /** Milliseconds between two questions to the hub whether it is there. */
-    const BEAT = 500;
+    const BEAT_INTERVAL = 500;
     /** The number of questions that may go unanswered. The first ones wait for the hub to be loaded. */
     const MISSED_BEATS = 5;
     /** Milliseconds that the page's lock may take. */
     const LOCK_TIMEOUT = 1_000;
-    /** Milliseconds, at most, after which a page whose life is over asks for another: not all pages at once. */
-    const AGAIN_DELAY = 1_000;
+    /** Milliseconds, at most, after which a page whose life is over begins another: not all pages at once. */
+    const NEXT_LIFE_DELAY = 1_000;
 
     /** The last part of the address of the hub's script; '' if there is none, or the hub was given up. */
     let script = '';
@@ -49,14 +49,14 @@
     /** The name of the lock that the page holds. @type {Promise<string | null> | null} */
     let lock = null;
     /** Releases the lock. @type {() => void} */
-    let release = () => undefined;
+    let releaseLock = () => undefined;
     /** Asks the hub whether it is there. @type {ReturnType<typeof setInterval> | undefined} */
-    let beating;
+    let beatTimer;
     /** Ends the wait for the hub's lock; null while the page does not wait for it. @type {AbortController | null} */
-    let watching = null;
-    /** The questions that the hub has not answered. */
-    let unanswered = 0;
-    /** Whether this hub has not been heard of, and no other is to be tried. */
+    let hubLockWait = null;
+    /** The number of questions in a row that the hub has not answered. */
+    let missedBeats = 0;
+    /** Whether the page does without a hub if this one does not answer: true until it has answered once. */
     let isLastTry = true;
     /** The acknowledgements that the hub has not answered, by id. @type {Map<number, (answer: Answer) => void>} */
     const acknowledgements = new Map();
@@ -88,28 +88,28 @@
 
         /** Have the hub carry the page. It must hold its lock before the hub hears of it. */
         async announce() {
-            const held = await (lock ??= hold());
+            const heldLock = await (lock ??= holdLock());
             if (source === this) {
                 const headers = requests.proofs();
-                port?.postMessage({kind: 'carry', page: requests.page(), lock: held, headers, ...this.beginning});
+                port?.postMessage({kind: 'carry', page: requests.page(), lock: heldLock, headers, ...this.beginning});
                 this.beginning.ticket = null;
             }
         }
 
         /**
-         * The hub has said something.
-         * @param {Said} said
+         * The hub has sent a message for this link.
+         * @param {HubMessage} message
          */
-        hear(said) {
+        receive(message) {
             this.resolveConnected();
-            if (said.kind === 'event') {
+            if (message.kind === 'event') {
                 this.readyState = EventSource.OPEN;
-                this.beginning.last = said.lastEventId || this.beginning.last;
-                this.dispatchEvent(new MessageEvent(said.type, said));
+                this.beginning.last = message.lastEventId || this.beginning.last;
+                this.dispatchEvent(new MessageEvent(message.type, message));
             } else {
-                this.readyState = said.kind === 'refused' ? EventSource.CLOSED : EventSource.CONNECTING;
-                if (said.kind === 'over') {
-                    setTimeout(() => this.announce(), Math.random() * AGAIN_DELAY);
+                this.readyState = message.kind === 'refused' ? EventSource.CLOSED : EventSource.CONNECTING;
+                if (message.kind === 'over') {
+                    setTimeout(() => this.announce(), Math.random() * NEXT_LIFE_DELAY);
                 }
                 this.onerror?.(new Event('error'));
             }
@@ -126,16 +126,16 @@
     }
 
     /**
-     * Hold the page's lock, whose release tells the hub that the page is gone; gives its name, or null if there are no
+     * Hold the page's lock, whose release tells the hub that the page is gone. Gives its name, or null if there are no
      * locks: browsers have them over HTTPS and on `localhost` only.
      * @returns {Promise<string | null>}
      */
-    function hold() {
+    function holdLock() {
         const name = `flash ${renderer.config().prefix} ${requests.page()}`;
         return new Promise(resolve => {
             const held = () => {
                 resolve(name);
-                return new Promise(over => (release = () => over(undefined)));
+                return new Promise(over => (releaseLock = () => over(undefined)));
             };
             setTimeout(() => resolve(null), LOCK_TIMEOUT);
             (navigator.locks?.request(name, held) ?? Promise.reject()).catch(() => resolve(null));
@@ -149,8 +149,8 @@
         return protocol ? protocol.startsWith('http/1') : location.protocol === 'http:';
     }
 
-    /** Find the way to the hub, which is started if it does not run yet; says whether there is one. */
-    function join() {
+    /** Connect to the hub, which the browser starts if it does not run yet; says whether there is one. */
+    function connectToHub() {
         if (port !== null) {
             return true;
         }
@@ -160,21 +160,21 @@
         try {
             const hub = new SharedWorker(requests.address(script), {name: `Flash ${renderer.config().prefix}`});
             hub.onerror = () => port === hub.port && giveUp('it could not be loaded');
-            hub.port.onmessage = ({data}) => port === hub.port && hear(data);
+            hub.port.onmessage = ({data}) => port === hub.port && receive(data);
             port = hub.port;
         } catch {
             giveUp('this browser has or allows none');
             return false;
         }
-        unanswered = 0;
-        beating = setInterval(beat, BEAT);
+        missedBeats = 0;
+        beatTimer = setInterval(askHub, BEAT_INTERVAL);
         return true;
     }
 
-    /** Ask the hub whether it is there, unless it is silent. */
-    function beat() {
-        if (unanswered < MISSED_BEATS) {
-            unanswered += 1;
+    /** Ask the hub whether it is there; after too many questions without an answer it is taken for gone. */
+    function askHub() {
+        if (missedBeats < MISSED_BEATS) {
+            missedBeats += 1;
             port?.postMessage({kind: 'alive'});
         } else {
             missHub();
@@ -187,33 +187,33 @@
             giveUp('it does not answer');
         } else {
             isLastTry = true;
-            part();
+            leaveHub();
         }
     }
 
     /** The hub holds its lock. Wait for that, which is free when the hub is gone. */
-    function watchHub() {
-        const watch = (watching = new AbortController());
-        const gone = () => watch === watching && missHub();
+    function waitForHubLock() {
+        const wait = (hubLockWait = new AbortController());
+        const gone = () => wait === hubLockWait && missHub();
         const name = `flash hub ${new URL(requests.address(script), location.href).pathname}`;
-        navigator.locks?.request(name, {mode: 'shared', signal: watch.signal}, gone).catch(() => undefined);
+        navigator.locks?.request(name, {mode: 'shared', signal: wait.signal}, gone).catch(() => undefined);
     }
 
     /**
-     * The hub has said something.
-     * @param {any} said
+     * The hub has sent a message.
+     * @param {any} message
      */
-    function hear(said) {
-        unanswered = 0;
+    function receive(message) {
+        missedBeats = 0;
         isLastTry = false;
-        if (said.held && watching === null) {
-            watchHub();
+        if (message.holdsLock && hubLockWait === null) {
+            waitForHubLock();
         }
-        if (said.kind === 'answered') {
-            acknowledgements.get(said.id)?.(said);
-            acknowledgements.delete(said.id);
-        } else if (source !== null && said.turn === source.beginning.turn) {
-            source.hear(said);
+        if (message.kind === 'answered') {
+            acknowledgements.get(message.id)?.(message);
+            acknowledgements.delete(message.id);
+        } else if (source !== null && message.turn === source.beginning.turn) {
+            source.receive(message);
         }
     }
 
@@ -227,16 +227,16 @@
                 'HTTP/1.1, a browser that has more than five tabs of the app open will wait for connections.'
         );
         script = '';
-        part();
+        leaveHub();
     }
 
     /** Leave the hub. If it was to bring the page its events, something else has to. */
-    function part() {
+    function leaveHub() {
         const lost = source;
         lost?.close();
-        clearInterval(beating);
-        watching?.abort();
-        watching = null;
+        clearInterval(beatTimer);
+        hubLockWait?.abort();
+        hubLockWait = null;
         port?.close();
         port = null;
         acknowledgements.forEach(resolve => resolve({status: 0, ok: false, text: '', type: ''}));
@@ -251,7 +251,7 @@
      * @returns {LinkSource}
      */
     function open(beginning, onLost) {
-        if (join()) {
+        if (connectToHub()) {
             source = new HubSource(beginning, onLost);
             return source;
         }
@@ -260,11 +260,11 @@
     }
 
     /**
-     * Resolved when something that was opened is sure to get a connection: it has asked for one, or has it.
+     * Resolved when what was opened has asked its browser for a connection, or has one.
      * @param {LinkSource} opened
      * @returns {Promise<void>}
      */
-    function whenSure(opened) {
+    function whenConnectionAsked(opened) {
         return opened instanceof HubSource ? opened.connected : new Promise(resolve => setTimeout(resolve, ASK_DELAY));
     }
 
@@ -275,7 +275,7 @@
      */
     function acknowledge(event) {
         const message = {events: {[requests.page()]: event}};
-        return port === null ? requests.post('ack', message) : requests.post('ack', message, () => overHub(event));
+        return requests.post('ack', message, port === null ? undefined : () => overHub(event));
     }
 
     /**
@@ -286,10 +286,10 @@
     function overHub(event) {
         return new Promise((resolve, reject) => {
             const id = ++count;
-            const answered = (/** @type {Answer} */ answer) => {
+            const settle = (/** @type {Answer} */ answer) => {
                 answer.status === 0 ? reject(new Error('The server has not answered.')) : resolve(answer);
             };
-            acknowledgements.set(id, answered);
+            acknowledgements.set(id, settle);
             port?.postMessage({kind: 'ack', id, page: requests.page(), event, headers: requests.proofs()});
         });
     }
@@ -299,8 +299,8 @@
      * cache.
      */
     function leave() {
-        part();
-        release();
+        leaveHub();
+        releaseLock();
         lock = null;
     }
 
@@ -312,5 +312,5 @@
         script = hub;
     }
 
-    Object.assign(flash, {carrier: {begin, open, whenSure, acknowledge, leave}});
+    Object.assign(flash, {carrier: {begin, open, whenConnectionAsked, acknowledge, leave}});
 })();

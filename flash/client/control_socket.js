@@ -6,8 +6,8 @@
  * count among the six. `requests.js` decides which messages go over it.
  *
  * The websocket is opened when a message needs it, and closed after `IDLE_TIMEOUT` without a message. If it cannot be
- * opened, for instance behind a proxy that forwards none, no other one is tried for `BLOCKED_TIME`. The server's side is
- * `flash/websockets/control_socket.py`.
+ * opened, for instance behind a proxy that forwards none, no other one is tried for `BLOCKED_TIME`. The server's side
+ * is `flash/websockets/control_socket.py`.
  *
  * A classic script: Dash serves component files as such.
  */

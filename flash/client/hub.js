@@ -7,14 +7,14 @@
  *     page ── port ──┘
  *
  * Each page announces itself over its port (`carrier.js`). The hub opens one link for all of them, passes on to each
- * the events that are its own, and sends the pages' acknowledgements on, several in one request. It confirms nothing by
- * itself: how much a page may be sent before it acknowledges is between the page and the server.
+ * the events that are its own, and sends the pages' acknowledgements on, several in one request. It acknowledges
+ * nothing by itself: the server waits for the page when that has not acknowledged what it was sent.
  *
  * When another page comes, the hub opens a new link with all pages, and closes the one before as soon as the new one
  * brings something: `hub_pages.js` has what makes this safe. An EventSource that connects again by itself would do so
  * with the pages of before. So the hub closes it at its first `error`, and opens another after a pause.
  *
- * A page that crashes cannot say that it leaves. Each page holds a Web Lock, which the browser releases when the page
+ * A page that crashes cannot say `close`. Each page holds a Web Lock, which the browser releases when the page
  * is gone, however that happens; the hub waits for that lock, and then says `close` to the server for the page. Where
  * there are no locks, the server notices that the page acknowledges nothing.
  *
@@ -27,8 +27,9 @@
  * @typedef {{kind: 'drop', page: string}} Drop  a page is not to be carried any more
  * @typedef {{kind: 'ack', id: number, page: string, event: string, headers: Record<string, string>}} Acknowledge
  * @typedef {{kind: 'alive'}} Alive  a page asks whether the hub is there
- * @typedef {Carry | Drop | Acknowledge | Alive} Heard  what a page says to its hub
- * @typedef {{port: MessagePort, carry: Carry, unwatch: AbortController}} Entry  a page that is carried
+ * @typedef {Carry | Drop | Acknowledge | Alive} PageMessage  what a page sends to its hub
+ * @typedef {{port: MessagePort, carry: Carry, lockWait: AbortController}} Entry  a page that is carried;
+ *     `lockWait` ends the wait for its lock
  * @typedef {{page: string, status: number, message: string}} RefusedPage  in the answer to acknowledgements
  * @typedef {{number: number, source: EventSource, openedAt: number}} HubLink
  */
@@ -42,7 +43,9 @@
     const JOIN_DELAY = 20;
     /** Milliseconds that the hub waits for further acknowledgements before it sends them. */
     const GATHER_DELAY = 10;
-    /** Milliseconds that a link which is being opened is given before it is replaced for the sake of another page. */
+    /**
+     * Milliseconds that a link may take to bring its first event before it is replaced for the sake of another page.
+     */
     const OPEN_TIMEOUT = 5_000;
     /** Milliseconds that the server may take to answer. */
     const ANSWER_TIMEOUT = 10_000;
@@ -52,17 +55,17 @@
     const pages = new flash.HubPages();
     /** The pages that are carried, by token. @type {Map<string, Entry>} */
     const entries = new Map();
-    /** The link that brings events. @type {HubLink | null} */
+    /** The link whose events are passed on. @type {HubLink | null} */
     let current = null;
     /** The link that is being opened, to take its place. @type {HubLink | null} */
     let next = null;
     /** Whether the hub holds its lock. */
-    let isHeld = false;
+    let holdsLock = false;
     /** The number of links that were opened. */
     let count = 0;
     /** Opens a link. @type {ReturnType<typeof setTimeout> | undefined} */
     let opening;
-    /** The acknowledgements that are to be sent. @type {{port: MessagePort, said: Acknowledge}[]} */
+    /** The acknowledgements that are to be sent. @type {{port: MessagePort, message: Acknowledge}[]} */
     let acknowledgements = [];
 
     /**
@@ -73,13 +76,13 @@
     function carry(port, carry) {
         const before = entries.get(carry.page);
         if (before !== undefined && before.port !== port) {
-            dismiss(before);
+            reportTakenOver(before);
         }
         forget(carry.page);
-        const entry = {port, carry, unwatch: new AbortController()};
+        const entry = {port, carry, lockWait: new AbortController()};
         entries.set(carry.page, entry);
         pages.carry(carry);
-        watch(entry);
+        watchLock(entry);
         schedule(current === null && next === null ? 0 : JOIN_DELAY);
     }
 
@@ -87,8 +90,9 @@
      * A page has been opened a second time, by the same token: only the newer one is carried.
      * @param {Entry} before  the other one
      */
-    function dismiss({port, carry: {page, turn, last}}) {
-        const data = JSON.stringify(wire.events.over({page, life: null, status: 409, message: 'It was opened again.'}));
+    function reportTakenOver({port, carry: {page, turn, last}}) {
+        const status = wire.TAKEN_OVER;
+        const data = JSON.stringify(wire.events.over({page, life: null, status, message: 'It was opened again.'}));
         port.postMessage({kind: 'event', type: 'over', data, lastEventId: last, turn});
     }
 
@@ -109,7 +113,7 @@
 
     /** Forget where a page is. @param {string} page */
     function forget(page) {
-        entries.get(page)?.unwatch.abort();
+        entries.get(page)?.lockWait.abort();
         entries.delete(page);
     }
 
@@ -117,7 +121,7 @@
      * Wait for the lock of a page, which is free when the page is gone.
      * @param {Entry} entry
      */
-    function watch(entry) {
+    function watchLock(entry) {
         const {lock, page} = entry.carry;
         if (lock === null) {
             return;
@@ -128,7 +132,7 @@
                 drop(page);
             }
         };
-        const {signal} = entry.unwatch;
+        const {signal} = entry.lockWait;
         navigator.locks.request(lock, {signal}, () => void setTimeout(gone, LEAVE_DELAY)).catch(() => undefined);
     }
 
@@ -148,10 +152,10 @@
         if (entries.size === 0) {
             return;
         }
-        const left = next === null ? 0 : next.openedAt + OPEN_TIMEOUT - Date.now();
-        if (left > 0) {
+        const remaining = next === null ? 0 : next.openedAt + OPEN_TIMEOUT - Date.now();
+        if (remaining > 0) {
             // Wait for that one: pages that come one after another must not keep it from being opened at all.
-            schedule(left);
+            schedule(remaining);
             return;
         }
         next?.source.close();
@@ -165,7 +169,7 @@
     }
 
     /**
-     * An event has come.
+     * A link has brought an event.
      * @param {HubLink} link
      * @param {MessageEvent} event
      */
@@ -202,7 +206,11 @@
         } else {
             return;
         }
-        deliver(current === null ? pages.cut() : pages.stay(current.number));
+        if (current === null) {
+            deliver(pages.cut());
+        } else {
+            pages.keepLink(current.number);
+        }
         if (isRefused) {
             deliver(pages.refuse());
         }
@@ -216,13 +224,13 @@
     }
 
     /**
-     * Tell pages what there is to tell. One that was told that it is not carried any more announces itself again.
+     * Send messages to pages. One that learns so that it is not carried any more announces itself again.
      * @param {Delivery[]} deliveries
      */
     function deliver(deliveries) {
-        for (const {page, said} of deliveries) {
+        for (const {page, message} of deliveries) {
             const entry = entries.get(page);
-            entry?.port.postMessage({...said, turn: entry.carry.turn});
+            entry?.port.postMessage({...message, turn: entry.carry.turn});
             if (!pages.pages.has(page)) {
                 drop(page);
             }
@@ -230,12 +238,12 @@
     }
 
     /**
-     * A page acknowledges events: send that on, together with what other pages say in the same moment.
+     * A page acknowledges events: send that on, together with what other pages acknowledge in the same moment.
      * @param {MessagePort} port
-     * @param {Acknowledge} said
+     * @param {Acknowledge} message
      */
-    function acknowledge(port, said) {
-        if (acknowledgements.push({port, said}) === 1) {
+    function acknowledge(port, message) {
+        if (acknowledgements.push({port, message}) === 1) {
             setTimeout(sendAcknowledgements, entries.size > 1 ? GATHER_DELAY : 0);
         }
     }
@@ -244,9 +252,9 @@
     async function sendAcknowledgements() {
         const sent = acknowledgements;
         acknowledgements = [];
-        const events = Object.fromEntries(sent.map(({said}) => [said.page, said.event]));
-        const secrets = new Set(sent.map(({said}) => said.headers[wire.PROOF_HEADER]));
-        const headers = Object.assign({}, ...sent.map(({said}) => said.headers));
+        const events = Object.fromEntries(sent.map(({message}) => [message.page, message.event]));
+        const secrets = new Set(sent.map(({message}) => message.headers[wire.PROOF_HEADER]));
+        const headers = Object.assign({}, ...sent.map(({message}) => message.headers));
         headers[wire.PROOF_HEADER] = [...secrets].join(', ');
         let answer = {status: 0, ok: false, text: '', type: ''};
         /** @type {Map<string, RefusedPage>} */
@@ -262,10 +270,10 @@
         } catch {
             // The status says that there was no answer.
         }
-        for (const {port, said} of sent) {
-            const own = refused.get(said.page);
-            const its = own === undefined ? answer : {...answer, status: own.status, ok: false, text: own.message};
-            port.postMessage({kind: 'answered', id: said.id, ...its});
+        for (const {port, message} of sent) {
+            const refusal = refused.get(message.page);
+            const ofPage = refusal && {status: refusal.status, ok: false, text: refusal.message};
+            port.postMessage({kind: 'answered', id: message.id, ...answer, ...ofPage});
         }
     }
 
@@ -286,33 +294,33 @@
     }
 
     /**
-     * A page says something.
+     * A page has sent a message.
      * @param {MessagePort} port
-     * @param {Heard} heard
+     * @param {PageMessage} message
      */
-    function hear(port, heard) {
-        if (heard.kind === 'carry') {
-            carry(port, heard);
-        } else if (heard.kind === 'drop') {
-            drop(heard.page);
-        } else if (heard.kind === 'ack') {
-            acknowledge(port, heard);
+    function receiveFromPage(port, message) {
+        if (message.kind === 'carry') {
+            carry(port, message);
+        } else if (message.kind === 'drop') {
+            drop(message.page);
+        } else if (message.kind === 'ack') {
+            acknowledge(port, message);
         } else {
-            port.postMessage({kind: 'alive', held: isHeld});
+            port.postMessage({kind: 'alive', holdsLock});
         }
     }
 
     /** Hold a lock for as long as the hub lives: a page that waits for it learns when the hub is gone. */
-    function hold() {
+    function holdLock() {
         const held = () => {
-            isHeld = true;
+            holdsLock = true;
             return new Promise(() => undefined);
         };
         navigator.locks?.request(`flash hub ${scope.location.pathname}`, held).catch(() => undefined);
     }
 
-    hold();
+    holdLock();
     scope.onconnect = ({ports: [port]}) => {
-        port.onmessage = ({data}) => hear(port, data);
+        port.onmessage = ({data}) => receiveFromPage(port, data);
     };
 })();

@@ -19,26 +19,22 @@
  * @property {string} last  the id of the last event that was passed on; '' if none was
  * @property {string | null} ticket  for the next link
  * @property {number} link  the number of the newest link that was opened for it; 0 while none was
- * @property {boolean} standing  whether that link, or one before, brings its events
+ * @property {boolean} isLinked  whether that link, or one before, brings its events
  * @property {string} life  the one that the last `hello` named
  */
 
 /**
  * @typedef {{kind: 'event', type: string, data: string, lastEventId: string}} Passed  an event, as an EventSource
  *     brings it
- * @typedef {Passed | {kind: 'cut' | 'over' | 'refused'}} Said  what a hub says to a page: an event; the link was cut,
- *     and the hub opens another; the page's life is over; the page was refused. After the last two it is not carried
- * @typedef {{page: string, said: Said}} Delivery
+ * @typedef {Passed | {kind: 'cut' | 'over' | 'refused'}} HubMessage  what a hub sends to a page: an event; that the
+ *     link was cut, and the hub opens another; that the page's life is over; that the page was refused. After the last
+ *     two it is not carried
+ * @typedef {{page: string, message: HubMessage}} Delivery  a message, and the page that it is for
  */
 
 (function () {
     const {flash} = /** @type {any} */ (globalThis);
     const {wire} = flash;
-
-    /** The status of an `over` for a page that has another link now, which is newer than the hub's. */
-    const REPLACED = 409;
-    /** The status of an `over` for a page whose life is over: a new link begins another. */
-    const GONE = 410;
 
     class HubPages {
         /** @type {Map<string, CarriedPage>} */
@@ -52,7 +48,7 @@
          */
         carry({page, turn, last, ticket}) {
             this.drop(page);
-            this.pages.set(page, {page, turn, last, ticket, link: 0, standing: false, life: ''});
+            this.pages.set(page, {page, turn, last, ticket, link: 0, isLinked: false, life: ''});
         }
 
         /**
@@ -80,7 +76,7 @@
         }
 
         /**
-         * An event has come over a link: what to say to which pages.
+         * An event has come over a link: the messages that are to be sent for it.
          * @param {number} link
          * @param {{type: string, data: string, lastEventId: string}} event
          * @returns {Delivery[]}
@@ -98,7 +94,7 @@
                 const asked = wire.parse('ping', data).lives.map((/** @type {string} */ life) => this.lives.get(life));
                 // An event without a number has the id of the one before it, which may be another page's.
                 return asked.filter(Boolean).map((/** @type {CarriedPage} */ {page, last}) => {
-                    return {page, said: {...passed, lastEventId: last}};
+                    return {page, message: {...passed, lastEventId: last}};
                 });
             }
             const carried = this.lives.get(lifeOf(lastEventId));
@@ -106,11 +102,11 @@
                 return [];
             }
             carried.last = lastEventId;
-            return [{page: carried.page, said: passed}];
+            return [{page: carried.page, message: passed}];
         }
 
         /**
-         * `hello`: a link brings the events of a page. The page need not know if one has brought them before.
+         * `hello`: a link brings the events of a page. The page is not told if another link has brought them already.
          * @param {number} link
          * @param {Passed} passed
          * @returns {Delivery[]}
@@ -121,22 +117,22 @@
             if (carried === undefined || carried.link !== link) {
                 return [];
             }
-            const {standing, life: before} = carried;
-            this.lives.delete(before);
+            const {isLinked: wasLinked, life: lifeBefore} = carried;
+            this.lives.delete(lifeBefore);
             this.lives.set(life, carried);
-            Object.assign(carried, {standing: true, life});
+            Object.assign(carried, {isLinked: true, life});
             if (lifeOf(carried.last) !== life) {
                 carried.last = passed.lastEventId;
             }
-            if (standing && life === before) {
+            if (wasLinked && life === lifeBefore) {
                 return [];
             }
-            const cut = standing ? [{page, said: /** @type {Said} */ ({kind: 'cut'})}] : [];
-            return [...cut, {page, said: passed}];
+            const cut = wasLinked ? [{page, message: /** @type {HubMessage} */ ({kind: 'cut'})}] : [];
+            return [...cut, {page, message: passed}];
         }
 
         /**
-         * `over`: a link does not carry a page, which is then carried no more. Links before the newest have no say.
+         * `over`: a link does not carry a page, which is then carried no more. Only the page's newest link counts.
          * @param {number} link
          * @param {Passed} passed
          * @returns {Delivery[]}
@@ -148,10 +144,10 @@
                 return [];
             }
             this.drop(page);
-            if (status === REPLACED) {
-                return [{page, said: {...passed, lastEventId: carried.last}}];
+            if (status === wire.TAKEN_OVER) {
+                return [{page, message: {...passed, lastEventId: carried.last}}];
             }
-            return [{page, said: {kind: status === GONE ? 'over' : 'refused'}}];
+            return [{page, message: {kind: status === wire.LIFE_OVER ? 'over' : 'refused'}}];
         }
 
         /** Whether there are pages for which no link was opened. */
@@ -160,33 +156,31 @@
         }
 
         /**
-         * A link could not be opened: the one before goes on for the pages that it brings events of.
+         * A link could not be opened: the one before goes on for the pages whose events it brings.
          * @param {number} link  the number of the one before
-         * @returns {Delivery[]}  none
          */
-        stay(link) {
-            this.pages.forEach(carried => (carried.link = carried.standing ? link : 0));
-            return [];
+        keepLink(link) {
+            this.pages.forEach(carried => (carried.link = carried.isLinked ? link : 0));
         }
 
         /**
-         * A link is gone, and no other stands: the pages that it has left without one.
+         * A link is gone, and there is no other: messages for the pages that are without one now.
          * @returns {Delivery[]}
          */
         cut() {
-            const left = [...this.pages.values()].filter(({standing}) => standing);
-            left.forEach(carried => (carried.standing = false));
-            return left.map(({page}) => ({page, said: {kind: 'cut'}}));
+            const pages = [...this.pages.values()].filter(({isLinked}) => isLinked);
+            pages.forEach(carried => (carried.isLinked = false));
+            return pages.map(({page}) => ({page, message: {kind: 'cut'}}));
         }
 
         /**
-         * The server has refused a link as a whole: the pages that no link brings events of are carried no more.
+         * The server has refused a link as a whole: the pages whose events no link brings are carried no more.
          * @returns {Delivery[]}
          */
         refuse() {
-            const refused = [...this.pages.values()].filter(({standing}) => !standing);
+            const refused = [...this.pages.values()].filter(({isLinked}) => !isLinked);
             refused.forEach(({page}) => this.drop(page));
-            return refused.map(({page}) => ({page, said: {kind: 'refused'}}));
+            return refused.map(({page}) => ({page, message: {kind: 'refused'}}));
         }
     }
 

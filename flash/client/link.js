@@ -2,14 +2,14 @@
 /**
  * The page's link: opens it, keeps it open, hands its events to the inbox, and acknowledges them.
  *
- * One connection carries the events of all streams of the page, or of all pages of the browser: `carrier.js` opens it.
- * How it stands is a state in `link_states.js`; when it is opened again is decided in `reconnect.js`.
+ * One link carries the events of all streams of the page, or of all pages of the browser: `carrier.js` opens it. Its
+ * states are in `link_states.js`; when another is opened is decided in `reconnect.js`.
  *
  * Each link begins with `hello`, which names the life of the page's channel on the server. If it is the life that the
  * page knows, the server goes on behind the last event that the page has received, and nothing is lost. If it is
- * another, the streams of the life before are gone. So are they when no link stands for longer than the grace. In both
- * cases the page sets its props back to their known-good state. A life begins with the page's first start or its first
- * link, whichever the server gets first.
+ * another, the streams of the life before are gone. So are they without a link for longer than `reconnect_grace`. In
+ * both cases the page sets its props back to their known-good state. A life begins with the page's first start or its
+ * first link, whichever the server gets first.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -18,20 +18,18 @@
     const {flash} = /** @type {any} */ (window);
     const {wire, renderer, streams, inbox, requests, carrier, conditions, mistakes, reconnect} = flash;
 
-    /** The status of a link whose page has another. */
-    const TAKEN_OVER = 409;
-    /** Pings after which the page acknowledges without having been asked. */
-    const UNASKED = 1.1;
+    /** The number of intervals between pings after which the page acknowledges without having been asked. */
+    const UNASKED_AFTER = 1.1;
 
     const link = new flash.linkStates.LinkLife();
     /** What brings the page its events. @type {LinkSource | null} */
     let source = null;
-    /** When the connection was opened, on the wall clock. */
+    /** When the link was asked for, on the wall clock. */
     let openedAt = Date.now();
     /** Seconds between two pings, as `hello` says; Infinity for never. */
     let ping = 15;
     /** Seconds for which the server keeps streams without a link, as `hello` says; Infinity for ever. */
-    let grace = 0;
+    let reconnectGrace = 0;
     /**
      * The server's ticket, with which the next link is taken although the browser's cookie has changed; null for none.
      * @type {string | null}
@@ -40,16 +38,16 @@
     /** How often the page has opened a link: of two that reach the server, it takes the later one. */
     let turn = 0;
     /** The last reason for a refusal that was shown, so that it is shown once. */
-    let shown = '';
+    let shownReason = '';
 
     /** The life of the channel that the page knows; '' while it knows none. */
     let life = '';
     /** The life that the page has given up: its server may not have noticed. */
     let abandoned = '';
     /** Whether the server has been told that the page is being left. */
-    let left = false;
-    /** Gives the life up when the grace is over. @type {ReturnType<typeof setTimeout> | undefined} */
-    let losing;
+    let hasSaidLeave = false;
+    /** Gives the life up when `reconnect_grace` is over. @type {ReturnType<typeof setTimeout> | undefined} */
+    let lossTimer;
 
     /** The id of the last event that was acknowledged. */
     let acknowledged = '';
@@ -59,27 +57,27 @@
     /** The server does not know this page any more: begin a new life. */
     function restart() {
         close();
-        lose();
+        loseStreams();
         if (link.allows('restarted')) {
             connect('restarted');
         }
     }
 
     /** The streams of the page are gone, and so are their events that wait in the inbox. */
-    function lose() {
+    function loseStreams() {
         inbox.dropWaiting();
         endLife();
     }
 
     /** The streams of the page are gone; the events that wait in the inbox are of the next life. */
     function endLife() {
-        clearTimeout(losing);
-        losing = undefined;
+        clearTimeout(lossTimer);
+        lossTimer = undefined;
         abandoned = life || abandoned;
         life = acknowledged = '';
         inbox.forgetHandled();
         conditions.forget();
-        streams.lose();
+        streams.loseAll();
     }
 
     function close() {
@@ -91,40 +89,40 @@
 
     /**
      * Tell the server which event the page has applied last: it need not keep those up to there.
-     * @param {boolean} asked  whether the server waits to hear it, even if it has heard it before
+     * @param {boolean} isAsked  whether the server has asked for it: it is told even if it has been told before
      */
-    function acknowledge(asked) {
-        if (inbox.lastApplied === '' || (inbox.lastApplied === acknowledged && !asked)) {
+    function acknowledge(isAsked) {
+        if (inbox.lastApplied === '' || (inbox.lastApplied === acknowledged && !isAsked)) {
             return;
         }
         acknowledged = inbox.lastApplied;
         acknowledgedAt = Date.now();
-        const told = life;
-        const again = () => {
+        const acknowledgedLife = life;
+        const acknowledgeAgain = () => {
             acknowledged = '';
         };
         carrier.acknowledge(acknowledged).then((/** @type {Answer} */ {ok, status}) => {
             if (!ok) {
-                again();
-                if ((status === 403 || status === 404) && life === told) {
+                acknowledgeAgain();
+                if ((status === 403 || status === 404) && life === acknowledgedLife) {
                     restart();
                 }
             }
-        }, again);
+        }, acknowledgeAgain);
     }
 
-    /** Acknowledge unasked when the server's `ping` is late: it waits in the inbox behind the events before it. */
-    function keepUp() {
-        if (Date.now() - acknowledgedAt > UNASKED * ping * 1_000) {
+    /** Acknowledge unasked if the server's `ping` is late: it waits in the inbox behind the events before it. */
+    function acknowledgeUnasked() {
+        if (Date.now() - acknowledgedAt > UNASKED_AFTER * ping * 1_000) {
             acknowledge(false);
         }
     }
 
     /**
      * `ping`: the server asks for an acknowledgement. It can be reached, so what could not be sent is sent, too.
-     * @param {Ping} asked
+     * @param {Ping} ping
      */
-    function answer({lives}) {
+    function answerPing({lives}) {
         if (lives.includes(life)) {
             acknowledge(true);
         }
@@ -137,10 +135,10 @@
      */
     function greet(hello) {
         reconnect.refusals.reset();
-        shown = '';
-        streams.explain(null);
+        shownReason = '';
+        streams.showRefusal(null);
         ping = hello.ping ?? Infinity;
-        grace = hello.reconnect_grace ?? Infinity;
+        reconnectGrace = hello.reconnect_grace ?? Infinity;
         if (hello.life === abandoned) {
             // The server has kept the life that the page has given up. Have it end that; the next life is another.
             requests.post('close', {}).catch(() => undefined);
@@ -154,13 +152,13 @@
         streams.resume(requests.startAgain);
     }
 
-    /** No link stands: the streams are lost unless one does within the grace. */
-    function interrupt() {
-        const timeout = reconnect.lossTimeout(grace);
+    /** The page has no link: its streams are lost unless it has one within `reconnect_grace`, which may be 0. */
+    function startLossTimer() {
+        const timeout = reconnect.lossTimeout(reconnectGrace);
         if (timeout === 0) {
-            lose();
-        } else if (losing === undefined && life !== '' && timeout < Infinity) {
-            losing = setTimeout(lose, timeout);
+            loseStreams();
+        } else if (lossTimer === undefined && life !== '' && timeout < Infinity) {
+            lossTimer = setTimeout(loseStreams, timeout);
         }
     }
 
@@ -174,31 +172,34 @@
         end: streams.end,
         refused: streams.refuse,
         mistake: mistakes.report,
-        ping: answer
+        ping: answerPing
     };
 
-    /** `hello` has come. `greet` handles it when the events before it have been applied; this cannot wait for them. */
-    function stand() {
+    /**
+     * `hello` has come: the page has a link. `greet` handles the event when those before it have been applied; this
+     * cannot wait for them.
+     */
+    function noteLinked() {
         link.advance('greeted');
-        clearTimeout(losing);
-        losing = undefined;
+        clearTimeout(lossTimer);
+        lossTimer = undefined;
     }
 
     /**
-     * `over`: the server does not serve this link any more.
+     * `over`: this link does not carry the page any more.
      * @param {MessageEvent} event
      */
-    function dismiss({data}) {
-        if (wire.parse('over', data).status === TAKEN_OVER) {
+    function end({data}) {
+        if (wire.parse('over', data).status === wire.TAKEN_OVER) {
             giveWay();
         } else {
-            interrupt();
-            deny();
+            startLossTimer();
+            reopenAfterPause();
         }
     }
 
     /** The server has refused the link, or ended it for good: open another one after a pause. */
-    function deny() {
+    function reopenAfterPause() {
         close();
         link.advance('denied');
         // Not at once: a page that is being left loses its connection, too.
@@ -209,7 +210,7 @@
     function giveWay() {
         link.advance('taken over');
         close();
-        lose();
+        loseStreams();
         console.warn('Flash: this page has been opened a second time; only the newer one is kept up to date.');
     }
 
@@ -225,8 +226,8 @@
         ticket = null;
         source = opened;
         openedAt = Date.now();
-        opened.addEventListener('hello', stand);
-        opened.addEventListener('over', dismiss);
+        opened.addEventListener('hello', noteLinked);
+        opened.addEventListener('over', end);
         for (const name of Object.keys(wire.events).filter(name => name !== 'over')) {
             opened.addEventListener(name, inbox.receive);
         }
@@ -234,9 +235,9 @@
             if (source !== opened) {
                 return;
             }
-            interrupt();
+            startLossTimer();
             if (opened.readyState === EventSource.CLOSED) {
-                deny();
+                reopenAfterPause();
             } else {
                 link.advance('cut');
             }
@@ -245,14 +246,14 @@
 
     /** The pause after a refusal is over. */
     async function retry() {
-        await explain();
+        await showRefusal();
         if (link.allows('retried')) {
             connect('retried');
         }
     }
 
-    /** Open the link anew if nothing has been heard of the server for too long. */
-    function watch() {
+    /** Open another link if nothing has come for too long. */
+    function replaceIfSilent() {
         if (source !== null && reconnect.isSilent(link.state, Math.max(openedAt, inbox.receivedAt), ping)) {
             replace();
         }
@@ -261,23 +262,23 @@
     /** The link may be half open, or the browser's hub gone: open another. */
     function replace() {
         close();
-        interrupt();
+        startLossTimer();
         connect('silent');
     }
 
     /** Ask the server why it refuses the link, and show that. */
-    async function explain() {
+    async function showRefusal() {
         const {status, message, ticket: issued} = await requests.askStatus(turn);
         ticket = issued;
-        if (status === TAKEN_OVER && link.allows('taken over')) {
+        if (status === wire.TAKEN_OVER && link.allows('taken over')) {
             giveWay();
             return;
         }
-        if (message !== '' && message !== shown) {
+        if (message !== '' && message !== shownReason) {
             console.error(`Flash: no connection: ${message}`);
         }
-        shown = message;
-        streams.explain(message || null);
+        shownReason = message;
+        streams.showRefusal(message || null);
     }
 
     /**
@@ -291,13 +292,13 @@
         requests.begin(names);
         carrier.begin(names);
         conditions.onUnknownPage(restart);
-        inbox.begin({handlers, hasLife: () => life !== '', afterSlice: keepUp});
+        inbox.begin({handlers, hasLife: () => life !== '', afterSlice: acknowledgeUnasked});
         streams.watch(conditions.change);
         mistakes.begin(streams.refuseStart);
         connect('begun');
-        setInterval(watch, reconnect.CHECK_INTERVAL);
-        document.addEventListener('visibilitychange', watch);
-        window.addEventListener('online', watch);
+        setInterval(replaceIfSilent, reconnect.CHECK_INTERVAL);
+        document.addEventListener('visibilitychange', replaceIfSilent);
+        window.addEventListener('online', replaceIfSilent);
         // Firefox cuts short what runs in a tab that is closed, once: the second listener does what the first has not.
         window.addEventListener('pagehide', leave);
         window.addEventListener('pagehide', hide);
@@ -306,10 +307,10 @@
 
     /** Tell the server that the page is being left, unless it has been told. */
     function leave() {
-        if (!left) {
+        if (!hasSaidLeave) {
             // A page that has taken over the token is still there: its channel is not to be closed.
             requests.leave(link.state !== 'replaced');
-            left = true;
+            hasSaidLeave = true;
         }
     }
 
@@ -320,22 +321,22 @@
             link.advance('hidden');
         }
         close();
-        lose();
+        loseStreams();
         carrier.leave();
     }
 
     /** The page is shown: for the first time, or again, from the back/forward cache. */
     function show() {
-        left = false;
+        hasSaidLeave = false;
         if (link.allows('shown')) {
             connect('shown');
         }
-        watch();
+        replaceIfSilent();
     }
 
     /**
      * Begin before the first callbacks are called; the page is drawn, and `Page` with it, only after that.
-     * @returns {Promise<void>}  resolved when the page's link is sure to get a connection
+     * @returns {Promise<void>}  resolved when the page's link has asked for its connection
      */
     async function beginEarly() {
         const names = !link.allows('begun') ? undefined : renderer.component('_flash')?.props;
@@ -343,7 +344,7 @@
             begin(names);
         }
         if (source !== null) {
-            await carrier.whenSure(source);
+            await carrier.whenConnectionAsked(source);
         }
     }
 

@@ -3,9 +3,9 @@
  * The states of the page's link, and the transitions between them: everything that is possible stands in one table.
  *
  * The link is the response over which the server sends the page its events; the browser's `EventSource` reads it. An
- * EventSource says little of how it stands: the same `error` is fired for a connection that was cut, which it opens
- * again by itself, and for one that the server has refused, after which it stays closed. And a page that is being left
- * or was replaced is not to open a connection at all. The state tells these cases apart.
+ * EventSource says little of its state: the same `error` is fired for a link that was cut, after which it opens another
+ * by itself, and for one that the server has refused, after which it stays closed. And a page that is being left or was
+ * replaced is not to open a link at all. The state tells these cases apart.
  *
  * `advance` throws on a trigger that the table does not have for the present state: that is a bug in Flash. Where a
  * trigger may come late and be of no matter, such as a timer's, the caller asks `allows` first.
@@ -27,20 +27,20 @@
     /** What each state means. @type {Record<LinkState, string>} */
     const meanings = {
         idle: 'The page does not know its token yet.',
-        connecting: 'A connection was opened anew, and the server has not said `hello` on it.',
-        open: 'The server has said `hello`, and sends events.',
-        reconnecting: 'The connection was cut; the EventSource opens it again by itself.',
-        refused: 'The server has refused the connection; the next attempt comes after a pause.',
+        connecting: 'A link was asked for, and the server has not sent `hello` on it.',
+        open: 'The server has sent `hello`, and sends events.',
+        reconnecting: 'The link was cut; the EventSource opens another by itself.',
+        refused: 'The server has refused the link; the next attempt comes after a pause.',
         left: 'The page has been left. It may come back from the back/forward cache.',
-        replaced: 'Another page has taken over the token: this one opens no connection any more.'
+        replaced: 'Another page has taken over the token: this one opens no link any more.'
     };
 
     /** When each trigger comes. @type {Record<LinkTrigger, string>} */
     const causes = {
         begun: 'The layout has brought the token.',
         greeted: '`hello` has come.',
-        cut: 'The EventSource has fired `error`, and connects again.',
-        silent: 'Nothing has come for too long: the connection may be half open.',
+        cut: 'The EventSource has fired `error`, and opens another link.',
+        silent: 'Nothing has come for too long: the link may be half open.',
         denied: 'The EventSource has fired `error`, and is closed; or `over` has come.',
         retried: 'The pause after a refusal is over, and `_flash/status` has been asked for its reason.',
         restarted: 'The server has answered that it does not know the page as it is: the page starts a new life.',

@@ -32,25 +32,25 @@
     const MAX_ERROR = 1000;
 
     /** The messages that were shown. @type {Set<string>} */
-    const shownOnce = new Set();
+    const shownMessages = new Set();
     /** The properties that each event callback has updated, by its id. @type {Map<string, Set<string>>} */
     const updated = new Map();
     /** The event callback that updates a component, by the component's id. @type {Map<string, string>} */
     const senders = new Map();
     /** The components that have been in the layout. @type {Set<string>} */
-    const seen = new Set();
+    const seenComponents = new Set();
     /** Those of them that were updated after they had left it. @type {Set<string>} */
-    const gone = new Set();
+    const goneComponents = new Set();
     /** The event callbacks whose streams are being ended because their components have left. @type {Set<string>} */
-    const leaving = new Set();
+    const leavingIds = new Set();
     /** The components that were not in the layout when an update for them came. @type {Set<string>} */
-    const absent = new Set();
+    const absentComponents = new Set();
     /** The uses to check when their components have had the time to appear. @type {Use[]} */
     let pending = [];
     /** The ids of the validation layout; null before they are asked for. @type {Set<string> | null} */
     let validationSet = null;
     /** Whether parts of the layout come and go, as the pages of a multi-page app do. */
-    let swaps = false;
+    let layoutSwaps = false;
 
     /**
      * What messages call an event callback.
@@ -66,10 +66,10 @@
      * @param {string} [html]  for the dev tools
      */
     function showOnce(message, html) {
-        if (shownOnce.has(message)) {
+        if (shownMessages.has(message)) {
             return;
         }
-        shownOnce.add(message);
+        shownMessages.add(message);
         show(message, html);
     }
 
@@ -117,7 +117,7 @@
         if (known === undefined || known.size > MAX_PROPERTIES) {
             if (known !== undefined) {
                 // An app that makes new ids for ever must not fill the page's memory with what is known of them.
-                [senders, seen, gone].forEach(remembered => remembered.clear());
+                [senders, seenComponents, goneComponents].forEach(memory => memory.clear());
             }
             updated.set(callback, (known = new Set()));
         }
@@ -129,7 +129,7 @@
                     known.add(key);
                     senders.set(name, callback);
                     if (component(id) !== undefined) {
-                        seen.add(name);
+                        seenComponents.add(name);
                     }
                     checkLater({callback, option: '', id, property});
                 }
@@ -142,15 +142,16 @@
      * @param {string} callback
      */
     function streamOpened(callback) {
-        leaving.delete(callback);
+        leavingIds.delete(callback);
     }
 
     /**
-     * A stream is to end because the layout has none of its components any more. It sends updates till the server knows.
+     * A stream is to end because the layout has none of its components any more. It may send updates until the server
+     * has ended it.
      * @param {string} callback
      */
     function streamLeaves(callback) {
-        leaving.add(callback);
+        leavingIds.add(callback);
     }
 
     /**
@@ -160,9 +161,9 @@
      */
     function componentMissing(id, props) {
         const callback = senders.get(nameOf(id));
-        absent.add(nameOf(id));
-        if (callback !== undefined && seen.has(nameOf(id)) && !gone.has(nameOf(id))) {
-            gone.add(nameOf(id));
+        absentComponents.add(nameOf(id));
+        if (callback !== undefined && seenComponents.has(nameOf(id)) && !goneComponents.has(nameOf(id))) {
+            goneComponents.add(nameOf(id));
             for (const property in props) {
                 checkLater({callback, option: 'removed', id, property});
             }
@@ -217,22 +218,22 @@
     function check({callback, option, id, property}) {
         const there = resolve(id).filter((/** @type {Id} */ one) => component(one) !== undefined);
         if (there.length > 0) {
-            seen.add(nameOf(id));
+            seenComponents.add(nameOf(id));
             // The first mistake stands for all components that the wildcard matches.
             there.some((/** @type {Id} */ one) => checkProperty(callback, option, one, property));
             return;
         }
-        if (option === '' && !absent.has(nameOf(id))) {
+        if (option === '' && !absentComponents.has(nameOf(id))) {
             // It was there when it was updated. It may have been removed since, by an update of the same stream for
             // instance.
             return;
         }
         const known = validationIds().has(nameOf(id));
-        const removed = option === 'removed' || seen.has(nameOf(id));
-        if (isPattern(id) || config().allowsAnyId || (known && (swaps || !removed))) {
+        const removed = option === 'removed' || seenComponents.has(nameOf(id));
+        if (isPattern(id) || config().allowsAnyId || (known && (layoutSwaps || !removed))) {
             return;
         }
-        if (removed && (leaving.has(callback) || component(callback)?.props.status !== 'running')) {
+        if (removed && (leavingIds.has(callback) || component(callback)?.props.status !== 'running')) {
             // The stream has ended with the component, or this was its end, which resets the components that are left.
             return;
         }
@@ -379,7 +380,7 @@
     function begin(onRefusal) {
         watchRefusals(onRefusal);
         const ids = new Set(stringIds());
-        swaps = [...validationIds()].some(id => !id.startsWith('{') && !ids.has(id));
+        layoutSwaps = [...validationIds()].some(id => !id.startsWith('{') && !ids.has(id));
         for (const callback of [...ids].filter(isOwn)) {
             const named = /** @type {Named[]} */ (component(callback)?.props.declared ?? []);
             if (config().hasDevTools) {

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Calls a function with the next frame, or after `FRAME_TIMEOUT` if there is none: a page that is not in view gets none.
+ * Calls a function with the next frame, or after a timeout: a page that is not in view gets no frames.
  *
  * A classic script: Dash serves component files as such.
  */

@@ -16,8 +16,9 @@
 /**
  * @typedef {object} Watched  what is known of a stream
  * @property {Map<string, Id>} components  those of the stream, by id
- * @property {boolean} present  whether one of them has been in the layout
- * @property {number | null} since  when they were first missed, on the clock of `performance`
+ * @property {boolean} wasPresent  whether one of them has been in the layout
+ * @property {number | null} absentSince  when none of them was there any more, on the clock of `performance`; null if
+ *     one is there, or none has been so far
  */
 
 (function () {
@@ -37,7 +38,7 @@
     let timer = 0;
 
     /** Called with the id of a stream whose components have left. @type {(stream: string) => void} */
-    let left = () => undefined;
+    let reportLeft = () => undefined;
 
     /**
      * A stream has opened.
@@ -48,10 +49,10 @@
         if (components !== null) {
             watched.set(stream, {
                 components: new Map(components.map(id => [nameOf(id), id])),
-                present: components.length > 0,
-                since: null
+                wasPresent: components.length > 0,
+                absentSince: null
             });
-            change();
+            checkSoon();
         }
     }
 
@@ -75,8 +76,8 @@
         watched.delete(stream);
     }
 
-    /** The layout has changed. */
-    function change() {
+    /** The layout has changed, or components are absent: check the streams after a while. */
+    function checkSoon() {
         if (timer === 0 && watched.size > 0) {
             timer = window.setTimeout(check, CHECK_DELAY);
         }
@@ -86,23 +87,23 @@
     function check() {
         timer = 0;
         const now = performance.now();
-        let missed = false;
+        let someAbsent = false;
         for (const [stream, known] of watched) {
             if ([...known.components.values()].some(isPresent)) {
-                known.present = true;
-                known.since = null;
-            } else if (known.present && known.since === null) {
-                known.since = now;
-                missed = true;
-            } else if (known.since !== null && (isIdle() || now - known.since > INSERT_TIMEOUT)) {
+                known.wasPresent = true;
+                known.absentSince = null;
+            } else if (known.wasPresent && known.absentSince === null) {
+                known.absentSince = now;
+                someAbsent = true;
+            } else if (known.absentSince !== null && (isIdle() || now - known.absentSince > INSERT_TIMEOUT)) {
                 end(stream);
-                left(stream);
-            } else if (known.since !== null) {
-                missed = true;
+                reportLeft(stream);
+            } else if (known.absentSince !== null) {
+                someAbsent = true;
             }
         }
-        if (missed) {
-            change();
+        if (someAbsent) {
+            checkSoon();
         }
     }
 
@@ -119,8 +120,8 @@
      * @param {(stream: string) => void} then
      */
     function onLeft(then) {
-        left = then;
+        reportLeft = then;
     }
 
-    Object.assign(flash, {presence: {open, update, end, change, onLeft}});
+    Object.assign(flash, {presence: {open, update, end, checkSoon, onLeft}});
 })();

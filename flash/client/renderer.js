@@ -2,8 +2,8 @@
 /**
  * Dash's renderer, as the other scripts see it: the layout and its components, and the callbacks that run.
  *
- * This script and `renderer_set_props.js`, which adds the setting of props, are the only ones that use what Dash and its
- * components do not document: the store, and what it holds (`paths`, `layout`, `graphs`, `callbacks`, `config`,
+ * This script and `renderer_set_props.js`, which adds the setting of props, are the only ones that use what Dash and
+ * its components do not document: the store, and what it holds (`paths`, `layout`, `graphs`, `callbacks`, `config`,
  * `hooks`); the actions that it takes; the request that calls a callback; how a `dcc.Graph` draws. What Flash uses of
  * Dash and React that is public (`dash_clientside.set_props`, `dash_component_api`, `flushSync`, `useEffect`,
  * `dash_ag_grid.getApi`) stands there, too: every other script reads `window.flash` and no other global of Dash's. A

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Keeps the streams that run: watches their conditions, shows their status, and resets their props if they are lost.
+ * Knows the streams that run: watches their conditions, shows their status, and resets their props if they are lost.
  *
  * The page knows a stream from its `open` to its `end`. `open` brings the conditions with the values that they had when
  * the stream was started, so that a change made in between is noticed. And it brings the props that are to be reset if
@@ -26,7 +26,7 @@
      * The streams that are to be started again when a server answers, by callback and match.
      * @type {Map<string, Opening>}
      */
-    const waiting = new Map();
+    const toStartAgain = new Map();
 
     /** What stands in place of the value of a component that is not in the layout. */
     const MISSING = undefined;
@@ -78,7 +78,7 @@
             if (layout() !== seen && !updates.applying) {
                 seen = layout();
                 running.forEach(stream => check(stream, onChange));
-                presence.change();
+                presence.checkSoon();
             }
         };
         presence.onLeft((/** @type {string} */ stream) => endWithComponents(stream, onChange));
@@ -107,7 +107,7 @@
      * @param {string} status
      * @param {string | null} error
      */
-    function show(callbackId, match, status, error) {
+    function showStatus(callbackId, match, status, error) {
         /** @type {Record<string, any>} */
         const props = {status, error};
         if (match !== null) {
@@ -123,8 +123,8 @@
      */
     function open(opening, onChange) {
         running.set(opening.stream, opening);
-        waiting.delete(keyOf(opening));
-        show(opening.callback_id, opening.match, 'running', null);
+        toStartAgain.delete(keyOf(opening));
+        showStatus(opening.callback_id, opening.match, 'running', null);
         mistakes.streamOpened(opening.callback_id);
         mistakes.checkUpdates(opening.callback_id, opening.props);
         updates.put(opening.props, {...opening, conflate: false});
@@ -156,11 +156,11 @@
         running.delete(stream);
         presence.end(stream);
         if (reason === wire.REASONS.SHUTDOWN && opening.again) {
-            waiting.set(keyOf(opening), opening);
+            toStartAgain.set(keyOf(opening), opening);
         }
         mistakes.checkUpdates(opening.callback_id, props);
         updates.put(props, {...opening, conflate: false});
-        show(opening.callback_id, opening.match, reason, error && error.message);
+        showStatus(opening.callback_id, opening.match, reason, error && error.message);
         if (error && !handled) {
             mistakes.streamFailed(opening.callback_id, error);
         }
@@ -182,14 +182,14 @@
      */
     function refuse({callback_id, match, message, status}) {
         const runs = [...running.values()].some(stream => stream.callback_id === callback_id && stream.match === match);
-        show(callback_id, match, runs ? 'running' : status ?? 'failed', message);
+        showStatus(callback_id, match, runs ? 'running' : status ?? 'failed', message);
     }
 
     /**
-     * Tell every event callback's status why there is no connection, or that there is one again.
-     * @param {string | null} message
+     * Show on every event callback's hidden component why the server refuses the page's link, or that it takes it.
+     * @param {string | null} message  null if it takes it
      */
-    function explain(message) {
+    function showRefusal(message) {
         const ids = stringIds().filter((/** @type {string} */ id) => id.startsWith('_flash-'));
         for (const id of ids) {
             const found = component(id);
@@ -200,18 +200,18 @@
         updates.flush();
     }
 
-    /** The server is lost, and with it every stream: bring the page back to its known-good state. */
-    function lose() {
+    /** The server is lost, and with it every stream: reset the props that the streams have named for this case. */
+    function loseAll() {
         const lost = [...running.values()];
         running.clear();
         for (const opening of lost) {
             if (opening.again) {
-                waiting.set(keyOf(opening), opening);
+                toStartAgain.set(keyOf(opening), opening);
             }
             presence.end(opening.stream);
             updates.drop(opening.stream);
             updates.put(opening.reset, {...opening, conflate: false});
-            show(opening.callback_id, opening.match, wire.REASONS.DISCONNECTED, null);
+            showStatus(opening.callback_id, opening.match, wire.REASONS.DISCONNECTED, null);
         }
         updates.flush();
     }
@@ -230,15 +230,15 @@
      * @param {(body: object) => Promise<boolean>} request  sends a start, and says whether the server took it
      */
     function resume(request) {
-        if (waiting.size === 0) {
+        if (toStartAgain.size === 0) {
             return;
         }
         const pause = reconnect.restarts.next();
-        for (const [key, opening] of waiting) {
+        for (const [key, opening] of toStartAgain) {
             setTimeout(async () => {
-                const body = opening.again && waiting.delete(key) ? callBody(opening.again) : null;
+                const body = opening.again && toStartAgain.delete(key) ? callBody(opening.again) : null;
                 if (body !== null && !(await request(body))) {
-                    waiting.set(key, opening);
+                    toStartAgain.set(key, opening);
                     resume(request);
                 }
             }, reconnect.jitter(pause));
@@ -264,7 +264,7 @@
     );
 
     Object.assign(flash, {
-        streams: {open, noteUpdates, end, refuse, refuseStart, lose, resume, explain, watch, running},
+        streams: {open, noteUpdates, end, refuse, refuseStart, loseAll, resume, showRefusal, watch, running},
         CallbackComponent
     });
 })();

@@ -42,7 +42,9 @@
 
     /** Milliseconds for which an update waits for its component, which may have to be loaded first. */
     const COMPONENT_TIMEOUT = 2_000;
-    /** Milliseconds for which an update waits for callbacks to be called: one may come behind another that takes long. */
+    /**
+     * Milliseconds for which an update waits for callbacks to be called: one may come behind another that takes long.
+     */
     const CALL_TIMEOUT = 250;
 
     /** The updates that are in no batch yet. @type {Update[]} */
@@ -62,8 +64,8 @@
     /**
      * Put updates into the queue, to be applied by `run` and `commit`.
      * @param {Pair[]} pairs
-     * @param {{stream: string | null, output: string | null, conflate: boolean}} [sender]  the stream that has sent them;
-     *     without it they are the page's own
+     * @param {{stream: string | null, output: string | null, conflate: boolean}} [sender]  the stream that has sent
+     *     them; without it they are the page's own
      */
     function put(pairs, {stream, output, conflate} = {stream: null, output: null, conflate: false}) {
         if (pairs.length > 0) {

@@ -59,7 +59,7 @@
         over: ({page, life, status, message}) => ({page, life, status, message})
     };
 
-    /** What the page says, by the route that it is posted to. */
+    /** What the page sends: for each route the fields of its messages. */
     const messages = {
         /** @param {{events: Record<string, string>}} fields */
         ack: ({events}) => ({events}),
@@ -73,7 +73,7 @@
         control: ({id, to, headers, body}) => ({id, to, headers, body})
     };
 
-    /** What the server answers, by the route that it answers. */
+    /** What the server answers: for each route the fields of its answers. */
     const answers = {
         /** @param {{message: null}} fields */
         status: ({message}) => ({message}),
@@ -86,10 +86,14 @@
     };
 
     /**
-     * Why a stream has ended, as `end` says it: `EndReason` of the server. A page shows them as they come, and has names
-     * for those on which it acts.
+     * The reasons for the end of a stream on which the page acts: some of the server's `EndReason`. The others are only
+     * shown.
      */
     const REASONS = {COMPLETED: 'completed', FAILED: 'failed', DISCONNECTED: 'disconnected', SHUTDOWN: 'shutdown'};
+    /** The status of an `over` for a page that has a newer link. */
+    const TAKEN_OVER = 409;
+    /** The status of an `over` for a page whose life is over: a new link begins another one. */
+    const LIFE_OVER = 410;
     /** The header by which pages prove that a request is their own: their secrets, with commas. */
     const PROOF_HEADER = 'X-Flash-Proof';
     /** The header that names a start, which may be sent twice. */
@@ -122,7 +126,7 @@
     }
 
     /**
-     * What an event says.
+     * The fields of an event.
      * @template {keyof Events} Name
      * @param {Name} name
      * @param {string} text  its data
@@ -133,7 +137,7 @@
     }
 
     /**
-     * What the page says, as JSON.
+     * A message of the page, as JSON.
      * @template {keyof typeof messages} Name
      * @param {Name} name
      * @param {Parameters<typeof messages[Name]>[0]} fields
@@ -143,7 +147,7 @@
     }
 
     /**
-     * What the server answers.
+     * The fields of an answer.
      * @template {keyof typeof answers} Name
      * @param {Name} name
      * @param {string} text  the body of the answer
@@ -154,7 +158,7 @@
     }
 
     /**
-     * What the JSON of every event of a stream begins with: so it is found without being parsed.
+     * The characters with which the JSON of every event of a stream begins: by them such events are found unparsed.
      * @param {string} stream  its id
      */
     function streamPrefix(stream) {
@@ -174,6 +178,8 @@
             parseAnswer,
             streamPrefix,
             REASONS,
+            TAKEN_OVER,
+            LIFE_OVER,
             PROOF_HEADER,
             START_HEADER
         }

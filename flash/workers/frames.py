@@ -74,8 +74,8 @@ def _split(message: Message) -> tuple[Message, str | None, bytes]:
 
 
 def _frame(rest: Message, name: str | None, payload: bytes) -> bytes:
-    said = rest if name is None else {**rest, "payload": name}
-    encoded = json.dumps(said, default=_encode_bytes, separators=(",", ":")).encode()
+    fields = rest if name is None else {**rest, "payload": name}
+    encoded = json.dumps(fields, default=_encode_bytes, separators=(",", ":")).encode()
     if len(encoded) > JSON_LIMIT or len(payload) > PAYLOAD_LIMIT:
         raise MalformedFrame(f"A message of {len(encoded) + len(payload)} bytes is too large for another worker.")
     return b"%b%b%b" % (_HEAD.pack(len(encoded), len(payload)), encoded, payload)

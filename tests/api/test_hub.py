@@ -51,7 +51,7 @@ const tick = () => timers.splice(0).forEach(done => done());
 const from = (page, heard) => {
     if (ports[page] === undefined) {
         told[page] = [];
-        ports[page] = {postMessage: said => told[page].push(said)};
+        ports[page] = {postMessage: message => told[page].push(message)};
         self.onconnect({ports: [ports[page]]});
     }
     ports[page].onmessage({data: heard});

@@ -63,12 +63,12 @@ def props(link: int, life: str, number: int) -> Step:
 def told(deliveries: list[Any]) -> list[tuple[str, str]]:
     """Which page is told what: the event's id if it has one, else its name, or the kind of what is no event."""
 
-    def what(said: dict[str, Any]) -> str:
-        if said["kind"] != "event":
-            return said["kind"]
-        return said["lastEventId"] if said["type"] == "props" else said["type"]
+    def what(message: dict[str, Any]) -> str:
+        if message["kind"] != "event":
+            return message["kind"]
+        return message["lastEventId"] if message["type"] == "props" else message["type"]
 
-    return [(delivery["page"], what(delivery["said"])) for delivery in deliveries]
+    return [(delivery["page"], what(delivery["message"])) for delivery in deliveries]
 
 
 def test_each_page_is_passed_its_own_events() -> None:
@@ -153,7 +153,7 @@ def test_a_ping_is_passed_to_the_pages_that_it_asks_with_the_number_of_their_own
         # An EventSource gives an event without a number that of the event before.
         event(1, "ping", "bbbb.1", lives=["aaaa", "gone"]),
     )
-    assert [(each["page"], each["said"]["lastEventId"]) for each in asked] == [("a", "aaaa.1")]
+    assert [(each["page"], each["message"]["lastEventId"]) for each in asked] == [("a", "aaaa.1")]
 
 
 @pytest.mark.parametrize(("status", "what"), [(409, "over"), (410, "over"), (403, "refused"), (429, "refused")])
@@ -169,7 +169,7 @@ def test_a_page_that_is_over_is_told_and_carried_no_more_while_the_others_go_on(
         props(1, "bbbb", 1),
     )
     assert told(over) == [("a", what)]
-    assert over[0]["said"]["kind"] == ("event" if status == 409 else what)
+    assert over[0]["message"]["kind"] == ("event" if status == 409 else what)
     assert query == [["page", "b:1:bbbb.0"]]
     assert told(other) == [("b", "bbbb.1")]
 
@@ -203,7 +203,14 @@ def test_a_new_life_under_a_link_that_stands_is_told_as_a_cut_first() -> None:
 
 def test_a_refusal_of_a_new_link_is_for_the_pages_without_one() -> None:
     *_, refused, query = run(
-        carry("a"), ["query", 1], hello(1, "a", "aaaa"), carry("b"), ["query", 2], ["stay", 1], ["refuse"], ["query", 3]
+        carry("a"),
+        ["query", 1],
+        hello(1, "a", "aaaa"),
+        carry("b"),
+        ["query", 2],
+        ["keepLink", 1],
+        ["refuse"],
+        ["query", 3],
     )
     assert told(refused) == [("b", "refused")]
     assert query == [["page", "a:1:aaaa.0"]]

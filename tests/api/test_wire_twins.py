@@ -15,6 +15,7 @@ import pytest
 import flash
 from flash import wire, wire_messages
 from flash.cancel_scopes import EndReason
+from flash.streams.link import GONE
 from flash.wire import JsonObject, Payload, StreamPayload
 
 CLIENT = Path(flash.__file__).parent / "client"
@@ -75,7 +76,7 @@ SCRIPT = """
 globalThis.window = {flash: {}};
 require(process.argv[1]);
 const {wire} = window.flash;
-const said = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+const given = JSON.parse(require('fs').readFileSync(0, 'utf8'));
 // A field that the script has and the server does not is undefined: JSON would leave it out.
 const show = value => JSON.stringify(value, (key, inner) => inner === undefined ? 'UNDEFINED' : inner);
 process.stdout.write(show({
@@ -84,14 +85,15 @@ process.stdout.write(show({
     answers: Object.keys(wire.answers),
     reasons: wire.REASONS,
     headers: [wire.PROOF_HEADER, wire.START_HEADER],
-    prefix: wire.streamPrefix(said.stream),
-    events: said.events.map(([name, text]) => wire.parse(name, text)),
-    said: said.messages.map(([name, fields]) => wire.messages[name](fields)),
-    sent: said.messages.map(([name, fields]) => wire.encode(name, fields)),
-    standings: said.standings.map(([page, turn, last]) => wire.standing(page, turn, last)),
-    follows: said.ids.map(id => said.ids.map(last => wire.follows(id, last))),
+    statuses: [wire.TAKEN_OVER, wire.LIFE_OVER],
+    prefix: wire.streamPrefix(given.stream),
+    events: given.events.map(([name, text]) => wire.parse(name, text)),
+    messages_read: given.messages.map(([name, fields]) => wire.messages[name](fields)),
+    sent: given.messages.map(([name, fields]) => wire.encode(name, fields)),
+    standings: given.standings.map(([page, turn, last]) => wire.standing(page, turn, last)),
+    follows: given.ids.map(id => given.ids.map(last => wire.follows(id, last))),
     unnumbered: Object.keys(wire.events).filter(name => !wire.isNumbered(name)),
-    answered: said.answers.map(([name, text]) => wire.parseAnswer(name, text)),
+    answered: given.answers.map(([name, text]) => wire.parseAnswer(name, text)),
 }));
 """
 
@@ -113,10 +115,10 @@ def name_of(payload: Any) -> str:
 
 @pytest.fixture(scope="module")
 def twin() -> dict[str, Any]:
-    """What the script has, and makes of what the server says."""
+    """What the script has, and makes of what the server sends."""
     node = shutil.which("node")
     assert node is not None, "Node.js runs this test, as it runs the type checker of the scripts."
-    said = {
+    given = {
         "stream": STREAM,
         "events": [(name_of(each), data_of(each)) for each in EXAMPLES],
         "messages": [(name_of(each), values_of(each)) for each in MESSAGES],
@@ -125,7 +127,7 @@ def twin() -> dict[str, Any]:
         "answers": [(name_of(each), data_of(each)) for each in ANSWERS],
     }
     command = [node, "-e", SCRIPT, str(CLIENT / "wire.js")]
-    done = subprocess.run(command, input=json.dumps(said), capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, f"wire.js cannot read or write one of the examples:\n{done.stderr}"
     return json.loads(done.stdout)
 
@@ -150,6 +152,7 @@ def test_both_sides_have_the_same_names(twin: dict[str, Any]) -> None:
     assert twin["answers"] == [each.route for each in wire_messages.ANSWERS]
     assert all(EndReason[name] == reason for name, reason in twin["reasons"].items())
     assert twin["headers"] == [wire.PROOF_HEADER, wire.START_HEADER]
+    assert twin["statuses"] == [409, GONE]
 
 
 def test_the_script_reads_every_field_that_the_server_writes_and_no_other(twin: dict[str, Any]) -> None:
@@ -158,7 +161,7 @@ def test_the_script_reads_every_field_that_the_server_writes_and_no_other(twin: 
 
 
 def test_the_server_reads_every_field_that_the_script_writes_and_no_other(twin: dict[str, Any]) -> None:
-    assert twin["said"] == [values_of(each) for each in MESSAGES]
+    assert twin["messages_read"] == [values_of(each) for each in MESSAGES]
     assert wire_messages.Ack.read(json.loads(twin["sent"][0])) == MESSAGES[0]
     assert wire_messages.Cancel.read(json.loads(twin["sent"][1])) == MESSAGES[1]
     assert wire_messages.ControlMessage.read(twin["sent"][4]) == MESSAGES[4]
