@@ -168,6 +168,8 @@ class StreamThread:
         """The task that keeps the thread."""
         try:
             with self._cancellation, self._shield:
+                # The stream may have been cancelled by now, and Trio starts no thread for a cancelled task.
+                self._shield.shield = self._cancellation.cancel_called
                 await trio.to_thread.run_sync(self._work, limiter=self._threads.limiter)
         except BaseException as error:
             # This must not reach the page's nursery. Every job has its result, or gets one here.
@@ -180,6 +182,8 @@ class StreamThread:
 
     def _work(self) -> None:
         """Run in the thread: do one job after the other."""
+        if self._shield.shield:
+            trio.from_thread.run_sync(self._end_shield)
         while (job := self._jobs.get()) is not None:
             if job.shielded:
                 # In the keeper's task: what waits there from now on is not cancelled.
@@ -193,6 +197,9 @@ class StreamThread:
 
     def _begin_shield(self) -> None:
         self._shield.shield = True
+
+    def _end_shield(self) -> None:
+        self._shield.shield = False
 
     def _answer(self, job: _Job, result: Outcome[Any]) -> None:
         if self._job is job:

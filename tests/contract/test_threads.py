@@ -15,8 +15,8 @@ import pytest
 import trio
 import trio.testing
 
-from flash import EndReason, RequestRefused
-from tests.contract.pretend_page import OpenPage, PretendPage
+from flash import EndReason, RequestRefused, StreamCancelled
+from tests.contract.pretend_page import OpenPage, PretendPage, warnings
 from tests.support.eventually import eventually
 
 
@@ -153,6 +153,31 @@ async def test_a_plain_generator_that_never_started_needs_no_thread_to_be_closed
     assert stepped == []
     await trio.testing.wait_all_tasks_blocked()
     assert page.channels.limits.threads.held == 0
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_stream_that_is_cancelled_as_its_thread_starts_ends_without_a_failure(
+    page: PretendPage, caplog: pytest.LogCaptureFixture, steps: int
+) -> None:
+    def waits() -> Generator[int, None, None]:
+        trio.from_thread.run(trio.sleep_forever)
+        yield 1
+
+    given: list[BaseException] = []
+    # Trio runs the tasks that are ready in any order, so one stream would not show it each time.
+    streams = [page.start(waits, key=str(number), on_error=given.append) for number in range(10)]
+    for _ in range(steps):
+        await trio.lowlevel.checkpoint()
+    for stream in streams:
+        stream.scope.cancel(EndReason.CANCELLED)
+
+    async def all_have_ended() -> bool:
+        page.read()
+        return all(page.log(stream) == ["open", ("cancelled", ["reset", "off"])] for stream in streams)
+
+    await eventually(all_have_ended)
+    assert [type(error) for error in given] == [StreamCancelled] * len(streams)
+    assert warnings(caplog) == []
 
 
 async def test_context_variables_of_a_plain_generator_last_from_step_to_step(page: PretendPage) -> None:
