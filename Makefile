@@ -1,7 +1,7 @@
 # make demo     install into a virtual environment and serve the gallery at http://127.0.0.1:8050
 # make test     install what the tests need, three browsers included, and run lint, types and all tests
 #
-# make bench    what it costs, beside references in the same run: ten minutes, into benchmarks/results
+# make bench    what it costs, beside references in the same run: fifteen minutes, into benchmarks/results
 # make soak     20,000 streams through everything that can end them, over real sockets, with a report
 # make plotly-suite CHECKOUT=...   Plotly's own tests, with Dash and with Flash (docs/plotly-suite.md)
 #

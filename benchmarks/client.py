@@ -18,9 +18,11 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self
 
+from flash.asgi.tokens import new_token
+from flash.wire import START_HEADER
 from tests.support.dash_requests import Callbacks, Values
 from tests.support.wire_client import PageIdentity, Post, cookie, has_ping, last_id_in, ping_interval_in
 
@@ -68,7 +70,7 @@ class Client:
         self._requests = [Requests(self) for _ in range(CONNECTIONS)]
         self._turn = 0
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -76,9 +78,17 @@ class Client:
             reader.close()
         self._poll.close()
 
+    def connect(self) -> socket.socket:
+        """A connection to the server."""
+        return socket.create_connection(("127.0.0.1", self.port))
+
     def add(self, connection: socket.socket, reader: Reader) -> None:
         self._readers[connection.fileno()] = reader
         self._poll.register(connection.fileno(), select.EPOLLIN)
+
+    def ignore(self, connection: socket.socket) -> None:
+        """Read nothing of a connection any more, and leave it open."""
+        self._poll.modify(connection.fileno(), 0)
 
     def remove(self, connection: socket.socket) -> None:
         del self._readers[connection.fileno()]
@@ -97,7 +107,16 @@ class Client:
         finally:
             connection.close()
 
-    def post(self, path: str, body: Any, then: OnAnswer | None = None, browser: str = "", *, lane: int = -1) -> None:
+    def post(
+        self,
+        path: str,
+        body: Any,
+        then: OnAnswer | None = None,
+        browser: str = "",
+        *,
+        lane: int = -1,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """POST `body` as JSON; requests go over a few connections, in turn.
 
         Args:
@@ -106,13 +125,15 @@ class Client:
             then: is told the status and the body of the answer.
             browser: the secret of Flash's cookie.
             lane: which connection; -1 for the next one.
+            headers: beside those that every request has.
         """
         if lane < 0:
             self._turn = lane = (self._turn + 1) % CONNECTIONS
         content = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+        others = "".join(f"{name}: {value}\r\n" for name, value in headers)
         head = (
             f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\n"
-            f"Cookie: {cookie(browser)}\r\nContent-Length: {len(content)}\r\n\r\n"
+            f"Cookie: {cookie(browser)}\r\n{others}Content-Length: {len(content)}\r\n\r\n"
         )
         self._requests[lane].send(head.encode() + content, then)
 
@@ -172,7 +193,7 @@ class Requests:
 
     def _send_first(self) -> None:
         if self._socket is None:
-            self._socket = socket.create_connection(("127.0.0.1", self._client.port))
+            self._socket = self._client.connect()
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._client.add(self._socket, self)
         self._received = b""
@@ -228,7 +249,11 @@ class Connection:
     def __init__(self, client: Client) -> None:
         self.closed = False
         self._client = client
-        self._socket = socket.create_connection(("127.0.0.1", client.port))
+        self._socket = client.connect()
+
+    def ignore(self) -> None:
+        """Read nothing of it any more."""
+        self._client.ignore(self._socket)
 
     def close(self) -> None:
         if not self.closed:
@@ -282,15 +307,18 @@ class FlashPage:
         acknowledgements: how many it has sent.
     """
 
-    def __init__(self, client: Client, on_events: OnEvents, *, acknowledges: bool = True) -> None:
+    def __init__(
+        self, client: Client, on_events: OnEvents, *, acknowledges: bool = True, browser: str | None = None
+    ) -> None:
         """Connect.
 
         Args:
             client: the loop.
             on_events: is given what comes.
             acknowledges: what has come is applied at once, and acknowledged when that is due.
+            browser: the secret of its browser; None for a browser of its own.
         """
-        self.identity = PageIdentity()
+        self.identity = PageIdentity(browser=browser or new_token())
         self.on_events = on_events
         self.applied = b""
         self.greeted = False
@@ -304,7 +332,9 @@ class FlashPage:
 
     def start(self, body: Any) -> None:
         """Send the request that starts a stream: see `Dependencies.request`."""
-        self._client.post(self.identity.start, body, browser=self.identity.browser)
+        self._client.post(
+            self.identity.start, body, browser=self.identity.browser, headers=[(START_HEADER, new_token())]
+        )
 
     def cancel(self, stream: str) -> None:
         """Cancel a stream by its first condition."""
@@ -317,6 +347,11 @@ class FlashPage:
             self._acknowledged_at = time.monotonic_ns()
             self.acknowledgements += 1
             self._say(self.identity.acknowledge(self.applied.decode()))
+
+    def leave(self) -> None:
+        """Be gone, with all streams, as a page whose tab is closed."""
+        self._say(self.identity.leave())
+        self.stream.close()
 
     def _say(self, post: Post) -> None:
         self._client.post(post.target, post.body, browser=self.identity.browser)

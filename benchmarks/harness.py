@@ -32,7 +32,8 @@ TIMEOUT = 120.0
 BACKLOG = "2048"
 
 COMMANDS: dict[str, Callable[[str, str], list[str]]] = {
-    "flash": lambda app, port: ["flash", "run", "--backlog", BACKLOG, "--log-level", "error", "--port", port, app],
+    "flash": lambda app, port: _flash(app, port),
+    "flash-2-workers": lambda app, port: [*_flash(app, port), "--workers", "2"],
     "hypercorn-trio": lambda app, port: _hypercorn("trio", app, port),
     "hypercorn-asyncio": lambda app, port: _hypercorn("asyncio", app, port),
     "uvicorn": lambda app, port: [
@@ -40,6 +41,10 @@ COMMANDS: dict[str, Callable[[str, str], list[str]]] = {
     ],
 }  # fmt: skip
 """How each kind of server is run: the module, and its arguments for an app and a port."""
+
+
+def _flash(app: str, port: str) -> list[str]:
+    return ["flash", "run", "--backlog", BACKLOG, "--log-level", "error", "--port", port, app]
 
 
 def _hypercorn(worker: str, app: str, port: str) -> list[str]:
@@ -53,15 +58,23 @@ class Server:
 
     Attributes:
         port: on 127.0.0.1.
-        pid: of its one process.
+        pid: of its one process, or of the one that has started the others.
     """
 
     port: int
     pid: int
 
+    def processes(self) -> list[int]:
+        """The ids of its processes: `pid`, and its workers, if it has any."""
+        tasks = Path(f"/proc/{self.pid}/task")
+        return [
+            self.pid,
+            *(int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()),
+        ]
+
     def cpu(self) -> float:
-        """Seconds of CPU that it has used, all threads, to the nanosecond."""
-        return time.clock_gettime((~self.pid << 3) | 2)
+        """Seconds of CPU that its processes have used, all threads, to the nanosecond."""
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self.processes())
 
     def memory(self) -> int:
         """Bytes of memory that are its own."""

@@ -11,3 +11,6 @@ RATE = 100
 
 PATCH_RATE = 20
 """Patches per second, to another."""
+
+RUSH = 10
+"""How many times as fast the streams of several workers tick at saturation."""
