@@ -58,6 +58,7 @@ def join_workers(app: AppOfWorkers, directory: Directory, address: str) -> Peers
     peers = Peers(app.server, directory, address, answers)
     for each in apps:
         each.all_workers.peers = peers
+        each.all_workers.directory = directory
         each.channels.holding = peers.holdings
     return peers
 
@@ -67,6 +68,7 @@ class AllWorkers:
 
     Attributes:
         peers: the workers; None where there is one process.
+        directory: says which of them holds a browser.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class AllWorkers:
             nursery: returns the nursery for channels; raises AttributeError before the app's ASGI lifespan begins.
         """
         self.peers: Peers | None = None
+        self.directory: Directory | None = None
         self._channels = channels
         self._streams = streams
         self._nursery = nursery
@@ -119,7 +122,9 @@ class AllWorkers:
         except AttributeError:
             # The ASGI server has not begun the app's lifespan.
             status = "not started"
-        return {"status": status, "pages": len(self._channels), "streams": self._channels.load.streams}
+        health = {"status": status, "pages": len(self._channels), "streams": self._channels.load.streams}
+        directory = None if self.directory is None else self.directory.status
+        return health if directory is None else health | {"directory": directory}
 
     async def _answer_health(self) -> Response:
         """For load balancers: 200 while a worker accepts pages, 503 while all stop or none can run streams."""

@@ -46,6 +46,11 @@ class Holder:
 class Directory(Protocol):
     """What a worker asks of the directory. Its own name is known there."""
 
+    @property
+    def status(self) -> str | None:
+        """For health: "ok", or "away" while it does not answer; None if it is part of this server."""
+        ...
+
     async def claim(self, browser: str) -> Holder | None:
         """The holder of a browser, which is the worker that asks if nobody has held the browser until now.
 

@@ -10,6 +10,9 @@ request, websockets and links included, and no channel. Each of these is a *use*
 The directory and this table may disagree for the moments that a message takes. So while a browser is being claimed or
 given up, whoever asks for it here waits until that is over. And a request that another worker sends for a browser that
 is not held here is told so, whereupon the other one asks the directory again.
+
+A browser can be *lost*, when the directory was away and another worker has come to hold it. What of it is here goes on
+until it ends, but every new request goes to the holder.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class Holdings:
         self._tell_of_page = tell_of_page
         self._directory = directory
         self._uses: dict[str, int] = {}
+        self._lost: set[str] = set()
         self._here: Holder | None = None
         self._known: dict[str, Holder] = {}
         self._under_way: dict[str, trio.Event] = {}
@@ -49,11 +53,11 @@ class Holdings:
 
     def __len__(self) -> int:
         """The number of browsers that are held here."""
-        return len(self._uses)
+        return len(self._uses) - len(self._lost)
 
     def __contains__(self, browser: str) -> bool:
         """Whether a browser is held here."""
-        return browser in self._uses
+        return browser in self._uses and browser not in self._lost
 
     async def claim(self, browser: str) -> Holder | None:
         """The holder of a browser, which is this worker if nobody held it. If it is, the browser has one use more.
@@ -62,7 +66,7 @@ class Holdings:
             None if nobody holds the browser and this worker may not.
         """
         while True:
-            if browser in self._uses:
+            if browser in self:
                 self._uses[browser] += 1
                 return self._here
             if (known := self._known.get(browser)) is not None:
@@ -83,7 +87,9 @@ class Holdings:
             holder = await self._directory.claim(browser)
             if holder is not None and holder.here:
                 self._here = holder
-                self._uses[browser] = 1
+                # Of one that was lost, there may be something left.
+                self._lost.discard(browser)
+                self._uses[browser] = self._uses.get(browser, 0) + 1
             elif holder is not None:
                 if len(self._known) >= KNOWN:
                     self._known.clear()
@@ -95,9 +101,14 @@ class Holdings:
         """Ask the directory for the holder of a browser next time: the one that was known does not hold it."""
         self._known.pop(browser, None)
 
+    def lose(self, browser: str) -> None:
+        """Hold a browser no longer, because the directory says that another worker does."""
+        if browser in self._uses:
+            self._lost.add(browser)
+
     async def take(self, browser: str) -> bool:
         """Whether this worker holds a browser, for a request that another one sends. If so, it has one use more."""
-        while browser not in self._uses:
+        while browser not in self:
             if not await self._wait_for_directory(browser):
                 # Should the directory take this worker for the holder, it is wrong for good unless it is told.
                 await self._directory.give_up(browser)
@@ -147,6 +158,7 @@ class Holdings:
 
     async def _give_up(self, browser: str) -> None:
         del self._uses[browser]
+        self._lost.discard(browser)
         event = self._under_way[browser] = trio.Event()
         try:
             await contain(_log, "A browser could not be given up.", lambda: self._directory.give_up(browser))

@@ -171,6 +171,10 @@ class Worker:
             case _:
                 raise AssertionError(f"{message} is no message for a worker")
 
+    @property
+    def status(self) -> None:
+        """`Directory.status`: without the supervisor there are no workers."""
+
     async def claim(self, browser: str) -> Holder | None:
         """`Directory.claim`. Not cancelled: who has claimed a browser has to know it, to give it up some day."""
         with trio.CancelScope(shield=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import signal
@@ -14,15 +13,12 @@ from typing import Any
 import diskcache
 import psutil
 import pytest
-import redis
 
 from flash import DiskcacheManager
 from tests.support import connections
 from tests.support.eventually import TIMEOUT, eventually_sync
 from tests.support.processes import running
-
-REDIS = os.environ.get("REDIS", "/usr/bin/redis-server")
-
+from tests.support.redis_server import RedisServer
 
 NAMES = ("tests.dash_features.background_app", "tests.dash_features.celery_worker")
 
@@ -96,17 +92,8 @@ def free_port() -> int:
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
-    port = connections.free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with running([REDIS, *options], tmp_path) as process, redis.Redis(port=port) as client:
-
-        def answers() -> bool:
-            with contextlib.suppress(redis.ConnectionError):
-                return bool(client.ping())
-            return False
-
-        process.wait_for(answers, "Redis answers")
-        yield f"redis://127.0.0.1:{port}/0"
+    with RedisServer.started(tmp_path) as redis:
+        yield redis.url
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def test_the_rooms_list_every_module_and_script_and_nothing_else() -> None:
     there = {
         str(file.relative_to(ROOT))
         for file in (ROOT / "flash").rglob("*")
-        if file.suffix in {".py", ".js"} and file.name != "__init__.py"
+        if file.suffix in {".py", ".js", ".lua"} and file.name != "__init__.py"
     }
     listed = _listed()
     assert set(listed) == there, "docs/architecture.md, 'The rooms', has a line for each file, and for no other"

@@ -40,6 +40,10 @@ class ClaimsDirectory:
         self._claims = claims
         self._name = name
 
+    @property
+    def status(self) -> None:
+        """It is always there."""
+
     async def claim(self, browser: str) -> Holder | None:
         self.asked.append(browser)
         await trio.lowlevel.checkpoint()

@@ -203,3 +203,41 @@ async def test_nobody_is_held_by_a_worker_that_may_not(
     assert await holdings.claim("a") is None
     with pytest.raises(RequestRefused, match="does not hold this browser"):
         holdings.enter("a")
+
+
+async def test_a_browser_that_is_lost_is_sent_to_its_holder_while_what_is_here_goes_on(
+    claims: Claims, directory: SlowDirectory, holdings: Holdings
+) -> None:
+    directory.going_on.set()
+    secret = "the secret of a browser"
+    browser = browser_key(secret)
+    await holdings.claim(browser)
+    claims.give_up(browser, "1")
+    claims.claim(browser, "2")
+    holdings.lose(browser)
+    assert browser not in holdings
+    assert len(holdings) == 0
+    assert await holdings.claim(browser) == Holder("2", "/two", here=False)
+    assert not await holdings.take(browser)
+    holdings.enter(secret)
+    holdings.leave(secret)
+
+
+async def test_a_browser_that_was_lost_can_be_held_again_and_is_given_up_when_all_of_it_is_over(
+    claims: Claims, directory: SlowDirectory, holdings: Holdings, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(holdings.give_up_unused)
+    directory.going_on.set()
+    await holdings.claim("a")
+    holdings.lose("a")
+    holdings.lose("b")
+    assert await holdings.claim("a") == Holder("1", "/one", here=True)
+    assert "a" in holdings
+    holdings.release("a")
+    await wait_all_tasks_blocked()
+    assert directory.given_up == []
+    holdings.release("a")
+    await wait_all_tasks_blocked()
+    assert directory.given_up == ["a"]
+    assert len(holdings) == 0
+    nursery.cancel_scope.cancel()
