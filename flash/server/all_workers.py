@@ -21,6 +21,7 @@ from ..channels import Channels
 from ..sse import HEADERS
 from ..streams.limits import StreamInfo
 from ..workers.directory import Directory
+from ..workers.peer_port import PeerReceiver
 from ..workers.peers import HAS_COME, Answer, Peers
 from .lifespan import APPS
 from .metrics import Metrics, join
@@ -43,19 +44,20 @@ class AppOfWorkers(Protocol):
     def all_workers(self) -> AllWorkers: ...
 
 
-def join_workers(app: AppOfWorkers, directory: Directory, address: str) -> Peers:
+def join_workers(app: AppOfWorkers, directory: Directory, address: str, arrivals: PeerReceiver | None = None) -> Peers:
     """Make this process one of several that serve an app, and the other apps of its server.
 
     Args:
         app: is served here, from when the `Peers` run.
         directory: says which worker holds a browser.
-        address: of the socket on which this worker serves the others.
+        address: the path of the unix socket on which this worker serves the others of its machine.
+        arrivals: the connections of other machines; None if there are none.
     """
     apps: list[AppOfWorkers] = app.server.extensions[APPS]
     answers: dict[str, Answer] = {HAS_COME: lambda page: [each.channels.has_gone(page) for each in apps]}
     for each in apps:
         answers |= each.all_workers.answers()
-    peers = Peers(app.server, directory, address, answers)
+    peers = Peers(app.server, directory, address, answers, arrivals)
     for each in apps:
         each.all_workers.peers = peers
         each.all_workers.directory = directory

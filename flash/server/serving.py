@@ -23,6 +23,7 @@ from .._hypercorn_worker import serve_connections
 from .._trio import forget_killed_threads
 from ..errors import InvalidOption
 from ..workers.leaving import Leaving
+from ..workers.machine import Machine
 from ..workers.socket_directory import socket_directory
 from ..workers.supervisor import Plan, Supervisor
 from ..workers.worker import Worker, this_worker
@@ -98,7 +99,7 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         give_up_on_silent_peers, timeout=app.channels.page_limits.stall_timeout
     )
 
-    peers = join_workers(app, worker, worker.address)
+    peers = join_workers(app, worker, worker.address, worker.arrivals)
     leaving = Leaving(app)
 
     async def started() -> None:
@@ -125,7 +126,9 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         nursery.cancel_scope.cancel()
 
 
-def run_workers(command: Sequence[str], config: Config, size: int, directory: str | None) -> None:
+def run_workers(
+    command: Sequence[str], config: Config, size: int, directory: str | None, machine: Machine | None = None
+) -> None:
     """Listen, and have several processes serve, until SIGINT or SIGTERM: see `workers.supervisor`.
 
     Args:
@@ -133,9 +136,10 @@ def run_workers(command: Sequence[str], config: Config, size: int, directory: st
         config: says where to listen.
         size: the number of processes.
         directory: the folder for the sockets of the workers; None for a new one.
+        machine: this machine among several; None if it is the only one.
 
     Raises:
-        InvalidOption: an option of the configuration, or the folder, cannot be used.
+        InvalidOption: an option of the configuration, the folder, or the address of the machine cannot be used.
         OSError: the process cannot listen there.
         SystemExit: the code does not start, or a worker has not stopped in time; with its status.
     """
@@ -145,7 +149,11 @@ def run_workers(command: Sequence[str], config: Config, size: int, directory: st
         raise InvalidOption("Several workers do not serve QUIC (quic_bind): leave it out, or run one worker.")
     # For Hypercorn, several workers mean that other servers may listen on the same port.
     config.workers = 1
-    with socket_directory(directory) as folder, listening_sockets(config) as sockets:
+    with (
+        contextlib.nullcontext() if machine is None else machine.listen() as peers,
+        socket_directory(directory) as folder,
+        listening_sockets(config) as sockets,
+    ):
         listeners = [(listening, True) for listening in sockets.secure_sockets]
         listeners += [(listening, False) for listening in sockets.insecure_sockets]
 
@@ -154,7 +162,8 @@ def run_workers(command: Sequence[str], config: Config, size: int, directory: st
                 address = _hypercorn.address_of(listening, is_tls=is_tls)
                 await config.log.info(f"Running on {address} with {size} workers (CTRL + C to quit)")
 
-        plan = Plan(command, size, listeners, folder, config.graceful_timeout, RELOADED in os.environ, announce)
+        joined = None if machine is None or peers is None else (machine, peers)
+        plan = Plan(command, size, listeners, folder, config.graceful_timeout, RELOADED in os.environ, announce, joined)
         status = trio.run(Supervisor(plan).run)
     if status:
         raise SystemExit(status)

@@ -4,6 +4,8 @@
     JSON     the message, a dict with a "type", without its payload; a bytes object in it is {"bytes": "latin-1"}
     payload  what of a message may be large, unchanged: its "body" or "bytes", or its "text" as UTF-8
 
+Between machines a tag follows each frame, which signs it: see `signatures`.
+
 A request that is sent on keeps the form in which the server has given it to the app, so nothing of it is lost: the
 client's address, the scheme, the version of HTTP, the headers as bytes and in order.
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Collection, Iterator
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from ..errors import FlashError
 
@@ -87,15 +89,25 @@ def _encode_bytes(value: object) -> dict[str, str]:
     raise TypeError(f"A message for another worker has a {type(value).__name__}, which cannot be sent.")
 
 
+class TagCheck(Protocol):
+    """Checks the tags of the frames that come, in their order; `size` is the number of bytes of each."""
+
+    @property
+    def size(self) -> int: ...
+    def check(self, frame: bytes, tag: bytes) -> None: ...
+
+
 class Decoder:
     """Makes messages of the bytes that have come over one connection."""
 
-    def __init__(self, expected: Collection[str]) -> None:
+    def __init__(self, expected: Collection[str], tags: TagCheck | None = None) -> None:
         """
         Args:
             expected: the types of the messages that may come. It may be replaced as the conversation goes on.
+            tags: check the frames; None if they are not signed.
         """
         self.expected = expected
+        self._tags = tags
         self._received = bytearray()
 
     def feed(self, data: bytes | bytearray) -> None:
@@ -106,7 +118,8 @@ class Decoder:
         """The next message; None if not all of it has come.
 
         Raises:
-            MalformedFrame: it is none that is expected, or too large. Nothing that comes after it can be read.
+            MalformedFrame: it is none that is expected, or too large, or not signed. Nothing that comes after it can be
+                read.
         """
         if len(self._received) < _HEAD.size:
             return None
@@ -114,11 +127,14 @@ class Decoder:
         if json_size > JSON_LIMIT or payload_size > PAYLOAD_LIMIT:
             raise MalformedFrame(f"A message of {json_size + payload_size} bytes is too large.")
         end = _HEAD.size + json_size + payload_size
-        if len(self._received) < end:
+        whole = end if self._tags is None else end + self._tags.size
+        if len(self._received) < whole:
             return None
+        if self._tags is not None:
+            self._tags.check(bytes(self._received[:end]), bytes(self._received[end:whole]))
         message = self._read(bytes(self._received[_HEAD.size : _HEAD.size + json_size]))
         self._put_payload(message, bytes(self._received[end - payload_size : end]))
-        del self._received[:end]
+        del self._received[:whole]
         return message
 
     def _read(self, encoded: bytes) -> Message:

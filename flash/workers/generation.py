@@ -93,6 +93,12 @@ class Generation:
             willing = willing or ready
         return in_order_of_load([worker.connections for worker in willing])
 
+    def find(self, name: str) -> WorkerProcess | None:
+        """The worker that other machines know by a name, if it serves."""
+        return next(
+            (worker for worker in self._workers.values() if worker.peer_name == name and worker.is_serving), None
+        )
+
     def stop(self) -> None:
         """Have every worker stop. Connections may still be sent to them."""
         self._stopping.set()

@@ -2,6 +2,9 @@
 
 A connection is for one request, or one question. Neither side queues messages: who sends waits until the other side has
 room, so a browser that does not read slows down what it is sent from, through the connection as without it.
+
+Workers of one machine have unix sockets, which no other user can reach. To a worker of another machine a connection is
+TCP, and signed: see `signatures`.
 """
 
 from __future__ import annotations
@@ -10,55 +13,43 @@ import contextlib
 import os
 import socket
 from collections.abc import Collection
+from pathlib import Path
+from types import TracebackType
 
 import trio
 
 from .frames import Decoder, Message, encode
+from .machine import Machine, host_and_port
+from .signatures import CHALLENGE_SIZE, PROTOCOL, BadSignature, Signatures, Tags, new_number
 
 READ_SIZE = 65_536
 
 BACKLOG = 1_000
 """Connections that may wait until a worker accepts them: as many as a burst of requests brings."""
 
+CONNECT_TIMEOUT = 2.0
+"""Seconds in which another machine has to answer: one that is gone says nothing."""
+
+KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""When the system asks whether a machine that says nothing is there: after 20 s without answer the connection ends."""
+
 
 class PeerGone(Exception):
     """The other worker has closed the connection, or is dead."""
 
 
-async def connect(address: str) -> trio.SocketStream:
-    """Connect to the socket of another worker.
-
-    Args:
-        address: the path of a unix socket, which begins with a slash, or host:port.
+def listen(path: str) -> trio.SocketListener:
+    """Listen on the unix socket of this worker. Its folder has to be closed to other users.
 
     Raises:
-        OSError: the worker cannot be reached.
+        OSError: that cannot be done.
     """
-    if address.startswith("/"):
-        return await trio.open_unix_socket(address)
-    host, _, port = address.rpartition(":")
-    return await trio.open_tcp_stream(host.strip("[]"), int(port))
-
-
-def listen(address: str) -> trio.SocketListener:
-    """Listen on the socket of this worker for others. The folder of a unix socket has to be closed to other users.
-
-    Raises:
-        OSError: the address is in use, or is not this machine's.
-    """
-    if address.startswith("/"):
-        family, name = socket.AF_UNIX, address
-        with contextlib.suppress(FileNotFoundError):
-            # It was left by a worker that was killed: the supervisor gives an address to one worker at a time.
-            os.unlink(address)
-    else:
-        host, _, port = address.rpartition(":")
-        family, _, _, _, name = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    with contextlib.suppress(FileNotFoundError):
+        # It was left by a worker that was killed: the supervisor gives a path to one worker at a time.
+        os.unlink(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if family != socket.AF_UNIX:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(name)
+        listening.bind(path)
         listening.listen(BACKLOG)
         listening.setblocking(False)
         return trio.SocketListener(trio.socket.from_stdlib_socket(listening))
@@ -67,19 +58,58 @@ def listen(address: str) -> trio.SocketListener:
         raise
 
 
-class PeerConnection:
-    """A connection to another worker, on which either side sends messages."""
+def notice_silence(stream: trio.SocketStream) -> None:
+    """Have a TCP connection end when the other machine is gone without a word."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        # Not every system has all of them.
+        if hasattr(socket, name):
+            stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
-    def __init__(self, stream: trio.SocketStream, expected: Collection[str]) -> None:
+
+async def receive_exactly(stream: trio.SocketStream, size: int) -> bytes:
+    """The next `size` bytes, and no more.
+
+    Raises:
+        PeerGone: not so many come.
+    """
+    received = bytearray()
+    while len(received) < size:
+        try:
+            data = await stream.receive_some(size - len(received))
+        except trio.BrokenResourceError as error:
+            raise PeerGone from error
+        if not data:
+            raise PeerGone
+        received += data
+    return bytes(received)
+
+
+class PeerConnection:
+    """A connection to another worker, on which either side sends messages. It is closed when an `async with` ends."""
+
+    def __init__(
+        self, stream: trio.SocketStream, expected: Collection[str], tags: tuple[Tags, Tags] | None = None
+    ) -> None:
         """
         Args:
             stream: the connection.
             expected: the types of the messages that the other side may send first.
+            tags: of the frames that are sent, and of those that are received; None if they are not signed.
         """
         self._stream = stream
-        self._decoder = Decoder(expected)
+        self._tags = None if tags is None else tags[0]
+        self._decoder = Decoder(expected, None if tags is None else tags[1])
         self._sending = trio.StrictFIFOLock()
         self._receiving = trio.StrictFIFOLock()
+
+    async def __aenter__(self) -> PeerConnection:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stream.aclose()
 
     def expect(self, types: Collection[str]) -> None:
         """Take messages of these types from now on."""
@@ -94,7 +124,7 @@ class PeerConnection:
         async with self._sending:
             for frame in encode(message):
                 try:
-                    await self._stream.send_all(frame)
+                    await self._stream.send_all(frame if self._tags is None else frame + self._tags.tag(frame))
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                     raise PeerGone from error
                 except trio.Cancelled:
@@ -107,6 +137,7 @@ class PeerConnection:
 
         Raises:
             PeerGone: the other side has closed the connection, or is dead.
+            BadSignature: what has come is not signed as it should be.
             MalformedFrame: what has come is no message that is expected.
         """
         async with self._receiving:
@@ -119,3 +150,61 @@ class PeerConnection:
                     raise PeerGone
                 self._decoder.feed(data)
             return message
+
+
+class Dialer:
+    """Connects one worker to others."""
+
+    def __init__(self, path: str, machine: Machine | None) -> None:
+        """
+        Args:
+            path: of the unix socket of the worker, in the folder of those of its machine.
+            machine: its machine; None if there is one only.
+        """
+        self._folder = Path(path).parent
+        self._machine = machine
+
+    async def connect(self, address: str, expected: Collection[str]) -> PeerConnection:
+        """Connect to another worker.
+
+        Args:
+            address: the path of a unix socket, which begins with a slash, or `Machine.address_of` it.
+            expected: the types of the messages that the other side may send first.
+
+        Raises:
+            OSError: the worker cannot be reached.
+            PeerGone: it has closed the connection.
+            BadSignature: at the address is something else than a worker.
+        """
+        if address.startswith("/"):
+            return PeerConnection(await trio.open_unix_socket(address), expected)
+        machine, _, name = address.rpartition("/")
+        if self._machine is None:
+            raise OSError(f"The worker at {address} takes signed connections, and there is no secret.")
+        if self._machine.is_here(address):
+            return PeerConnection(await trio.open_unix_socket(str(self._folder / f"{name}.sock")), expected)
+        with trio.move_on_after(CONNECT_TIMEOUT):
+            stream = await trio.open_tcp_stream(*host_and_port(machine))
+            try:
+                notice_silence(stream)
+                return await _open(stream, address, name, self._machine.secret, expected)
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+        raise TimeoutError(f"The machine at {machine} does not answer.")
+
+
+async def _open(
+    stream: trio.SocketStream, address: str, name: str, secret: str, expected: Collection[str]
+) -> PeerConnection:
+    """Begin a signed connection, as the one who has connected."""
+    challenge = await receive_exactly(stream, CHALLENGE_SIZE)
+    if not challenge.startswith(PROTOCOL):
+        raise BadSignature(f"What listens at {address} is no worker of this version of Flash.")
+    number = new_number()
+    signatures = Signatures(secret, address, challenge, number)
+    try:
+        await stream.send_all(name.encode() + number + signatures.proof)
+    except trio.BrokenResourceError as error:
+        raise PeerGone from error
+    return PeerConnection(stream, expected, (signatures.of_sender, signatures.of_receiver))

@@ -6,11 +6,13 @@
 Another worker opens a connection for each request or question. If this worker holds the browser of a request, it says
 so, and runs its app with `receive` and `send` of that connection. For the app that is a request like any other.
 
-Whoever can connect speaks for every browser. Who can is decided by the folder of the socket: see `socket_directory`.
+Whoever can connect speaks for every browser. On one machine the folder of the socket decides who can, see
+`socket_directory`; workers of other machines have to have the secret, see `peer_port`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,9 +24,11 @@ from ..user_code.containment import contain
 from .directory import Directory, Holder
 from .frames import SCOPE_TYPES, MalformedFrame, Message, decode_scope
 from .holdings import Holdings
-from .peer_connection import PeerConnection, PeerGone, connect, listen
+from .peer_connection import Dialer, PeerConnection, PeerGone, listen
+from .peer_port import PeerReceiver
 from .routing import browser_needed
 from .sending_on import HELD, NOT_HELD, OVER, TO_APP, App, Receive, Send, SendingOn
+from .signatures import REFUSED, BadSignature
 
 _log = logging.getLogger("flash.workers")
 
@@ -39,6 +43,9 @@ QUESTION, ANSWER = "flash.question", "flash.answer"
 ANSWER_TIMEOUT = 2.0
 """Seconds in which another worker has to answer a question. One whose event loop is held up does not."""
 
+HEADS = (*SCOPE_TYPES, QUESTION)
+"""What another worker may begin with."""
+
 HEAD_TIMEOUT = 10.0
 """Seconds in which another worker has to say why it has opened a connection."""
 
@@ -49,24 +56,34 @@ class Peers:
     Attributes:
         holdings: the browsers that this worker holds.
         asgi: what the worker is to serve in place of the app.
-        address: of the socket on which it serves the others.
+        address: the path of the unix socket on which it serves the others of its machine.
     """
 
-    def __init__(self, app: App, directory: Directory, address: str, answers: Mapping[str, Answer]) -> None:
+    def __init__(
+        self,
+        app: App,
+        directory: Directory,
+        address: str,
+        answers: Mapping[str, Answer],
+        arrivals: PeerReceiver | None = None,
+    ) -> None:
         """
         Args:
             app: answers requests on this worker.
             directory: says which worker holds a browser.
-            address: of the socket on which this worker serves the others.
+            address: the path of the unix socket on which this worker serves the others of its machine.
             answers: for each question that a worker may be asked, what answers it; `HAS_COME` tells rather than asks.
+            arrivals: the connections of other machines; None if there are none.
         """
         self.holdings = Holdings(directory, self._tell_of_page)
-        self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._start_soon)
+        self._dialer = Dialer(address, None if arrivals is None else arrivals.machine)
+        self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._dialer, self._start_soon)
         self.asgi: App = self._sending_on
         self._app = app
         self._directory = directory
         self.address = address
         self._answers = answers
+        self._arrivals = arrivals
         self._state: dict[str, Any] | None = None
         self._nursery: trio.Nursery | None = None
         self._requests = 0
@@ -81,7 +98,9 @@ class Peers:
         listener = listen(self.address)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.holdings.give_up_unused)
-            await nursery.start(trio.serve_listeners, self._serve, [listener])
+            await nursery.start(trio.serve_listeners, self._serve_here, [listener])
+            if self._arrivals is not None:
+                nursery.start_soon(self._serve_arrivals, self._arrivals, nursery)
             self._nursery = nursery
             task_status.started()
             try:
@@ -133,12 +152,14 @@ class Peers:
             return self._answers[question](about)
         with trio.move_on_after(ANSWER_TIMEOUT):
             try:
-                async with await connect(worker.address) as stream:
-                    connection = PeerConnection(stream, (ANSWER,))
+                async with await self._dialer.connect(worker.address, (ANSWER,)) as connection:
                     await connection.send({"type": QUESTION, "question": question, "about": about})
                     return json.loads((await connection.receive())["bytes"])
             except (OSError, PeerGone):
                 # It has died, and its supervisor will notice.
+                return None
+            except MalformedFrame as error:
+                _log.error("What worker %s at %s has answered was refused: %s", worker.name, worker.address, error)
                 return None
         return None
 
@@ -157,27 +178,45 @@ class Peers:
 
         return keeping
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve_here(self, stream: trio.SocketStream) -> None:
+        """Serve a connection of another worker on this machine."""
+        await self._serve(PeerConnection(stream, HEADS))
+
+    async def _serve_arrivals(self, arrivals: PeerReceiver, nursery: trio.Nursery) -> None:
+        """Serve the connections of other machines."""
+        with contextlib.suppress(trio.EndOfChannel):
+            while True:
+                nursery.start_soon(self._serve, await arrivals.receive(*HEADS))
+
+    async def _serve(self, connection: PeerConnection) -> None:
         """Serve one connection of another worker. Its failure ends no other."""
 
         async def serve() -> None:
-            connection = PeerConnection(stream, (*SCOPE_TYPES, QUESTION))
-            try:
-                head: Message | None = None
-                with trio.move_on_after(HEAD_TIMEOUT):
-                    head = await connection.receive()
-                if head is None:
-                    return
-                if head["type"] == QUESTION:
-                    await self._answer(connection, head)
-                else:
-                    await self._serve_request(connection, decode_scope(head))
-            except PeerGone:
-                pass
-            except MalformedFrame as error:
-                _log.error("What another worker has sent was refused: %s", error)
+            async with connection:
+                try:
+                    await self._serve_head(connection)
+                except PeerGone:
+                    pass
+                except MalformedFrame as error:
+                    _log.error("What another worker has sent was refused: %s", error)
 
         await contain(_log, "A connection of another worker failed.", serve)
+
+    async def _serve_head(self, connection: PeerConnection) -> None:
+        """Read what another worker begins with, and do it."""
+        head: Message | None = None
+        with trio.move_on_after(HEAD_TIMEOUT):
+            try:
+                head = await connection.receive()
+            except BadSignature:
+                await connection.send({"type": REFUSED})
+                raise
+        if head is None:
+            return
+        if head["type"] == QUESTION:
+            await self._answer(connection, head)
+        else:
+            await self._serve_request(connection, decode_scope(head))
 
     async def _answer(self, connection: PeerConnection, head: Message) -> None:
         answer = self._answers.get(cast("str", head.get("question")))

@@ -28,8 +28,9 @@ from ..websockets.transport import drain
 from .directory import Holder
 from .frames import MalformedFrame, Message, encode_scope
 from .holdings import Holdings
-from .peer_connection import PeerConnection, PeerGone, connect
+from .peer_connection import Dialer, PeerConnection, PeerGone
 from .routing import browser_needed, is_long
+from .signatures import REFUSED, BadSignature
 
 _log = logging.getLogger("flash.workers")
 _warnings = ClientWarnings(_log)
@@ -37,7 +38,7 @@ _warnings = ClientWarnings(_log)
 HELD, NOT_HELD, OVER = "flash.held", "flash.not_held", "flash.over"
 """What the other worker says of itself: it holds the browser, or does not; the app has done with the request."""
 
-VERDICTS = (HELD, NOT_HELD)
+VERDICTS = (HELD, NOT_HELD, REFUSED)
 
 TO_APP = ("http.request", "http.disconnect", "websocket.connect", "websocket.receive", "websocket.disconnect")
 """The messages that an app may receive."""
@@ -77,15 +78,17 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 class SendingOn:
     """An ASGI app that has requests answered by the holders of their browsers."""
 
-    def __init__(self, app: App, holdings: Holdings, start_soon: Callable[..., None]) -> None:
+    def __init__(self, app: App, holdings: Holdings, dialer: Dialer, start_soon: Callable[..., None]) -> None:
         """
         Args:
             app: answers requests on this worker.
             holdings: says which worker is a browser's holder.
+            dialer: connects this worker to others.
             start_soon: starts a task that may outlast its request by a moment.
         """
         self._app = app
         self._holdings = holdings
+        self._dialer = dialer
         self._start_soon = start_soon
         self._long: set[trio.CancelScope] = set()
         self._stopping = False
@@ -131,14 +134,22 @@ class SendingOn:
             if is_long(scope):
                 self._long.add(cut)
             try:
-                stream = await connect(holder.address)
-                async with stream:
-                    connection = PeerConnection(stream, VERDICTS)
+                async with await self._dialer.connect(holder.address, VERDICTS) as connection:
                     is_held = await _is_held(connection, scope)
                     if is_held:
                         await _relay(connection, receive, response)
-            except OSError:
+            except (OSError, PeerGone):
                 return False
+            except MalformedFrame as error:
+                _warnings.warn(
+                    f"distrust of {holder.address}",
+                    "A request was refused: worker %s at %s and this one do not know each other by the same secret",
+                    holder.name,
+                    holder.address,
+                    error=error,
+                )
+                await response.cut()
+                return True
             finally:
                 self._long.discard(cut)
                 if is_held and scope["type"] == "websocket":
@@ -150,13 +161,19 @@ class SendingOn:
 
 
 async def _is_held(connection: PeerConnection, scope: Message) -> bool:
-    """Give the other worker the head of a request, and return whether it holds the browser."""
+    """Give the other worker the head of a request, and return whether it holds the browser.
+
+    Raises:
+        MalformedFrame: it answers with something else than a verdict, or neither side can trust the other.
+    """
     with trio.move_on_after(VERDICT_TIMEOUT):
         try:
             await connection.send(encode_scope(scope))
             verdict = await connection.receive()
         except PeerGone:
             return False
+        if verdict["type"] == REFUSED:
+            raise BadSignature("It says that what this worker signs is forged.")
         connection.expect(FROM_APP)
         return verdict["type"] == HELD
     return False

@@ -4,6 +4,8 @@
         ├─ generation 1 (drains)     worker 1, worker 2, ...
         └─ generation 2              worker 1, worker 2, ...
 
+Where there are several machines it has the port for workers of other ones, too: see `peer_port`.
+
 - SIGTERM and SIGINT stop every worker, and then the supervisor; a second one kills them.
 - SIGHUP starts a new generation, which has the code as it is then. When all of it is ready, every new connection goes
   to it, and the old one drains. If the new one cannot start, the old one stays.
@@ -27,6 +29,8 @@ import trio
 from .connections import ConnectionSender
 from .directory import Claims
 from .generation import Generation
+from .machine import Machine, new_name
+from .peer_port import PeerPort
 from .worker_process import Log, WorkerProcess
 
 _log = logging.getLogger("flash.workers")
@@ -56,6 +60,7 @@ class Plan:
         timeout: seconds in which a worker stops.
         signals_come_twice: whether somebody passes on a Ctrl-C that has reached this process as well.
         announce: is called when the first generation is ready.
+        machine: this machine among several, and a socket that listens at its address; None if it is the only one.
     """
 
     command: Sequence[str]
@@ -65,6 +70,7 @@ class Plan:
     timeout: float
     signals_come_twice: bool
     announce: Callable[[], Awaitable[object]]
+    machine: tuple[Machine, socket.socket] | None = None
 
 
 class Supervisor:
@@ -79,7 +85,6 @@ class Supervisor:
         self._replace = trio.Event()
         self._until_ready = trio.lowlevel.ParkingLot()
         self._status = 0
-        self._sockets = count(1)
         self._choices = count(1)
 
     async def run(self) -> int:
@@ -89,6 +94,9 @@ class Supervisor:
             self._serving = self._begin(nursery)
             for number, (listening, _) in enumerate(self._plan.listeners):
                 nursery.start_soon(self._accept, listening, number)
+            if self._plan.machine is not None:
+                machine, listening = self._plan.machine
+                nursery.start_soon(PeerPort(listening, machine, self._give).run)
             if await self._unless_stopped(self._serving.settled):
                 failure = self._serving.failure
                 if failure is None:
@@ -143,8 +151,9 @@ class Supervisor:
             self._status = self._status or 1
 
     def _make_worker(self, number: int, claims: Claims, seed: str) -> WorkerProcess:
-        path = self._plan.folder / f"{next(self._sockets)}.sock"
-        return WorkerProcess(number, self._plan.command, claims, path, self._secure, seed, self._log)
+        path = self._plan.folder / f"{new_name()}.sock"
+        machine = None if self._plan.machine is None else self._plan.machine[0]
+        return WorkerProcess(number, self._plan.command, claims, path, self._secure, seed, self._log, machine)
 
     async def _replace_until_stopped(self, nursery: trio.Nursery) -> None:
         """Replace the generation that serves whenever a signal says so."""
@@ -203,6 +212,12 @@ class Supervisor:
                 if taker.send(connection, listener, next(self._choices)):
                     return
             await trio.sleep(FULL_INTERVAL)
+
+    def _give(self, name: str, connection: socket.socket, numbers: bytes) -> bool:
+        """Pass a connection of another machine to the worker that it is for, be it one that stops."""
+        workers = (generation.find(name) for generation in self._generations)
+        worker = next((worker for worker in workers if worker is not None), None)
+        return worker is not None and worker.peers.send(connection, numbers)
 
     async def _takers(self) -> list[ConnectionSender]:
         """The ways to the workers that may be sent a connection, the best one first; waits until there is one."""

@@ -29,6 +29,8 @@ import trio
 
 from .connections import ConnectionReceiver, Counts
 from .directory import Holder
+from .machine import Machine
+from .peer_port import PeerReceiver
 from .supervisor_messages import (
     AskWorkers,
     Claim,
@@ -62,6 +64,8 @@ class Assignment:
         counts: the descriptor of the file for the number of connections.
         secure: for each listening socket whether its connections are TLS.
         seed: a random text that the workers of a generation have in common.
+        machine: this machine among several; None if it is the only one.
+        arrivals: the descriptor of the socket that connections of other machines come over.
     """
 
     name: str
@@ -72,11 +76,13 @@ class Assignment:
     counts: int
     secure: tuple[bool, ...]
     seed: str
+    machine: Machine | None
+    arrivals: int
 
     @property
-    def descriptors(self) -> tuple[int, int, int]:
+    def descriptors(self) -> tuple[int, ...]:
         """The descriptors that the process is to inherit."""
-        return (self.control, self.connections, self.counts)
+        return (self.control, self.connections, self.counts, self.arrivals)
 
     def encode(self) -> str:
         return json.dumps(asdict(self))
@@ -85,6 +91,8 @@ class Assignment:
     def decode(cls, text: str) -> Assignment:
         fields: dict[str, Any] = json.loads(text)
         fields["secure"] = tuple(fields["secure"])
+        if fields["machine"] is not None:
+            fields["machine"] = Machine(**fields["machine"])
         return cls(**fields)
 
     def is_for_this_process(self) -> bool:
@@ -113,9 +121,11 @@ class Worker:
 
     Attributes:
         name: such as "2".
-        address: the path of the unix socket on which it is to serve other workers.
+        address: the path of the unix socket on which it is to serve other workers of its machine.
+        advertised: its address for workers of other machines; None if there are none.
         seed: a random text that the workers of a generation have in common.
         connections: those that the supervisor has accepted for it.
+        arrivals: the connections of other machines; None if there are none.
     """
 
     def __init__(self, assignment: Assignment) -> None:
@@ -129,6 +139,12 @@ class Worker:
         counts = Counts(assignment.counts)
         os.close(assignment.counts)
         self.connections = ConnectionReceiver(channel, counts, assignment.secure)
+        arrivals = socket.socket(fileno=assignment.arrivals)
+        self.advertised: str | None = None
+        self.arrivals: PeerReceiver | None = None
+        if assignment.machine is not None:
+            self.advertised = assignment.machine.address_of(self.address)
+            self.arrivals = PeerReceiver(arrivals, assignment.machine, self.address)
         self._questions = itertools.count(1)
         self._answers: dict[int, _Answer] = {}
         self._outgoing, self._to_send = trio.open_memory_channel[Message](math.inf)

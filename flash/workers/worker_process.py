@@ -22,6 +22,8 @@ import trio
 from .connections import ConnectionSender, Counts, make_counts
 from .directory import Claims
 from .log_lines import LogWriter
+from .machine import Machine
+from .peer_port import PeerSender
 from .supervisor_messages import (
     AskWorkers,
     Claim,
@@ -60,11 +62,13 @@ class WorkerProcess:
         secure: for each listening socket whether its connections are TLS.
         seed: of its generation.
         log: where its output goes.
+        machine: this machine among several; None if it is the only one.
 
     Attributes:
         ready: the app has started.
         stopping: it stops, and is to have no new connections if others can have them.
         connections: sends it connections.
+        peers: sends it connections of other machines.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class WorkerProcess:
         secure: tuple[bool, ...],
         seed: str,
         log: Log,
+        machine: Machine | None,
     ) -> None:
         self.number = number
         self.name = str(number)
@@ -93,6 +98,8 @@ class WorkerProcess:
         channel, self._their_channel = socket.socketpair()
         self._counts = make_counts()
         self.connections = ConnectionSender(channel, Counts(self._counts))
+        arrivals, self._their_arrivals = socket.socketpair()
+        self.peers = PeerSender(arrivals)
         self._assignment = Assignment(
             name=self.name,
             address=str(socket_path),
@@ -102,7 +109,14 @@ class WorkerProcess:
             counts=self._counts,
             secure=secure,
             seed=seed,
+            machine=machine,
+            arrivals=self._their_arrivals.fileno(),
         )
+
+    @property
+    def peer_name(self) -> str:
+        """The name by which other machines find the process: see `machine`."""
+        return self._socket_path.stem
 
     @property
     def is_serving(self) -> bool:
@@ -128,6 +142,7 @@ class WorkerProcess:
         finally:
             self._their_control.close()
             self._their_channel.close()
+            self._their_arrivals.close()
             os.close(self._counts)
         if self._told_to_stop:
             process.terminate()
@@ -144,6 +159,7 @@ class WorkerProcess:
                     self._ended = True
                     self._claims.leave(self.name)
                     self.connections.close()
+                    self.peers.close()
                     self._socket_path.unlink(missing_ok=True)
                 logging.cancel_scope.deadline = trio.current_time() + LAST_LINES_TIMEOUT
             nursery.cancel_scope.cancel()
