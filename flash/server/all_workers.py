@@ -44,20 +44,22 @@ class AppOfWorkers(Protocol):
     def all_workers(self) -> AllWorkers: ...
 
 
-def join_workers(app: AppOfWorkers, directory: Directory, address: str, arrivals: PeerReceiver | None = None) -> Peers:
+def join_workers(
+    app: AppOfWorkers, directory: Directory, socket_path: str, arrivals: PeerReceiver | None = None
+) -> Peers:
     """Make this process one of several that serve an app, and the other apps of its server.
 
     Args:
         app: is served here, from when the `Peers` run.
         directory: says which worker holds a browser.
-        address: the path of the unix socket on which this worker serves the others of its machine.
+        socket_path: of the unix socket on which this worker serves the others of its machine.
         arrivals: the connections of other machines; None if there are none.
     """
     apps: list[AppOfWorkers] = app.server.extensions[APPS]
     answers: dict[str, Answer] = {HAS_COME: lambda page: [each.channels.has_gone(page) for each in apps]}
     for each in apps:
         answers |= each.all_workers.answers()
-    peers = Peers(app.server, directory, address, answers, arrivals)
+    peers = Peers(app.server, directory, socket_path, answers, arrivals)
     for each in apps:
         each.all_workers.peers = peers
         each.all_workers.directory = directory

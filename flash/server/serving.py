@@ -99,7 +99,7 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         give_up_on_silent_peers, timeout=app.channels.page_limits.stall_timeout
     )
 
-    peers = join_workers(app, worker, worker.address, worker.arrivals)
+    peers = join_workers(app, worker, worker.socket_path, worker.arrivals)
     leaving = Leaving(app)
 
     async def started() -> None:

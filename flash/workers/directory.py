@@ -34,7 +34,7 @@ class Holder:
 
     Attributes:
         name: names the worker in logs and metrics, such as "2".
-        address: of its socket for other workers: the path of a unix socket, which begins with a slash, or host:port.
+        address: for other workers: the path of its unix socket, or where there are several machines host:port/name.
         here: it is the worker that asks.
     """
 

@@ -143,17 +143,17 @@ class PeerReceiver:
     Args:
         channel: the socket that they come over.
         machine: this one.
-        path: of the worker's unix socket.
+        address: of the worker, for other machines.
 
     Attributes:
         machine: as above.
     """
 
-    def __init__(self, channel: socket.socket, machine: Machine, path: str) -> None:
+    def __init__(self, channel: socket.socket, machine: Machine, address: str) -> None:
         channel.setblocking(False)
         self.machine = machine
         self._channel = channel
-        self._address = machine.address_of(path)
+        self._address = address
 
     async def receive(self, *expected: str) -> PeerConnection:
         """The next connection.

@@ -56,14 +56,14 @@ class Peers:
     Attributes:
         holdings: the browsers that this worker holds.
         asgi: what the worker is to serve in place of the app.
-        address: the path of the unix socket on which it serves the others of its machine.
+        socket_path: of the unix socket on which it serves the others of its machine.
     """
 
     def __init__(
         self,
         app: App,
         directory: Directory,
-        address: str,
+        socket_path: str,
         answers: Mapping[str, Answer],
         arrivals: PeerReceiver | None = None,
     ) -> None:
@@ -71,17 +71,17 @@ class Peers:
         Args:
             app: answers requests on this worker.
             directory: says which worker holds a browser.
-            address: the path of the unix socket on which this worker serves the others of its machine.
+            socket_path: of the unix socket on which this worker serves the others of its machine.
             answers: for each question that a worker may be asked, what answers it; `HAS_COME` tells rather than asks.
             arrivals: the connections of other machines; None if there are none.
         """
         self.holdings = Holdings(directory, self._tell_of_page)
-        self._dialer = Dialer(address, None if arrivals is None else arrivals.machine)
+        self._dialer = Dialer(socket_path, None if arrivals is None else arrivals.machine)
         self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._dialer, self._start_soon)
         self.asgi: App = self._sending_on
         self._app = app
         self._directory = directory
-        self.address = address
+        self.socket_path = socket_path
         self._answers = answers
         self._arrivals = arrivals
         self._state: dict[str, Any] | None = None
@@ -93,9 +93,9 @@ class Peers:
         """Serve the other workers, until cancelled. It has started when they can connect.
 
         Raises:
-            OSError: the address of the socket cannot be listened on.
+            OSError: the socket cannot be listened on.
         """
-        listener = listen(self.address)
+        listener = listen(self.socket_path)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.holdings.give_up_unused)
             await nursery.start(trio.serve_listeners, self._serve_here, [listener])
@@ -184,7 +184,7 @@ class Peers:
 
     async def _serve_arrivals(self, arrivals: PeerReceiver, nursery: trio.Nursery) -> None:
         """Serve the connections of other machines."""
-        with contextlib.suppress(trio.EndOfChannel):
+        with contextlib.closing(arrivals), contextlib.suppress(trio.EndOfChannel):
             while True:
                 nursery.start_soon(self._serve, await arrivals.receive(*HEADS))
 

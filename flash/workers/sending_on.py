@@ -192,7 +192,7 @@ async def _relay(connection: PeerConnection, receive: Receive, response: _Respon
         except PeerGone:
             await response.cut()
         except MalformedFrame as error:
-            _log.error("Another worker has sent what is no response.", exc_info=error)
+            _log.error("What another worker has answered was refused: %s", error)
             await response.cut()
         nursery.cancel_scope.cancel()
 

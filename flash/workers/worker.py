@@ -57,7 +57,8 @@ class Assignment:
 
     Attributes:
         name: of the worker, such as "2".
-        address: the path of the unix socket on which the worker is to serve other workers.
+        address: of the worker, for other workers: that of its unix socket, or of `Machine.address_of` it.
+        socket_path: of the unix socket on which the worker is to serve others of its machine.
         control: the descriptor of the socket for messages.
         inode: of that socket.
         connections: the descriptor of the socket that connections come over.
@@ -70,6 +71,7 @@ class Assignment:
 
     name: str
     address: str
+    socket_path: str
     control: int
     inode: int
     connections: int
@@ -121,8 +123,8 @@ class Worker:
 
     Attributes:
         name: such as "2".
-        address: the path of the unix socket on which it is to serve other workers of its machine.
-        advertised: its address for workers of other machines; None if there are none.
+        address: for other workers: that of its unix socket, or of `Machine.address_of` it.
+        socket_path: of the unix socket on which it is to serve others of its machine.
         seed: a random text that the workers of a generation have in common.
         connections: those that the supervisor has accepted for it.
         arrivals: the connections of other machines; None if there are none.
@@ -131,6 +133,7 @@ class Worker:
     def __init__(self, assignment: Assignment) -> None:
         self.name = assignment.name
         self.address = assignment.address
+        self.socket_path = assignment.socket_path
         self.seed = assignment.seed
         for descriptor in assignment.descriptors:
             os.set_inheritable(descriptor, False)
@@ -140,11 +143,12 @@ class Worker:
         os.close(assignment.counts)
         self.connections = ConnectionReceiver(channel, counts, assignment.secure)
         arrivals = socket.socket(fileno=assignment.arrivals)
-        self.advertised: str | None = None
+        machine = assignment.machine
         self.arrivals: PeerReceiver | None = None
-        if assignment.machine is not None:
-            self.advertised = assignment.machine.address_of(self.address)
-            self.arrivals = PeerReceiver(arrivals, assignment.machine, self.address)
+        if machine is None:
+            arrivals.close()
+        else:
+            self.arrivals = PeerReceiver(arrivals, machine, self.address)
         self._questions = itertools.count(1)
         self._answers: dict[int, _Answer] = {}
         self._outgoing, self._to_send = trio.open_memory_channel[Message](math.inf)

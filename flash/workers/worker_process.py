@@ -91,6 +91,7 @@ class WorkerProcess:
         self._command = command
         self._claims = claims
         self._socket_path = socket_path
+        self._address = str(socket_path) if machine is None else machine.address_of(str(socket_path))
         self._log = log
         self._process: trio.Process | None = None
         control, self._their_control = socket.socketpair()
@@ -102,7 +103,8 @@ class WorkerProcess:
         self.peers = PeerSender(arrivals)
         self._assignment = Assignment(
             name=self.name,
-            address=str(socket_path),
+            address=self._address,
+            socket_path=str(socket_path),
             control=self._their_control.fileno(),
             inode=os.fstat(self._their_control.fileno()).st_ino,
             connections=self._their_channel.fileno(),
@@ -202,7 +204,7 @@ class WorkerProcess:
     def _handle(self, message: Message) -> Message | None:
         match message:
             case Ready():
-                self._claims.join(self.name, str(self._socket_path))
+                self._claims.join(self.name, self._address)
                 self.ready.set()
             case Stopping(question):
                 self.stopping = True

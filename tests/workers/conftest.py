@@ -6,6 +6,8 @@
         await workers[1].page(page).start("go")      # the same page, by the way of another worker
 
 They share a table of claims in memory. `tests/workers/test_processes.py` has the same with real processes.
+
+A test marked with `on_two_machines` runs twice: on one machine, and with every worker on another one than the last.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from flash.workers.directory import Claims, Holder
 from tests.http.conftest import serve as serve
 from tests.http.pages import Page
 from tests.http.servers import Serve, Server
+from tests.workers.machines import LoopbackMachine
+
+on_two_machines = pytest.mark.parametrize("fleet", [1, 2], ids=["one machine", "two machines"], indirect=True)
 
 
 class ClaimsDirectory:
@@ -69,14 +74,16 @@ class Worker:
         server: of the app.
         peers: joins it to the others.
         directory: what it asks.
+        address: for the others.
     """
 
-    def __init__(self, name: str, app: Flash, claims: Claims, address: str) -> None:
+    def __init__(self, name: str, app: Flash, claims: Claims, path: str, machine: LoopbackMachine | None) -> None:
         self.name = name
         self.app = app
         self.claims = claims
         self.directory = ClaimsDirectory(claims, name)
-        self.peers = join_workers(app, self.directory, address)
+        self.address = path if machine is None else machine.address_of(path)
+        self.peers = join_workers(app, self.directory, path, None if machine is None else machine.arrivals_of(path))
         self.server: Server
         self._scope = trio.CancelScope()
 
@@ -93,7 +100,7 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.peers.run)
                 self.server = await serve(self.app, **options)
-                self.claims.join(self.name, self.peers.address)
+                self.claims.join(self.name, self.address)
                 task_status.started()
                 await trio.sleep_forever()
 
@@ -112,11 +119,15 @@ class StartFleet(Protocol):
 
 
 @pytest.fixture
-async def fleet(serve: Serve) -> AsyncIterator[StartFleet]:
+async def fleet(serve: Serve, request: pytest.FixtureRequest) -> AsyncIterator[StartFleet]:
     """Starts workers; they are shut down when the test is over."""
     claims = Claims()
+    number_of_machines: int = getattr(request, "param", 1)
+    machines = [LoopbackMachine(number + 1) for number in range(number_of_machines)] if number_of_machines > 1 else []
     with tempfile.TemporaryDirectory(prefix="flash-") as folder:
         async with trio.open_nursery() as nursery:
+            for machine in machines:
+                nursery.start_soon(machine.run)
 
             async def start(make_app: Callable[[], Flash], size: int, **options: Any) -> list[Worker]:
                 workers: list[Worker] = []
@@ -124,7 +135,9 @@ async def fleet(serve: Serve) -> AsyncIterator[StartFleet]:
                     name = str(number)
                     # In a process of its own each app has the same ids, which count what the process declares.
                     _names.clear()
-                    workers.append(Worker(name, make_app(), claims, str(Path(folder) / f"{name}.sock")))
+                    machine = machines[number % len(machines)] if machines else None
+                    path = Path(folder) / f"{number:012}.sock"
+                    workers.append(Worker(name, make_app(), claims, str(path), machine))
                     await nursery.start(workers[-1].run, serve, options)
                 return workers
 

@@ -111,8 +111,8 @@ class Pair:
                 await self.there.run(task_status=task_status)
 
         await self.nursery.start(run)
-        self.claims.join("1", self.here.address)
-        self.claims.join("2", self.there.address)
+        self.claims.join("1", self.here.socket_path)
+        self.claims.join("2", self.there.socket_path)
         await self.there.holdings.claim(browser_key(SECRET))
 
     async def ask(self, browser: Browser, scope: dict[str, Any] | None = None) -> None:
@@ -337,7 +337,7 @@ async def test_what_is_no_message_ends_its_own_connection_only(
 ) -> None:
     workers = await pair(echo)
     for said in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\2\0\0\0\0{}", b"\0\0\0\2"):
-        stream = await trio.open_unix_socket(workers.there.address)
+        stream = await trio.open_unix_socket(workers.there.socket_path)
         await stream.send_all(said)
         await stream.send_eof()
         assert await stream.receive_some() == b""

@@ -20,7 +20,7 @@ from tests.websocket.conftest import connect as connect
 from tests.websocket.controls import open_control
 from tests.websocket.sockets import Connect
 from tests.workers.apps import CountingApp
-from tests.workers.conftest import StartFleet, Worker
+from tests.workers.conftest import StartFleet, Worker, on_two_machines
 
 JSON = (b"Content-Type", b"application/json")
 
@@ -35,6 +35,7 @@ def streams(workers: list[Worker]) -> list[int]:
     return [len(worker.app.streams()) for worker in workers]
 
 
+@on_two_machines
 async def test_a_start_a_cancel_and_a_close_reach_the_holder_by_the_way_of_every_other_worker(
     fleet: StartFleet,
 ) -> None:
@@ -83,6 +84,7 @@ async def _ask_at_once(clients: list[httpx.AsyncClient], page: PageIdentity) -> 
     return answers
 
 
+@on_two_machines
 async def test_a_link_that_is_sent_on_gets_the_updates_and_ends_with_its_browser(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 2)
     tab = await workers[0].server.page()
@@ -130,6 +132,7 @@ async def test_a_start_that_does_not_say_so_is_refused_where_its_browser_is_not_
     assert streams(workers) == [1, 0]
 
 
+@on_two_machines
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
 async def test_the_holders_app_sees_of_a_request_what_it_would_have_seen_directly(
     fleet: StartFleet, certificate: Certificate, http2: bool
@@ -175,6 +178,7 @@ async def test_the_holders_app_sees_of_a_request_what_it_would_have_seen_directl
     )
 
 
+@on_two_machines
 async def test_when_the_holder_dies_its_pages_begin_a_new_life_where_they_land(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 3)
     tab = await workers[0].server.page()
@@ -204,6 +208,7 @@ async def test_when_the_holder_dies_its_pages_begin_a_new_life_where_they_land(f
     assert len(workers[2].app.streams()) == 1
 
 
+@on_two_machines
 async def test_a_page_that_does_not_read_slows_its_own_stream_through_another_worker(fleet: StartFleet) -> None:
     class Flood(CountingApp):
         async def count(self, clicks: int) -> AsyncIterator[Update]:
@@ -230,6 +235,7 @@ async def test_a_page_that_does_not_read_slows_its_own_stream_through_another_wo
         await events.expect("props")
 
 
+@on_two_machines
 async def test_starts_over_the_websockets_reach_the_holder(fleet: StartFleet, connect: Connect) -> None:
     workers = await fleet(lambda: CountingApp(websocket_callbacks=True), 2)
     page = await workers[0].server.page()
@@ -250,6 +256,7 @@ async def test_starts_over_the_websockets_reach_the_holder(fleet: StartFleet, co
     await eventually(lambda: len(workers[0].app.websockets) == 0)
 
 
+@on_two_machines
 async def test_a_websocket_whose_holder_dies_is_closed_and_the_next_one_is_held_elsewhere(
     fleet: StartFleet, connect: Connect
 ) -> None:
