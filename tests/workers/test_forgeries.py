@@ -17,10 +17,10 @@ from flash.wire import START_HEADER
 from flash.workers import peer_port, sending_on
 from flash.workers.directory import Claims, browser_key
 from flash.workers.signatures import CHALLENGE_SIZE, OPENING_SIZE, PROTOCOL
-from tests.http.event_streams import EventStream
 from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.link import Link
 from tests.workers.apps import CountingApp
 from tests.workers.conftest import Worker
 from tests.workers.machines import SECRET, LoopbackMachine
@@ -43,7 +43,7 @@ class Between:
     here: Worker
     there: Worker
     page: Page
-    events: EventStream
+    events: Link
     stream: str
 
     async def start(self, nursery: trio.Nursery, serve: Serve, folder: Path, other_secret: str = SECRET) -> None:
