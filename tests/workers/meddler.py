@@ -34,7 +34,7 @@ class Meddler:
         """
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound(number)))
         self.address = "{}:{}".format(*self._listener.socket.getsockname())
-        self.target = ("", 0)
+        self.target: tuple[str, int] = ("", 0)
         self.to_holder: Alter = nothing
         self.to_sender: Alter = nothing
         self.recorded: list[list[bytes]] = []
