@@ -39,6 +39,8 @@ async def test_a_packed_body_is_unpacked(serve: Serve) -> None:
         gzip.compress(b"\xff"),
         gzip.compress(b"[" * 100_000),
     ],
+    # Their bytes say when they were packed, and the name of a test is to stay.
+    ids=["empty", "unpacked", "cut", "more behind it", "a list", "no JSON", "too deep"],
 )
 async def test_a_packed_body_that_is_malformed_is_refused(serve: Serve, data: bytes) -> None:
     page = await (await serve(answering_app())).page()
