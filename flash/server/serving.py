@@ -22,7 +22,6 @@ from .. import _hypercorn
 from .._hypercorn_worker import serve_connections
 from .._trio import forget_killed_threads
 from ..errors import InvalidOption
-from ..workers.leaving import Leaving
 from ..workers.machine import Machine
 from ..workers.socket_directory import socket_directory
 from ..workers.supervisor import Plan, Supervisor
@@ -100,7 +99,6 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
     )
 
     peers = join_workers(app, worker, worker.socket_path, worker.arrivals)
-    leaving = Leaving(app)
 
     async def started() -> None:
         if current_run().failure is None:
@@ -110,7 +108,7 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
     async def stop() -> None:
         await shutdown.requested.wait()
         stops = await worker.stopping()
-        leaving.begun = stops.others_go_on
+        peers.leaving.begun = stops.others_go_on
         if not stops.all_stop:
             # Where the others stop, too, the pages are told the end of their streams by these links.
             peers.stop()
@@ -120,7 +118,7 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         nursery.start_soon(shutdown.cancel_start, nursery.cancel_scope)
         nursery.start_soon(worker.run)
         await nursery.start(peers.run)
-        await serve_connections(leaving, config, worker.connections, started=started, stop=stop)
+        await serve_connections(peers.leaving.around(app), config, worker.connections, started=started, stop=stop)
         with trio.move_on_after(config.graceful_timeout):
             await peers.finish()
         nursery.cancel_scope.cancel()

@@ -4,7 +4,7 @@ A worker leaves while others go on: after SIGHUP the new ones, or those beside i
 new connections then. But a client may have one, and send a request on it to open a link or to start a stream, which a
 server that stops refuses. Where others go on, no request is to be refused: the answer is 307, which has the client send
 the same request to the same address again. It does so over another connection, as this one is closed, and reaches
-another worker.
+another worker. So is a request answered that had come before, and is refused because the worker has begun to leave.
 
 Over HTTP/2, where the connection stays, requests are refused in the way that has clients repeat them: see
 `_hypercorn_http2`.
@@ -21,34 +21,66 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
+REFUSED = 503
+"""The status of the answer of a server that stops."""
+
 
 class Leaving:
-    """An ASGI app whose worker may leave.
+    """Whether a worker leaves, and what that does to its requests.
 
     Attributes:
         begun: the worker leaves, and others go on.
     """
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self) -> None:
         self.begun = False
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if self.begun and begins_something(scope) and scope["http_version"].startswith("1"):
-            await _have_sent_again(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+    def refuses(self, scope: Any) -> bool:
+        """Whether the worker does not take a request any more."""
+        return self.begun and begins_something(scope)
+
+    def around(self, app: App) -> App:
+        """The ASGI app whose requests are sent again if they come too late for `app`."""
+
+        async def leaving(scope: Any, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http" or not scope["http_version"].startswith("1") or not begins_something(scope):
+                await app(scope, receive, send)
+            elif self.begun:
+                await _read_body(receive)
+                await _have_sent_again(scope, send)
+            else:
+                await app(scope, receive, self._without_refusal(scope, send))
+
+        return leaving
+
+    def _without_refusal(self, scope: Any, send: Send) -> Send:
+        """The `send` of a request that may be refused because the worker has begun to leave meanwhile."""
+        is_sent_again = False
+
+        async def send_unless_refused(message: Any) -> None:
+            nonlocal is_sent_again
+            if self.begun and message["type"] == "http.response.start" and message["status"] == REFUSED:
+                is_sent_again = True
+                await _have_sent_again(scope, send)
+            elif not is_sent_again:
+                await send(message)
+
+        return send_unless_refused
 
 
-async def _have_sent_again(scope: Any, receive: Receive, send: Send) -> None:
-    """Answer a request so that the client sends it again, over another connection."""
+async def _read_body(receive: Receive) -> None:
     while (await receive()).get("more_body", False):
         pass
+
+
+async def _have_sent_again(scope: Any, send: Send) -> None:
+    """Answer a request so that the client sends it again, over another connection."""
     # Relative to the address of the request, as the client knows it: a proxy may have changed what comes before.
     target = scope["raw_path"].partition(b"?")[0].rpartition(b"/")[2]
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
     headers = [(b"location", target), (b"content-length", b"0"), (b"cache-control", b"no-store")]
-    # When connections end, the server says so in each response by itself.
+    # The worker that has the connection may be another one, which does not close it by itself yet.
+    headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": 307, "headers": headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

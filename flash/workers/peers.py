@@ -24,6 +24,7 @@ from ..user_code.containment import contain
 from .directory import Directory, Holder
 from .frames import SCOPE_TYPES, MalformedFrame, Message, decode_scope
 from .holdings import Holdings
+from .leaving import Leaving
 from .peer_connection import Dialer, PeerConnection, PeerGone, listen
 from .peer_port import PeerReceiver
 from .routing import browser_needed
@@ -56,6 +57,7 @@ class Peers:
     Attributes:
         holdings: the browsers that this worker holds.
         asgi: what the worker is to serve in place of the app.
+        leaving: whether this worker leaves; it takes no request from the others then that begins something.
         socket_path: of the unix socket on which it serves the others of its machine.
     """
 
@@ -79,7 +81,8 @@ class Peers:
         self._dialer = Dialer(socket_path, None if arrivals is None else arrivals.machine)
         self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._dialer, self._start_soon)
         self.asgi: App = self._sending_on
-        self._app = app
+        self.leaving = Leaving()
+        self._app = self.leaving.around(app)
         self._directory = directory
         self.socket_path = socket_path
         self._answers = answers
@@ -226,7 +229,7 @@ class Peers:
 
     async def _serve_request(self, connection: PeerConnection, scope: Message) -> None:
         browser = browser_needed(scope)
-        if browser is None or not await self.holdings.take(browser):
+        if browser is None or self.leaving.refuses(scope) or not await self.holdings.take(browser):
             await connection.send({"type": NOT_HELD})
             return
         self._requests += 1

@@ -11,9 +11,10 @@ Whatever ends on one side ends on the other. When the browser leaves, its discon
 this worker dies, the holder sees the connection close, and tells its app that the browser has left. When the holder
 dies, the response is cut off here: a link is opened again by its page, within a second, and finds another holder.
 
-A request is sent on once. The other worker says first whether it holds the browser, before its app sees anything of the
-request. If it does not, or does not answer at all, the directory is asked again, which may give the browser to this
-worker now. When another worker has begun with a request and dies, nobody knows how far it came: the request fails.
+A request is sent on once. The other worker says first whether it takes it, before its app sees anything of it. If it
+does not hold the browser, or leaves, or does not answer at all, the directory is asked again, which may give the
+browser to this worker now. When another worker has begun with a request and dies, nobody knows how far it came: the
+request fails.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _log = logging.getLogger("flash.workers")
 _warnings = ClientWarnings(_log)
 
 HELD, NOT_HELD, OVER = "flash.held", "flash.not_held", "flash.over"
-"""What the other worker says of itself: it holds the browser, or does not; the app has done with the request."""
+"""What the other worker says of itself: it takes the request, or does not; the app has done with the request."""
 
 VERDICTS = (HELD, NOT_HELD, REFUSED)
 

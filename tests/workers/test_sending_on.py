@@ -338,3 +338,34 @@ async def test_a_page_that_does_not_prove_itself_ends_nothing_of_another_worker(
     for _ in range(20):
         await events.expect("props")
     assert streams(workers) == [1, 0]
+
+
+async def test_a_start_that_is_sent_on_to_a_worker_that_leaves_begins_where_it_landed(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    leaving, other = workers
+    page = await leaving.server.page()
+    await page.connect()
+    assert (await page.start("go")).status_code == 204
+    leaving.claims.stop(leaving.name)
+    leaving.peers.leaving.begun = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leaving.app.channels.shut_down)
+        assert (await other.page(page).start("go")).status_code == 204
+    assert holders(workers, page) == [other]
+    assert streams(workers) == [0, 1]
+
+
+async def test_a_start_that_was_sent_on_to_a_worker_before_it_left_is_sent_again(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    leaving, other = workers
+    page = await leaving.server.page()
+    await page.connect()
+
+    async def leave() -> None:
+        leaving.peers.leaving.begun = leaving.app.channels.closing = True
+
+    leaving.app.server.before_request(leave)
+    answer = await other.page(page).start("go")
+    assert answer.status_code == 307
+    assert answer.headers["Location"] == "_dash-update-component"
+    assert answer.headers["Connection"] == "close"

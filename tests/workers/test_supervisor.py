@@ -7,7 +7,10 @@ import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pytest
 import trio
@@ -260,6 +263,24 @@ async def until_version(site: Site, version: str) -> None:
     await eventually(is_served)
 
 
+class HasStatus(Protocol):
+    """What an answer is known by."""
+
+    @property
+    def status(self) -> int: ...
+
+
+A = TypeVar("A", bound=HasStatus)
+
+
+async def taken(ask: Callable[[], Awaitable[A]]) -> A:
+    """The answer to a request, which is sent again as long as the answer says so, as a browser does."""
+    while (answer := await ask()).status == 307:
+        pass
+    assert answer.status in (200, 204)
+    return answer
+
+
 class Load:
     """Clients that ask without a pause, each request of which is to be answered.
 
@@ -299,15 +320,16 @@ class Load:
         """Load pages, start a stream on each, and leave."""
         while True:
             page = await self.site.page()
-            link = await page.connect()
-            await page.begin()
+            connect = partial(page.connect, ok=False)
+            link = await taken(connect)
+            await taken(page.start)
             name = ""
             while name not in ("props", "end"):
                 try:
                     event = await link.next()
                 except EOFError:
                     # The link was with the old workers, and the start is with the new ones.
-                    link = await page.connect()
+                    link = await taken(connect)
                     continue
                 name = event.name
                 if name == "end":
