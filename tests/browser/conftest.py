@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, expect
 
 from flash import Flash, page_registry
+from tests.browser.tabs import OpenTab
 from tests.support.browser import Serve as Serve, browsing, context as context, serving as serving
 
 Visit = Callable[[Flash], Page]
@@ -62,6 +63,19 @@ def visit(context: BrowserContext, serving: Serve) -> Visit:
         return page
 
     return visit
+
+
+@pytest.fixture
+def open_tab(context: BrowserContext) -> OpenTab:
+    """Loads the address of an app of many tabs in a new tab, and waits for its first update."""
+
+    def open_tab(url: str) -> Page:
+        page = context.new_page()
+        page.goto(url)
+        expect(page.locator("#out")).not_to_have_text("-")
+        return page
+
+    return open_tab
 
 
 @pytest.fixture

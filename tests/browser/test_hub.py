@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 import quart
 import quart_trio
-from playwright.sync_api import BrowserContext, Error as PlaywrightError, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
-from flash import Flash, Input, Update, dcc, every, html, stream_props
 from flash.asgi import hub_script
 from tests.browser.conftest import Console, Serve
+from tests.browser.tabs import COUNT, OpenTab, Tabs, expect_going_on, process_of
 from tests.support.browser import without_hub
 from tests.support.eventually import eventually_sync
-from tests.support.serving import Journal
+from tests.support.serving import Gate, Journal
 
 TABS = 30
 STREAMING = 24
@@ -26,84 +22,6 @@ STREAMING = 24
 
 SOON = 5.0
 """Seconds from the load of a tab to its first update. On an idle machine it takes a third of one."""
-
-COUNT = re.compile(r"^\d+$")
-"""What a stream that runs shows."""
-
-
-class Tabs:
-    """An app whose pages stream from when they are loaded, unless their address says `?quiet`.
-
-    Attributes:
-        ended: the search part of the addresses of the pages whose streams have ended.
-        acknowledged: of how many pages each acknowledgement was.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self.ended = Journal[str]()
-        self.acknowledged = Journal[int]()
-        self.app = app = Flash(__name__, **options)
-        app.layout = [dcc.Location(id="url"), html.Button("stop", id="stop"), html.P("-", id="out")]
-
-        @app.event_callback(
-            Input("url", "search"),
-            cancel=[Input("stop", "n_clicks")],
-            reset_props=[("out", {"children": "stopped"})],
-            prevent_initial_call=False,
-        )
-        async def run(search: str) -> AsyncIterator[Update]:
-            if search == "?quiet":
-                yield stream_props("out", {"children": "quiet"})
-                return
-            try:
-                async for count in every(0.2):
-                    yield stream_props("out", {"children": f"{count}"})
-            finally:
-                self.ended.note(search)
-
-        @app.server.before_request
-        async def listen() -> None:
-            if quart.request.path.endswith("_flash/ack"):
-                self.acknowledged.note(len((await quart.request.get_json())["events"]))
-
-    @property
-    def links(self) -> list[Any]:
-        """The links that stand."""
-        channels = self.app.stream_settings.channels._all
-        attachments = [channel._liveness.attachment for channel in channels]
-        return list({attachment.link for attachment in attachments if attachment is not None})
-
-    def expect_links(self, *sizes: int) -> None:
-        """Wait until the links that stand carry so many pages each."""
-        wanted = sorted(sizes)
-        eventually_sync(
-            lambda: sorted(len(link.attachments) for link in self.links) == wanted,
-            lambda: f"{wanted}, not {sorted(len(link.attachments) for link in self.links)}",
-        )
-
-
-@pytest.fixture
-def open_tab(context: BrowserContext) -> Callable[[str], Page]:
-    """Loads an address in a new tab, and waits for its first update."""
-
-    def open_tab(url: str) -> Page:
-        page = context.new_page()
-        page.goto(url)
-        expect(page.locator("#out")).not_to_have_text("-")
-        return page
-
-    return open_tab
-
-
-OpenTab = Callable[[str], Page]
-
-
-def expect_going_on(page: Page) -> None:
-    """Wait for another update."""
-    shown = page.locator("#out").inner_text()
-    assert COUNT.match(shown)
-    expect(page.locator("#out")).not_to_have_text(shown)
-    expect(page.locator("#out")).to_have_text(COUNT)
 
 
 def test_thirty_tabs_have_their_updates_soon_over_one_connection(serving: Serve, context: BrowserContext) -> None:
@@ -159,31 +77,6 @@ def test_acknowledgements_of_several_tabs_go_in_one_request_past_a_csrf_protecti
     assert tabs.ended.rest() == []
 
 
-@pytest.mark.parametrize("has_locks", [True, False], ids=["locks", "no locks"])
-def test_a_tab_that_crashes_ends_its_own_streams_alone(
-    serving: Serve, context: BrowserContext, open_tab: OpenTab, has_locks: bool
-) -> None:
-    """By its lock within moments; on an insecure origin, which has no locks, when it has confirmed nothing for long."""
-    if not has_locks:
-        # For the hub as well: a page that holds no lock says so.
-        context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', {value: undefined})")
-    tabs = Tabs(ping_interval=0.5, stall_timeout=600 if has_locks else 3, reconnect_grace=600)
-    server = serving(tabs.app)
-    # The hub runs in the process of the page that has started it.
-    first = open_tab(f"{server.url}/?first")
-    second, third = open_tab(f"{server.url}/?second"), open_tab(f"{server.url}/?third")
-    tabs.expect_links(3)
-    crash(second)
-    assert tabs.ended.next() == "?second"
-    second.close()
-    third.close()
-    assert tabs.ended.next() == "?third"
-    expect_going_on(first)
-    tabs.expect_links(1)
-    assert tabs.ended.rest() == []
-    server.expect_streaming("run")
-
-
 def test_a_hub_that_is_gone_is_replaced_and_costs_no_stream(
     serving: Serve, context: BrowserContext, open_tab: OpenTab
 ) -> None:
@@ -193,7 +86,7 @@ def test_a_hub_that_is_gone_is_replaced_and_costs_no_stream(
     tabs.expect_links(3)
     lives = {channel.life for channel in tabs.app.stream_settings.channels._all}
     # The hub runs in the process of the page that has started it.
-    crash(pages[0])
+    process_of(pages[0]).kill()
     pages.pop(0).close()
     # Nobody could say that it is gone.
     assert tabs.ended.next() == ""
@@ -265,7 +158,36 @@ def test_each_version_and_each_prefix_has_a_hub_of_its_own(
         expect_going_on(page)
 
 
-def crash(page: Page) -> None:
-    """End the process of a page, as a lack of memory does."""
-    with page.expect_event("crash"), contextlib.suppress(PlaywrightError):
-        page.goto("chrome://crash")
+def test_a_slow_document_that_changes_the_cookie_under_a_link_costs_no_start_and_no_stream(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab, console: Console
+) -> None:
+    """It was asked for before the browser had a cookie, and so brings one; the browser keeps only the later one."""
+    tabs = Tabs()
+    is_asked, may_come = Journal[str](), Gate()
+
+    @tabs.app.server.before_request
+    async def hold_back() -> None:
+        if quart.request.path == "/" and quart.request.query_string == b"slow":
+            is_asked.note("document")
+            await may_come.wait()
+
+    server = serving(tabs.app)
+    slow = context.new_page()
+    slow.evaluate("url => { location.href = url; }", f"{server.url}/?slow")
+    is_asked.next()
+    fast = open_tab(f"{server.url}/?fast")
+    tabs.expect_links(1)
+    cookies = context.cookies()
+    may_come.open()
+    expect(slow.locator("#out")).to_have_text(COUNT)
+    assert context.cookies() != cookies
+    expect_going_on(fast)
+    assert tabs.ended.rest() == []
+    for page in (fast, slow):
+        page.locator("#stop").click()
+        expect(page.locator("#out")).to_have_text("stopped")
+        page.locator("#go").click()
+        expect(page.locator("#out")).to_have_text(COUNT)
+    server.expect_streaming("run", "run")
+    # The browser notes that the first page was refused until it had a ticket.
+    assert all("403" in error for error in console.take())

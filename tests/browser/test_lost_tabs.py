@@ -1,0 +1,104 @@
+"""Tabs that crash, are killed, closed, or stand still, while others go on. HTTP/1.1 with a hub throughout."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, Error as PlaywrightError, Page, expect
+
+from tests.browser.conftest import Serve
+from tests.browser.tabs import COUNT, OpenTab, Tabs, expect_going_on, process_of
+from tests.support.chromium import INSECURE_HOST
+
+STALL_TIMEOUT = 3.0
+"""Seconds, in the tests in which a page is to be missed by its silence. In the others it is missed otherwise."""
+
+LONG = 600.0
+
+
+def crash(page: Page) -> None:
+    """Have a page crash, as by a bug of the browser's."""
+    with page.expect_event("crash"), contextlib.suppress(PlaywrightError):
+        page.goto("chrome://crash")
+
+
+def kill(page: Page) -> None:
+    """Have the system end a page's process, as a lack of memory does."""
+    with page.expect_event("crash"):
+        process_of(page).kill()
+
+
+def close(page: Page) -> None:
+    page.close()
+
+
+@pytest.mark.parametrize("has_locks", [True, False], ids=["locks", "no locks"])
+@pytest.mark.parametrize("lose", [crash, kill, close], ids=lambda lose: lose.__name__)
+def test_a_tab_that_is_lost_ends_its_own_streams_alone(
+    serving: Serve, open_tab: OpenTab, lose: Callable[[Page], None], has_locks: bool
+) -> None:
+    """By its lock within moments; on an insecure origin, which has no locks, when it has confirmed nothing for long."""
+    tabs = Tabs(ping_interval=0.5, stall_timeout=LONG if has_locks else STALL_TIMEOUT, reconnect_grace=LONG)
+    server = serving(tabs.app)
+    url = server.url if has_locks else server.url.replace("127.0.0.1", INSECURE_HOST)
+    # The hub runs in the process of the page that has started it.
+    first = open_tab(f"{url}/?first")
+    assert first.evaluate("'locks' in navigator") == has_locks
+    second, third = open_tab(f"{url}/?second"), open_tab(f"{url}/?third")
+    tabs.expect_links(3)
+    lose(second)
+    assert tabs.ended.next() == "?second"
+    second.close()
+    for page in (first, third):
+        expect_going_on(page)
+    tabs.expect_links(2)
+    assert tabs.ended.rest() == []
+    server.expect_streaming("run", "run")
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["not restarted", "restarted"])
+def test_a_tab_that_stands_still_beyond_the_stall_timeout_recovers_by_itself(
+    serving: Serve, open_tab: OpenTab, restart: bool
+) -> None:
+    tabs = Tabs(restart=restart, ping_interval=0.5, stall_timeout=STALL_TIMEOUT)
+    server = serving(tabs.app)
+    first, second = open_tab(f"{server.url}/?first"), open_tab(f"{server.url}/?second")
+    tabs.expect_links(2)
+    with process_of(second).standing_still():
+        assert tabs.ended.next() == "?second"
+        expect_going_on(first)
+    if restart:
+        expect_going_on(second)
+    else:
+        # It shows that its stream has ended, and can start another.
+        expect(second.locator("#out")).to_have_text("stopped")
+        second.locator("#go").click()
+        expect(second.locator("#out")).to_have_text(COUNT)
+    server.expect_streaming("run", "run")
+    tabs.expect_links(2)
+    assert tabs.ended.rest() == []
+
+
+def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab
+) -> None:
+    """The pages that could not wait for it have links of their own by then."""
+    tabs = Tabs(ping_interval=0.5, stall_timeout=LONG, reconnect_grace=LONG)
+    server = serving(tabs.app)
+    given_up: list[str] = []
+    context.on("console", lambda message: given_up.append(message.text) if "do not share" in message.text else None)
+    # The hub runs in the process of the page that has started it.
+    pages = [open_tab(server.url) for _ in range(3)]
+    tabs.expect_links(3)
+    lives = {channel.life for channel in tabs.app.stream_settings.channels._all}
+    with process_of(pages[0]).standing_still():
+        tabs.expect_links(1, 1, 1)
+    for _ in range(2):
+        for page in pages:
+            expect_going_on(page)
+    tabs.expect_links(1, 1, 1)
+    assert tabs.ended.rest() == []
+    assert {channel.life for channel in tabs.app.stream_settings.channels._all} == lives
+    assert len(given_up) == 2
