@@ -30,16 +30,15 @@ def kill(page: Page) -> None:
         process_of(page).kill()
 
 
-def close(page: Page) -> None:
-    page.close()
-
-
-@pytest.mark.parametrize("has_locks", [True, False], ids=["locks", "no locks"])
-@pytest.mark.parametrize("lose", [crash, kill, close], ids=lambda lose: lose.__name__)
+@pytest.mark.parametrize(
+    ("lose", "has_locks"),
+    [(crash, True), (kill, True), (kill, False)],
+    ids=["crashed", "killed", "killed, without locks"],
+)
 def test_a_tab_that_is_lost_ends_its_own_streams_alone(
     serving: Serve, open_tab: OpenTab, lose: Callable[[Page], None], has_locks: bool
 ) -> None:
-    """By its lock within moments; on an insecure origin, which has no locks, when it has confirmed nothing for long."""
+    """By its lock within moments; on an insecure origin, which has none, when it has acknowledged nothing for long."""
     tabs = Tabs(ping_interval=0.5, stall_timeout=LONG if has_locks else STALL_TIMEOUT, reconnect_grace=LONG)
     server = serving(tabs.app)
     url = server.url if has_locks else server.url.replace("127.0.0.1", INSECURE_HOST)
@@ -51,32 +50,30 @@ def test_a_tab_that_is_lost_ends_its_own_streams_alone(
     lose(second)
     assert tabs.ended.next() == "?second"
     second.close()
-    for page in (first, third):
-        expect_going_on(page)
+    expect_going_on(third)
     tabs.expect_links(2)
+    third.close()
+    assert tabs.ended.next() == "?third"
+    expect_going_on(first)
+    tabs.expect_links(1)
     assert tabs.ended.rest() == []
-    server.expect_streaming("run", "run")
+    server.expect_streaming("run")
 
 
-@pytest.mark.parametrize("restart", [False, True], ids=["not restarted", "restarted"])
-def test_a_tab_that_stands_still_beyond_the_stall_timeout_recovers_by_itself(
-    serving: Serve, open_tab: OpenTab, restart: bool
+def test_a_tab_that_stands_still_beyond_the_stall_timeout_starts_its_stream_again(
+    serving: Serve, open_tab: OpenTab
 ) -> None:
-    tabs = Tabs(restart=restart, ping_interval=0.5, stall_timeout=STALL_TIMEOUT)
+    """One that is to be restarted; without `restart` the page is ready for the next start: see `tests/engines`."""
+    tabs = Tabs(restart=True, ping_interval=0.5, stall_timeout=STALL_TIMEOUT)
     server = serving(tabs.app)
     first, second = open_tab(f"{server.url}/?first"), open_tab(f"{server.url}/?second")
     tabs.expect_links(2)
     with process_of(second).standing_still():
         assert tabs.ended.next() == "?second"
         expect_going_on(first)
-    if restart:
-        expect_going_on(second)
-    else:
-        # It shows that its stream has ended, and can start another.
-        expect(second.locator("#out")).to_have_text("stopped")
-        second.locator("#go").click()
-        expect(second.locator("#out")).to_have_text(COUNT)
     server.expect_streaming("run", "run")
+    expect(second.locator("#out")).to_have_text(COUNT)
+    expect_going_on(second)
     tabs.expect_links(2)
     assert tabs.ended.rest() == []
 

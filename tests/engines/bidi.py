@@ -60,6 +60,9 @@ class BiDi:
         actions = [move, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
         self._ask("input.performActions", context=tab, actions=[{"type": "pointer", "id": "mouse", "actions": actions}])
 
+    def freezing(self, tab: str) -> None:
+        return None
+
     def screenshot(self, tab: str) -> bytes:
         return base64.b64decode(self._ask("browsingContext.captureScreenshot", context=tab)["data"])
 

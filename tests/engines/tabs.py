@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 from tests.support.eventually import TIMEOUT, eventually_sync
+from tests.support.page_process import BURN, PageProcess
 
 LOAD_TIMEOUT = int(TIMEOUT)
 """Seconds that a page may take to load."""
@@ -51,6 +53,10 @@ class Driver(Protocol):
 
     def click(self, tab: str, selector: str) -> None:
         """Click with the mouse on the middle of an element."""
+        ...
+
+    def freezing(self, tab: str) -> AbstractContextManager[None] | None:
+        """Has the browser freeze a tab, as it does with those that were not looked at for long; None if it cannot."""
         ...
 
     def screenshot(self, tab: str) -> bytes:
@@ -132,6 +138,14 @@ class Tab:
             lambda: self.texts(selector) == list(texts),
             lambda: f"{selector} says {list(texts)}, not {self.texts(selector)}",
         )
+
+    def process(self) -> PageProcess:
+        """The process that runs the tab's page."""
+        return PageProcess(lambda: self.evaluate(BURN))
+
+    def standing_still(self) -> AbstractContextManager[None]:
+        """Have the page stand still: the browser freezes it, or the system stops its process."""
+        return self._driver.freezing(self._handle) or self.process().standing_still()
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(self._driver.screenshot(self._handle))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from tests.engines.tabs import ANSWER_TIMEOUT, LOAD_TIMEOUT, DriverError
@@ -20,6 +22,7 @@ class WebDriver:
     def __init__(self, port: int, capabilities: dict[str, Any]) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_TIMEOUT)
         self._session = ""
+        self._is_chromium = "goog:chromeOptions" in capabilities
         session = self._ask("POST", "/session", capabilities={"alwaysMatch": capabilities})
         self._session = f"/session/{session['sessionId']}"
         self._ask("POST", "/timeouts", script=LOAD_TIMEOUT * 1_000, pageLoad=LOAD_TIMEOUT * 1_000)
@@ -50,12 +53,34 @@ class WebDriver:
         [element] = self._tell(tab, "POST", "/element", using="css selector", value=selector).values()
         self._tell(tab, "POST", f"/element/{element}/click")
 
+    def freezing(self, tab: str) -> AbstractContextManager[None] | None:
+        return self._freezing(tab) if self._is_chromium else None
+
+    @contextmanager
+    def _freezing(self, tab: str) -> Generator[None]:
+        """Chromium freezes only what is hidden: here by another tab of the same window."""
+        front = self._tell(tab, "POST", "/window/new", type="tab")["handle"]
+        self._tell(front, "POST", "/url", url="about:blank")
+        self._set_lifecycle_state(tab, "frozen")
+        yield
+        self._set_lifecycle_state(tab, "active")
+        self.close(front)
+
+    def _set_lifecycle_state(self, tab: str, state: str) -> None:
+        self._tell(tab, "POST", "/goog/cdp/execute", cmd="Page.setWebLifecycleState", params={"state": state})
+
     def screenshot(self, tab: str) -> bytes:
         return base64.b64decode(self._tell(tab, "GET", "/screenshot"))
 
     def quit(self) -> None:
-        self._ask("DELETE", "")
-        self._connection.close()
+        try:
+            self._ask("DELETE", "")
+        except DriverError as error:
+            # WebKit's driver has ended the session and the browser when the process of a page was gone.
+            if error.code != "invalid session id":
+                raise
+        finally:
+            self._connection.close()
 
     def _tell(self, tab: str, method: str, path: str, **body: Any) -> Any:
         if tab != self._current:
