@@ -1,8 +1,8 @@
 """Flash: Dash on Trio, with streams that cannot outlive their page.
 
 Exports everything that `dash` exports, so that `import flash` can stand where `import dash` stood, and its own:
-`Flash`, `event_callback`, `stream_props`, and what these raise and return. What else `dash` has, submodules included,
-is reachable under the name `flash`, too; only `__version__` is Flash's own, and `dash_version` tells Dash's.
+`Flash`, `event_callback`, `stream_props`, `feed`, and what these raise and return. What else `dash` has, submodules
+included, is reachable under the name `flash`, too; only `__version__` is Flash's own, and `dash_version` tells Dash's.
 """
 # What Dash exports has types in part only.
 # pyright: reportUnknownVariableType=false
@@ -55,8 +55,12 @@ from .dash_flash import warn_of_dash_flash
 from .errors import (
     AsyncioCancelled,
     BufferOverrun,
+    FeedFailed,
+    FeedOverrun,
+    FeedUnavailable,
     FlashError,
     InvalidEventCallback,
+    InvalidFeed,
     InvalidOption,
     InvalidUpdate,
     RequestRefused,
@@ -65,6 +69,9 @@ from .errors import (
 from .event_callback import EventCallback, event_callback
 from .every import every
 from .props import Update, stream_props
+from .shared.feed import Feed, feed
+from .shared.follower import Follower, FollowerInfo
+from .shared.source import FeedInfo
 from .streaming_callback import callback as callback
 from .streams.limits import StreamInfo
 from .user_code.cleanup import cleanup
@@ -107,9 +114,17 @@ __all__ = [
     "BufferOverrun",
     "EndReason",
     "EventCallback",
+    "Feed",
+    "FeedFailed",
+    "FeedInfo",
+    "FeedOverrun",
+    "FeedUnavailable",
     "Flash",
     "FlashError",
+    "Follower",
+    "FollowerInfo",
     "InvalidEventCallback",
+    "InvalidFeed",
     "InvalidOption",
     "InvalidUpdate",
     "RequestRefused",
@@ -121,6 +136,7 @@ __all__ = [
     "dash_version",
     "event_callback",
     "every",
+    "feed",
     "on_asyncio",
     "stream_props",
 ]

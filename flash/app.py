@@ -41,6 +41,8 @@ from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serv
 from .server.metrics import Metrics
 from .server.quart_limits import QuartLimits
 from .server.tracebacks import describe_exception, traceback_page
+from .shared.source import FeedInfo
+from .shared.sources import Sources, feeds
 from .sse import Routes
 from .streaming_callback import CallbackDecorator, declare_callback
 from .streams.buffer import Bounds
@@ -88,6 +90,7 @@ class Flash(_dash.DashApp):
         pages_per_browser: pages of one browser, and websockets of one browser; one more is answered with 429.
         pages_per_server: pages of the process; one more is answered with 503.
         streams_per_server: streams of the process; a start beyond that is answered with 503.
+        sources_per_server: sources of feeds in the process; who would start one more gets `FeedUnavailable`.
         metrics: whether to serve Prometheus metrics at `_flash/metrics`, which takes `prometheus-client`.
         start_timeout: seconds for which the first streams of a page go on before it has a link.
         cross_site_frames: whether streams are to work where the app is in a frame of another site's page, which takes
@@ -126,6 +129,7 @@ class Flash(_dash.DashApp):
         pages_per_browser: int = 100,
         pages_per_server: int = 10_000,
         streams_per_server: int = 50_000,
+        sources_per_server: int = 1_000,
         metrics: bool = False,
         start_timeout: float = 5.0,
         cross_site_frames: bool = False,
@@ -149,6 +153,7 @@ class Flash(_dash.DashApp):
             pages_per_browser=pages_per_browser,
             pages_per_server=pages_per_server,
             streams_per_server=streams_per_server,
+            sources_per_server=sources_per_server,
             metrics=metrics,
             start_timeout=start_timeout,
             cross_site_frames=cross_site_frames,
@@ -211,6 +216,7 @@ class Flash(_dash.DashApp):
             options.get("on_error"),
             lambda: _dash.shows_dev_tools(self),
         )
+        self.sources: Sources = Sources(self._nursery, limits, sources_per_server)
         self.all_workers = AllWorkers(self.channels, self.streams, lambda: self.server.nursery)
         self._event_callbacks = EventCallbacks()
         self._is_setting_up = False
@@ -323,6 +329,12 @@ class Flash(_dash.DashApp):
         A process that does not answer within moments is left out, and named in the log.
         """
         return await self.all_workers.streams()
+
+    def feeds(self) -> list[FeedInfo]:
+        """The sources of feeds that this server process runs, of all its apps, oldest first."""
+        if not self.sources.is_served:
+            return []
+        return feeds() if trio.lowlevel.in_trio_run() else trio.from_thread.run_sync(feeds)
 
     def serve_layout(self) -> Any:
         """Serve the layout, which names the page and its browser, and so must not be cached."""

@@ -31,6 +31,22 @@ class BufferOverrun(FlashError):
     """A stream sent updates with `set_props` without ever coming to a `yield`."""
 
 
+class InvalidFeed(FlashError):
+    """`@feed` was given something that it cannot use, or a feed was followed wrongly."""
+
+
+class FeedUnavailable(FlashError):
+    """A feed cannot be followed: no server runs, it is stopping, or it has as many sources as it may."""
+
+
+class FeedFailed(FlashError):
+    """The source of a feed has raised. `__cause__` is what it raised; each follower has a `FeedFailed` of its own."""
+
+
+class FeedOverrun(FlashError):
+    """A follower of a feed with `overflow="fail"` did not take the values fast enough."""
+
+
 class ForeignCancellation(FlashError):
     """A stream was cancelled by a scope that was not around it: see "Generators within generators" in the docs."""
 

@@ -198,6 +198,14 @@ class FlashOptions:
     streams_per_server: int = _option(
         50_000, OptionInfo(COUNT, "streams of the process; a start beyond that is answered with 503")
     )
+    sources_per_server: int = _option(
+        1_000,
+        OptionInfo(
+            COUNT,
+            "sources of feeds in the process; who would start one more gets `FeedUnavailable`",
+            see="[Feeds](feeds.md)",
+        ),
+    )
     metrics: bool = _option(
         False,
         OptionInfo(

@@ -9,6 +9,7 @@ from typing import Protocol
 import trio
 
 from ..channels import Channels
+from ..shared.sources import Sources
 
 
 class Closing(Protocol):
@@ -28,6 +29,8 @@ class StreamingApp(Protocol):
 
     @property
     def channels(self) -> Channels: ...
+    @property
+    def sources(self) -> Sources: ...
     @property
     def websockets(self) -> Closing: ...
     @property
@@ -52,9 +55,10 @@ class Run:
     def streams(self) -> int:
         return sum(app.channels.load.streams for app in self.apps)
 
-    def callbacks(self) -> list[str]:
-        """The names of the event callbacks that have streams; may be called from any thread."""
-        return sorted({name for app in list(self.apps) for name in app.channels.callbacks()})
+    def running(self) -> list[str]:
+        """The event callbacks that have streams, and the feeds that have sources; may be called from any thread."""
+        apps = list(self.apps)
+        return sorted({name for app in apps for name in (*app.channels.callbacks(), *app.sources.names())})
 
 
 _RUN: trio.lowlevel.RunVar[Run] = trio.lowlevel.RunVar("flash_run")

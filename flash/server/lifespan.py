@@ -1,6 +1,7 @@
 """Runs the ASGI lifespan of a server: its start, its end, and the nursery that it holds open in between.
 
     lifespan ── app.server.nursery ── channels, one for each page
+                                   ├─ sources of feeds
                                    └─ the user's background tasks
 
 The failure of a background task is logged and ends nothing else. If the nursery ends before the shutdown, because the
@@ -118,6 +119,8 @@ class FlashLifespan:
         run.apps += self._apps
         # The apps may have been served before, and closed.
         self._set_closing(False)
+        for app in self._apps:
+            app.sources.begin()
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -130,6 +133,7 @@ class FlashLifespan:
         finally:
             self._set_closing(True)
             for app in self._apps:
+                app.sources.end()
                 run.apps.remove(app)
         if not self._stopping:
             await self._fail(run, failure, receive, send)

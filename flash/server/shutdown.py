@@ -99,7 +99,7 @@ class Shutdown:
 
     def stuck(self) -> list[str]:
         """The names of the app's functions that keep the server from stopping. May be called from any thread."""
-        return self._run.callbacks() if self.started else ["before_serving"]
+        return self._run.running() if self.started else ["before_serving"]
 
     async def cancel_start(self, scope: trio.CancelScope) -> None:
         """Cancel `scope`, in which the server runs, if the shutdown is requested before it has started.
@@ -127,12 +127,18 @@ class Shutdown:
 
 
 async def end_streams(apps: Sequence[StreamingApp]) -> None:
-    """End every stream of the apps with `shutdown`, and close their sockets; return when all of it is over."""
+    """End every stream of the apps with `shutdown`, and close their sockets; then end the sources of feeds.
+
+    Streams follow sources, and so end before them. Returns when all of it is over.
+    """
     async with trio.open_nursery() as nursery:
         for app in apps:
             nursery.start_soon(app.websockets.shut_down)
             nursery.start_soon(app.controls.shut_down)
             nursery.start_soon(app.channels.shut_down)
+    async with trio.open_nursery() as nursery:
+        for app in apps:
+            nursery.start_soon(app.sources.shut_down)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ over; `close` says whether the generator is over, or yielded again.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Generator
 from types import AsyncGeneratorType
 from typing import Any, Protocol, TypeVar, cast
@@ -18,7 +19,12 @@ from ..user_code.failures import without_exit
 from ..user_code.first_wait import when_suspended
 from .thread import StreamThread
 
+_log = logging.getLogger("flash.streams")
+
 _T = TypeVar("_T")
+
+CLOSE_ATTEMPTS = 3
+"""How often a generator that ignores GeneratorExit is closed again before it is given up."""
 
 
 class Steps(Protocol):
@@ -123,6 +129,14 @@ class ThreadSteps:
         if not yielded:
             raise StopAsyncIteration
         return cast("_T", value)
+
+
+async def close_for_good(steps: Steps, name: str) -> None:
+    """Close a generator, so that the garbage collector has nothing to unwind. `name` is for the log."""
+    for _ in range(CLOSE_ATTEMPTS):
+        if await steps.close():
+            return
+    _log.error("%s yields whatever is raised in it and cannot be closed; it is given up.", name)
 
 
 def steps_of(generator: object, thread: Callable[[], StreamThread]) -> Steps:

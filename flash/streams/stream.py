@@ -39,7 +39,7 @@ from . import mistakes
 from .buffer import StreamBuffer
 from .ending import describe, log_end
 from .fairness import FairShare
-from .generators import Steps, steps_of
+from .generators import Steps, close_for_good, steps_of
 from .host import StreamHost
 from .limits import Limits
 from .on_error import ErrorHandling
@@ -51,9 +51,6 @@ _log = logging.getLogger("flash.streams")
 
 TASK_NAME = "stream of "
 """What the name of a stream's task begins with; the name of its event callback follows."""
-
-CLOSE_ATTEMPTS = 3
-"""How often a generator that ignores GeneratorExit is closed again before it is given up."""
 
 
 class Stream:
@@ -278,13 +275,8 @@ class Stream:
             self._host.report(self.spec.callback, mistake.kind, mistake.sentence)
 
     async def _close(self) -> None:
-        """Close the generator, so that the garbage collector has nothing to unwind."""
-        if self._steps is None:
-            return
-        for _ in range(CLOSE_ATTEMPTS):
-            if await self._steps.close():
-                return
-        _log.error("%s yields whatever is raised in it and cannot be closed; it is given up.", self._name)
+        if self._steps is not None:
+            await close_for_good(self._steps, self._name)
 
     def _on_cancel(self) -> None:
         self._lifecycle.advance(Trigger.CANCELLED)

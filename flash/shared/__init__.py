@@ -1,0 +1,1 @@
+"""One source of values, and many that follow it: `@feed`."""

@@ -1,0 +1,437 @@
+"""Runs one source: the generator of a feed with certain arguments, while somebody follows it and for `linger` longer.
+
+    app's nursery ── the source's task: its nursery, and its deadlines
+                        ├─ the generator's task: steps it, and gives each value to every follower
+                        └─ the thread of a plain generator
+
+The generator runs, and unwinds, in a task of its own and in a fresh context: it belongs to no page and no request.
+Its cancel scope is shielded, so only `cancel` ends it: when it has lingered long enough, or when the server stops.
+`yield` is a checkpoint inside the generator, as in a stream: see `streams.stream`. User code that reaches for the
+nursery of its task finds the source's own, and cannot reach another source.
+
+The source's task wakes at the deadline of the present state: the end of lingering, and of clean-up. The states are in
+`states`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import math
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from inspect import isawaitable
+from typing import Any
+
+import trio
+
+from .._trio import is_cancelled, is_cancelled_from_outside
+from ..errors import FeedFailed, FeedUnavailable
+from ..streams.fairness import FairShare
+from ..streams.generators import Steps, close_for_good, steps_of
+from ..streams.limits import Limits
+from ..streams.thread import StreamThread
+from ..user_code.backoff import Backoff
+from ..user_code.cleanup import CURRENT_DEADLINE, UNWIND_TIMEOUT, Deadline, report_cut
+from ..user_code.containment import contain, log_failure
+from ..user_code.failures import read_end, sentence_of
+from ..user_code.inner_generators import InnerGenerators
+from .follower import Follower, FollowerInfo
+from .options import FeedOptions
+from .states import LISTED_AS, Lifecycle, SourceState, Trigger
+
+_log = logging.getLogger("flash.feeds")
+
+TASK_NAME = "source of "
+"""What the name of the task of a source's generator begins with; the feed and its arguments follow."""
+
+_NO_PAGE = re.compile(r"only available from a callback|Not within a (request|websocket|app)\b")
+
+_NO_PAGE_NOTE = (
+    "The source of a feed runs for all its followers: it has no page, no request, no session and no ctx. Hand over "
+    "what it needs as an argument of the feed."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """What a source is to run, and how.
+
+    Attributes:
+        name: of the feed and its arguments, such as `prices('KELP')`.
+        generator: makes the user's generator, or an awaitable that gives it.
+        is_plain: whether the generator is a plain one, and so needs a thread.
+        options: of the feed.
+    """
+
+    name: str
+    generator: Callable[[], object]
+    is_plain: bool
+    options: FeedOptions
+
+
+@dataclass(frozen=True, slots=True)
+class FeedInfo:
+    """One source that the server process runs, as `app.feeds()` lists it.
+
+    Attributes:
+        feed: the feed and its arguments, such as `prices('KELP')`.
+        state: `running`, `lingering` (nobody follows it), `ending` (clean-up runs) or `stuck` (clean-up has overrun its
+            deadline).
+        age: seconds since it started.
+        values: how many it has yielded.
+        failures: how often in a row it has raised, and is to be started again.
+        waiting: seconds for which it has waited for followers with `overflow="wait"`; None if it does not.
+        followers: who follows it, those that are behind most first.
+    """
+
+    feed: str
+    state: str
+    age: float
+    values: int
+    failures: int
+    waiting: float | None
+    followers: tuple[FollowerInfo, ...]
+
+
+class Source:
+    """One run of a feed.
+
+    Attributes:
+        spec: what it runs.
+        key_is_free: set when another source of the same arguments may start.
+    """
+
+    def __init__(self, spec: SourceSpec, limits: Limits, over: Callable[[Source], None]) -> None:
+        """
+        Args:
+            spec: what it is to run.
+            limits: bounds its clean-up and its thread.
+            over: is called when another source of the same arguments may start, and when the generator is over.
+        """
+        self.spec = spec
+        self.key_is_free: trio.Event = trio.Event()
+        self._limits = limits
+        self._over = over
+        self._name = f"the feed {spec.name}"
+        self._lifecycle = Lifecycle()
+        self._started = trio.current_time()
+        self._values = 0
+        self._kept: deque[Any] = deque(maxlen=spec.options.keep)
+        self._followers: dict[Follower[Any], None] = {}
+        self._full: set[Follower[Any]] = set()
+        self._room: trio.Event | None = None
+        self._waiting_since: float | None = None
+        self._nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope(shield=True)
+        self._deadline = Deadline("the feed", spec.name, limits.cleanup_timeout)
+        self._alarm = trio.CancelScope()
+        self._alarm_at = math.inf
+        retry = spec.options.retry
+        self._backoff: Backoff | None = None if retry is None else Backoff(retry, spec.options.retries)
+        self._share = FairShare()
+        self._steps: Steps | None = None
+        self._thread: StreamThread | None = None
+        if spec.is_plain:
+            self._own_thread()
+
+    @property
+    def is_live(self) -> bool:
+        """It can be followed."""
+        return self._lifecycle.is_live
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing of it is left."""
+        return self._lifecycle.state is SourceState.OVER
+
+    @property
+    def info(self) -> FeedInfo:
+        """What `app.feeds()` lists."""
+        now = trio.current_time()
+        followers = sorted((follower.info for follower in self._followers), key=lambda info: -info.behind)
+        return FeedInfo(
+            feed=self.spec.name,
+            state=LISTED_AS[self._lifecycle.state],
+            age=now - self._started,
+            values=self._values,
+            failures=0 if self._backoff is None else self._backoff.failures,
+            waiting=None if self._waiting_since is None else now - self._waiting_since,
+            followers=tuple(followers),
+        )
+
+    def add(self, follower: Follower[Any]) -> None:
+        """Take in a follower. The source is live."""
+        if self._lifecycle.state is SourceState.LINGERING:
+            self._lifecycle.advance(Trigger.JOINED)
+            self._set_alarm(math.inf)
+        self._followers[follower] = None
+        follower.begin(self, self._kept)
+
+    def leave(self, follower: Follower[Any]) -> None:
+        if follower not in self._followers:
+            return
+        del self._followers[follower]
+        self.has_room(follower)
+        if not self._followers and self._lifecycle.is_live:
+            self._lifecycle.advance(Trigger.ALL_LEFT)
+            self._set_alarm(trio.current_time() + self.spec.options.linger)
+
+    def is_full(self, follower: Follower[Any]) -> None:
+        if self.spec.options.overflow == "wait":
+            self._full.add(follower)
+
+    def has_room(self, follower: Follower[Any]) -> None:
+        self._full.discard(follower)
+        if self._room is not None and not self._full:
+            self._room.set()
+
+    def cancel(self) -> None:
+        """End the source: it has lingered long enough, or the server stops. Only the first call counts."""
+        if not self._lifecycle.is_live:
+            return
+        self._lifecycle.advance(Trigger.CANCELLED)
+        name = self._name
+        self._end_followers(lambda: FeedUnavailable(f"{name} is over: the server stops."), at_once=True)
+        self._deadline.begin()
+        self._scope.cancel()
+        if self._thread is not None:
+            self._thread.cancel()
+        self._set_alarm(trio.current_time() + self._limits.cleanup_timeout)
+
+    # The source's task
+
+    async def run(self) -> None:
+        """The source's task. It is over when the generator is."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._spawn(contextvars.copy_context(), self._run_generator, f"{TASK_NAME}{self.spec.name}")
+            try:
+                await self._watch_on(nursery)
+            finally:
+                # It is over already, unless this task was cancelled: then the server is going down.
+                self.cancel()
+                with trio.CancelScope(shield=True):
+                    await self._watch()
+                # The tasks that are left were started by user code.
+                nursery.cancel_scope.cancel()
+
+    def _spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /) -> None:
+        nursery = self._nursery
+        assert nursery is not None
+        message = f"The task {name!r} failed."
+        # start_soon copies the context that it is called in.
+        context.run(lambda: nursery.start_soon(contain, _log, message, function, name=name))
+
+    async def _watch_on(self, nursery: trio.Nursery) -> None:
+        """Watch the generator, even if user code has cancelled the nursery of its task."""
+        try:
+            return await self._watch()
+        except trio.Cancelled:
+            if is_cancelled_from_outside(nursery.cancel_scope):
+                raise
+        _log.error(
+            "The nursery of %s was cancelled, by code that has reached for it (`parent_nursery`), or because a task "
+            "failed that was started there. The feed goes on. Start tasks in a nursery of your own.",
+            self._name,
+        )
+        with trio.CancelScope(shield=True):
+            await self._watch()
+        return None
+
+    async def _watch(self) -> None:
+        """Do what is due at the deadline of each state; return when the generator is over."""
+        while not self.is_over:
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
+                await trio.sleep_forever()
+            if self._alarm_at > trio.current_time():
+                # Set for another time since, or the generator is over.
+                continue
+            if self._lifecycle.state is SourceState.LINGERING:
+                self.cancel()
+            elif self._lifecycle.state is SourceState.UNWINDING:
+                await self._overrun()
+
+    def _set_alarm(self, at: float) -> None:
+        self._alarm_at = self._alarm.deadline = at
+
+    async def _overrun(self) -> None:
+        """The time for clean-up is over."""
+        if self._deadline.shields:
+            # `cleanup()` is cut at this very moment, and the generator unwinds.
+            with trio.move_on_after(UNWIND_TIMEOUT):
+                await self.key_is_free.wait()
+        if self._lifecycle.state is SourceState.UNWINDING:
+            self._lifecycle.advance(Trigger.DEADLINE_PASSED)
+            self._set_alarm(math.inf)
+            _log.error(
+                "The clean-up of %s has overrun cleanup_timeout (%g s): it waits under a shield, or in a thread, and "
+                "cannot be cut. It counts as stuck until it returns, and another one may start beside it.",
+                self._name,
+                self._limits.cleanup_timeout,
+            )
+            self._free_key()
+
+    def _free_key(self) -> None:
+        self._over(self)
+        self.key_is_free.set()
+
+    # The generator's task
+
+    # A Ctrl-C is never raised in here: see `containment`.
+    @trio.lowlevel.enable_ki_protection
+    async def _run_generator(self) -> None:
+        """The generator's task. Nothing that the generator raises leaves it."""
+        CURRENT_DEADLINE.set(self._deadline)
+        error: BaseException | None = None
+        try:
+            with self._scope:
+                error = await self._run_and_retry()
+        except BaseException as caught:
+            # Raised in the clean-up after a cancellation.
+            error = caught
+            error = read_end(caught, self._name, (), cancelled=True)
+        finally:
+            if self._thread is not None:
+                self._thread.end()
+            self._finish(error)
+
+    async def _run_and_retry(self) -> BaseException | None:
+        """Run the generator, again and again if it fails and is to be retried; return its last failure."""
+        while True:
+            error = await self._run_once()
+            pause = None if error is None or self._backoff is None else self._backoff.pause()
+            if pause is None:
+                return error
+            log_failure(
+                _log, error, "%s failed; it is started again in %g s.", self._name, pause, level=logging.WARNING
+            )
+            del error
+            await trio.sleep(pause)
+
+    async def _run_once(self) -> BaseException | None:
+        """Run the generator to its end; return its failure. Raises what a cancelled one raises."""
+        try:
+            async with InnerGenerators(self._name) as inner:
+                try:
+                    await self._drive(inner)
+                finally:
+                    if self._steps is not None:
+                        await close_for_good(self._steps, self._name)
+        except BaseException as error:
+            if not self._lifecycle.is_live:
+                report_cut(error, self._deadline)
+                raise
+            failure = read_end(error, self._name, (), cancelled=False)
+            if failure is not None and _NO_PAGE.search(sentence_of(failure)):
+                # The user's code may have put anything into `__notes__`.
+                with contextlib.suppress(BaseException):
+                    failure.add_note(_NO_PAGE_NOTE)
+            return failure
+        finally:
+            self._steps = None
+        return None
+
+    async def _drive(self, inner: InnerGenerators) -> None:
+        """Step the generator to its end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        made = self.spec.generator()
+        # A decorator that is `async def` gives the generator when it has been awaited.
+        steps = self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
+        share, task = self._share, trio.lowlevel.current_task()
+        must_end = False
+        try:
+            value = await steps.next()
+            while True:
+                if must_end:
+                    _log.error(
+                        "%s went on yielding after it was cancelled; it is closed. Let trio.Cancelled and "
+                        "GeneratorExit pass: use `finally`, not a bare `except`, for clean-up.",
+                        self._name,
+                    )
+                    return
+                try:
+                    if inner.left or self._full or share.is_used_up(steps):
+                        await self._pause(inner)
+                    elif is_cancelled(task):
+                        # The source, or a scope that the user opened.
+                        await trio.lowlevel.checkpoint_if_cancelled()
+                    self._publish(value)
+                except trio.Cancelled as cancelled:
+                    must_end = not self._lifecycle.is_live
+                    value = await steps.throw(cancelled)
+                else:
+                    # Do not keep it: the next value may come much later.
+                    value = None
+                    value = await steps.next()
+        except StopAsyncIteration:
+            pass
+
+    def _own_thread(self) -> StreamThread:
+        """The thread of a plain generator. It is made here for a generator that `spec` did not say was plain."""
+        if self._thread is None:
+            self._thread = StreamThread(self._limits.threads, self._spawn, self.spec.name)
+        return self._thread
+
+    async def _pause(self, inner: InnerGenerators) -> None:
+        """The checkpoint at the `yield`: raise a pending cancellation, let other tasks run, wait for followers."""
+        if inner.left:
+            await inner.close_left()
+        await trio.lowlevel.checkpoint()
+        if self._full:
+            self._waiting_since = trio.current_time()
+            try:
+                while self._full:
+                    self._room = trio.Event()
+                    await self._room.wait()
+            finally:
+                self._room = self._waiting_since = None
+            # A cancellation in the same tick has ended the followers, which made the room.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        self._share.begin()
+
+    def _publish(self, value: object) -> None:
+        """Give a value to every follower. What is yielded in clean-up, under a shield, is dropped."""
+        if not self._lifecycle.is_live:
+            return
+        self._values += 1
+        if self._backoff is not None:
+            self._backoff.failures = 0
+        self._kept.append(value)
+        for follower in tuple(self._followers):
+            follower.put(value)
+
+    def _finish(self, error: BaseException | None) -> None:
+        """The generator is over: end the followers, and let others start."""
+        before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
+        if before is SourceState.STUCK:
+            _log.warning("The clean-up of %s has returned after all.", self._name)
+        if error is None:
+            self._end_followers(StopAsyncIteration)
+        elif before is SourceState.FOLLOWED:
+            # Each of them raises it, with its traceback, and most likely logs it.
+            _log.warning("%s failed: %s. So do its %d followers.", self._name, sentence_of(error), len(self._followers))
+            self._end_followers(partial(_failed, self._name, error))
+        else:
+            log_failure(_log, error, "%s failed, with no follower to be told.", self._name)
+        self._set_alarm(-math.inf)
+        self._free_key()
+
+    def _end_followers(self, exception: Callable[[], BaseException], *, at_once: bool = False) -> None:
+        """No follower gets another value: each raises an exception of its own that `exception` makes."""
+        followers, self._followers = self._followers, {}
+        for follower in followers:
+            follower.end(exception, at_once=at_once)
+        self._full.clear()
+        if self._room is not None:
+            self._room.set()
+
+
+def _failed(name: str, error: BaseException) -> FeedFailed:
+    failure = FeedFailed(f"{name[:1].upper()}{name[1:]} failed: {sentence_of(error)}")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,117 @@
+"""Defines the states of a source and the transitions between them: everything that is possible stands in one table.
+
+A source runs while somebody follows it, and for a while longer. A trigger that has no row in `TRANSITIONS` for the
+present state is a bug in Flash, and `Lifecycle.advance` raises. That a source waits before its generator is started
+again, after a failure, is not part of its state: it is followed then as before.
+
+`docs/states.md` shows the table; `python -m tools.draw_source_states` writes it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class SourceState(StrEnum):
+    """How far a source has come. `MEANINGS` has a sentence for each."""
+
+    FOLLOWED = "followed"
+    LINGERING = "lingering"
+    UNWINDING = "unwinding"
+    STUCK = "stuck"
+    OVER = "over"
+
+
+class Trigger(StrEnum):
+    """What moves a source on. `CAUSES` has a sentence for each."""
+
+    ALL_LEFT = "all left"
+    JOINED = "joined"
+    CANCELLED = "cancelled"
+    GENERATOR_OVER = "generator over"
+    DEADLINE_PASSED = "deadline passed"
+
+
+MEANINGS: dict[SourceState, str] = {
+    SourceState.FOLLOWED: "It has followers, who get what the generator yields.",
+    SourceState.LINGERING: "Its last follower has left; it goes on for `linger` seconds, and may be followed again.",
+    SourceState.UNWINDING: "It was cancelled; the generator cleans up, within `cleanup_timeout`. New followers wait.",
+    SourceState.STUCK: "Clean-up has overrun its deadline. A new follower starts another source of the same arguments.",
+    SourceState.OVER: "The generator is over, and nothing of it is left.",
+}
+
+CAUSES: dict[Trigger, str] = {
+    Trigger.ALL_LEFT: "The last follower has left.",
+    Trigger.JOINED: "Somebody follows it again.",
+    Trigger.CANCELLED: "It has lingered for `linger` seconds, or the server stops.",
+    Trigger.GENERATOR_OVER: "The generator has returned, or was closed, or has raised and is not started again.",
+    Trigger.DEADLINE_PASSED: "`cleanup_timeout` is over since the cancellation.",
+}
+
+TRANSITIONS: dict[SourceState, dict[Trigger, SourceState]] = {
+    SourceState.FOLLOWED: {
+        Trigger.ALL_LEFT: SourceState.LINGERING,
+        Trigger.CANCELLED: SourceState.UNWINDING,
+        Trigger.GENERATOR_OVER: SourceState.OVER,
+    },
+    SourceState.LINGERING: {
+        Trigger.JOINED: SourceState.FOLLOWED,
+        Trigger.CANCELLED: SourceState.UNWINDING,
+        Trigger.GENERATOR_OVER: SourceState.OVER,
+    },
+    SourceState.UNWINDING: {
+        Trigger.GENERATOR_OVER: SourceState.OVER,
+        Trigger.DEADLINE_PASSED: SourceState.STUCK,
+    },
+    SourceState.STUCK: {Trigger.GENERATOR_OVER: SourceState.OVER},
+    SourceState.OVER: {},
+}
+
+LISTED_AS: dict[SourceState, str] = {
+    SourceState.FOLLOWED: "running",
+    SourceState.LINGERING: "lingering",
+    SourceState.UNWINDING: "ending",
+    SourceState.STUCK: "stuck",
+    SourceState.OVER: "ending",
+}
+"""What `app.feeds()` says of a source."""
+
+
+class InvalidTransition(RuntimeError):
+    """A trigger has come that `TRANSITIONS` does not allow in the state of the source: a bug in Flash."""
+
+
+class Lifecycle:
+    """The state of one source, which begins with its first follower.
+
+    Attributes:
+        state: how far the source has come.
+    """
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state: SourceState = SourceState.FOLLOWED
+
+    def advance(self, trigger: Trigger) -> SourceState:
+        """Move on to the state that `trigger` leads to. Returns the state before.
+
+        Raises:
+            InvalidTransition: the table has no such transition.
+        """
+        before = self.state
+        try:
+            self.state = TRANSITIONS[before][trigger]
+        except KeyError:
+            raise InvalidTransition(f"A source that is {before!s} cannot take the trigger {trigger!s}.") from None
+        return before
+
+    @property
+    def is_live(self) -> bool:
+        """The source can be followed, and its followers get what the generator yields."""
+        return self.state is SourceState.FOLLOWED or self.state is SourceState.LINGERING
+
+    @property
+    def has_freed_its_key(self) -> bool:
+        """Another source of the same arguments may start."""
+        return self.state is SourceState.STUCK or self.state is SourceState.OVER
