@@ -70,8 +70,8 @@ from .event_callback import EventCallback, event_callback
 from .every import every
 from .props import Update, stream_props
 from .shared.feed import Feed, feed
-from .shared.follower import Follower, FollowerInfo
-from .shared.source import FeedInfo
+from .shared.follower import Follower
+from .shared.listing import FeedInfo, FollowerInfo
 from .streaming_callback import callback as callback
 from .streams.limits import StreamInfo
 from .user_code.cleanup import cleanup

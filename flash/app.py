@@ -41,7 +41,7 @@ from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serv
 from .server.metrics import Metrics
 from .server.quart_limits import QuartLimits
 from .server.tracebacks import describe_exception, traceback_page
-from .shared.source import FeedInfo
+from .shared.listing import FeedInfo
 from .shared.sources import Sources, feeds
 from .sse import Routes
 from .streaming_callback import CallbackDecorator, declare_callback

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -21,24 +20,10 @@ import trio
 
 from .._trio import is_cancelled
 from ..errors import FeedOverrun, InvalidFeed
+from .listing import FollowerInfo
 from .options import FeedOptions
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class FollowerInfo:
-    """One follower of a source, as `app.feeds()` lists it.
-
-    Attributes:
-        task: the name of the task that follows, such as `stream of live`.
-        behind: how many values wait for it.
-        dropped: how many values it has missed, because its buffer was full.
-    """
-
-    task: str
-    behind: int
-    dropped: int
 
 
 class Followed(Protocol):

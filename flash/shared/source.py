@@ -40,7 +40,8 @@ from ..user_code.cleanup import CURRENT_DEADLINE, UNWIND_TIMEOUT, Deadline, repo
 from ..user_code.containment import contain, log_failure
 from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
-from .follower import Follower, FollowerInfo
+from .follower import Follower
+from .listing import FeedInfo
 from .options import FeedOptions
 from .states import LISTED_AS, Lifecycle, SourceState, Trigger
 
@@ -49,7 +50,9 @@ _log = logging.getLogger("flash.feeds")
 TASK_NAME = "source of "
 """What the name of the task of a source's generator begins with; the feed and its arguments follow."""
 
-_NO_PAGE = re.compile(r"only available from a callback|Not within a (request|websocket|app)\b")
+_NO_PAGE = re.compile(
+    r"name='callback_context'|only available from a callback|Not within an? (request|websocket|app)\b"
+)
 
 _NO_PAGE_NOTE = (
     "The source of a feed runs for all its followers: it has no page, no request, no session and no ctx. Hand over "
@@ -72,30 +75,6 @@ class SourceSpec:
     generator: Callable[[], object]
     is_plain: bool
     options: FeedOptions
-
-
-@dataclass(frozen=True, slots=True)
-class FeedInfo:
-    """One source that the server process runs, as `app.feeds()` lists it.
-
-    Attributes:
-        feed: the feed and its arguments, such as `prices('KELP')`.
-        state: `running`, `lingering` (nobody follows it), `ending` (clean-up runs) or `stuck` (clean-up has overrun its
-            deadline).
-        age: seconds since it started.
-        values: how many it has yielded.
-        failures: how often in a row it has raised, and is to be started again.
-        waiting: seconds for which it has waited for followers with `overflow="wait"`; None if it does not.
-        followers: who follows it, those that are behind most first.
-    """
-
-    feed: str
-    state: str
-    age: float
-    values: int
-    failures: int
-    waiting: float | None
-    followers: tuple[FollowerInfo, ...]
 
 
 class Source:
@@ -179,7 +158,10 @@ class Source:
         self.has_room(follower)
         if not self._followers and self._lifecycle.is_live:
             self._lifecycle.advance(Trigger.ALL_LEFT)
-            self._set_alarm(trio.current_time() + self.spec.options.linger)
+            if self.spec.options.linger:
+                self._set_alarm(trio.current_time() + self.spec.options.linger)
+            else:
+                self.cancel()
 
     def is_full(self, follower: Follower[Any]) -> None:
         if self.spec.options.overflow == "wait":
@@ -414,7 +396,8 @@ class Source:
             self._end_followers(StopAsyncIteration)
         elif before is SourceState.FOLLOWED:
             # Each of them raises it, with its traceback, and most likely logs it.
-            _log.warning("%s failed: %s. So do its %d followers.", self._name, sentence_of(error), len(self._followers))
+            count, sentence = len(self._followers), sentence_of(error)
+            _log.warning("%s failed, and %d followers with it: %s", self._name, count, sentence)
             self._end_followers(partial(_failed, self._name, error))
         else:
             log_failure(_log, error, "%s failed, with no follower to be told.", self._name)

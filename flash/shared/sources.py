@@ -26,7 +26,8 @@ from ..options import DEFAULTS
 from ..streams.limits import Limits
 from ..user_code.containment import contain
 from .follower import Follower
-from .source import FeedInfo, Source, SourceSpec
+from .listing import FeedInfo
+from .source import Source, SourceSpec
 
 _log = logging.getLogger("flash.feeds")
 

@@ -10,10 +10,12 @@ import pytest
 import trio
 
 from flash.channels import Channels
+from flash.shared.sources import Sources
 from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
 from flash.streams.thread import StreamThreads
 from tests.contract.neighbours import Neighbours
+from tests.contract.pretend_app import served_app
 from tests.contract.pretend_page import BROWSER, CLEANUP_TIMEOUT, PAGE, OpenPage, PretendPage, connect, on_mock_clock
 
 
@@ -63,3 +65,10 @@ async def neighbours(page: PretendPage, nursery: trio.Nursery) -> Neighbours:
     """Streams beside those of a test: one on its `page`, and one on another page."""
     other = PretendPage(page.channels, await connect(page.channels, nursery, "other", BROWSER))
     return Neighbours(page, other)
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[Sources]:
+    """An app that is served, in which feeds run."""
+    async with served_app() as sources:
+        yield sources

@@ -1,11 +1,22 @@
-"""The drawing of a stream's states in the docs is the table that the code goes by."""
+"""The drawings of the states of a stream and of a source in the docs are the tables that the code goes by."""
 
 from __future__ import annotations
 
-from tools.draw_states import MARKERS, PAGE, draw
+from tools import draw_source_states, draw_states
+from tools.state_drawing import PAGE
 
 
-def test_the_states_in_the_docs_are_those_of_the_code() -> None:
+def test_the_states_of_a_stream_in_the_docs_are_those_of_the_code() -> None:
     text = PAGE.read_text()
-    assert MARKERS.drawing_in(text) == draw(), "docs/states.md is stale: run `python -m tools.draw_states`"
-    assert MARKERS.redraw(text, draw()) == text
+    drawing = draw_states.draw()
+    assert draw_states.MARKERS.drawing_in(text) == drawing, "docs/states.md is stale: run `python -m tools.draw_states`"
+    assert draw_states.MARKERS.redraw(text, drawing) == text
+
+
+def test_the_states_of_a_source_in_the_docs_are_those_of_the_code() -> None:
+    text = PAGE.read_text()
+    drawing = draw_source_states.draw()
+    assert draw_source_states.MARKERS.drawing_in(text) == drawing, (
+        "docs/states.md is stale: run `python -m tools.draw_source_states`"
+    )
+    assert draw_source_states.MARKERS.redraw(text, drawing) == text
