@@ -377,9 +377,7 @@ class Source:
         self._share.begin()
 
     def _publish(self, value: object) -> None:
-        """Give a value to every follower. What is yielded in clean-up, under a shield, is dropped."""
-        if not self._lifecycle.is_live:
-            return
+        """Give a value to every follower. There is none any more in clean-up, under a shield, which may yield, too."""
         self._values += 1
         if self._backoff is not None:
             self._backoff.failures = 0

@@ -217,6 +217,7 @@ def reached_by_options(app: Flash) -> list[object]:
     return [
         app.channels.page_limits,
         app.channels.load.limits,
+        app.sources.most,
         (limits.buffer, limits.cleanup_timeout, limits.threads.total),
         (websockets.buffer, websockets.stall_timeout, websockets.sockets, websockets.per_browser),
         app._request_limits,

@@ -264,6 +264,17 @@ async def test_at_shutdown_followers_are_told_first_and_nothing_starts_any_more(
         assert isinstance(waits.failure, FeedUnavailable)
 
 
+async def test_at_shutdown_a_follower_that_is_behind_is_told_at_once(nursery: trio.Nursery) -> None:
+    line = Line()
+    async with served_app() as sources:
+        slow = await follow(nursery, feed_of(line)(), pause=1)
+        await line.say(1, 2, 3)
+        await sources.shut_down()
+        await trio.sleep(1.5)
+        assert slow.got == [1]
+        assert isinstance(slow.failure, FeedUnavailable)
+
+
 async def test_sources_end_in_order_when_the_nursery_of_the_app_is_cancelled(nursery: trio.Nursery) -> None:
     ended: list[float] = []
 

@@ -150,7 +150,7 @@ class Play:
         elif kind == "leave":
             following: list[trio.CancelScope] = [reader.scope for reader in self.readers if not reader.over]
             if following:
-                following[move[1] % len(following)].cancel()
+                following[int(move[1]) % len(following)].cancel()
         elif kind == "say":
             self.told[move[1]].tell(*["say"] * move[2])
         elif kind == "tell":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -80,6 +81,10 @@ async def test_a_source_runs_in_a_context_of_its_own_and_knows_no_page(app: Sour
     async def asks(what: Callable[[], object]) -> AsyncGenerator[object, None]:
         yield what()
 
+    variable = ContextVar("variable", default="nobody's")
+    variable.set("the follower's")
+    async with asks(variable.get) as answers:
+        assert [answer async for answer in answers] == ["nobody's"]
     questions: list[Callable[[], object]] = [
         lambda: flash.ctx.timing_information,
         lambda: quart.request.path,
@@ -354,3 +359,16 @@ async def test_a_source_that_never_waits_lets_other_tasks_run(app: Sources, nurs
         async for _ in values:
             break
     assert [info.state for info in feeds()] == ["ending"]
+
+
+async def test_each_value_is_a_checkpoint_also_where_many_wait(app: Sources, nursery: trio.Nursery) -> None:
+    line = Line()
+    got: list[int] = []
+    async with feed_of(line)() as values:
+        await line.say(1, 2, 3)
+        with trio.CancelScope() as scope:
+            async for value in values:
+                got.append(value)
+                scope.cancel()
+        # None is lost.
+        assert [*got, await anext(values)] == [1, 2]
