@@ -66,6 +66,10 @@ class Directory(Protocol):
         """Hold a browser no longer. Without effect if the worker that asks does not hold it."""
         ...
 
+    def note_gone(self, worker: Holder) -> None:
+        """Another worker is gone, which the directory may learn later: its machine has said so."""
+        ...
+
     async def workers(self) -> Sequence[Holder]:
         """Every worker that takes part, the one that asks included, in the order of their names."""
         ...

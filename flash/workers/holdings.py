@@ -101,6 +101,10 @@ class Holdings:
         """Ask the directory for the holder of a browser next time: the one that was known does not hold it."""
         self._known.pop(browser, None)
 
+    def note_gone(self, worker: Holder) -> None:
+        """The machine of a worker says that it has no such worker any more."""
+        self._directory.note_gone(worker)
+
     def lose(self, browser: str) -> None:
         """Hold a browser no longer, because the directory says that another worker does."""
         if browser in self._uses:

@@ -16,6 +16,7 @@ as one of `STRANGERS`, beyond which the one who has waited longest is turned awa
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -30,6 +31,7 @@ from .machine import Machine
 from .peer_connection import PeerConnection, PeerGone, notice_silence, receive_exactly
 from .signatures import (
     CHALLENGE_SIZE,
+    GONE,
     NAME_SIZE,
     NUMBER_SIZE,
     OPENING_SIZE,
@@ -49,7 +51,9 @@ STRANGERS = 500
 """Connections that may be without a proof at the same time."""
 
 Give = Callable[[str, socket.socket, bytes], bool]
-"""Passes a connection to the worker of a name, with both random numbers; returns False if there is no such worker."""
+"""Passes a connection to the worker of a name, with both random numbers; returns False if there is no such worker.
+
+If there is one that cannot take it, the connection is lost."""
 
 
 class PeerPort:
@@ -101,11 +105,15 @@ class PeerPort:
             _warnings.warn(
                 "bad proof", "A connection of %s was refused: it is not signed with the secret of this machine", who
             )
-            (frame,) = encode({"type": REFUSED})
-            await stream.send_all(frame + signatures.of_receiver.tag(frame))
-            return
-        # Without such a worker the connection is closed, and the other side asks the directory again.
-        self._give(name, cast("Any", stream.socket), challenge + number)
+            await self._answer(stream, signatures, REFUSED)
+        elif not self._give(name, cast("Any", stream.socket), challenge + number):
+            await self._answer(stream, signatures, GONE)
+
+    @staticmethod
+    async def _answer(stream: trio.SocketStream, signatures: Signatures, kind: str) -> None:
+        """Answer in place of a worker."""
+        (frame,) = encode({"type": kind})
+        await stream.send_all(frame + signatures.of_receiver.tag(frame))
 
 
 def _host(stream: trio.SocketStream) -> str:
@@ -123,14 +131,12 @@ class PeerSender:
         channel.setblocking(False)
         self._channel = channel
 
-    def send(self, connection: socket.socket, numbers: bytes) -> bool:
-        """Send a connection, and both random numbers. Returns whether that could be done; the caller closes its own."""
-        try:
+    def send(self, connection: socket.socket, numbers: bytes) -> None:
+        """Send a connection, and both random numbers. The caller closes its own descriptor."""
+        # The worker may have just died, or so many wait for it that there is no room. Then the connection is lost, and
+        # the other side tries again.
+        with contextlib.suppress(OSError):
             socket.send_fds(self._channel, [numbers], [connection.fileno()])
-        except OSError:
-            # The worker is dead, or so many wait for it that there is no room.
-            return False
-        return True
 
     def close(self) -> None:
         """Send nothing more."""

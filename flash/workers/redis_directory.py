@@ -56,6 +56,9 @@ REFRESH_INTERVAL = 900.0
 BATCH = 500
 """Browsers that are written at a time."""
 
+GONE_KNOWN = 100
+"""How many workers are remembered of which their machines have said that they are gone, until Redis knows it, too."""
+
 HELD = "held"
 
 
@@ -146,6 +149,7 @@ class RedisDirectory:
         self.on_lost: Callable[[str], object] = lambda browser: None
         self._held: set[str] = set()
         self._unwritten: set[str] = set()
+        self._gone: dict[str, None] = {}
         self._known: Sequence[Holder] = [self._me]
         self._stopping = self._has_joined = self._has_lapsed = False
         self._away_since: float | None = None
@@ -215,6 +219,12 @@ class RedisDirectory:
         self._held.add(browser)
         self._unwritten.add(browser)
         return self._me
+
+    def note_gone(self, worker: Holder) -> None:
+        """`Directory.note_gone`. Redis learns it when somebody claims what the worker has held."""
+        self._gone[worker.address] = None
+        if len(self._gone) > GONE_KNOWN:
+            del self._gone[next(iter(self._gone))]
 
     async def give_up(self, browser: str) -> None:
         """`Directory.give_up`. If Redis is away, it learns so when the next request is sent here in vain."""
@@ -294,10 +304,13 @@ class RedisDirectory:
             self._note_away(error)
 
     async def _is_dead(self, worker: Holder) -> bool:
-        """Whether a worker is of the same supervisor as this one, and that has no such worker, for all that Redis says.
+        """Whether a worker's supervisor has no such worker, for all that Redis says.
 
-        So what a worker has held that was killed, or belongs to an older generation, is not waited for.
+        The supervisor is that of this worker, or has said so to it. So nobody waits for what was held by a worker that
+        was killed, or belongs to an older generation.
         """
+        if worker.address in self._gone:
+            return True
         is_near = worker.address.rpartition("/")[0] == self._me.address.rpartition("/")[0]
         return is_near and worker.address not in await self._neighbours()
 

@@ -31,7 +31,7 @@ from .frames import MalformedFrame, Message, encode_scope
 from .holdings import Holdings
 from .peer_connection import Dialer, PeerConnection, PeerGone
 from .routing import browser_needed, is_long
-from .signatures import REFUSED, BadSignature
+from .signatures import GONE, REFUSED, BadSignature
 
 _log = logging.getLogger("flash.workers")
 _warnings = ClientWarnings(_log)
@@ -39,7 +39,7 @@ _warnings = ClientWarnings(_log)
 HELD, NOT_HELD, OVER = "flash.held", "flash.not_held", "flash.over"
 """What the other worker says of itself: it takes the request, or does not; the app has done with the request."""
 
-VERDICTS = (HELD, NOT_HELD, REFUSED)
+VERDICTS = (HELD, NOT_HELD, REFUSED, GONE)
 
 TO_APP = ("http.request", "http.disconnect", "websocket.connect", "websocket.receive", "websocket.disconnect")
 """The messages that an app may receive."""
@@ -74,6 +74,10 @@ SERVICE_RESTART = 1012
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class WorkerGone(Exception):
+    """The machine of another worker says that it has no such worker any more."""
 
 
 class SendingOn:
@@ -139,6 +143,9 @@ class SendingOn:
                     is_held = await _is_held(connection, scope)
                     if is_held:
                         await _relay(connection, receive, response)
+            except WorkerGone:
+                self._holdings.note_gone(holder)
+                return False
             except (OSError, PeerGone):
                 return False
             except MalformedFrame as error:
@@ -165,6 +172,7 @@ async def _is_held(connection: PeerConnection, scope: Message) -> bool:
     """Give the other worker the head of a request, and return whether it holds the browser.
 
     Raises:
+        WorkerGone: its machine says that it is dead, or has stopped.
         MalformedFrame: it answers with something else than a verdict, or neither side can trust the other.
     """
     with trio.move_on_after(VERDICT_TIMEOUT):
@@ -173,6 +181,8 @@ async def _is_held(connection: PeerConnection, scope: Message) -> bool:
             verdict = await connection.receive()
         except PeerGone:
             return False
+        if verdict["type"] == GONE:
+            raise WorkerGone
         if verdict["type"] == REFUSED:
             raise BadSignature("It says that what this worker signs is forged.")
         connection.expect(FROM_APP)

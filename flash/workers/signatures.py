@@ -43,6 +43,10 @@ REFUSED = "flash.refused"
 """The type of the message with which a receiver answers what is not signed as it should be."""
 
 
+GONE = "flash.gone"
+"""The type of the message with which a machine answers that it has no such worker any more."""
+
+
 class BadSignature(MalformedFrame):
     """Something was not signed with the secret of this machine, or was altered on its way."""
 

@@ -217,7 +217,9 @@ class Supervisor:
         """Pass a connection of another machine to the worker that it is for, be it one that stops."""
         workers = (generation.find(name) for generation in self._generations)
         worker = next((worker for worker in workers if worker is not None), None)
-        return worker is not None and worker.peers.send(connection, numbers)
+        if worker is not None:
+            worker.peers.send(connection, numbers)
+        return worker is not None
 
     async def _takers(self) -> list[ConnectionSender]:
         """The ways to the workers that may be sent a connection, the best one first; waits until there is one."""

@@ -205,6 +205,9 @@ class Worker:
         await trio.lowlevel.checkpoint()
         self._tell(GiveUp(browser))
 
+    def note_gone(self, worker: Holder) -> None:
+        """`Directory.note_gone`. The supervisor of all workers knows it first."""
+
     async def workers(self) -> tuple[Holder, ...]:
         """`Directory.workers`: those of this worker's generation that have started."""
         workers: tuple[Holder, ...] | None = await self._ask(AskWorkers)

@@ -38,10 +38,12 @@ class ClaimsDirectory:
 
     Attributes:
         asked: the browsers that were claimed, in order.
+        gone: the names of the workers that were said to be gone.
     """
 
     def __init__(self, claims: Claims, name: str) -> None:
         self.asked: list[str] = []
+        self.gone: list[str] = []
         self._claims = claims
         self._name = name
 
@@ -59,6 +61,9 @@ class ClaimsDirectory:
     async def give_up(self, browser: str) -> None:
         await trio.lowlevel.checkpoint()
         self._claims.give_up(browser, self._name)
+
+    def note_gone(self, worker: Holder) -> None:
+        self.gone.append(worker.name)
 
     async def workers(self) -> Sequence[Holder]:
         await trio.lowlevel.checkpoint()

@@ -30,6 +30,9 @@ class SlowDirectory(ClaimsDirectory):
         await self.going_on.wait()
         return await super().claim(browser)
 
+    def note_gone(self, worker: Holder) -> None:
+        raise AssertionError("nobody is gone")
+
     async def give_up(self, browser: str) -> None:
         await self.going_on.wait()
         self.given_up.append(browser)

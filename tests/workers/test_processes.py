@@ -207,7 +207,7 @@ async def is_all_quiet(site: Site) -> bool:
     return (health["status"], health["pages"], health["streams"]) == ("ok", 0, 0)
 
 
-async def check_all_streams(site: Site) -> None:
+async def check_all_streams(site: Site, workers: int = 3) -> None:
     """Any worker tells of the streams, the health and the metrics of all of them."""
     pages = [await site.page() for _ in range(6)]
     links = [await link_by(page, anybody) for page in pages]
@@ -218,7 +218,7 @@ async def check_all_streams(site: Site) -> None:
     assert [each["all"] for each in said] == [6] * 6
     assert max(each["here"] for each in said) < 6
     health = (await site.get("/_flash/health")).json()
-    assert sorted(health["workers"]) == ["1", "2", "3"]
+    assert len(health["workers"]) == workers
     assert (health["streams"], health["pages"]) == (6, 6)
     metrics = (await site.get("/_flash/metrics")).text
     assert sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("flash_streams{")) == 6

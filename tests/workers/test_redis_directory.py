@@ -385,3 +385,19 @@ async def test_what_is_held_for_long_is_written_again(
 def test_the_delays_between_attempts_double_up_to_a_bound() -> None:
     assert [delay_of(failures) for failures in (1, 2, 3)] == [0.05, 0.1, 0.2]
     assert delay_of(1_000) == module.LONGEST_DELAY
+
+
+async def test_what_a_worker_has_held_is_taken_at_once_when_its_machine_says_that_it_is_gone(
+    claims: PretendClaims, worker: StartWorker, autojump_clock: MockClock
+) -> None:
+    one, two = await worker("one"), await worker("two")
+    assert await one.claim("a") == here("one")
+    assert await two.claim("a") == there("one")
+    two.note_gone(there("one"))
+    began = trio.current_time()
+    assert await two.claim("a") == here("two")
+    assert await two.workers() == [here("two")]
+    assert trio.current_time() == began
+    for number in range(module.GONE_KNOWN):
+        two.note_gone(there(str(number)))
+    assert [each.name for each in await two.workers()] == ["one", "two"], "not all are remembered for ever"
