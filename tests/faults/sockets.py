@@ -38,11 +38,12 @@ class Site:
     """A server as clients see it.
 
     Attributes:
-        port: where it listens, on 127.0.0.1.
+        port: where it listens.
         tls: how its certificate is checked; None without TLS.
         dependencies: Dash's list of the app's callbacks.
         sockets: those that were opened and are closed by `close`.
         prefix: of the app's routes, with the slash at its end.
+        host: the address of the loopback range where it listens.
     """
 
     port: int
@@ -50,10 +51,11 @@ class Site:
     prefix: str = "/"
     dependencies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     sockets: set[trio.SocketStream] = field(default_factory=set[trio.SocketStream])
+    host: str = "127.0.0.1"
 
     async def open(self, receive_buffer: int | None = None) -> trio.SocketStream:
         """A connection, with a receive buffer of so many bytes."""
-        stream = await open_connection(self.port, receive_buffer)
+        stream = await open_connection(self.port, receive_buffer, self.host)
         self.sockets.add(stream)
         return stream
 

@@ -2,85 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
 
-import flash
 from flash import EndReason, Flash, Input, StreamCancelled, Update, html, stream_props
 from tests.faults.soak_page import Page
-from tests.support.connections import free_port
 from tests.support.link import Link
-from tests.support.processes import running
+from tests.support.nginx import Nginx, nginx as nginx
 from tests.support.serving import Journal, serve
-
-DOCUMENTED = Path(flash.__file__).parents[1] / "docs" / "deployment.md"
-
-CONFIGURATION = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    sendfile on;
-    tcp_nopush on;
-    gzip on;
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        include {folder}/more.conf;
-        {snippet}
-    }}
-}}
-"""
-
-Nginx = Callable[..., int]
-
-
-def documented_snippet() -> str:
-    """What the documentation says that nginx needs."""
-    snippet, *_ = re.findall(r"```nginx\n(.*?)```", DOCUMENTED.read_text(), re.DOTALL)
-    assert "http://127.0.0.1:8000" in snippet
-    return snippet
-
-
-@pytest.fixture
-def nginx(tmp_path: Path) -> Iterator[Nginx]:
-    """Starts an nginx in front of the server at a port; further settings are for its `server` block."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    assert program is not None, "These tests need nginx: apt-get install nginx-light."
-    with contextlib.ExitStack() as processes:
-
-        def start(target: int, more: str = "") -> int:
-            port = free_port()
-            snippet = documented_snippet().replace("127.0.0.1:8000", f"127.0.0.1:{target}")
-            configuration = tmp_path / "nginx.conf"
-            configuration.write_text(CONFIGURATION.format(folder=tmp_path, port=port, snippet=snippet))
-            (tmp_path / "more.conf").write_text(more)
-            command = [program, "-p", str(tmp_path), "-e", "stderr", "-c", str(configuration)]
-            process = processes.enter_context(running(command, tmp_path))
-            process.wait_for(lambda: is_listening(port), "nginx listens")
-            return port
-
-        yield start
-
-
-def is_listening(port: int) -> bool:
-    """Whether something listens at a port."""
-    entry = f"0100007F:{port:04X} 00000000:0000 0A"
-    return entry in Path("/proc/net/tcp").read_text()
 
 
 class Waiting:
@@ -149,7 +82,7 @@ def test_idle_streams_survive_the_read_timeout(nginx: Nginx) -> None:
         await page.close()
 
     with serve(waiting.app) as server:
-        trio.run(visit, nginx(int(server.url.rpartition(":")[2]), "proxy_read_timeout 2s;"))
+        trio.run(visit, nginx(int(server.url.rpartition(":")[2]), more="proxy_read_timeout 2s;"))
 
 
 def test_a_stream_without_pings_would_not_survive_it(nginx: Nginx) -> None:
@@ -166,7 +99,7 @@ def test_a_stream_without_pings_would_not_survive_it(nginx: Nginx) -> None:
         await page.close()
 
     with serve(waiting.app) as server:
-        trio.run(visit, nginx(int(server.url.rpartition(":")[2]), "proxy_read_timeout 2s;"))
+        trio.run(visit, nginx(int(server.url.rpartition(":")[2]), more="proxy_read_timeout 2s;"))
 
 
 def test_cancel_works(nginx: Nginx) -> None:

@@ -1,4 +1,4 @@
-"""Plain connections to a server of a test, on 127.0.0.1: opened with a small receive buffer, or ended by a reset."""
+"""Plain connections to a server of a test, on this machine: opened with a small receive buffer, or ended by a reset."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import struct
 import trio
 
 
-async def open_connection(port: int, receive_buffer: int | None = None) -> trio.SocketStream:
-    """Connect to a port of 127.0.0.1.
+async def open_connection(port: int, receive_buffer: int | None = None, host: str = "127.0.0.1") -> trio.SocketStream:
+    """Connect to a port of this machine.
 
     Args:
         port: of the server.
         receive_buffer: bytes that the socket may hold unread; few, to be a page that does not read.
+        host: an address of the loopback range.
     """
     connected = trio.socket.socket()
     if receive_buffer is not None:
         # Only what is set before the connection counts for the window that the server is offered.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     try:
-        await connected.connect(("127.0.0.1", port))
+        await connected.connect((host, port))
     except BaseException:
         connected.close()
         raise

@@ -59,7 +59,7 @@ class Process:
     @property
     def ports(self) -> list[int]:
         """The ports at which it has said that it listens, the last one last."""
-        said = re.findall(r"Running on https?://127\.0\.0\.1:(\d+) ", self.output)
+        said = re.findall(r"Running on https?://127\.0\.0\.\d+:(\d+) ", self.output)
         return list(dict.fromkeys(int(port) for port in said))
 
     @property
