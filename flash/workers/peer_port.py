@@ -26,6 +26,7 @@ from typing import Any, cast
 import trio
 
 from ..asgi.client_log import ClientWarnings
+from ..user_code.containment import contain
 from .frames import encode
 from .machine import Machine
 from .peer_connection import PeerConnection, PeerGone, notice_silence, receive_exactly
@@ -76,6 +77,11 @@ class PeerPort:
         await trio.serve_listeners(self._serve, [self._listener])
 
     async def _serve(self, stream: trio.SocketStream) -> None:
+        # Whatever fails with one connection, the supervisor goes on.
+        await contain(_log, "A connection to the port for workers failed.", lambda: self._receive(stream))
+
+    async def _receive(self, stream: trio.SocketStream) -> None:
+        """Meet who has connected, for a while."""
         who = _host(stream)
         with trio.move_on_after(OPENING_TIMEOUT) as scope:
             if len(self._strangers) >= STRANGERS:
@@ -83,10 +89,8 @@ class PeerPort:
             self._strangers[scope] = None
             try:
                 await self._meet(stream, who)
-            except PeerGone:
+            except (PeerGone, trio.BrokenResourceError):
                 # A health check of the port, maybe, or a machine that has stopped in between.
-                pass
-            except trio.BrokenResourceError:
                 pass
             finally:
                 del self._strangers[scope]
@@ -179,6 +183,9 @@ class PeerReceiver:
                 continue
             if not numbers:
                 raise trio.EndOfChannel
+            if not descriptors:
+                # This process has as many as it may have: the other side tries again.
+                continue
             (descriptor,) = descriptors
             os.set_inheritable(descriptor, False)
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=descriptor)))

@@ -212,7 +212,8 @@ class Peers:
             try:
                 head = await connection.receive()
             except BadSignature:
-                await connection.send({"type": REFUSED})
+                with contextlib.suppress(PeerGone):
+                    await connection.send({"type": REFUSED})
                 raise
         if head is None:
             return

@@ -14,7 +14,7 @@ import trio
 from flash.asgi.client_log import ClientWarnings
 from flash.event_callback import _names
 from flash.wire import START_HEADER
-from flash.workers import peer_port, sending_on
+from flash.workers import peer_connection, peer_port, sending_on
 from flash.workers.directory import Claims, browser_key
 from flash.workers.signatures import CHALLENGE_SIZE, OPENING_SIZE, PROTOCOL
 from tests.http.pages import Page
@@ -23,7 +23,7 @@ from tests.support.eventually import TIMEOUT, eventually
 from tests.support.link import Link
 from tests.workers.apps import CountingApp
 from tests.workers.conftest import Worker
-from tests.workers.machines import SECRET, LoopbackMachine
+from tests.workers.machines import SECRET, LoopbackMachine, bound
 from tests.workers.meddler import Alter, Meddler
 
 
@@ -297,3 +297,29 @@ async def test_a_machine_says_that_it_has_no_such_worker_any_more_and_the_direct
         nursery.start_soon(find_again)
         await workers.page.connect()
     assert browser_key(workers.page.cookie) in workers.here.peers.holdings
+
+
+async def test_a_machine_that_does_not_answer_is_given_up_soon(
+    between: StartBetween, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = await between()
+    monkeypatch.setattr(peer_connection, "CONNECT_TIMEOUT", 0.05)
+    monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 0.1)
+    # The system takes connections, and nobody answers them.
+    with bound(4) as silent:
+        workers.meddler.target = silent.getsockname()
+        assert (await workers.cancel()).status_code == 503
+        assert await workers.here.peers.ask_all("/_flash/streams") == {"1": [], "2": None}
+    await workers.expect_nothing_changed()
+
+
+async def test_a_failure_with_one_connection_ends_no_other(
+    between: StartBetween, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = await between()
+    with monkeypatch.context() as patched:
+        patched.setattr(peer_port, "notice_silence", lambda stream: 1 / 0)
+        async with await trio.open_tcp_stream(*workers.meddler.target) as stream:
+            assert await read_to_the_end(stream) == b""
+    assert log() == ["A connection to the port for workers failed."]
+    assert (await workers.cancel()).status_code == 204
