@@ -23,6 +23,9 @@ from .server.reloading import same_command
 from .server.run_options import number_of_workers
 from .server.serving import run, run_workers
 from .server.shutdown import RELOADED, SHUTDOWN_TIMEOUT
+from .workers.machine import VARIABLE as SECRET_VARIABLE, Machine
+from .workers.machine_options import find_machine
+from .workers.redis_claims import URL_VARIABLE
 from .workers.worker import this_worker
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -45,10 +48,11 @@ def main(arguments: list[str] | None = None) -> None:
                 os.environ["FORWARDED_ALLOW_IPS"] = options.forwarded_allow_ips
             config = _config(options)
             workers = _number_of_workers(options)
-            if workers == 1 or this_worker() is not None:
+            machine = _machine(options)
+            if this_worker() is not None or (workers == 1 and machine is None):
                 _serve(load(options.app), config)
             else:
-                _supervise(config, workers, options, arguments)
+                _supervise(config, workers, machine, options, arguments)
     except CannotRun as error:
         parser.exit(2, f"flash: {error}\n")
 
@@ -58,11 +62,13 @@ def _serve(app: Flash, config: Config) -> None:
         run(app, config)
 
 
-def _supervise(config: Config, workers: int, options: argparse.Namespace, arguments: list[str] | None) -> None:
+def _supervise(
+    config: Config, workers: int, machine: Machine | None, options: argparse.Namespace, arguments: list[str] | None
+) -> None:
     command = same_command() if arguments is None else [sys.executable, "-m", "flash", *arguments]
     with _saying_what_is_wrong(config):
         try:
-            run_workers(command, config, workers, options.socket_directory)
+            run_workers(command, config, workers, options.socket_directory, machine)
         except InvalidOption as error:
             raise CannotRun(str(error)) from error
 
@@ -78,6 +84,14 @@ def _saying_what_is_wrong(config: Config) -> Generator[None]:
         yield
     except OSError as error:
         raise CannotRun(f"cannot listen on {config.bind[0]}: {error.strerror or error}.") from error
+
+
+def _machine(options: argparse.Namespace) -> Machine | None:
+    """This machine among several; None if it is the only one."""
+    try:
+        return find_machine(options.redis, options.advertise, options.secret_file)
+    except InvalidOption as error:
+        raise CannotRun(str(error)) from error
 
 
 def _number_of_workers(options: argparse.Namespace) -> int:
@@ -143,6 +157,20 @@ def _parser() -> argparse.ArgumentParser:
         "--socket-directory",
         metavar="PATH",
         help="a folder of your own, mode 0700, in which workers have their sockets (default: a new one)",
+    )
+    command.add_argument(
+        "--redis",
+        metavar="URL",
+        help="the Redis that several machines share, as redis://host:6379/0; rediss:// for TLS "
+        f"(default: {URL_VARIABLE}, which shows no password in the list of processes)",
+    )
+    command.add_argument(
+        "--advertise", metavar="HOST:PORT", help="where other machines that share the Redis reach this one"
+    )
+    command.add_argument(
+        "--secret-file",
+        metavar="PATH",
+        help=f"the file with the secret that the machines share (default: {SECRET_VARIABLE})",
     )
     command.add_argument("--reload", action="store_true", help="start again when a file below this folder changes")
     command.add_argument("--certfile", help="a TLS certificate: serve HTTPS, and HTTP/2 with it")

@@ -45,6 +45,7 @@ from ..user_code.functions import name_of
 from ..user_code.threads import as_plain, in_thread
 from ..websockets import route as websocket_route
 from ..websockets.transport import FlashWebsocketConnection
+from ..workers.machine_options import find_machine
 from ..workers.worker import this_worker
 from . import serving
 from .block_watch import BlockWatch
@@ -339,7 +340,7 @@ class FlashBackend(_dash.QuartDashServer):
             port: the port to listen on.
             debug: start the program again when its code changes, unless `use_reloader` says otherwise.
             kwargs: Flask's keywords, as far as they have a meaning here, and options of Hypercorn's Config, such as
-                `certfile` or `keep_alive_timeout`, and `workers`: see `run_options`.
+                `certfile` or `keep_alive_timeout`, and `workers` and others: see `run_options`.
         """
         in_main_thread = threading.current_thread() is threading.main_thread()
         timeout = SHUTDOWN_TIMEOUT if in_main_thread else THREAD_SHUTDOWN_TIMEOUT
@@ -351,10 +352,11 @@ class FlashBackend(_dash.QuartDashServer):
         if _dash.silences_routes(dash_app):
             logging.getLogger("quart.app").setLevel(logging.ERROR)
         worker = this_worker()
-        if options.workers == 1 or worker is not None:
+        machine = find_machine(options.redis, options.advertise, options.secret_file)
+        if worker is not None or (options.workers == 1 and machine is None):
             serving.run(dash_app, config, self._stop_request)
         elif can_run_again():
-            serving.run_workers(same_command(), config, options.workers, options.socket_directory)
+            serving.run_workers(same_command(), config, options.workers, options.socket_directory, machine)
         else:
             raise InvalidOption(
                 f"app.run(workers={options.workers}) runs the program again in each worker, which takes a program in a "

@@ -66,6 +66,9 @@ class RunOptions:
         exclude_patterns: patterns of paths that do not count.
         workers: the number of processes that serve.
         socket_directory: the folder for the sockets of several workers; None for a new one.
+        redis: the address of the Redis that several machines share; None for that in the environment, if any.
+        advertise: where other machines reach this one, as host:port; None if it is the only one.
+        secret_file: the file with the secret that machines share; None for the secret in the environment.
     """
 
     config: ContextConfig = field(default_factory=ContextConfig)
@@ -74,6 +77,9 @@ class RunOptions:
     exclude_patterns: list[str] = field(default_factory=list[str])
     workers: int = 1
     socket_directory: str | None = None
+    redis: str | None = None
+    advertise: str | None = None
+    secret_file: str | None = None
 
 
 def read_run_options(keywords: Mapping[str, Any]) -> RunOptions:
@@ -97,8 +103,8 @@ def read_run_options(keywords: Mapping[str, Any]) -> RunOptions:
             options.exclude_patterns = _strings(value)
         elif name == "workers":
             options.workers = number_of_workers(value, f"app.run(workers={value!r})")
-        elif name == "socket_directory":
-            options.socket_directory = None if value is None else str(value)
+        elif name in ("socket_directory", "redis", "advertise", "secret_file"):
+            setattr(options, name, None if value is None else str(value))
         elif name == "ssl_context":
             _encrypt(options.config, value)
         elif hasattr(options.config, name):

@@ -22,7 +22,10 @@ from .. import _hypercorn
 from .._hypercorn_worker import serve_connections
 from .._trio import forget_killed_threads
 from ..errors import InvalidOption
+from ..workers.directory import Directory
 from ..workers.machine import Machine
+from ..workers.redis_claims import URL_VARIABLE, RedisClaims, check_redis
+from ..workers.redis_directory import RedisDirectory
 from ..workers.socket_directory import socket_directory
 from ..workers.supervisor import Plan, Supervisor
 from ..workers.worker import Worker, this_worker
@@ -98,16 +101,23 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         give_up_on_silent_peers, timeout=app.channels.page_limits.stall_timeout
     )
 
-    peers = join_workers(app, worker, worker.socket_path, worker.arrivals)
+    shared = _shared_directory(worker)
+    directory: Directory = worker if shared is None else shared
+    peers = join_workers(app, directory, worker.socket_path, worker.arrivals)
 
     async def started() -> None:
         if current_run().failure is None:
             shutdown.started = True
+            if shared is not None:
+                shared.on_lost = peers.holdings.lose
+                await nursery.start(shared.run)
             worker.ready()
 
     async def stop() -> None:
         await shutdown.requested.wait()
         stops = await worker.stopping()
+        if shared is not None:
+            await shared.stop()
         peers.leaving.begun = stops.others_go_on
         if not stops.all_stop:
             # Where the others stop, too, the pages are told the end of their streams by these links.
@@ -121,7 +131,22 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         await serve_connections(peers.leaving.around(app), config, worker.connections, started=started, stop=stop)
         with trio.move_on_after(config.graceful_timeout):
             await peers.finish()
+        if shared is not None:
+            await shared.leave()
         nursery.cancel_scope.cancel()
+
+
+def _shared_directory(worker: Worker) -> RedisDirectory | None:
+    """The directory that this worker shares with those of other machines; None if there are none."""
+    machine = worker.machine
+    if machine is None:
+        return None
+
+    async def neighbours() -> list[str]:
+        return [each.address for each in await worker.workers()]
+
+    claims = RedisClaims(os.environ[URL_VARIABLE])
+    return RedisDirectory(claims, f"{machine.address}/{os.getpid()}", worker.address, neighbours)
 
 
 def run_workers(
@@ -134,10 +159,11 @@ def run_workers(
         config: says where to listen.
         size: the number of processes.
         directory: the folder for the sockets of the workers; None for a new one.
-        machine: this machine among several; None if it is the only one.
+        machine: this machine among several, which share a Redis; None if it is the only one.
 
     Raises:
-        InvalidOption: an option of the configuration, the folder, or the address of the machine cannot be used.
+        InvalidOption: an option of the configuration, the folder, or the address of the machine cannot be used, or
+            Redis does not answer.
         OSError: the process cannot listen there.
         SystemExit: the code does not start, or a worker has not stopped in time; with its status.
     """
@@ -145,6 +171,8 @@ def run_workers(
         raise InvalidOption("Several workers take a system with unix sockets, such as Linux.")
     if config.quic_bind:
         raise InvalidOption("Several workers do not serve QUIC (quic_bind): leave it out, or run one worker.")
+    if machine is not None:
+        trio.run(check_redis, os.environ[URL_VARIABLE])
     # For Hypercorn, several workers mean that other servers may listen on the same port.
     config.workers = 1
     with (

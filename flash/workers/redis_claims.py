@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import ssl
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,13 @@ class RedisClaims:
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
         """While the block runs, calls can be made. It is to raise nothing: others may be among its connections."""
-        timeouts = {"connect_timeout": self._timeout, "stream_timeout": self._timeout}
-        client: Any = _coredis().Redis.from_url(self._url, decode_responses=True, verify_version=False, **timeouts)
+        options: dict[str, Any] = {"connect_timeout": self._timeout, "stream_timeout": self._timeout}
+        if self._url.startswith("rediss:"):
+            # By itself it does not compare the name in a certificate with the one in the address.
+            options["ssl_context"] = ssl.create_default_context()
+        client: Any = _coredis().Redis.from_url(
+            self._url, decode_components=True, decode_responses=True, verify_version=False, **options
+        )
         async with client:
             self._script = client.register_script(_SCRIPT)
             try:

@@ -127,6 +127,7 @@ class Worker:
         socket_path: of the unix socket on which it is to serve others of its machine.
         seed: a random text that the workers of a generation have in common.
         connections: those that the supervisor has accepted for it.
+        machine: this machine among several; None if it is the only one.
         arrivals: the connections of other machines; None if there are none.
     """
 
@@ -143,7 +144,7 @@ class Worker:
         os.close(assignment.counts)
         self.connections = ConnectionReceiver(channel, counts, assignment.secure)
         arrivals = socket.socket(fileno=assignment.arrivals)
-        machine = assignment.machine
+        self.machine = machine = assignment.machine
         self.arrivals: PeerReceiver | None = None
         if machine is None:
             arrivals.close()

@@ -65,3 +65,9 @@ def test_certificates_are_files_a_context_or_made_up(tmp_path: Path) -> None:
     assert not read_run_options({"ssl_context": None}).config.ssl_enabled
     with pytest.raises(InvalidOption, match="two paths"):
         read_run_options({"ssl_context": 1})
+
+
+def test_options_for_several_machines_are_read() -> None:
+    options = read_run_options({"redis": "redis://host", "advertise": "10.0.0.5:8051", "secret_file": Path("secret")})
+    assert (options.redis, options.advertise, options.secret_file) == ("redis://host", "10.0.0.5:8051", "secret")
+    assert (read_run_options({"redis": None}).redis, read_run_options({}).redis) == (None, None)

@@ -12,6 +12,7 @@ import pytest
 
 import flash
 from flash import Flash, hooks
+from flash.command_line import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -48,3 +49,13 @@ def test_the_links_of(path: Path) -> None:
 def test_the_reference_has_an_entry_for(name: str) -> None:
     reference = (ROOT / "docs" / "reference.md").read_text()
     assert re.search(rf"^(### `{name}`$|\| `{name}` \|)", reference, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["deployment.md", "machines.md"])
+def test_every_option_of_the_command_that_is_named_exists(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    there = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+    of_others = {"--bind", "--from-literal", "--no-cache-dir", "--save", "--scale"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / "docs" / page).read_text()))
+    assert named - of_others <= there

@@ -16,6 +16,7 @@ import flash
 from flash.command_line import main
 from tests.faults.conftest import Certificate
 from tests.faults.sockets import Site, flash_run, serving
+from tests.support.connections import free_port
 from tests.support.eventually import eventually
 from tests.support.processes import UNCLOSED_SOCKET, Process, python
 
@@ -110,6 +111,50 @@ def test_a_module_that_needs_another_one_that_is_not_there_says_which(folder: Pa
 def test_a_number_of_workers_below_0_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, module(folder, "for_workers"), "--workers", "-1")
     assert said == "flash: --workers -1: write a number of processes, or 0 for one for each CPU.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--redis", "redis:/host"), "--redis redis:/host: write redis://host:6379/0, or rediss:// for TLS."),
+        (
+            ("--redis", "redis://host"),
+            "--redis is for several machines: say with --advertise host:port where this one is.",
+        ),
+        (
+            ("--redis", "redis://host", "--advertise", "10.0.0.5:8051"),
+            "--advertise takes a secret that all machines share: name its file with --secret-file, or set "
+            "FLASH_SECRET.",
+        ),
+    ],
+    ids=["malformed", "without an address", "without a secret"],
+)
+def test_options_for_several_machines_that_cannot_be_used_are_refused(
+    options: tuple[str, ...], sentence: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, module(folder, "for_machines"), *options) == f"flash: {sentence}\n"
+
+
+def test_a_machine_without_a_redis_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASH_SECRET", "a secret of tests that is long enough")
+    said = refusal(capsys, module(folder, "for_machines"), "--advertise", "10.0.0.5:8051")
+    assert said == (
+        "flash: --advertise takes a Redis that all machines share: name it with --redis, or set FLASH_REDIS_URL.\n"
+    )
+
+
+def test_a_redis_that_does_not_answer_is_refused_before_anything_listens(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASH_SECRET", "a secret of tests that is long enough")
+    url = f"redis://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("FLASH_REDIS_URL", url)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = refusal(capsys, module(folder, "for_machines"), "--advertise", "127.0.0.1:28051", "--port", port)
+    assert said.startswith(f"flash: --redis {url}: Redis cannot be used there: ")
 
 
 def test_a_socket_directory_that_is_none_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
