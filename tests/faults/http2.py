@@ -12,7 +12,8 @@ import h2.settings
 import trio
 
 from tests.support.eventually import TIMEOUT
-from tests.support.http1 import Answer, Headers
+from tests.support.http1 import Answer
+from tests.support.wire_client import Headers
 
 
 class Http2:

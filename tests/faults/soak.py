@@ -29,8 +29,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from flash import EndReason
 from tests.faults.soak_app import KINDS, Ledger, Mishap, make_app
 from tests.faults.soak_footprint import Footprint, growth, settled
-from tests.faults.soak_page import Page
 from tests.faults.soak_visitors import Load
+from tests.faults.sockets import Site
 from tests.support.serving import serve
 
 WARM_UP = 200
@@ -151,14 +151,12 @@ def soak(streams: int, seed: int) -> Report:
 
 
 async def _dependencies(port: int) -> dict[str, dict[str, Any]]:
-    page = Page(port)
     found = {
         kind: entry
-        for entry in await page.dependencies()
+        for entry in (await Site(port).page()).dependencies
         for kind in KINDS
         if any(needed["id"].endswith(f"-{kind}-never") for needed in entry["inputs"])
     }
-    await page.close()
     assert len(found) == len(KINDS), found
     return found
 

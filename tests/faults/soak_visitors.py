@@ -83,7 +83,9 @@ class Visitor:
     def __init__(self, load: Load, choice: random.Random) -> None:
         self._load = load
         self._random = choice
-        self._page = Page(load.port)
+        self._page = Page(load.port, list(load.dependencies.values()))
+        for stop in ("stop", *({"type": "stop", "index": index} for index in (1, 2, 3, 4))):
+            self._page.set(stop, n_clicks=None)
         self._connection: Link | None = None
         self._reading = trio.CancelScope()
         self._silent = trio.Event()
@@ -136,8 +138,8 @@ class Visitor:
 
     async def _send_start(self, kind: str, plan: dict[str, Any], index: int | None) -> None:
         self._load.done["start"] += 1
-        values = {f"{kind}.n_clicks": 1, "plan.data": plan}
-        answer = await self._page.start(self._load.dependencies[kind], values, index)
+        self._page.set("plan", data=plan)
+        answer = await self._page.start(kind if index is None else {"type": kind, "index": index}, value=1)
         if answer.status not in (200, 204):
             self._complain(f"a start was answered with {answer}")
 
@@ -145,7 +147,7 @@ class Visitor:
         known = [*self._running, *self._past]
         if known:
             self._load.done["cancel"] += 1
-            answer = await self._page.cancel(self._random.choice(known), self._random.random())
+            answer = await self._page.cancel(self._random.choice(known), value=self._random.random())
             # 400: that stream, a limited one, has no conditions.
             if answer.status not in (204, 400):
                 self._complain(f"a cancel was answered with {answer}")
@@ -175,7 +177,8 @@ class Visitor:
         self._complain(f"these streams did not come to an end: {self._running}")
 
     async def _connect(self, nursery: trio.Nursery) -> None:
-        connection = await self._page.connect(self._applied, in_header=self._random.random() < 0.5)
+        last, after = (self._applied, "") if self._random.random() >= 0.5 else ("", self._applied)
+        connection = await self._page.connect(last=last, after=after, ok=False)
         self._connection = connection
         try:
             hello = await connection.next_of_all()

@@ -2,8 +2,8 @@
 
     site = Site(port)                       # or the `serve` fixture's, or that of `serving`
     page = await site.page()
-    events = await page.connect()           # the event stream; acknowledges at every ping unless told not to
-    await page.start("go")                  # the request by which Dash calls the event callback of go.n_clicks
+    events = await page.connect()           # a link: see `support/link.py`
+    await page.start("go")                  # a click: see `support/page.py`
     ended = await events.until("end")
 
 Nothing is read from a socket unless a test asks for it: a page that does not read is one that nobody asks.
@@ -12,7 +12,6 @@ Nothing is read from a socket unless a test asks for it: a page that does not re
 from __future__ import annotations
 
 import contextlib
-import json
 import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -22,15 +21,15 @@ from typing import Any
 import trio
 
 from flash.asgi.tokens import new_token
-from flash.wire import START_HEADER
 from tests.faults.http2 import Http2, Reply
 from tests.support.connections import open_connection, reset
-from tests.support.dash_requests import Callbacks
+from tests.support.dash_requests import ComponentId
 from tests.support.eventually import TIMEOUT
-from tests.support.http1 import Answer, Headers, Http1
+from tests.support.http1 import Answer, Http1
 from tests.support.link import Link
+from tests.support.linked_page import LinkedPage
 from tests.support.processes import Process, python
-from tests.support.wire_client import PageIdentity, Post, resuming
+from tests.support.wire_client import Headers, PageIdentity, Post, resuming
 
 
 @dataclass
@@ -105,59 +104,37 @@ class Site:
         await trio.lowlevel.checkpoint()
 
 
-class Page:
-    """One load of the app in one tab.
+class Page(LinkedPage[Answer]):
+    """One load of the app in one tab; its links acknowledge unless they are told otherwise.
 
     Attributes:
-        identity: what it is called, and what it sends.
-        headers: what the browser sends with each request.
+        site: the server.
     """
 
-    def __init__(self, site: Site, browser: str) -> None:
-        self.site = site
-        self.identity = PageIdentity(browser=browser, prefix=site.prefix)
-        self.headers = [*self.identity.headers, ("Content-Type", "application/json")]
+    acknowledges = True
 
-    @property
-    def token(self) -> str:
-        return self.identity.token
+    def __init__(self, site: Site, browser: str) -> None:
+        super().__init__(PageIdentity(browser=browser, prefix=site.prefix), site.dependencies)
+        self.site = site
 
     @property
     def browser(self) -> str:
+        """The secret in the browser's cookie."""
         return self.identity.browser
 
-    async def connect(
-        self,
-        *,
-        after: str = "",
-        acknowledging: bool = True,
-        receive_buffer: int | None = None,
-        then: bytes = b"",
-        ok: bool = True,
-        timeout: float = TIMEOUT,
-    ) -> Link:
-        """Open the event stream over HTTP/1.1.
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """What the browser sends with each request."""
+        return [*self.identity.headers, ("Content-Type", "application/json"), *self.more_headers]
 
-        Args:
-            after: the id of the last event that the page has applied.
-            acknowledging: whether to acknowledge at each ping that is read.
-            receive_buffer: bytes that the socket may hold unread.
-            then: bytes to be sent behind the request.
-            ok: whether the server is expected to accept.
-            timeout: seconds for which the server may take to answer.
-        """
-        with trio.fail_after(timeout):
-            stream = await self.site.open(receive_buffer)
-            headers = [*self.headers, *resuming(after)]
-            acknowledge = self.acknowledge if acknowledging else None
-            link = await Link.open(Http1(stream), self.identity.events, headers, then=then, acknowledge=acknowledge)
-        assert not ok or link.status == 200, link.status
-        return link
+    async def open(self, receive_buffer: int | None = None) -> Http1:
+        return Http1(await self.site.open(receive_buffer))
 
-    async def connect_http2(
-        self, connection: Http2, *, after: str = "", acknowledging: bool = True, window: int = 2**20
-    ) -> tuple[Link, Reply]:
-        """Open the event stream as one stream of an HTTP/2 connection, whose window is shut if it is 0."""
+    async def send(self, post: Post) -> Answer:
+        return await self.site.request("POST", post.target, headers=[*self.headers, *post.headers], body=post.body)
+
+    async def connect_http2(self, connection: Http2, *, after: str = "", window: int = 2**20) -> tuple[Link, Reply]:
+        """Open a link as one stream of an HTTP/2 connection, whose window is shut if it is 0."""
         reply = await self.request_http2(connection, after=after, window=window)
         status = await reply.status()
         assert status == 200, status
@@ -166,43 +143,20 @@ class Page:
             post = self.identity.acknowledge(event)
             await (await connection.request("POST", post.target, self.headers, post.body)).answer()
 
-        return Link(status, {}, reply.read, acknowledge=acknowledge if acknowledging else None), reply
+        return Link(status, {}, reply.read, acknowledge=acknowledge if self.acknowledges else None), reply
 
     async def request_http2(self, connection: Http2, *, after: str = "", window: int = 2**20) -> Reply:
-        """Ask for the event stream over HTTP/2, and do not wait for the response."""
+        """Ask for a link over HTTP/2, and do not wait for the response."""
         return await connection.request("GET", self.identity.events, [*self.headers, *resuming(after)], window=window)
 
-    async def acknowledge(self, event: str) -> Answer:
-        return await self._say(self.identity.acknowledge(event))
-
-    async def cancel(self, stream: str, value: object, condition: int = 0) -> Answer:
-        return await self._say(self.identity.cancel(stream, condition, value))
-
-    async def leave(self) -> Answer:
-        return await self._say(self.identity.leave())
-
-    async def _say(self, post: Post) -> Answer:
-        return await self.site.request("POST", post.target, headers=self.headers, body=post.body)
-
     async def status(self) -> Answer:
-        """Why a connection of the page would be refused."""
+        """Why a link of the page would be refused."""
         return await self.site.get(self.identity.status, headers=self.headers)
 
-    async def start(self, component: str = "go", value: Any = 1) -> Answer:
-        """The request with which Dash calls the callback whose Input is the component's `n_clicks`."""
-        body = json.dumps(self.body(component, value)).encode()
-        headers = [*self.headers, (START_HEADER, new_token())]
-        return await self.site.request("POST", self.identity.start, headers=headers, body=body)
-
-    async def begin(self, component: str = "go", value: Any = 1) -> None:
+    async def begin(self, component_id: ComponentId = "go", value: Any = None) -> None:
         """Start an event callback; fail if the server does not."""
-        answer = await self.start(component, value)
+        answer = await self.start(component_id, value=value)
         assert answer.status in (200, 204), (answer.status, answer.text)
-
-    def body(self, component: str = "go", value: Any = 1) -> dict[str, Any]:
-        """The body of that request."""
-        values = {component: {"n_clicks": value}, **self.identity.props}
-        return Callbacks(self.site.dependencies).request(component, values=values)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -215,8 +214,8 @@ async def test_a_page_and_its_starts_and_acknowledgements_share_one_connection(
     async def use(page: Page) -> None:
         events, _ = await page.connect_http2(connection)
         for n in range(STREAMS):
-            body = json.dumps(page.body(f"go{n}")).encode()
-            reply = await connection.request("POST", "/_dash-update-component", page.headers, body)
+            post = page.start_post(f"go{n}")
+            reply = await connection.request("POST", post.target, [*page.headers, *post.headers], post.body)
             assert (await reply.answer()).status in (200, 204)
         got: dict[str, list[int]] = {}
         ends: list[str] = []

@@ -111,7 +111,7 @@ async def test_a_page_has_so_many_streams(serve: Serve) -> None:
     assert "the page runs 2 streams already" in answer.text
     refusal = await events.until("refused")
     assert refusal["message"] == answer.text
-    assert "go2" in str(page.body("go2")["inputs"])
+    assert "go2" in str(page.request("go2")["inputs"])
     assert refusal["match"] is None
     # To start one of them again takes no more room; and another page has its own.
     await page.begin("go0")
@@ -292,10 +292,10 @@ async def test_another_browser_with_the_token_gets_nothing_and_changes_nothing(s
     stream = (await events.until("open"))["stream"]
     await events.until("props")
     thief = await site.page()
-    thief.identity.token = page.token
+    thief.token = page.token
     await refused(thief, 403, "another browser")
     assert (await thief.leave()).status == 403
     assert (await thief.acknowledge(events.applied)).status == 403
-    assert (await thief.cancel(stream, 1)).status == 403
+    assert (await thief.cancel(stream)).status == 403
     assert (await thief.start("go1")).status == 403
     assert [info.id for info in app.streams()] == [stream]

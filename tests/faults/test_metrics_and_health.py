@@ -7,45 +7,19 @@ import logging
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve as serve_with_hypercorn
 from prometheus_client.parser import text_string_to_metric_families
 
 from flash import Flash, Input, InvalidOption, Update, html, stream_props
-from tests.faults.soak_page import Page
+from tests.faults.conftest import Serve
+from tests.faults.sockets import Page
 from tests.support.eventually import TIMEOUT, eventually
 
 Condition = Callable[[], object]
-
-
-@asynccontextmanager
-async def serving(app: Flash) -> AsyncGenerator[Page]:
-    """A page of the app, from a server in this task's thread."""
-    config = Config()
-    config.bind = ["127.0.0.1:0"]
-    config.graceful_timeout = 5
-    config.errorlog = logging.getLogger("hypercorn.tests")
-    stop = trio.Event()
-    with trio.fail_after(2 * TIMEOUT):
-        async with trio.open_nursery() as nursery:
-
-            async def serve(task_status: trio.TaskStatus[list[str]]) -> None:
-                await serve_with_hypercorn(app, config, shutdown_trigger=stop.wait, task_status=task_status)
-
-            (url,) = await nursery.start(serve)
-            page = Page(int(url.rpartition(":")[2]))
-            try:
-                yield page
-            finally:
-                with trio.CancelScope(shield=True):
-                    await page.close()
-                stop.set()
 
 
 def new_app(**options: Any) -> Flash:
@@ -73,36 +47,26 @@ def add_callbacks(app: Flash) -> None:
         await trio.sleep_forever()
 
 
-async def start(page: Page, name: str) -> None:
-    """Start the callback whose Input is called so."""
-    for callback in await page.dependencies():
-        if callback["inputs"][0]["id"] == name:
-            answer = await page.start(callback, {f"{name}.n_clicks": 1})
-            assert answer.status in (200, 204), answer
-            return
-    raise AssertionError(f"there is no callback on {name}")
-
-
 async def run_a_few(page: Page) -> None:
     """Two that complete, one that fails, one that is cancelled and one that runs."""
-    connection = await page.connect()
-    await connection.expect("hello")
+    link = await page.connect()
+    await link.expect("hello")
     for name, updates in (("count", 3), ("count", 3), ("fail", 1)):
-        await start(page, name)
-        await connection.expect("open")
+        await page.begin(name)
+        await link.expect("open")
         for _ in range(updates):
-            await connection.expect("props")
-        await connection.expect("end")
+            await link.expect("props")
+        await link.expect("end")
     for is_first in (True, False):
-        await start(page, "wait")
-        opened = await connection.expect("open")
-        await connection.expect("props")
+        await page.begin("wait")
+        opened = await link.expect("open")
+        await link.expect("props")
         if is_first:
-            assert (await page.cancel(opened["stream"], 1)).status == 204
-            assert (await connection.expect("end"))["reason"] == "cancelled"
+            assert (await page.cancel(opened["stream"])).status == 204
+            assert (await link.expect("end"))["reason"] == "cancelled"
 
 
-async def test_app_streams_tells_what_runs() -> None:
+async def test_app_streams_tells_what_runs(serve: Serve) -> None:
     app = new_app(stream_buffer_updates=2, window=1_000)
 
     @app.event_callback(Input("flood", "n_clicks"))
@@ -120,56 +84,57 @@ async def test_app_streams_tells_what_runs() -> None:
                 await cleaned_up.wait()
 
     cleaned_up = trio.Event()
-    async with serving(app) as page:
-        connection = await page.connect()
-        assert app.streams() == []
-        await start(page, "quiet")
-        await connection.expect("hello")
-        opened = await connection.expect("open")
-        await connection.expect("props")
-        (info,) = app.streams()
-        assert info.id == opened["stream"]
-        assert info.callback.endswith("quiet")
-        assert info.key == opened["callback_id"]
-        assert page.token.startswith(info.page)
-        assert (info.state, info.updates, info.buffered, info.waiting) == ("running", 1, 0, None)
-        assert 0 < info.age < TIMEOUT
+    page = await (await serve(app)).page()
+    page.acknowledges = False
+    link = await page.connect()
+    assert app.streams() == []
+    await page.begin("quiet")
+    await link.expect("hello")
+    opened = await link.expect("open")
+    await link.expect("props")
+    (info,) = app.streams()
+    assert info.id == opened["stream"]
+    assert info.callback.endswith("quiet")
+    assert info.key == opened["callback_id"]
+    assert page.token.startswith(info.page)
+    assert (info.state, info.updates, info.buffered, info.waiting) == ("running", 1, 0, None)
+    assert 0 < info.age < TIMEOUT
 
-        # The page acknowledges nothing, so that the window is full, then the buffer, and then the generator waits.
-        await start(page, "flood")
-        await eventually(lambda: app.streams()[-1].waiting is not None)
-        first, second = app.streams()
-        assert (first.id, second.callback.rpartition(".")[2]) == (info.id, "flood")
-        assert first.age > second.age
-        assert (second.state, second.buffered) == ("running", 2)
-        assert second.waiting is not None
-        assert 0 <= second.waiting <= second.age
+    # The page acknowledges nothing, so that the window is full, then the buffer, and then the generator waits.
+    await page.begin("flood")
+    await eventually(lambda: app.streams()[-1].waiting is not None)
+    first, second = app.streams()
+    assert (first.id, second.callback.rpartition(".")[2]) == (info.id, "flood")
+    assert first.age > second.age
+    assert (second.state, second.buffered) == ("running", 2)
+    assert second.waiting is not None
+    assert 0 <= second.waiting <= second.age
 
-        await page.cancel(info.id, 1)
-        await eventually(lambda: app.streams()[0].state == "ending")
-        cleaned_up.set()
-        await eventually(lambda: len(app.streams()) == 1)
-        assert (await page.leave()).status == 204
-        await eventually(lambda: app.streams() == [])
-        await connection.close()
+    await page.cancel(info.id)
+    await eventually(lambda: app.streams()[0].state == "ending")
+    cleaned_up.set()
+    await eventually(lambda: len(app.streams()) == 1)
+    assert (await page.leave()).status == 204
+    await eventually(lambda: app.streams() == [])
+    await link.close()
 
 
-async def test_health_counts_pages_and_streams() -> None:
+async def test_health_counts_pages_and_streams(serve: Serve) -> None:
     app = new_app()
     add_callbacks(app)
-    async with serving(app) as page:
-        answer = await page.get("/_flash/health")
-        assert (answer.status, answer.json()) == (200, {"status": "ok", "pages": 0, "streams": 0})
-        await run_a_few(page)
-        answer = await page.get("/_flash/health")
-        assert (answer.status, answer.json()) == (200, {"status": "ok", "pages": 1, "streams": 1})
-        await page.leave()
-        await eventually(lambda: len(app.channels) == 0)
-        answer = await page.get("/_flash/health")
-        assert (answer.status, answer.json()) == (200, {"status": "ok", "pages": 0, "streams": 0})
+    page = await (await serve(app)).page()
+    answer = await page.site.get("/_flash/health")
+    assert (answer.status, answer.json()) == (200, {"status": "ok", "pages": 0, "streams": 0})
+    await run_a_few(page)
+    answer = await page.site.get("/_flash/health")
+    assert (answer.status, answer.json()) == (200, {"status": "ok", "pages": 1, "streams": 1})
+    await page.leave()
+    await eventually(lambda: len(app.channels) == 0)
+    answer = await page.site.get("/_flash/health")
+    assert (answer.status, answer.json()) == (200, {"status": "ok", "pages": 0, "streams": 0})
 
 
-async def test_health_is_503_while_the_server_stops() -> None:
+async def test_health_is_503_while_the_server_stops(serve: Serve) -> None:
     app = new_app()
     cleaned_up = trio.Event()
 
@@ -182,24 +147,24 @@ async def test_health_is_503_while_the_server_stops() -> None:
             with trio.CancelScope(shield=True):
                 await cleaned_up.wait()
 
-    async with serving(app) as page:
-        connection = await page.connect()
-        await connection.expect("hello")
-        await start(page, "wait")
-        await connection.expect("open")
-        async with trio.open_nursery() as nursery:
-            # This is how `flash run` begins to stop.
-            nursery.start_soon(app.channels.shut_down)
-            await eventually(lambda: app.channels.closing)
-            answer = await page.get("/_flash/health")
-            cleaned_up.set()
-        assert (answer.status, answer.json()) == (503, {"status": "stopping", "pages": 1, "streams": 1})
-        await connection.close()
+    page = await (await serve(app)).page()
+    link = await page.connect()
+    await link.expect("hello")
+    await page.begin("wait")
+    await link.expect("open")
+    async with trio.open_nursery() as nursery:
+        # This is how `flash run` begins to stop.
+        nursery.start_soon(app.channels.shut_down)
+        await eventually(lambda: app.channels.closing)
+        answer = await page.site.get("/_flash/health")
+        cleaned_up.set()
+    assert (answer.status, answer.json()) == (503, {"status": "stopping", "pages": 1, "streams": 1})
+    await link.close()
 
 
 async def metrics_of(page: Page) -> dict[tuple[str, str], float]:
     """The samples that the app exposes, by name and by what tells them apart beside the callback."""
-    answer = await page.get("/_flash/metrics")
+    answer = await page.site.get("/_flash/metrics")
     assert answer.status == 200
     found: dict[tuple[str, str], float] = {}
     for family in text_string_to_metric_families(answer.text):
@@ -211,38 +176,38 @@ async def metrics_of(page: Page) -> dict[tuple[str, str], float]:
     return found
 
 
-async def test_metrics_count_what_has_happened() -> None:
+async def test_metrics_count_what_has_happened(serve: Serve) -> None:
     app = new_app(metrics=True)
     add_callbacks(app)
-    async with serving(app) as page:
-        await run_a_few(page)
-        metrics = await metrics_of(page)
-        expected = {
-            ("flash_streams", "wait running"): 1,
-            ("flash_streams_started_total", "count"): 2,
-            ("flash_streams_started_total", "fail"): 1,
-            ("flash_streams_started_total", "wait"): 2,
-            ("flash_streams_ended_total", "count completed"): 2,
-            ("flash_streams_ended_total", "fail failed"): 1,
-            ("flash_streams_ended_total", "wait cancelled"): 1,
-            ("flash_updates_total", "count"): 6,
-            ("flash_updates_total", "fail"): 1,
-            ("flash_updates_total", "wait"): 1,
-            ("flash_first_update_seconds_count", "count"): 2,
-            ("flash_first_update_seconds_count", "fail"): 1,
-            ("flash_first_update_seconds_count", "wait"): 2,
-            ("flash_cancel_to_end_seconds_count", "wait"): 1,
-        }
-        assert {key: metrics.get(key) for key in expected} == expected
-        # Updates of about 60 bytes: {"stream":"0123abcd-1","props":[["out",{"children":0}]]}
-        assert 6 * 20 < metrics["flash_update_bytes_total", "count"] < 6 * 100
-        assert 0 <= metrics["flash_cancel_to_end_seconds_sum", "wait"] < 5
-        # They did not end like that, or at all.
-        ended = {key for key in metrics if key[0] == "flash_streams_ended_total"}
-        assert ended == {key for key in expected if key[0] == "flash_streams_ended_total"}
+    page = await (await serve(app)).page()
+    await run_a_few(page)
+    metrics = await metrics_of(page)
+    expected = {
+        ("flash_streams", "wait running"): 1,
+        ("flash_streams_started_total", "count"): 2,
+        ("flash_streams_started_total", "fail"): 1,
+        ("flash_streams_started_total", "wait"): 2,
+        ("flash_streams_ended_total", "count completed"): 2,
+        ("flash_streams_ended_total", "fail failed"): 1,
+        ("flash_streams_ended_total", "wait cancelled"): 1,
+        ("flash_updates_total", "count"): 6,
+        ("flash_updates_total", "fail"): 1,
+        ("flash_updates_total", "wait"): 1,
+        ("flash_first_update_seconds_count", "count"): 2,
+        ("flash_first_update_seconds_count", "fail"): 1,
+        ("flash_first_update_seconds_count", "wait"): 2,
+        ("flash_cancel_to_end_seconds_count", "wait"): 1,
+    }
+    assert {key: metrics.get(key) for key in expected} == expected
+    # Updates of about 60 bytes: {"stream":"0123abcd-1","props":[["out",{"children":0}]]}
+    assert 6 * 20 < metrics["flash_update_bytes_total", "count"] < 6 * 100
+    assert 0 <= metrics["flash_cancel_to_end_seconds_sum", "wait"] < 5
+    # They did not end like that, or at all.
+    ended = {key for key in metrics if key[0] == "flash_streams_ended_total"}
+    assert ended == {key for key in expected if key[0] == "flash_streams_ended_total"}
 
 
-async def test_metrics_tell_of_waits_for_room_and_of_the_lag_of_the_event_loop() -> None:
+async def test_metrics_tell_of_waits_for_room_and_of_the_lag_of_the_event_loop(serve: Serve) -> None:
     app = new_app(metrics=True, stream_buffer_updates=1)
 
     @app.event_callback(Input("flood", "n_clicks"))
@@ -250,26 +215,26 @@ async def test_metrics_tell_of_waits_for_room_and_of_the_lag_of_the_event_loop()
         for number in range(20):
             yield stream_props("out", {"children": number})
 
-    async with serving(app) as page:
-        connection = await page.connect()
-        await connection.expect("hello")
-        await start(page, "flood")
-        await connection.expect("open")
-        for _ in range(20):
-            await connection.expect("props")
-        await connection.expect("end")
-        metrics = await metrics_of(page)
-        assert metrics["flash_buffer_wait_seconds_count", "flood"] > 0
-        with trio.fail_after(TIMEOUT):
-            while (await metrics_of(page))["flash_event_loop_lag_seconds_count", ""] == 0:  # noqa: ASYNC110 - what is waited for sets no event
-                await trio.sleep(0.05)
-        await connection.close()
+    page = await (await serve(app)).page()
+    link = await page.connect()
+    await link.expect("hello")
+    await page.begin("flood")
+    await link.expect("open")
+    for _ in range(20):
+        await link.expect("props")
+    await link.expect("end")
+    metrics = await metrics_of(page)
+    assert metrics["flash_buffer_wait_seconds_count", "flood"] > 0
+    with trio.fail_after(TIMEOUT):
+        while (await metrics_of(page))["flash_event_loop_lag_seconds_count", ""] == 0:  # noqa: ASYNC110 - what is waited for sets no event
+            await trio.sleep(0.05)
+    await link.close()
 
 
-async def test_there_are_no_metrics_unless_they_are_asked_for() -> None:
-    async with serving(new_app()) as page:
-        # Any address that the app does not have is one of its pages.
-        assert "flash_streams" not in (await page.get("/_flash/metrics")).text
+async def test_there_are_no_metrics_unless_they_are_asked_for(serve: Serve) -> None:
+    page = await (await serve(new_app())).page()
+    # Any address that the app does not have is one of its pages.
+    assert "flash_streams" not in (await page.site.get("/_flash/metrics")).text
 
 
 def test_metrics_without_the_package_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,14 +243,14 @@ def test_metrics_without_the_package_say_what_to_install(monkeypatch: pytest.Mon
         new_app(metrics=True)
 
 
-async def test_each_end_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_end_is_one_line_in_the_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="flash.streams")
     app = new_app()
     add_callbacks(app)
-    async with serving(app) as page:
-        await run_a_few(page)
-        await page.leave()
-        await eventually(lambda: app.streams() == [])
+    page = await (await serve(app)).page()
+    await run_a_few(page)
+    await page.leave()
+    await eventually(lambda: app.streams() == [])
     records = [record for record in caplog.records if record.name == "flash.streams"]
     said = [
         re.fullmatch(r"add_callbacks\.(\w+): (\w+) after (\d+\.\d{3}) s, (\d+) updates", record.getMessage())
@@ -326,16 +291,16 @@ def blocking_app() -> Flash:
 
 @pytest.mark.parametrize("name", ["block", "behave"])
 async def test_a_generator_that_holds_the_event_loop_is_named_in_debug(
-    name: str, caplog: pytest.LogCaptureFixture
+    serve: Serve, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, logger="flash.server")
-    async with serving(blocking_app()) as page:
-        connection = await page.connect()
-        await connection.expect("hello")
-        await start(page, name)
-        for event in ("open", "props", "props", "end"):
-            await connection.expect(event)
-        await connection.close()
+    page = await (await serve(blocking_app())).page()
+    link = await page.connect()
+    await link.expect("hello")
+    await page.begin(name)
+    for event in ("open", "props", "props", "end"):
+        await link.expect(event)
+    await link.close()
     warnings = [record.getMessage() for record in caplog.records if record.name == "flash.server"]
     if name == "behave":
         assert warnings == []
@@ -347,7 +312,7 @@ async def test_a_generator_that_holds_the_event_loop_is_named_in_debug(
         assert int(held[1]) >= 290
 
 
-async def test_it_is_not_named_without_debug(caplog: pytest.LogCaptureFixture) -> None:
+async def test_it_is_not_named_without_debug(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     app = new_app()
 
     @app.event_callback(Input("block", "n_clicks"))
@@ -355,11 +320,11 @@ async def test_it_is_not_named_without_debug(caplog: pytest.LogCaptureFixture) -
         time.sleep(0.2)
         yield stream_props("out", {"children": json.dumps(n_clicks)})
 
-    async with serving(app) as page:
-        connection = await page.connect()
-        await connection.expect("hello")
-        await start(page, "block")
-        for event in ("open", "props", "end"):
-            await connection.expect(event)
-        await connection.close()
+    page = await (await serve(app)).page()
+    link = await page.connect()
+    await link.expect("hello")
+    await page.begin("block")
+    for event in ("open", "props", "end"):
+        await link.expect(event)
+    await link.close()
     assert [record for record in caplog.records if record.name == "flash.server"] == []

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from flash import EndReason, Flash, Input, StreamCancelled, Update, html, stream_props
-from tests.faults.soak_page import Page
+from tests.faults.sockets import Page, Site
 from tests.support.link import Link
 from tests.support.nginx import Nginx, nginx as nginx
 from tests.support.serving import Journal, serve
@@ -41,18 +41,15 @@ class Waiting:
 
 async def start(page: Page, pause: float = 60) -> tuple[Link, str]:
     """Connect, and start the stream; its name is the second."""
-    connection = await page.connect()
-    assert connection.status == 200
-    await connection.expect("hello")
-    (callback,) = await page.dependencies()
-    answer = await page.start(callback, {"go.n_clicks": pause})
-    assert answer.status in (200, 204), answer
-    return connection, (await connection.expect("open"))["stream"]
+    link = await page.connect()
+    await link.expect("hello")
+    await page.begin(value=pause)
+    return link, (await link.expect("open"))["stream"]
 
 
-async def delay_of_next(connection: Link) -> float:
+async def delay_of_next(link: Link) -> float:
     """Seconds that the next update was on its way."""
-    ((_, props),) = (await connection.expect("props"))["props"]
+    ((_, props),) = (await link.expect("props"))["props"]
     return time.monotonic() - props["children"]
 
 
@@ -60,10 +57,10 @@ def test_an_update_passes_at_once(nginx: Nginx) -> None:
     waiting = Waiting()
 
     async def visit(port: int) -> None:
-        page = Page(port)
-        connection, _ = await start(page)
+        page = await Site(port).page()
+        link, _ = await start(page)
         for _ in range(3):
-            assert await delay_of_next(connection) < 1
+            assert await delay_of_next(link) < 1
         await page.close()
 
     with serve(waiting.app) as server:
@@ -75,10 +72,10 @@ def test_idle_streams_survive_the_read_timeout(nginx: Nginx) -> None:
     waiting = Waiting(ping_interval=1, stall_timeout=60)
 
     async def visit(port: int) -> None:
-        page = Page(port)
-        connection, _ = await start(page, pause=5)
+        page = await Site(port).page()
+        link, _ = await start(page, pause=5)
         for _ in range(4):
-            assert await delay_of_next(connection) < 1
+            assert await delay_of_next(link) < 1
         await page.close()
 
     with serve(waiting.app) as server:
@@ -90,12 +87,12 @@ def test_a_stream_without_pings_would_not_survive_it(nginx: Nginx) -> None:
     waiting = Waiting(ping_interval=20)
 
     async def visit(port: int) -> None:
-        page = Page(port)
-        connection, _ = await start(page)
+        page = await Site(port).page()
+        link, _ = await start(page)
         for _ in range(3):
-            await connection.expect("props")
-        assert await connection.rest() == []
-        assert connection.is_cut
+            await link.expect("props")
+        assert await link.rest() == []
+        assert link.is_cut
         await page.close()
 
     with serve(waiting.app) as server:
@@ -106,12 +103,12 @@ def test_cancel_works(nginx: Nginx) -> None:
     waiting = Waiting()
 
     async def visit(port: int) -> None:
-        page = Page(port)
-        connection, stream = await start(page)
+        page = await Site(port).page()
+        link, stream = await start(page)
         for _ in range(3):
-            await connection.expect("props")
-        assert (await page.cancel(stream, 1)).status == 204
-        assert (await connection.expect("end"))["reason"] == "cancelled"
+            await link.expect("props")
+        assert (await page.cancel(stream)).status == 204
+        assert (await link.expect("end"))["reason"] == "cancelled"
         await page.close()
 
     with serve(waiting.app) as server:
@@ -124,13 +121,13 @@ def test_a_page_that_goes_is_noticed(nginx: Nginx, says_goodbye: bool) -> None:
     waiting = Waiting(reconnect_grace=0.5)
 
     async def visit(port: int) -> None:
-        page = Page(port)
-        connection, _ = await start(page)
-        await connection.expect("props")
+        page = await Site(port).page()
+        link, _ = await start(page)
+        await link.expect("props")
         if says_goodbye:
             assert (await page.leave()).status == 204
         else:
-            await connection.close()
+            await link.close()
         assert await trio.to_thread.run_sync(waiting.ended.next) == EndReason.DISCONNECTED
         await page.close()
 

@@ -39,7 +39,7 @@ async def test_the_pages_of_a_process_that_was_stopped_keep_their_streams(tmp_pa
     async with serving(tmp_path, source=SERVED) as (process, site):
         page = await site.page()
         # Of a page behind a proxy the kernel knows nothing.
-        page.headers.append(("Via", "1.1 proxy"))
+        page.more_headers.append(("Via", "1.1 proxy"))
         events = await page.connect()
         await page.begin("go")
         await events.until("props")

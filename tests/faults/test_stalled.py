@@ -80,10 +80,12 @@ class Client:
         if kind == "HTTP/1.1, reads nothing":
             await self.page.connect(receive_buffer=LITTLE)
         elif kind == "HTTP/1.1, acknowledges nothing":
-            nursery.start_soon(read, await self.page.connect(acknowledging=False))
+            self.page.acknowledges = False
+            nursery.start_soon(read, await self.page.connect())
         elif kind == "HTTP/2, shut window":
             connection = await self.site.http2(nursery)
-            _, reply = await self.page.connect_http2(connection, acknowledging=False, window=0)
+            self.page.acknowledges = False
+            _, reply = await self.page.connect_http2(connection, window=0)
             nursery.start_soon(check_nothing_comes, reply)
         else:
             connection = await self.site.http2(nursery, receive_buffer=LITTLE)
@@ -159,7 +161,8 @@ async def test_a_client_that_acknowledges_slowly_is_not_torn_down(serve: Serve) 
     flood = Flood(ping_interval=0.2, stall_timeout=0.8)
     site = await serve(flood.app)
     page = await site.page()
-    events = await page.connect(acknowledging=False)
+    page.acknowledges = False
+    events = await page.connect()
     await page.begin("flood")
     began = trio.current_time()
     while trio.current_time() - began < 2:

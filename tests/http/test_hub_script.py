@@ -11,7 +11,7 @@ from tests.http.servers import Serve
 
 async def test_the_layout_names_a_script_that_may_be_kept_for_ever(serve: Serve) -> None:
     page = await (await serve(Waiting().app)).page()
-    name = page._values["_flash"]["hub"]
+    name = page.values["_flash"]["hub"]
     response = await page.get(f"_flash/{name}")
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/javascript; charset=utf-8"

@@ -156,7 +156,7 @@ async def test_the_secrets_of_several_pages_prove_them_although_the_cookie_has_c
     pages[0].client.cookies.set("flash_browser", "overtaken" * 4, domain="127.0.0.1")
     assert (await pages[0].connect(*pages[1:], ok=False)).status == 403
     tickets: list[str] = []
-    proofs = [page._values["_flash"]["secret"] for page in pages]
+    proofs = [page.values["_flash"]["secret"] for page in pages]
     for page, proof in zip(pages, proofs, strict=True):
         issued = await page.client.post("/_flash/ticket", json={"page": page.token}, headers={"X-Flash-Proof": proof})
         tickets.append(issued.json()["ticket"])

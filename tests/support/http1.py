@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import h11
 import trio
 
-Headers = Iterable[tuple[str, str]]
+from tests.support.wire_client import Headers
 
 
 class ConnectionLost(trio.BrokenResourceError):

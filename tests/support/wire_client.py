@@ -27,6 +27,8 @@ from flash.websockets.control_socket import TARGETS
 from flash.wire import Hello, Open, Payload, Ping, Standing, parse_event_id
 from flash.wire_messages import Ack, Cancel, Close, Message, Status
 
+Headers = Iterable[tuple[str, str]]
+
 # What comes
 
 
@@ -136,10 +138,11 @@ def has_ping(block: bytes) -> bool:
 
 
 class Post(NamedTuple):
-    """A POST request: where, and the JSON."""
+    """A POST request: where, the JSON, and the headers that are its own."""
 
     target: str
     body: bytes
+    headers: Headers = ()
 
 
 def cookie(browser: str) -> str:
@@ -206,9 +209,13 @@ class PageIdentity:
         return Post(self.prefix + TARGETS[message.route], message.encode())
 
 
-def events_target(standings: Iterable[str], prefix: str = "/") -> str:
-    """The target of the GET that opens an event stream for several pages, each given by its `PageIdentity.standing`."""
-    return f"{prefix}_flash/events?" + "&".join(f"page={standing}" for standing in standings)
+def events_target(standings: Iterable[str], prefix: str = "/", tickets: Iterable[str] = ()) -> str:
+    """The target of the GET that opens an event stream for several pages, each given by its `PageIdentity.standing`.
+
+    `tickets` are for those of the pages whose cookie was overtaken.
+    """
+    query = [*(f"page={standing}" for standing in standings), *(f"ticket={ticket}" for ticket in tickets)]
+    return f"{prefix}_flash/events?" + "&".join(query)
 
 
 def resuming(event: str) -> list[tuple[str, str]]:

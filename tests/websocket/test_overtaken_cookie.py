@@ -40,7 +40,7 @@ class TestOvertakenCookie:
     async def test_the_page_goes_on(self, serve: Serve) -> None:
         app, log = self.make_app()
         page = await (await serve(app)).page()
-        secret = page._values["_flash"]["secret"]
+        secret = page.values["_flash"]["secret"]
         events = await page.connect()
         page.client.cookies.clear()
         page.client.cookies.set("flash_browser", "overtaken" * 4, domain="127.0.0.1")
@@ -57,7 +57,7 @@ class TestOvertakenCookie:
     async def test_a_ticket_gives_the_page_to_the_new_cookie_once_and_the_streams_go_on(self, serve: Serve) -> None:
         app, log = self.make_app()
         page = await (await serve(app)).page()
-        secret = page._values["_flash"]["secret"]
+        secret = page.values["_flash"]["secret"]
         first = await page.connect()
         await page.start("go")
         await first.expect("open")
@@ -92,7 +92,7 @@ class TestOvertakenCookie:
         events = await page.connect()
         await page.start("go")
         stream = (await events.expect("open"))["stream"]
-        own, thief.token = thief._values["_flash"]["secret"], page.token
+        own, thief.token = thief.values["_flash"]["secret"], page.token
         for secret in (own, page.token, "", "x" * 5_000, "\xff" * 32):
             assert_refused(await prove(thief, secret, "ticket"), 403)
             assert_refused(await prove(thief, secret, "close"), 403)
@@ -103,10 +103,10 @@ class TestOvertakenCookie:
         app, _ = self.make_app()
         page = await (await serve(app)).page()
         page.client.cookies.clear()
-        assert_refused(await prove(page, page._values["_flash"]["secret"], "ticket"), 403, "cookies")
+        assert_refused(await prove(page, page.values["_flash"]["secret"], "ticket"), 403, "cookies")
         assert_refused(await page.start("go"), 403, "cookies")
 
     async def test_a_page_without_a_channel_needs_no_ticket(self, serve: Serve) -> None:
         app, _ = self.make_app()
         page = await (await serve(app)).page()
-        assert (await prove(page, page._values["_flash"]["secret"], "ticket")).json() == {"ticket": None}
+        assert (await prove(page, page.values["_flash"]["secret"], "ticket")).json() == {"ticket": None}

@@ -130,10 +130,7 @@ async def connection_to(site: Site, wanted: Callable[[int], bool]) -> tuple[trio
 async def link_by(page: Page, wanted: Callable[[int], bool], after: str = "") -> tuple[Link, int]:
     """A link of a page over a connection to a worker that is as wanted; and that worker's process id."""
     _, http, pid = await connection_to(page.site, wanted)
-    headers = [*page.headers, *([("Last-Event-ID", after)] if after else [])]
-    link = await Link.open(http, page.identity.events, headers, acknowledge=page.acknowledge)
-    assert link.status == 200
-    return link, pid
+    return await page.connect(after=after, over=http), pid
 
 
 def anybody(pid: int) -> bool:
@@ -175,7 +172,7 @@ async def check_contract(site: Site, folder: Path) -> None:
             stream = (await events.until("open"))["stream"]
             await events.numbers(3)
             assert (await page.acknowledge(events.applied)).status == 204
-        assert (await page.cancel(stream, 1)).status == 204
+        assert (await page.cancel(stream)).status == 204
         assert (await events.until("end"))["reason"] == "cancelled"
         await page.begin(value=9)
         await events.until("open")
