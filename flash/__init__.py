@@ -102,6 +102,7 @@ _js_dist = [
     {"relative_package_path": "client/control_socket.js", "namespace": "flash"},
     {"relative_package_path": "client/requests.js", "namespace": "flash"},
     {"relative_package_path": "client/carrier.js", "namespace": "flash"},
+    {"relative_package_path": "client/elsewhere.js", "namespace": "flash"},
     {"relative_package_path": "client/link_states.js", "namespace": "flash"},
     {"relative_package_path": "client/conditions.js", "namespace": "flash"},
     {"relative_package_path": "client/link.js", "namespace": "flash"},

@@ -30,6 +30,9 @@ PROOF_HEADER = "X-Flash-Proof"
 START_HEADER = "X-Flash-Start"
 """The header that names a start, which may come twice: as a request, and over the control websocket."""
 
+LIFE_HEADER = "X-Flash-Life"
+"""The header of the answer to a start: the life of the channel in which the stream runs."""
+
 
 _EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
 

@@ -225,6 +225,7 @@ class ControlAnswer(AnswerPayload):
         status: the HTTP status.
         type: the content type.
         text: the body.
+        life: of the channel in which a stream was started; "" in answers to other messages.
     """
 
     route: ClassVar[str] = "control"
@@ -232,6 +233,7 @@ class ControlAnswer(AnswerPayload):
     status: int
     type: str
     text: str
+    life: str = ""
 
 
 ANSWERS: tuple[type[AnswerPayload], ...] = (Status, Acknowledged, Ticket, ControlAnswer)

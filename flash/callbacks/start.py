@@ -134,6 +134,9 @@ class Starter:
         """
         request = self._read(values)
         channel = await self._channel(request)
+        if request.callback_request.http is not None:
+            # Where several processes serve the app, the page finds out whether its link is with another one.
+            quart.after_this_request(partial(_name_life, channel.life))
         # Check for a duplicate first: a start sent over HTTP and websocket must call the user's predicates once.
         if not self._came_before(channel, request) and self._conditions_are_met(channel, request):
             self._start(channel, request)
@@ -267,6 +270,12 @@ class Starter:
             "has no Outputs. Yield or return stream_props(...), or give it Outputs under @callback.",
         )
         return None
+
+
+def _name_life(life: str, response: Any) -> Any:
+    """Say in the answer to a start in which life of its page the stream runs."""
+    response.headers[wire.LIFE_HEADER] = life
+    return response
 
 
 def _where(dependency: Any, matched: Mapping[str, Any]) -> wire.Dependency:

@@ -14,7 +14,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {renderer, requests, link} = flash;
+    const {wire, renderer, requests, link, elsewhere} = flash;
     const originalFetch = window.fetch;
 
     /** The State that names the page: the request that starts a stream has it, and no other. */
@@ -70,14 +70,18 @@
         if (typeof body !== 'string' || !START.test(body)) {
             return originalFetch.call(window, resource, options);
         }
-        if (!hasOnlyPlainHeaders(headers)) {
-            const all = {...Object.fromEntries(headers), ...requests.startHeader()};
-            return originalFetch.call(window, resource, {...options, headers: all});
-        }
-        return requests.sendStart((/** @type {RequestInit} */ more) => {
+        /** @param {RequestInit} more */
+        const send = more => {
             const all = {...Object.fromEntries(headers), ...more.headers};
             return originalFetch.call(window, resource, {...options, ...more, headers: all});
-        }, body);
+        };
+        const response = hasOnlyPlainHeaders(headers)
+            ? await requests.sendStart(send, body)
+            : await send({headers: requests.startHeader()});
+        if (response.ok) {
+            elsewhere.check(response.headers.get(wire.LIFE_HEADER), body);
+        }
+        return response;
     }
 
     window.fetch = fetchInTurn;

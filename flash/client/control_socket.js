@@ -13,7 +13,8 @@
  */
 
 /**
- * @typedef {{status: number, ok: boolean, text: string, type: string}} Answer  of the server, by request or websocket
+ * @typedef {{status: number, ok: boolean, text: string, type: string, life?: string}} Answer  of the server, by request or
+ *     websocket; `life` as in `ControlAnswer` in `wire_messages.py`
  * @typedef {{to: string, headers: Record<string, string>, body: string}} ControlMessage  the name of the route that it
  *     is for, and the headers and body that a request to it would have
  * @typedef {object} Unanswered  a message that was sent over the websocket, or will be when that is open
@@ -130,8 +131,8 @@
      * The server has answered a message.
      * @param {ControlAnswer} answer
      */
-    function receive({id, status, text, type}) {
-        unanswered.get(id)?.resolve({status, ok: status >= 200 && status < 300, text, type});
+    function receive({id, status, text, type, life}) {
+        unanswered.get(id)?.resolve({status, ok: status >= 200 && status < 300, text, type, life});
         unanswered.delete(id);
         if (unanswered.size === 0) {
             idleTimer = setTimeout(close, IDLE_TIMEOUT);

@@ -16,7 +16,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, renderer, streams, inbox, requests, carrier, conditions, mistakes, reconnect} = flash;
+    const {wire, renderer, streams, inbox, requests, carrier, conditions, mistakes, reconnect, elsewhere} = flash;
 
     /** The number of intervals between pings after which the page acknowledges without having been asked. */
     const UNASKED_AFTER = 1.1;
@@ -148,6 +148,7 @@
             endLife();
             life = hello.life;
         }
+        elsewhere.noteLink(life);
         conditions.sendAgain();
         streams.resume(requests.startAgain);
     }
@@ -295,6 +296,7 @@
         inbox.begin({handlers, hasLife: () => life !== '', afterSlice: acknowledgeUnasked});
         streams.watch(conditions.change);
         mistakes.begin(streams.refuseStart);
+        elsewhere.begin(() => link.state === 'open');
         connect('begun');
         setInterval(replaceIfSilent, reconnect.CHECK_INTERVAL);
         document.addEventListener('visibilitychange', replaceIfSilent);

@@ -322,12 +322,12 @@
 
     /**
      * The event callback whose stream a Dash callback starts; undefined if it starts none.
-     * @param {any} callback
+     * @param {any} callback  as the renderer has it, or the body of a request that calls it
      * @returns {string | undefined}  its id
      */
     function startedBy(callback) {
         const never = callback.inputs.find((/** @type {any} */ {id, property}) => property === 'there' && isOwn(id));
-        const start = callback.outputs?.find((/** @type {any} */ {id, property}) => property === 'start' && isOwn(id));
+        const start = [callback.outputs ?? []].flat().find((/** @type {any} */ {id, property}) => property === 'start' && isOwn(id));
         if (never || start) {
             return start ? start.id : never.id.replace(/-never$/, '');
         }
@@ -399,7 +399,8 @@
             streamOpened,
             streamLeaves,
             streamFailed,
-            report
+            report,
+            startedBy
         }
     });
 })();

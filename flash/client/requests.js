@@ -114,7 +114,10 @@
             body,
             headers,
             ({signal}) => sendRequest({signal, headers}),
-            ({status, text, type}) => new Response(text || null, {status, headers: {'Content-Type': type}})
+            ({status, text, type, life}) => {
+                const headers = {'Content-Type': type, [wire.LIFE_HEADER]: life ?? ''};
+                return new Response(text || null, {status, headers});
+            }
         );
     }
 
@@ -183,7 +186,8 @@
         try {
             const response = await send(url, body, {signal: controller.signal});
             const {status, ok, headers} = response;
-            return {status, ok, text: await response.text(), type: headers.get('Content-Type') ?? ''};
+            const [type, life] = ['Content-Type', wire.LIFE_HEADER].map(name => headers.get(name) ?? '');
+            return {status, ok, text: await response.text(), type, life};
         } finally {
             clearTimeout(timer);
         }

@@ -25,7 +25,7 @@
  * @typedef {{lives: string[]}} Ping
  * @typedef {{page: string, life: string | null, status: number, message: string}} Over
  * @typedef {{page: string, status: number, message: string}} RefusedPage
- * @typedef {{id: number, status: number, type: string, text: string}} ControlAnswer
+ * @typedef {{id: number, status: number, type: string, text: string, life: string}} ControlAnswer
  * @typedef {{hello: Hello, open: Opening, props: PropsOfStream, end: Ending, refused: Refusal, mistake: Mistake,
  *            ping: Ping, over: Over}} Events  the fields of each event, by its name
  */
@@ -82,7 +82,7 @@
         /** @param {{ticket: string | null}} fields */
         ticket: ({ticket}) => ({ticket}),
         /** @param {ControlAnswer} fields @returns {ControlAnswer} */
-        control: ({id, status, type, text}) => ({id, status, type, text})
+        control: ({id, status, type, text, life}) => ({id, status, type, text, life})
     };
 
     /**
@@ -98,6 +98,8 @@
     const PROOF_HEADER = 'X-Flash-Proof';
     /** The header that names a start, which may be sent twice. */
     const START_HEADER = 'X-Flash-Start';
+    /** The header of the answer to a start: the life of the channel in which the stream runs. */
+    const LIFE_HEADER = 'X-Flash-Life';
 
     /**
      * A page in the address of a link, and how far it has come: see `Standing` in `wire.py`.
@@ -181,7 +183,8 @@
             TAKEN_OVER,
             LIFE_OVER,
             PROOF_HEADER,
-            START_HEADER
+            START_HEADER,
+            LIFE_HEADER
         }
     });
 })();

@@ -33,7 +33,7 @@ from ..asgi.browser_cookie import browser_of
 from ..asgi.http_exchange import CALLBACK_ROUTE
 from ..asgi.refusals import answer_refusal, answer_refused_handshake
 from ..errors import RequestRefused
-from ..wire import PROOF_HEADER, START_HEADER
+from ..wire import LIFE_HEADER, PROOF_HEADER, START_HEADER
 from ..wire_messages import MESSAGES, ControlAnswer, ControlMessage
 from .callback_socket import CLOSE_TIMEOUT, GOING_AWAY, MALFORMED
 from .open_sockets import OpenSockets
@@ -77,6 +77,7 @@ class RouteAnswer:
     status: int = 500
     type: str = ""
     body: bytes = b""
+    life: str = ""
 
     async def send(self, message: Any) -> None:
         """Take an ASGI event of the response. This is the `send` of the request."""
@@ -84,12 +85,14 @@ class RouteAnswer:
             self.status = message["status"]
             headers = {bytes(name).lower(): bytes(value) for name, value in message["headers"]}
             self.type = headers.get(b"content-type", b"").decode("latin1")
+            self.life = headers.get(LIFE_HEADER.lower().encode(), b"").decode("latin1")
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
 
     def to(self, number: int) -> str:
         """Encode the answer to the message with this number."""
-        return ControlAnswer(number, self.status, self.type, self.body.decode(errors="replace")).encode().decode()
+        text = self.body.decode(errors="replace")
+        return ControlAnswer(number, self.status, self.type, text, self.life).encode().decode()
 
 
 class ControlSocket:

@@ -66,7 +66,7 @@ ANSWERS: list[JsonObject] = [
     wire_messages.Status(None),
     wire_messages.Acknowledged([{"page": "token", "status": 404, "message": "No."}]),
     wire_messages.Ticket("ticket"),
-    wire_messages.ControlAnswer(3, 409, "text/plain", "No."),
+    wire_messages.ControlAnswer(3, 204, "text/plain", "No.", "0123abcd"),
 ]
 
 STANDINGS = [("token", 0, ""), ("token", 12, "1f0c9d2e.7")]
@@ -84,7 +84,7 @@ process.stdout.write(show({
     messages: Object.keys(wire.messages),
     answers: Object.keys(wire.answers),
     reasons: wire.REASONS,
-    headers: [wire.PROOF_HEADER, wire.START_HEADER],
+    headers: [wire.PROOF_HEADER, wire.START_HEADER, wire.LIFE_HEADER],
     statuses: [wire.TAKEN_OVER, wire.LIFE_OVER],
     prefix: wire.streamPrefix(given.stream),
     events: given.events.map(([name, text]) => wire.parse(name, text)),
@@ -151,7 +151,7 @@ def test_both_sides_have_the_same_names(twin: dict[str, Any]) -> None:
     assert twin["messages"] == [each.route for each in (*wire_messages.MESSAGES, wire_messages.ControlMessage)]
     assert twin["answers"] == [each.route for each in wire_messages.ANSWERS]
     assert all(EndReason[name] == reason for name, reason in twin["reasons"].items())
-    assert twin["headers"] == [wire.PROOF_HEADER, wire.START_HEADER]
+    assert twin["headers"] == [wire.PROOF_HEADER, wire.START_HEADER, wire.LIFE_HEADER]
     assert twin["statuses"] == [409, GONE]
 
 

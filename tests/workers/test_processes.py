@@ -13,6 +13,7 @@ import trio
 from playwright.sync_api import Browser, expect
 
 from flash.asgi.tokens import new_token
+from flash.wire import LIFE_HEADER
 from tests.faults.sockets import Page, Site, flash_run, serving
 from tests.support.browser import chromium as chromium
 from tests.support.eventually import eventually
@@ -306,3 +307,54 @@ def test_a_browser_has_streams_background_callbacks_and_streaming_callbacks(tmp_
         expect(page.locator("#out")).to_have_attribute("title", "reset")
         page.close()
     assert len({line[1] for line in log(tmp_path) if line[0] == "hook"}) > 1
+
+
+ALONE = """
+import os
+
+import trio
+
+from flash import Flash, Input, Output, html, stream_props
+
+app = Flash(__name__, start_timeout=1)
+app.layout = [html.Button("go", id="go"), html.Div(id="out"), html.Div(id="error")]
+
+
+@app.server.after_request
+async def close(response):
+    if response.mimetype != "text/event-stream":
+        response.headers["Connection"] = "close"
+    return response
+
+
+@app.event_callback(Input("go", "n_clicks"), prevent_initial_call=True)
+async def count(clicks):
+    yield stream_props("out", {"children": f"{clicks}"})
+    await trio.sleep_forever()
+
+
+@app.callback(Output("error", "children"), Input(count, "error"))
+async def show(error):
+    return error
+"""
+
+
+def test_without_a_supervisor_the_page_and_the_log_name_what_helps(tmp_path: Path, chromium: Browser) -> None:
+    (tmp_path / "served.py").write_text(ALONE)
+    with python(tmp_path, "-m", "hypercorn", "-k", "trio", "-w", "2", "-b", "127.0.0.1:0", "served:app") as process:
+        page = chromium.new_page()
+        page.goto(f"http://127.0.0.1:{process.wait_for_port()}/")
+        page.wait_for_selector("#go")
+        lives: set[str] = set()
+        while len(lives) < 2:
+            with page.expect_response(lambda response: LIFE_HEADER.lower() in response.headers) as answered:
+                page.click("#go")
+            lives.add(answered.value.headers[LIFE_HEADER.lower()])
+        # One of the two lives is the link's.
+        expect(page.locator("#error")).to_contain_text("`flash run --workers N`")
+        expect(page.locator("#error")).to_contain_text("Redis")
+        process.wait_for(lambda: "no connection to this process" in process.output, "it warns")
+        page.close()
+    warning = next(line for line in process.output.splitlines() if "no connection to this process" in line)
+    assert "`flash run --workers N`" in warning
+    assert "Redis" in warning
