@@ -355,6 +355,6 @@ def test_without_a_supervisor_the_page_and_the_log_name_what_helps(tmp_path: Pat
         expect(page.locator("#error")).to_contain_text("Redis")
         process.wait_for(lambda: "no connection to this process" in process.output, "it warns")
         page.close()
-    warning = next(line for line in process.output.splitlines() if "no connection to this process" in line)
-    assert "`flash run --workers N`" in warning
-    assert "Redis" in warning
+        warning = next(line for line in process.output.splitlines() if "no connection to this process" in line)
+        assert "`flash run --workers N`" in warning
+        assert "Redis" in warning
