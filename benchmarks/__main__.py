@@ -21,7 +21,7 @@ from benchmarks import plots
 from benchmarks.harness import say
 from benchmarks.results import Result, as_json, markdown, table
 
-NAMES = ("one_stream", "many_pages", "cancel", "slow_reader", "browser", "plain_callbacks", "workers", "budget")
+NAMES = ("one_stream", "many_pages", "cancel", "slow_reader", "browser", "plain_callbacks", "workers", "tabs", "budget")
 PACKAGES = ("dash", "hypercorn", "quart-trio", "trio", "orjson")
 
 

@@ -50,7 +50,7 @@ def test_reloading_ends_the_streams_and_begins_anew(visit: Visit) -> None:
 
 
 def test_a_page_that_was_left_works_when_it_is_come_back_to(browser: Browser, serving: Serve) -> None:
-    """Whether the browser has kept the page or loads it again: Firefox keeps none that has an open EventSource."""
+    """Whether the browser has kept the page or loads it again: Firefox keeps none that holds a lock or has a link."""
     endless = Endless(reconnect_grace=LONG_GRACE)
     server = serving(endless.app)
     tab = browser.open(server.url)

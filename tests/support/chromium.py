@@ -13,10 +13,11 @@ from playwright.sync_api import Browser, sync_playwright
 
 PATH = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 INSECURE_HOST = "insecure.test"
-"""A name of this machine. Browsers do not trust its pages as they trust those of 127.0.0.1: these have no locks."""
+"""A name of this machine, as each that ends in `.test`. A browser does not trust its pages as it trusts those of
+127.0.0.1: they have no locks."""
 
 FLAGS = (
-    f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",

@@ -47,22 +47,33 @@ class PageProcess:
             os.kill(self.pid, signal.SIGCONT)
 
 
-def _cpu_times() -> dict[int, int]:
-    """The ticks of CPU time that each descendant of this process has used."""
+def descendants() -> list[int]:
+    """The processes that this one has started, those that they have started, and so on."""
     parents: dict[int, int] = {}
-    times: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            # The name of the program, in brackets, may have spaces in it.
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            parents[int(folder.name)] = int(fields[1])
-            times[int(folder.name)] = int(fields[11]) + int(fields[12])
-    return {pid: time for pid, time in times.items() if _descends(pid, os.getpid(), parents)}
+            parents[int(folder.name)] = int(_fields(int(folder.name))[1])
+    return [pid for pid in parents if _descends(pid, parents)]
 
 
-def _descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
+def _descends(pid: int, parents: dict[int, int]) -> bool:
     while pid in parents:
         pid = parents[pid]
-        if pid == ancestor:
+        if pid == os.getpid():
             return True
     return False
+
+
+def _cpu_times() -> dict[int, int]:
+    """The ticks of CPU time that each descendant of this process has used."""
+    times: dict[int, int] = {}
+    for pid in descendants():
+        with contextlib.suppress(OSError):
+            fields = _fields(pid)
+            times[pid] = int(fields[11]) + int(fields[12])
+    return times
+
+
+def _fields(pid: int) -> list[str]:
+    """What `/proc/<pid>/stat` says behind the name of the program, which is in brackets and may have spaces in it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
