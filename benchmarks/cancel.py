@@ -20,7 +20,6 @@ import json
 import random
 import re
 import time
-from typing import Any
 
 from benchmarks import harness
 from benchmarks.apps.settings import STREAMS
@@ -102,7 +101,6 @@ def _cancel_each(client: Client, dependencies: Dependencies, cancels: int) -> di
     took: list[float] = []
     took_since_sent: list[float] = []
     stream, sent = "", 0
-    values: dict[str, Any] = {"stop": {"n_clicks": None}}
 
     def take(block: bytes, now: int) -> None:
         nonlocal stream, sent
@@ -115,7 +113,8 @@ def _cancel_each(client: Client, dependencies: Dependencies, cancels: int) -> di
             took.append((unwound - arrived) / 1e6)
             took_since_sent.append((unwound - sent) / 1e6)
 
-    page = FlashPage(client, take)
+    page = FlashPage(client, dependencies, take)
+    page.set("stop", n_clicks=None)
 
     def cancel() -> None:
         nonlocal sent
@@ -124,21 +123,17 @@ def _cancel_each(client: Client, dependencies: Dependencies, cancels: int) -> di
 
     client.run(lambda: page.greeted)
     for number in range(cancels):
-        body = dependencies.request("wait", number + 1, page, values)
-        page.start(body)
+        page.start("wait")
         client.run(lambda number=number: len(took) > number)
     return {FINALLY: percentile(took, 0.99), SENT: percentile(took_since_sent, 0.99)}
 
 
 def _keep_busy(client: Client, dependencies: Dependencies, streams: int) -> None:
     for _ in range(streams // STREAMS):
-        page = FlashPage(client, lambda block, now: None)
+        page = FlashPage(client, dependencies, lambda block, now: None)
         client.run(lambda page=page: page.greeted)
         for number in range(STREAMS):
-            body = dependencies.request(
-                f"tick{number}", {"interval": 1.0, "begin": time.monotonic() + random.random()}, page
-            )
-            page.start(body)
+            page.start(f"tick{number}", value={"interval": 1.0, "begin": time.monotonic() + random.random()})
     client.run(client.idle)
 
 
@@ -162,7 +157,7 @@ def _dash(runs: Runs, cancels: int) -> None:
         for number in range(cancels):
             seen: list[bytes] = []
             page.on_lines = lambda lines, now, seen=seen: seen.append(lines)
-            request = page.start(dependencies.request("wait", number + 1))
+            request = page.start(dependencies.click("wait", number + 1))
             client.run(lambda seen=seen: any(b'"children"' in lines for lines in seen))
             seen.clear()
             client.run_for(random.uniform(0.0, 2.0))

@@ -1,9 +1,9 @@
 """The load: one loop over the sockets of many pages, cheap enough not to be what is measured.
 
     client = Client(port)
-    page = FlashPage(client, on_events)          # connects; acknowledges as Flash's script does
-    page.start(body)
+    page = FlashPage(client, Dependencies(client), on_events)    # connects; acknowledges as Flash's script does
     client.run(until=lambda: page.greeted)
+    page.start("go")
 
 `on_events(block, now)` gets what has arrived, in whole events and as bytes, with the time in nanoseconds of the clock
 that the servers stamp their updates with. Chunk headers may stand between the events.
@@ -18,13 +18,13 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from flash.asgi.tokens import new_token
-from flash.wire import START_HEADER
-from tests.support.dash_requests import Callbacks, Values
-from tests.support.wire_client import PageIdentity, Post, cookie, has_ping, last_id_in, ping_interval_in
+from tests.support.dash_requests import Callbacks
+from tests.support.page import AnyPage
+from tests.support.wire_client import Headers, PageIdentity, Post, cookie, has_ping, last_id_in, ping_interval_in
 
 OnEvents = Callable[[bytes, int], None]
 OnAnswer = Callable[[int, bytes], None]
@@ -115,7 +115,7 @@ class Client:
         browser: str = "",
         *,
         lane: int = -1,
-        headers: Sequence[tuple[str, str]] = (),
+        headers: Headers = (),
     ) -> None:
         """POST `body` as JSON; requests go over a few connections, in turn.
 
@@ -296,11 +296,10 @@ def get_stream(client: Client, target: str, on_events: OnEvents, browser: str = 
     return EventStream(client, request.encode(), on_events)
 
 
-class FlashPage:
-    """A page of a Flash app, as far as its server can see it: it says hello, and acknowledges as the script does.
+class FlashPage(AnyPage[None]):
+    """A page of a Flash app, as far as its server can see it: it connects, and acknowledges as the script does.
 
     Attributes:
-        identity: what it is called, and what it sends.
         on_events: is given what comes.
         applied: the id of the last event that it has done with.
         greeted: its connection stands.
@@ -308,17 +307,24 @@ class FlashPage:
     """
 
     def __init__(
-        self, client: Client, on_events: OnEvents, *, acknowledges: bool = True, browser: str | None = None
+        self,
+        client: Client,
+        dependencies: Dependencies,
+        on_events: OnEvents,
+        *,
+        acknowledges: bool = True,
+        browser: str | None = None,
     ) -> None:
         """Connect.
 
         Args:
             client: the loop.
+            dependencies: the app's callbacks.
             on_events: is given what comes.
             acknowledges: what has come is applied at once, and acknowledged when that is due.
             browser: the secret of its browser; None for a browser of its own.
         """
-        self.identity = PageIdentity(browser=browser or new_token())
+        super().__init__(PageIdentity(browser=browser or new_token()), dependencies.dependencies)
         self.on_events = on_events
         self.applied = b""
         self.greeted = False
@@ -330,31 +336,21 @@ class FlashPage:
         self._unasked = 0.0
         self.stream = get_stream(client, self.identity.events, self._receive, self.identity.browser)
 
-    def start(self, body: Any) -> None:
-        """Send the request that starts a stream: see `Dependencies.request`."""
-        self._client.post(
-            self.identity.start, body, browser=self.identity.browser, headers=[(START_HEADER, new_token())]
-        )
+    def send(self, post: Post) -> None:
+        self._client.post(post.target, post.body, browser=self.identity.browser, headers=post.headers)
 
-    def cancel(self, stream: str) -> None:
-        """Cancel a stream by its first condition."""
-        self._say(self.identity.cancel(stream, 0, 1))
-
-    def acknowledge(self) -> None:
-        """Tell the server what it need not keep."""
+    def keep_up(self) -> None:
+        """Acknowledge what has been applied."""
         if self.applied and self.applied != self._acknowledged:
             self._acknowledged = self.applied
             self._acknowledged_at = time.monotonic_ns()
             self.acknowledgements += 1
-            self._say(self.identity.acknowledge(self.applied.decode()))
+            self.acknowledge(self.applied.decode())
 
     def leave(self) -> None:
         """Be gone, with all streams, as a page whose tab is closed."""
-        self._say(self.identity.leave())
+        super().leave()
         self.stream.close()
-
-    def _say(self, post: Post) -> None:
-        self._client.post(post.target, post.body, browser=self.identity.browser)
 
     def _receive(self, block: bytes, now: int) -> None:
         if not self.greeted and (interval := ping_interval_in(block)) is not None:
@@ -366,24 +362,19 @@ class FlashPage:
             if last := last_id_in(block):
                 self.applied = last
             if has_ping(block) or now - self._acknowledged_at > self._unasked:
-                self.acknowledge()
+                self.keep_up()
 
 
-class Dependencies:
+class Dependencies(Callbacks):
     """The callbacks of a Dash app, and the requests that its renderer sends for them."""
 
     def __init__(self, client: Client) -> None:
         client.get("/")
-        self._callbacks = Callbacks(json.loads(client.get("/_dash-dependencies")))
+        super().__init__(json.loads(client.get("/_dash-dependencies")))
 
-    def request(self, component: str, value: Any, page: FlashPage | None = None, values: Values | None = None) -> Any:
-        """The body that is sent when `n_clicks` of `component` has become `value`.
+    def click(self, component: str, value: Any) -> Any:
+        """The body that is sent when `n_clicks` of `component`, an Input of one callback, has become `value`.
 
-        Args:
-            component: the id of an Input of one callback.
-            value: what its property has become.
-            page: whose request it is, for Flash.
-            values: of other components' properties; a component without any is missing in the layout.
+        A page of Flash makes the requests for its streams itself: they say whose they are.
         """
-        known = {component: {"n_clicks": value}, **(page.identity.props if page else {}), **(values or {})}
-        return self._callbacks.request(component, values=known)
+        return self.request(component, values={component: {"n_clicks": value}})

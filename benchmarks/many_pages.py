@@ -103,13 +103,15 @@ class FlashCrowd(Crowd):
         begin = time.monotonic() + START * streams * (pages - len(self.pages))
         while len(self.pages) < pages:
             # A few at a time: acknowledgements are not to queue behind thousands of starts.
-            new = [FlashPage(self.client, self.arrivals.take) for _ in range(min(HANDFUL, pages - len(self.pages)))]
+            new = [
+                FlashPage(self.client, self._dependencies, self.arrivals.take)
+                for _ in range(min(HANDFUL, pages - len(self.pages)))
+            ]
             self.client.run(lambda new=new: all(page.greeted for page in new))
             for page in new:
                 for number in range(streams):
                     setting = {"interval": interval, "begin": begin + interval * random.random(), "sleeps": self.sleeps}
-                    body = self._dependencies.request(f"tick{number}", setting, page)
-                    page.start(body)
+                    page.start(f"tick{number}", value=setting)
             self.client.run(self.client.idle)
             self.pages += new
         self.client.run_for(begin - time.monotonic())

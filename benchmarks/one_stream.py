@@ -123,25 +123,22 @@ def _flash(runs: Runs, updates: int) -> None:
         def ticked(block: bytes, now: int) -> None:
             late.extend((now - int(stamp)) / 1e6 for stamp in STAMP.findall(block))
 
-        page = FlashPage(client, lambda block, now: counter.take(block, now))
-        other = FlashPage(client, ticked)
+        page = FlashPage(client, dependencies, lambda block, now: counter.take(block, now))
+        other = FlashPage(client, dependencies, ticked)
         client.run(lambda: page.greeted and other.greeted)
-
-        def start(owner: FlashPage, component: str, value: Any) -> None:
-            owner.start(dependencies.request(component, value, owner))
 
         for warm_up in (True, False):
             # First alone, for its rate and its cost; the CPU is this stream's.
             counter = Counter()
             before, began = server.cpu(), time.monotonic_ns()
-            start(page, "burst", updates // 10 if warm_up else updates)
+            page.start("burst", value=updates // 10 if warm_up else updates)
             client.run(lambda counter=counter: counter.over)
         _note(runs, FLASH, counter, server.cpu() - before, began)
         # Once more, with others beside it.
-        start(other, "tick0", {"interval": 0.005, "begin": time.monotonic()})
+        other.start("tick0", value={"interval": 0.005, "begin": time.monotonic()})
         client.run(lambda: bool(late))
         counter = Counter()
-        ask = dependencies.request("ask", 1)
+        ask = dependencies.click("ask", 1)
         asked = 0.0
 
         def answered(status: int, body: bytes) -> None:
@@ -154,7 +151,7 @@ def _flash(runs: Runs, updates: int) -> None:
             asked = time.monotonic()
             client.post("/_dash-update-component", ask, answered, lane=0)
 
-        start(page, "burst", updates)
+        page.start("burst", value=updates)
         client.run(lambda: counter.updates > 0)
         late.clear()
         ask_again()
@@ -181,7 +178,7 @@ def _dash_streaming(runs: Runs, updates: int, *, multiplexed: bool) -> None:
         for warm_up in (True, False):
             counter = Counter()
             before, began = server.cpu(), time.monotonic_ns()
-            body = dependencies.request("burst", updates // 10 if warm_up else updates)
+            body = dependencies.click("burst", updates // 10 if warm_up else updates)
             if stream is None:
                 post_stream(client, "/_dash-update-component", body, counter.take)
             else:
@@ -207,7 +204,7 @@ def _dash_websocket(runs: Runs, updates: int) -> None:
         for warm_up in (True, False):
             counter = Counter()
             before, began = server.cpu(), time.monotonic_ns()
-            socket.request(dependencies.request("burst", updates // 10 if warm_up else updates))
+            socket.request(dependencies.click("burst", updates // 10 if warm_up else updates))
             client.run(lambda counter=counter: counter.over)
         _note(runs, DASH_WEBSOCKET, counter, server.cpu() - before, began)
 

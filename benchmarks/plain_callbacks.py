@@ -94,7 +94,7 @@ def _ask_over_http(client: Client, dependencies: Dependencies, requests: int) ->
         if asked == requests:
             return
         asked += 1
-        body, began = json.dumps(dependencies.request("ask", asked)).encode(), time.monotonic()
+        body, began = json.dumps(dependencies.click("ask", asked)).encode(), time.monotonic()
 
         def answered(status: int, answer: bytes) -> None:
             late.append((time.monotonic() - began) * 1e3)
@@ -116,7 +116,7 @@ def _ask_over_websocket(client: Client, dependencies: Dependencies, requests: in
 
     def ask() -> None:
         if len(began) < requests:
-            body = dependencies.request("ask", len(began) + 1)
+            body = dependencies.click("ask", len(began) + 1)
             now = time.monotonic()
             began[socket.request(body)] = now
 

@@ -68,13 +68,13 @@ class SlowPage:
         applied: how many updates there were.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, dependencies: Dependencies) -> None:
         self.behind: list[float] = []
         self.applied = 0
         self._client = client
         self._events: deque[bytes] = deque()
         self._busy = False
-        self.page = FlashPage(client, lambda block, now: None, acknowledges=False)
+        self.page = FlashPage(client, dependencies, lambda block, now: None, acknowledges=False)
         self.page.on_events = self._take
 
     def _take(self, block: bytes, now: int) -> None:
@@ -87,7 +87,7 @@ class SlowPage:
         while self._events and not self._busy:
             event = self._events.popleft()
             if has_ping(event):
-                self.page.acknowledge()
+                self.page.keep_up()
             elif b"event: props" in event:
                 self._busy = True
                 self._client.after(APPLY, partial(self._apply, event))
@@ -103,11 +103,9 @@ class SlowPage:
 
 def _read_slowly(server: Server, component: str, seconds: float) -> dict[str, float]:
     with Client(server.port) as client:
-        dependencies = Dependencies(client)
-        slow = SlowPage(client)
+        slow = SlowPage(client, Dependencies(client))
         client.run(lambda: slow.page.greeted)
-        body = dependencies.request(component, 1, slow.page)
-        slow.page.start(body)
+        slow.page.start(component)
         client.run(lambda: slow.applied > 0)
         client.run_for(min(4.0, seconds / 2))
         # From here on nothing is new to it.

@@ -158,11 +158,11 @@ def _load_pages(count: int, client: Client, dependencies: Dependencies, arrivals
     """Load so many pages, each of a browser of its own, and start their streams."""
     for begin in range(0, count, HANDFUL):
         # A few at a time: acknowledgements are not to queue behind thousands of starts.
-        pages = [FlashPage(client, arrivals.take) for _ in range(min(HANDFUL, count - begin))]
+        pages = [FlashPage(client, dependencies, arrivals.take) for _ in range(min(HANDFUL, count - begin))]
         client.run(lambda pages=pages: all(page.greeted for page in pages))
         for page in pages:
             for number in range(STREAMS):
-                page.start(dependencies.request(f"tick{number}", INTERVAL, page))
+                page.start(f"tick{number}", value=INTERVAL)
         client.run(client.idle)
 
 
@@ -240,8 +240,8 @@ class ChoosingClient(Client):
 def _requests(runs: Runs, client: ChoosingClient, count: int) -> None:
     """Acknowledge the same event again and again: on the way that is direct, and on the one that is not, in turn."""
     holder, other = client.workers
-    page = FlashPage(client, lambda block, now: None)
-    page.start(Dependencies(client).request("burst", 0, page))
+    page = FlashPage(client, Dependencies(client), lambda block, now: None)
+    page.start("burst", value=0)
     client.run(lambda: bool(page.applied))
     post = page.identity.acknowledge(page.applied.decode())
     headers = {**dict(page.identity.headers), "Content-Type": "application/json"}
@@ -270,7 +270,7 @@ def _links(
     holder, other = client.workers
 
     def load(count: int, on_events: OnEvents) -> list[FlashPage]:
-        pages = [FlashPage(client, on_events, browser=browser) for _ in range(count)]
+        pages = [FlashPage(client, dependencies, on_events, browser=browser) for _ in range(count)]
         client.run(lambda: all(page.greeted for page in pages))
         return pages
 
@@ -281,17 +281,17 @@ def _links(
         counter = Counter()
         hasty.on_events = counter.take
         watch = Watch(server)
-        hasty.start(dependencies.request("burst", updates, hasty))
+        hasty.start("burst", value=updates)
         client.run(lambda counter=counter: counter.over)
         watch.stop()
     # The first ones were to warm up.
     burst.add(subject, **watch.figures(counter.updates))
     tabs = load(options.tabs, arrivals.take)
     for tab in tabs:
-        tab.start(dependencies.request("tick0", TAB_INTERVAL, tab))
+        tab.start("tick0", value=TAB_INTERVAL)
     links.add(subject, **_watch(server, client, arrivals, options.settle, options.seconds))
     (deaf,) = load(1, lambda block, now: None)
-    deaf.start(dependencies.request("burst", ENDLESS, deaf))
+    deaf.start("burst", value=ENDLESS)
     deaf.stream.ignore()
     links.add(subject, **{LATE_BESIDE: _watch(server, client, arrivals, options.settle, options.seconds)[LATE]})
     for page in (first, hasty, *tabs, deaf):
