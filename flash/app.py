@@ -38,6 +38,7 @@ from .event_callback import (
 from .options import COUNT, FlashOptions, check
 from .server.all_workers import AllWorkers
 from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
+from .server.background import BackgroundWork
 from .server.metrics import Metrics
 from .server.quart_limits import QuartLimits
 from .server.tracebacks import describe_exception, traceback_page
@@ -217,6 +218,7 @@ class Flash(_dash.DashApp):
             lambda: _dash.shows_dev_tools(self),
         )
         self.sources: Sources = Sources(self._nursery, limits, sources_per_server)
+        self.background: BackgroundWork = BackgroundWork(cleanup_timeout)
         self.all_workers = AllWorkers(self.channels, self.streams, lambda: self.server.nursery)
         self._event_callbacks = EventCallbacks()
         self._is_setting_up = False

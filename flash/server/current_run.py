@@ -10,6 +10,7 @@ import trio
 
 from ..channels import Channels
 from ..shared.sources import Sources
+from .background import BackgroundWork
 
 
 class Closing(Protocol):
@@ -31,6 +32,8 @@ class StreamingApp(Protocol):
     def channels(self) -> Channels: ...
     @property
     def sources(self) -> Sources: ...
+    @property
+    def background(self) -> BackgroundWork: ...
     @property
     def websockets(self) -> Closing: ...
     @property
@@ -56,9 +59,9 @@ class Run:
         return sum(app.channels.load.streams for app in self.apps)
 
     def running(self) -> list[str]:
-        """The event callbacks that have streams, and the feeds that have sources; may be called from any thread."""
-        apps = list(self.apps)
-        return sorted({name for app in apps for name in (*app.channels.callbacks(), *app.sources.names())})
+        """The event callbacks, background tasks and feeds of which something runs; may be called from any thread."""
+        named = [(*app.channels.callbacks(), *app.background.names(), *app.sources.names()) for app in list(self.apps)]
+        return sorted({name for names in named for name in names})
 
 
 _RUN: trio.lowlevel.RunVar[Run] = trio.lowlevel.RunVar("flash_run")

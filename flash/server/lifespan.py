@@ -1,7 +1,7 @@
 """Runs the ASGI lifespan of a server: its start, its end, and the nursery that it holds open in between.
 
     lifespan ── app.server.nursery ── channels, one for each page
-                                   ├─ sources of feeds
+                                   ├─ the app's background work, and sources of feeds
                                    └─ the user's background tasks
 
 The failure of a background task is logged and ends nothing else. If the nursery ends before the shutdown, because the
@@ -112,6 +112,7 @@ class FlashLifespan:
         self._server = app
         self._apps: list[StreamingApp] = app.extensions[APPS]
         self._stopping = False
+        self._nursery: trio.Nursery | None = None
 
     async def __call__(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         adopt(receive, _report_failed_connection)
@@ -124,6 +125,7 @@ class FlashLifespan:
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 self._server.nursery = cast("trio.Nursery", BackgroundTasks(nursery))
                 await self._live(receive, send)
         except BaseException as error:
@@ -165,12 +167,15 @@ class FlashLifespan:
             message = str(error.code) if isinstance(error, SystemExit) else sentence_of(error)
             await send({"type": "lifespan.startup.failed", "message": message})
         else:
+            assert self._nursery is not None
+            for app in self._apps:
+                app.background.start(self._nursery, _stop_server)
             await send({"type": "lifespan.startup.complete"})
 
     async def _stop(self, send: Callable[[Any], Awaitable[None]]) -> None:
         self._stopping = True
         # Hypercorn without Flash sends this message when its requests are over; pages without a connection may be left.
-        with trio.move_on_after(2 * max(app.channels.limits.cleanup_timeout for app in self._apps)):
+        with trio.move_on_after(3 * max(app.channels.limits.cleanup_timeout for app in self._apps)):
             await end_streams(self._apps)
         try:
             await self._server.shutdown()
@@ -224,6 +229,15 @@ class FlashLifespan:
         while (await receive())["type"] != "lifespan.shutdown":
             pass
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _stop_server(failure: BaseException) -> None:
+    """Stop the server with a failure: in order, or, if Flash has not started it, by raising the failure."""
+    run = current_run()
+    if run.stop is None:
+        raise failure
+    run.failure = failure
+    run.stop()
 
 
 def _report_failed_connection(kind: str, error: BaseException) -> None:

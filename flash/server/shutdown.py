@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any
@@ -42,6 +42,9 @@ RELOADED = "FLASH_WATCHED"
 
 SAME_SIGNAL_INTERVAL = 1.0
 """Seconds in which such a server takes a second signal for the first: a Ctrl-C reaches both, and is passed on."""
+
+STUCK_AFTER = 1.0
+"""Seconds after the end of `cleanup_timeout` when a stream that is not over counts as stuck."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -127,18 +130,33 @@ class Shutdown:
 
 
 async def end_streams(apps: Sequence[StreamingApp]) -> None:
-    """End every stream of the apps with `shutdown`, and close their sockets; then end the sources of feeds.
+    """End every stream of the apps with `shutdown`, and close their sockets; then their background work, then sources.
 
-    Streams follow sources, and so end before them. Returns when all of it is over.
+    That order, because streams show what the background work does, and both follow the sources of feeds. Nothing waits
+    for long for a stream that is stuck: the others clean up meanwhile. Returns when all of it is over.
     """
+    streams_are_over = trio.Event()
+
+    async def end() -> None:
+        async with trio.open_nursery() as nursery:
+            for app in apps:
+                nursery.start_soon(app.websockets.shut_down)
+                nursery.start_soon(app.controls.shut_down)
+                nursery.start_soon(app.channels.shut_down)
+        streams_are_over.set()
+
     async with trio.open_nursery() as nursery:
-        for app in apps:
-            nursery.start_soon(app.websockets.shut_down)
-            nursery.start_soon(app.controls.shut_down)
-            nursery.start_soon(app.channels.shut_down)
+        nursery.start_soon(end)
+        with trio.move_on_after(max(app.channels.limits.cleanup_timeout for app in apps) + STUCK_AFTER):
+            await streams_are_over.wait()
+        await _in_parallel(app.background.shut_down for app in apps)
+        await _in_parallel(app.sources.shut_down for app in apps)
+
+
+async def _in_parallel(functions: Iterable[Callable[[], Awaitable[None]]]) -> None:
     async with trio.open_nursery() as nursery:
-        for app in apps:
-            nursery.start_soon(app.sources.shut_down)
+        for function in functions:
+            nursery.start_soon(function)
 
 
 @contextlib.contextmanager
