@@ -16,7 +16,7 @@ from flash.asgi.tokens import new_token
 from flash.wire import LIFE_HEADER
 from tests.faults.sockets import Page, Site, flash_run, serving
 from tests.support.browser import chromium as chromium
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, eventually_sync
 from tests.support.http1 import Http1
 from tests.support.link import Link
 from tests.support.processes import python
@@ -34,7 +34,7 @@ from flash import DiskcacheManager, Flash, Input, Output, Patch, html, stream_pr
 cache = diskcache.Cache("cache")
 app = Flash(__name__, reconnect_grace=GRACE, metrics=True, background_callback_manager=DiskcacheManager(cache))
 app.layout = html.Div(
-    [html.Button(name, id=name) for name in ("go", "stop", "list", "background")]
+    [html.Button(name, id=name) for name in ("go", "stop", "list", "background", "halt")]
     + [html.Pre(id=name) for name in ("out", "listed", "progress", "done")]
 )
 app.server.config["PROPAGATE_EXCEPTIONS"] = False
@@ -91,12 +91,14 @@ async def listed(clicks):
     Input("background", "n_clicks"),
     background=True,
     progress=Output("progress", "children"),
+    cancel=[Input("halt", "n_clicks")],
     interval=100,
     prevent_initial_call=True,
 )
 def background(set_progress, clicks):
+    note("background", os.getpid())
     set_progress("half way")
-    time.sleep(0.5)
+    time.sleep(0.5 if clicks == 1 else 600)
     return "done"
 
 
@@ -289,6 +291,19 @@ async def test_a_killed_worker_that_only_sends_on_costs_its_links_and_no_stream(
         assert [line for line in log(tmp_path) if line[0] == "on_error"] == []
 
 
+def jobs(folder: Path) -> list[int]:
+    """The process ids of the jobs of the background callback, in order."""
+    return [int(line[1]) for line in log(folder) if line[0] == "background"]
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs, and does not only wait for its parent to notice its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_a_browser_has_streams_background_callbacks_and_streaming_callbacks(tmp_path: Path, chromium: Browser) -> None:
     (tmp_path / "served.py").write_text(source())
     with python(tmp_path, *flash_run(*WORKERS)) as process:
@@ -303,6 +318,11 @@ def test_a_browser_has_streams_background_callbacks_and_streaming_callbacks(tmp_
         page.click("#background")
         expect(page.locator("#progress")).to_have_text("half way")
         expect(page.locator("#done")).to_have_text("done")
+        page.click("#background")
+        eventually_sync(lambda: len(jobs(tmp_path)) == 2)
+        assert runs(jobs(tmp_path)[1])
+        page.click("#halt")
+        eventually_sync(lambda: not runs(jobs(tmp_path)[1]), "the job is over")
         page.click("#stop")
         expect(page.locator("#out")).to_have_attribute("title", "reset")
         page.close()
