@@ -47,7 +47,7 @@ from .streams.events import Event
 from .streams.limits import PageLimits
 from .streams.link import GONE, Attachment, Link
 from .wire import PROOF_HEADER, Hello, Over, Payload, Ping, Standing, parse_event_id
-from .wire_messages import Ack, Acknowledged, Cancel, Close, Status, Ticket, TicketRequest
+from .wire_messages import LINK_ROUTE, Ack, Acknowledged, Cancel, Close, Status, Ticket, TicketRequest
 
 WRITE_SIZE = 65_536
 """Bytes that one write to the link sends at most: what a socket buffer takes at once."""
@@ -259,7 +259,7 @@ class Routes:
     def register(self, server: Quart, prefix: str) -> None:
         """Add the routes to `server` under `prefix`, which ends in a slash."""
         for name, method, view in (
-            ("events", "GET", self.events),
+            (LINK_ROUTE, "GET", self.events),
             (Status.route, "GET", self.status),
             (Ack.route, "POST", self.acknowledge),
             (Cancel.route, "POST", self.cancel),

@@ -18,6 +18,9 @@ from .cancel_scopes import LAYOUT
 from .errors import RequestRefused
 from .wire import JsonObject, parse_event_id
 
+LINK_ROUTE = "events"
+"""The route of a link: what its address ends with."""
+
 # Messages of a page
 
 

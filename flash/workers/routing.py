@@ -12,14 +12,13 @@ from __future__ import annotations
 from ..asgi.browser_cookie import browser_in
 from ..asgi.http_exchange import CALLBACKS
 from ..wire import START_HEADER
-from ..wire_messages import MESSAGES, ControlMessage, Status
+from ..wire_messages import LINK_ROUTE, MESSAGES, ControlMessage, Status
 from .directory import browser_key
 from .frames import Message
 
-LINK = "/_flash/events"
-"""What the path of a link ends with."""
+_LINK = f"/_flash/{LINK_ROUTE}"
 
-_HTTP = (LINK, *(f"/_flash/{route}" for route in (Status.route, *(message.route for message in MESSAGES))))
+_HTTP = (_LINK, *(f"/_flash/{route}" for route in (Status.route, *(message.route for message in MESSAGES))))
 
 _WEBSOCKETS = (f"/_flash/{ControlMessage.route}", "/_dash-ws-callback")
 
@@ -38,12 +37,12 @@ def browser_needed(scope: Message) -> str | None:
 
 def begins_something(scope: Message) -> bool:
     """Whether a request opens a link, or starts a stream."""
-    return scope["type"] == "http" and (scope["path"].endswith(LINK) or _starts_stream(scope))
+    return scope["type"] == "http" and (scope["path"].endswith(_LINK) or _starts_stream(scope))
 
 
 def is_long(scope: Message) -> bool:
     """Whether a request lasts as long as its page: a link, or a websocket."""
-    return scope["type"] == "websocket" or scope["path"].endswith(LINK)
+    return scope["type"] == "websocket" or scope["path"].endswith(_LINK)
 
 
 def _starts_stream(scope: Message) -> bool:

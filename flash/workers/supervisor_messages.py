@@ -16,9 +16,11 @@ Nothing here does I/O: a `MessageReader` is given bytes as they come, and return
 
 from __future__ import annotations
 
+import functools
 import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from .directory import Holder
 
@@ -91,61 +93,51 @@ class Stops:
 Message = Ready | Stopping | Claim | GiveUp | AskWorkers | Held | Workers | Stops
 
 
+T = TypeVar("T")
+
+
 class InvalidMessage(ValueError):
     """A line is no message."""
 
 
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
+
+_types_of = functools.cache(get_type_hints)
+"""The types of the fields of a class, by name."""
+
+
 def encode(message: Message) -> bytes:
     """The line that stands for a message."""
-    fields: list[Any]
-    match message:
-        case Ready():
-            fields = []
-        case Claim(question, browser):
-            fields = [question, browser]
-        case GiveUp(browser):
-            fields = [browser]
-        case Stopping(question) | AskWorkers(question):
-            fields = [question]
-        case Stops(question, all_stop, others_go_on):
-            fields = [question, all_stop, others_go_on]
-        case Held(question, holder):
-            fields = [question, None if holder is None else _of_holder(holder)]
-        case Workers(question, workers):
-            fields = [question, [_of_holder(worker) for worker in workers]]
-    return json.dumps([type(message).__name__, *fields]).encode() + b"\n"
-
-
-def _of_holder(holder: Holder) -> list[Any]:
-    return [holder.name, holder.address, holder.here]
+    return json.dumps([type(message).__name__, *astuple(message)]).encode() + b"\n"
 
 
 def _decode(line: bytes) -> Message:
     try:
-        parsed: Any = json.loads(line)
-    except ValueError as error:
-        raise InvalidMessage(f"{line!r} is no message: {error}.") from error
-    match parsed:
-        case ["Ready"]:
-            return Ready()
-        case ["Stopping", int(question)]:
-            return Stopping(question)
-        case ["Stops", int(question), bool(all_stop), bool(others_go_on)]:
-            return Stops(question, all_stop, others_go_on)
-        case ["Claim", int(question), str(browser)]:
-            return Claim(question, browser)
-        case ["GiveUp", str(browser)]:
-            return GiveUp(browser)
-        case ["AskWorkers", int(question)]:
-            return AskWorkers(question)
-        case ["Held", int(question), None]:
-            return Held(question, None)
-        case ["Held", int(question), [str(name), str(address), bool(here)]]:
-            return Held(question, Holder(name, address, here))
-        case ["Workers", int(question), [*workers]]:
-            return Workers(question, tuple(Holder(*worker) for worker in workers))
-        case _:
-            raise InvalidMessage(f"{line!r} is no message.")
+        name, *values = json.loads(line)
+        return _read_fields(_KINDS[name], values)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidMessage(f"{line!r} is no message.") from error
+
+
+def _read_fields(kind: type[T], values: Sequence[Any]) -> T:
+    """An instance of a class of this module, or of `Holder`, with these values of its fields.
+
+    Raises:
+        ValueError, TypeError: there are more or fewer of them, or they are of other types.
+    """
+    types = _types_of(kind).values()
+    return kind(*[_read_value(expected, value) for expected, value in zip(types, values, strict=True)])
+
+
+def _read_value(expected: Any, value: Any) -> Any:
+    """A value of the type that is expected."""
+    if expected == tuple[Holder, ...]:
+        return tuple(_read_fields(Holder, each) for each in value)
+    if expected == Holder | None:
+        return None if value is None else _read_fields(Holder, value)
+    if type(value) is not expected:
+        raise TypeError(f"{value!r} is no {expected.__name__}.")
+    return value
 
 
 class MessageReader:

@@ -25,7 +25,7 @@ from flash.asgi.page_secret import PAGE_ID
 from flash.asgi.tokens import new_token
 from flash.websockets.control_socket import TARGETS
 from flash.wire import Hello, Open, Payload, Ping, Standing, parse_event_id
-from flash.wire_messages import Ack, Cancel, Close, Message, Status
+from flash.wire_messages import LINK_ROUTE, Ack, Cancel, Close, Message, Status
 
 Headers = Iterable[tuple[str, str]]
 
@@ -215,7 +215,7 @@ def events_target(standings: Iterable[str], prefix: str = "/", tickets: Iterable
     `tickets` are for those of the pages whose cookie was overtaken.
     """
     query = [*(f"page={standing}" for standing in standings), *(f"ticket={ticket}" for ticket in tickets)]
-    return f"{prefix}_flash/events?" + "&".join(query)
+    return f"{prefix}_flash/{LINK_ROUTE}?" + "&".join(query)
 
 
 def resuming(event: str) -> list[tuple[str, str]]:
