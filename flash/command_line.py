@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
                 os.environ["FORWARDED_ALLOW_IPS"] = options.forwarded_allow_ips
             config = _config(options)
             workers = _number_of_workers(options)
-            machine = _machine(options)
+            # A worker has it from its supervisor, whatever has become of the file with the secret.
+            machine = None if this_worker() is not None else _machine(options)
             if this_worker() is not None or (workers == 1 and machine is None):
                 _serve(load(options.app), config)
             else:

@@ -352,7 +352,9 @@ class FlashBackend(_dash.QuartDashServer):
         if _dash.silences_routes(dash_app):
             logging.getLogger("quart.app").setLevel(logging.ERROR)
         worker = this_worker()
-        machine = find_machine(options.redis, options.advertise, options.secret_file)
+        # A worker has it from its supervisor, whatever has become of the file with the secret.
+        several = options.redis, options.advertise, options.secret_file
+        machine = None if worker is not None else find_machine(*several)
         if worker is not None or (options.workers == 1 and machine is None):
             serving.run(dash_app, config, self._stop_request)
         elif can_run_again():

@@ -22,7 +22,7 @@ import trio
 from .connections import ConnectionSender, Counts, make_counts
 from .directory import Claims
 from .log_lines import LogWriter
-from .machine import Machine
+from .machine import VARIABLE as SECRET_VARIABLE, Machine
 from .peer_port import PeerSender
 from .supervisor_messages import (
     AskWorkers,
@@ -138,7 +138,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=self._assignment.descriptors,
-                env=os.environ | {VARIABLE: self._assignment.encode()},
+                env=self._environment(),
                 start_new_session=True,
             )
         finally:
@@ -167,6 +167,11 @@ class WorkerProcess:
             nursery.cancel_scope.cancel()
         await self._control.aclose()
         return status
+
+    def _environment(self) -> dict[str, str]:
+        """The environment of the process. The secret of the machines is in the assignment, and nowhere else."""
+        inherited = {name: value for name, value in os.environ.items() if name != SECRET_VARIABLE}
+        return inherited | {VARIABLE: self._assignment.encode()}
 
     def stop(self) -> None:
         """Stop the process, as all of its generation stops."""

@@ -25,6 +25,7 @@ from tests.workers.test_processes import (
     anybody,
     check_all_streams,
     check_contract,
+    connection_to,
     holder_of,
     is_all_quiet,
     link_by,
@@ -64,14 +65,19 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     with contextlib.ExitStack() as running:
         redis = running.enter_context(RedisServer.started(folder))
         processes: list[Process] = []
-        hosts = ("127.0.0.1", "127.0.0.2")
-        for host in hosts:
+        # One has the secret in its environment, and the other one in a file.
+        in_environment = {"FLASH_SECRET": secret.read_text()}
+        machines = [("127.0.0.1", in_environment, ()), ("127.0.0.2", {}, ("--secret-file", str(secret)))]
+        for host, environment, more in machines:
             where = ("--host", host, "--port", "0", "--advertise", f"{host}:{free_port()}", "--redis", redis.url)
-            options = ("--workers", "2", "--graceful-timeout", "5", "--secret-file", str(secret))
+            options = ("--workers", "2", "--graceful-timeout", "5", *more)
             command = ("-m", "flash", "run", "served:app", *where, *options)
-            processes.append(running.enter_context(python(folder, *command)))
-        sites = [Site(process.wait_for_port(), host=host) for process, host in zip(processes, hosts, strict=True)]
-        here, there = sites
+            processes.append(running.enter_context(python(folder, *command, environment=environment)))
+        here, there = (
+            Site(process.wait_for_port(), host=host) for process, (host, _, _) in zip(processes, machines, strict=True)
+        )
+        # It was read by the supervisor, and no worker needs it, not even one that is started again.
+        secret.unlink()
         yield Machines(folder, here, there, processes)
 
 
@@ -165,6 +171,12 @@ async def test_a_killed_worker_that_only_sends_on_to_another_machine_costs_no_st
     assert [line for line in log(machines.folder) if line[0] == "on_error"] == []
     await page.leave()
     await tab.leave()
+
+
+async def test_the_app_of_a_worker_does_not_inherit_the_secret(machines: Machines) -> None:
+    for site in (machines.here, machines.there):
+        _, _, pid = await connection_to(site, anybody)
+        assert b"\0FLASH_SECRET=" not in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
 
 
 async def test_a_machine_whose_code_is_replaced_is_reached_at_the_same_port(machines: Machines) -> None:
