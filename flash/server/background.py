@@ -176,7 +176,8 @@ async def _run(task: _Task, stop: Callable[[BaseException], None]) -> None:
         task.over.set()
     if failure is None:
         return
-    log_failure(_log, failure, "%s failed, and is not started again.", task.name)
+    consequence = " It is essential: the server stops." if task.essential else ""
+    log_failure(_log, failure, "%s failed, and is not started again.%s", task.name, consequence)
     if task.essential:
         stopped = FlashError(f"{task.name} failed, and is essential: the server stops.")
         stopped.__cause__ = failure

@@ -113,4 +113,4 @@ async def test_an_essential_task_that_fails_ends_the_streams_and_the_process_wit
         assert await process.status() == (0 if command is HYPERCORN else 1)
         assert process.log == ["stream ends"]
         assert "OSError: the exchange is closed" in process.output
-        assert "'watch' failed" in process.output
+        assert "It is essential: the server stops." in process.output
