@@ -251,6 +251,16 @@ class Connection:
         self._client = client
         self._socket = client.connect()
 
+    def receive(self) -> bytes:
+        """What has come; nothing at the end, when it is closed."""
+        try:
+            data = self._socket.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self.close()
+        return data
+
     def ignore(self) -> None:
         """Read nothing of it any more."""
         self._client.ignore(self._socket)
@@ -273,13 +283,8 @@ class EventStream(Connection):
         client.add(self._socket, self)
 
     def read(self) -> None:
-        try:
-            data = self._socket.recv(1 << 20)
-        except ConnectionResetError:
-            data = b""
-        now = time.monotonic_ns()
+        data, now = self.receive(), time.monotonic_ns()
         if not data:
-            self.close()
             return
         end = data.rfind(self._separator)
         if end < 0:

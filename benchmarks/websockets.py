@@ -48,13 +48,8 @@ class WebSocket(Connection):
         return request
 
     def read(self) -> None:
-        try:
-            data = self._socket.recv(1 << 20)
-        except ConnectionResetError:
-            data = b""
-        now = time.monotonic_ns()
+        data, now = self.receive(), time.monotonic_ns()
         if not data:
-            self.close()
             return
         data = self._rest + data
         at = 0

@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-import quart
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from flash import Flash, Input, Output, StreamCancelled, Update, every, html, stream_props
 from tests.browser.conftest import Console, Serve, Visit
 from tests.support.browser import without_hub
 from tests.support.eventually import eventually_sync
-from tests.support.serving import Journal
+from tests.support.serving import Journal, protect_from_csrf
 
 CALLBACKS = 5
 """With the page's link as many connections as a browser has for one host."""
@@ -153,20 +152,7 @@ def test_acknowledgements_get_through_whatever_callbacks_hold(busy: Busy, visit:
 
 
 def test_a_message_over_the_websocket_carries_dashs_csrf_header(busy: Busy, visit: Visit) -> None:
-    refused = Journal[str]()
-
-    @busy.app.server.before_request
-    async def protect() -> tuple[str, int] | None:
-        if quart.request.method == "POST" and quart.request.headers.get("X-CSRFToken") != "proof":
-            refused.note(quart.request.path)
-            return "CSRF", 400
-        return None
-
-    @busy.app.server.after_request
-    async def issue(response: quart.Response) -> quart.Response:
-        response.set_cookie("_csrf_token", "proof", samesite="Lax")
-        return response
-
+    refused = protect_from_csrf(busy.app)
     page = visit(busy.app)
     busy.hold_all(page)
     page.locator("#stop").click()

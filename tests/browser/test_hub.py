@@ -14,7 +14,7 @@ from tests.browser.conftest import Console, Serve
 from tests.browser.tabs import COUNT, OpenTab, Tabs, expect_going_on, process_of
 from tests.support.browser import without_hub
 from tests.support.eventually import eventually_sync
-from tests.support.serving import Gate, Journal
+from tests.support.serving import Gate, Journal, protect_from_csrf
 
 TABS = 30
 STREAMING = 24
@@ -51,20 +51,7 @@ def test_acknowledgements_of_several_tabs_go_in_one_request_past_a_csrf_protecti
     serving: Serve, context: BrowserContext, open_tab: OpenTab
 ) -> None:
     tabs = Tabs(ping_interval=0.5, stall_timeout=3)
-    refused = Journal[str]()
-
-    @tabs.app.server.before_request
-    async def protect() -> tuple[str, int] | None:
-        if quart.request.method == "POST" and quart.request.headers.get("X-CSRFToken") != "proof":
-            refused.note(quart.request.path)
-            return "CSRF", 400
-        return None
-
-    @tabs.app.server.after_request
-    async def issue(response: quart.Response) -> quart.Response:
-        response.set_cookie("_csrf_token", "proof", samesite="Lax")
-        return response
-
+    refused = protect_from_csrf(tabs.app)
     url = serving(tabs.app).url
     # The cookie comes with the first document.
     context.new_page().goto(f"{url}/?quiet")

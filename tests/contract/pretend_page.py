@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,11 +140,32 @@ async def endless() -> AsyncGenerator[int, None]:
         await trio.sleep(1)
 
 
-async def cancelled(page: PretendPage, generator: Callable[[], object], **options: Any) -> Stream:
-    """A stream that was cancelled while its generator waited, and has ended."""
+async def ending(page: PretendPage, generator: Callable[[], object], **options: Any) -> Stream:
+    """A stream that was cancelled while its generator waited."""
     stream = page.start(generator, **options)
     await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
+    return stream
+
+
+def cleaning_up(clean_up: Callable[[], Awaitable[object]]) -> Callable[[], AsyncGenerator[int, None]]:
+    """A generator function whose stream ends only from outside; its `finally` runs `clean_up` under a shield."""
+
+    async def generator() -> AsyncGenerator[int, None]:
+        try:
+            while True:
+                yield 1
+                await trio.sleep(1)
+        finally:
+            with trio.CancelScope(shield=True):
+                await clean_up()
+
+    return generator
+
+
+async def cancelled(page: PretendPage, generator: Callable[[], object], **options: Any) -> Stream:
+    """A stream that was cancelled while its generator waited, and has ended."""
+    stream = await ending(page, generator, **options)
     await page.read_to_end()
     return stream
 

@@ -12,7 +12,16 @@ import trio.testing
 
 from flash import EndReason
 from flash.cancel_scopes import Condition
-from tests.contract.pretend_page import CLEANUP_TIMEOUT, PretendPage, endless, is_met, on_mock_clock, reasons
+from tests.contract.pretend_page import (
+    CLEANUP_TIMEOUT,
+    PretendPage,
+    cleaning_up,
+    ending,
+    endless,
+    is_met,
+    on_mock_clock,
+    reasons,
+)
 
 clock = on_mock_clock
 
@@ -82,15 +91,9 @@ async def test_a_failure_delivers_what_was_yielded_before_it(page: PretendPage) 
 async def test_the_generator_is_unwound_before_on_error_and_on_error_before_end(page: PretendPage) -> None:
     order: list[str] = []
 
-    async def tidy() -> AsyncGenerator[int, None]:
-        try:
-            while True:
-                yield 1
-                await trio.sleep(1)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(1)
-            order.append("finally")
+    async def clean_up() -> None:
+        await trio.sleep(1)
+        order.append("finally")
 
     async def on_error(error: BaseException) -> str:
         await trio.sleep(1)
@@ -98,9 +101,7 @@ async def test_the_generator_is_unwound_before_on_error_and_on_error_before_end(
         order.append("on_error")
         return "last words"
 
-    stream = page.start(tidy, on_error=on_error)
-    await page.settle()
-    stream.scope.cancel(EndReason.CANCELLED)
+    stream = await ending(page, cleaning_up(clean_up), on_error=on_error)
     await trio.sleep(3)
     await page.settle()
     assert order == ["finally", "on_error"]
@@ -148,20 +149,13 @@ async def test_a_clean_up_that_raises_is_logged_and_the_reason_stays(
 ) -> None:
     causes: list[BaseException | None] = []
 
-    async def untidy() -> AsyncGenerator[int, None]:
-        try:
-            while True:
-                yield 1
-                await trio.sleep(1)
-        finally:
-            raise ValueError("in finally")
+    async def fail() -> None:
+        raise ValueError("in finally")
 
     async def on_error(error: BaseException) -> None:
         causes.append(error.__cause__)
 
-    stream = page.start(untidy, on_error=on_error)
-    await page.settle()
-    stream.scope.cancel(EndReason.CANCELLED)
+    stream = await ending(page, cleaning_up(fail), on_error=on_error)
     await page.settle()
     assert page.log(stream)[-1] == ("cancelled", ["reset", "off"])
     assert [str(cause) for cause in causes] == ["in finally"]
@@ -235,19 +229,11 @@ async def test_a_generator_function_that_cannot_be_called_fails_the_stream(page:
 async def test_a_finally_that_awaits_under_its_own_shield_completes(page: PretendPage) -> None:
     done: list[float] = []
 
-    async def tidy() -> AsyncGenerator[int, None]:
-        try:
-            while True:
-                yield 1
-                await trio.sleep(1)
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(CLEANUP_TIMEOUT - 1)
-            done.append(trio.current_time())
+    async def clean_up() -> None:
+        await trio.sleep(CLEANUP_TIMEOUT - 1)
+        done.append(trio.current_time())
 
-    stream = page.start(tidy)
-    await page.settle()
-    stream.scope.cancel(EndReason.CANCELLED)
+    stream = await ending(page, cleaning_up(clean_up))
     await trio.sleep(CLEANUP_TIMEOUT)
     await page.settle()
     assert len(done) == 1
@@ -261,22 +247,11 @@ async def test_a_finally_that_overruns_is_reported_and_the_page_is_told_at_the_d
     release = trio.Event()
     calls: list[BaseException] = []
 
-    async def stuck() -> AsyncGenerator[int, None]:
-        try:
-            while True:
-                yield 1
-                await trio.sleep(1)
-        finally:
-            with trio.CancelScope(shield=True):
-                await release.wait()
-
     async def on_error(error: BaseException) -> str:
         calls.append(error)
         return "last words"
 
-    stream = page.start(stuck, on_error=on_error)
-    await page.settle()
-    stream.scope.cancel(EndReason.CANCELLED)
+    stream = await ending(page, cleaning_up(release.wait), on_error=on_error)
     await trio.sleep(CLEANUP_TIMEOUT - 0.5)
     assert reasons(await page.settle()) == []
     await trio.sleep(1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
+import quart
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as serve_asgi  # pyright: ignore[reportUnknownVariableType]
@@ -64,6 +65,25 @@ class Gate:
             self._opened = True
             for token, event in self._waiting:
                 token.run_sync_soon(event.set)
+
+
+def protect_from_csrf(app: Flash) -> Journal[str]:
+    """Have the app refuse POST requests without the proof that its cookie gives; their paths are noted."""
+    refused = Journal[str]()
+
+    @app.server.before_request
+    async def protect() -> tuple[str, int] | None:
+        if quart.request.method == "POST" and quart.request.headers.get("X-CSRFToken") != "proof":
+            refused.note(quart.request.path)
+            return "CSRF", 400
+        return None
+
+    @app.server.after_request
+    async def issue(response: quart.Response) -> quart.Response:
+        response.set_cookie("_csrf_token", "proof", samesite="Lax")
+        return response
+
+    return refused
 
 
 @dataclass

@@ -15,6 +15,7 @@ from flash.workers.directory import browser_key
 from tests.faults.conftest import Certificate, certificate as certificate
 from tests.http.pages import Page
 from tests.support.eventually import TIMEOUT, eventually
+from tests.support.link import Link
 from tests.support.wire_client import PageIdentity, cookie
 from tests.websocket.conftest import connect as connect
 from tests.websocket.controls import open_control
@@ -29,6 +30,30 @@ def holders(workers: list[Worker], page: Page) -> list[Worker]:
     """The workers that hold the browser of a page."""
     key = browser_key(page.cookie)
     return [worker for worker in workers if key in worker.peers.holdings]
+
+
+async def page_beside(workers: list[Worker]) -> Page:
+    """A page at the second worker, whose browser has a tab at the first one, which holds it."""
+    tab = await workers[0].server.page()
+    await tab.connect()
+    await eventually(lambda: holders(workers, tab) == [workers[0]])
+    return workers[1].page(await workers[0].server.page(browser=tab.client))
+
+
+async def page_with_stream(worker: Worker) -> tuple[Page, Link]:
+    """A page of a worker, with a stream that has begun."""
+    page = await worker.server.page()
+    events = await page.connect()
+    assert (await page.start("go")).status_code == 204
+    await events.expect("open")
+    return page, events
+
+
+def with_another_cookie(page: Page) -> Page:
+    """The page, in a browser that has another secret now."""
+    page.client.cookies = httpx.Cookies()
+    page.client.cookies.set(COOKIE, new_token(), domain="127.0.0.1")
+    return page
 
 
 def streams(workers: list[Worker]) -> list[int]:
@@ -87,10 +112,7 @@ async def _ask_at_once(clients: list[httpx.AsyncClient], page: PageIdentity) -> 
 @on_two_machines
 async def test_a_link_that_is_sent_on_gets_the_updates_and_ends_with_its_browser(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 2)
-    tab = await workers[0].server.page()
-    await tab.connect()
-    await eventually(lambda: holders(workers, tab) == [workers[0]])
-    page = workers[1].page(await workers[0].server.page(browser=tab.client))
+    page = await page_beside(workers)
     events = await page.connect()
     assert (await page.start("go")).status_code == 204
     await events.expect("open")
@@ -181,13 +203,8 @@ async def test_the_holders_app_sees_of_a_request_what_it_would_have_seen_directl
 @on_two_machines
 async def test_when_the_holder_dies_its_pages_begin_a_new_life_where_they_land(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 3)
-    tab = await workers[0].server.page()
-    await tab.connect()
-    other = await workers[2].server.page()
-    others = await other.connect()
-    assert (await other.start("go")).status_code == 204
-    await eventually(lambda: holders(workers, tab) == [workers[0]])
-    page = workers[1].page(await workers[0].server.page(browser=tab.client))
+    _, others = await page_with_stream(workers[2])
+    page = await page_beside(workers)
     events = await page.connect()
     assert (await page.start("go")).status_code == 204
     await events.expect("open")
@@ -203,7 +220,7 @@ async def test_when_the_holder_dies_its_pages_begin_a_new_life_where_they_land(f
     assert again.hello is not None
     assert first is not None
     assert again.hello.data["life"] != first.data["life"]
-    await others.expect("open")
+    await others.expect("props")
     assert workers[2].app.ended == []
     assert len(workers[2].app.streams()) == 1
 
@@ -216,10 +233,7 @@ async def test_a_page_that_does_not_read_slows_its_own_stream_through_another_wo
                 yield stream_props("out", {"children": "x" * 100_000})
 
     workers = await fleet(lambda: Flood(window=10**9, stall_timeout=100), 2)
-    tab = await workers[0].server.page()
-    await tab.connect()
-    await eventually(lambda: holders(workers, tab) == [workers[0]])
-    page = workers[1].page(await workers[0].server.page(browser=tab.client))
+    page = await page_beside(workers)
     events = await page.connect(receive_buffer=4_096)
     assert (await page.start("go")).status_code == 204
 
@@ -278,10 +292,7 @@ async def test_a_stopping_worker_cuts_the_links_that_it_only_sends_on_and_they_g
     fleet: StartFleet,
 ) -> None:
     workers = await fleet(lambda: CountingApp(reconnect_grace=5), 3)
-    tab = await workers[0].server.page()
-    await tab.connect()
-    await eventually(lambda: holders(workers, tab) == [workers[0]])
-    page = workers[1].page(await workers[0].server.page(browser=tab.client))
+    page = await page_beside(workers)
     events = await page.connect()
     assert (await page.start("go")).status_code == 204
     await events.expect("open")
@@ -307,14 +318,9 @@ async def test_a_page_whose_cookie_was_overtaken_comes_to_the_holder_of_the_new_
     fleet: StartFleet,
 ) -> None:
     workers = await fleet(CountingApp, 2)
-    page = await workers[0].server.page()
-    events = await page.connect()
-    assert (await page.start("go")).status_code == 204
-    await events.expect("open")
+    page, events = await page_with_stream(workers[0])
     # Another tab, whose document was answered with another cookie, has set it for both.
-    overtaken = workers[1].page(page)
-    overtaken.client.cookies = httpx.Cookies()
-    overtaken.client.cookies.set(COOKIE, new_token(), domain="127.0.0.1")
+    overtaken = with_another_cookie(workers[1].page(page))
     assert (await overtaken.start("go")).status_code == 204
     left = await events.until_closed()
     await eventually(lambda: workers[0].app.ended == ["disconnected"])
@@ -326,13 +332,8 @@ async def test_a_page_whose_cookie_was_overtaken_comes_to_the_holder_of_the_new_
 
 async def test_a_page_that_does_not_prove_itself_ends_nothing_of_another_worker(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 2)
-    page = await workers[0].server.page()
-    events = await page.connect()
-    assert (await page.start("go")).status_code == 204
-    await events.expect("open")
-    thief = workers[1].page(page)
-    thief.client.cookies = httpx.Cookies()
-    thief.client.cookies.set(COOKIE, new_token(), domain="127.0.0.1")
+    page, events = await page_with_stream(workers[0])
+    thief = with_another_cookie(workers[1].page(page))
     await thief.connect()
     await eventually(lambda: len(workers[1].app.channels) == 1)
     for _ in range(20):
