@@ -131,10 +131,11 @@ class AllWorkers:
         return health if directory is None else health | {"directory": directory}
 
     async def _answer_health(self) -> Response:
-        """For load balancers: 200 while a worker accepts pages, 503 while all stop or none can run streams."""
+        """For load balancers: 200 while a worker of this machine accepts pages; 503 if all stop, or run no streams."""
         health = self._health()
-        if self.peers is not None:
-            health = join_health(await self.peers.ask_all(f"{self._prefix}health"), health["status"])
+        if self.peers is not None and self.directory is not None:
+            answers = await self.peers.ask_all(f"{self._prefix}health")
+            health = join_health(answers, self.directory.name, health["status"])
         code = 200 if health["status"] == "ok" else 503
         return Response(json.dumps(health), status=code, content_type="application/json", headers=HEADERS)
 
@@ -147,16 +148,19 @@ class AllWorkers:
         return Response(exposed, content_type=self._metrics.content_type, headers=HEADERS)
 
 
-def join_health(answers: Mapping[str, dict[str, Any] | None], status: str) -> dict[str, Any]:
-    """What the workers' healths come to.
+def join_health(answers: Mapping[str, dict[str, Any] | None], name: str, status: str) -> dict[str, Any]:
+    """What the workers' healths come to. The status is that of this machine.
 
     Args:
         answers: of each worker, by its name; None if it gave none.
-        status: of this worker, for the case that none of them is well.
+        name: of this worker, which says which machine it is on: see `Directory.name`.
+        status: of this worker, for the case that none of its machine is well.
     """
     known = [answer for answer in answers.values() if answer is not None]
+    machine = name.rpartition("/")[0]
+    here = [answer for other, answer in answers.items() if answer and other.rpartition("/")[0] == machine]
     return {
-        "status": "ok" if any(answer["status"] == "ok" for answer in known) else status,
+        "status": "ok" if any(answer["status"] == "ok" for answer in here) else status,
         "pages": sum(answer["pages"] for answer in known),
         "streams": sum(answer["streams"] for answer in known),
         "workers": {name: answer or {"status": NO_ANSWER} for name, answer in answers.items()},

@@ -47,6 +47,11 @@ class Directory(Protocol):
     """What a worker asks of the directory. Its own name is known there."""
 
     @property
+    def name(self) -> str:
+        """Of the worker that asks. Up to the last slash, if there is one, those of its machine have the same."""
+        ...
+
+    @property
     def status(self) -> str | None:
         """For health: "ok", or "away" while it does not answer; None if it is part of this server."""
         ...

@@ -139,7 +139,7 @@ class RedisDirectory:
         """
         Args:
             claims: the table that all workers share.
-            name: of this worker, in logs and metrics.
+            name: of this worker, in logs and metrics. Up to the last slash, those of its machine have the same.
             address: of this worker, unique among all. Up to the last slash, workers of one supervisor have the same.
             neighbours: returns the addresses of the workers that this worker's supervisor has, for its generation.
         """
@@ -155,6 +155,11 @@ class RedisDirectory:
         self._away_since: float | None = None
         # Set when there is something to do before the next heartbeat; and when this worker has joined, or cannot.
         self._wake, self._decided = trio.Event(), trio.Event()
+
+    @property
+    def name(self) -> str:
+        """`Directory.name`."""
+        return self._me.name
 
     @property
     def status(self) -> str:

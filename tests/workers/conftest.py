@@ -45,7 +45,7 @@ class ClaimsDirectory:
         self.asked: list[str] = []
         self.gone: list[str] = []
         self._claims = claims
-        self._name = name
+        self.name = name
 
     @property
     def status(self) -> None:
@@ -54,20 +54,20 @@ class ClaimsDirectory:
     async def claim(self, browser: str) -> Holder | None:
         self.asked.append(browser)
         await trio.lowlevel.checkpoint()
-        holder = self._claims.claim(browser, self._name)
+        holder = self._claims.claim(browser, self.name)
         await trio.lowlevel.checkpoint()
         return holder
 
     async def give_up(self, browser: str) -> None:
         await trio.lowlevel.checkpoint()
-        self._claims.give_up(browser, self._name)
+        self._claims.give_up(browser, self.name)
 
     def note_gone(self, worker: Holder) -> None:
         self.gone.append(worker.name)
 
     async def workers(self) -> Sequence[Holder]:
         await trio.lowlevel.checkpoint()
-        return self._claims.workers(self._name)
+        return self._claims.workers(self.name)
 
 
 class Worker:

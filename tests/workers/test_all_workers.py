@@ -65,8 +65,22 @@ async def test_health_is_that_of_all_workers(fleet: StartFleet) -> None:
 
 def test_a_worker_that_does_not_answer_is_named_in_the_health() -> None:
     own = {"status": "ok", "pages": 2, "streams": 3}
-    joined = join_health({"1": own, "2": None}, "ok")
+    joined = join_health({"1": own, "2": None}, "1", "ok")
     assert joined == {"status": "ok", "pages": 2, "streams": 3, "workers": {"1": own, "2": {"status": "no answer"}}}
+
+
+def test_the_health_of_a_machine_is_not_that_of_others() -> None:
+    answers = {
+        "10.0.0.5:8051/1": {"status": "stopping", "pages": 1, "streams": 1},
+        "10.0.0.5:8051/2": {"status": "stopping", "pages": 0, "streams": 0},
+        "10.0.0.6:8051/1": {"status": "ok", "pages": 2, "streams": 3},
+    }
+    joined = [join_health(answers, name, str(answer["status"])) for name, answer in answers.items()]
+    assert [(each["status"], each["pages"], each["streams"]) for each in joined] == [
+        ("stopping", 3, 4),
+        ("stopping", 3, 4),
+        ("ok", 3, 4),
+    ]
 
 
 async def test_a_worker_that_is_stuck_holds_nobody_up_for_long(
