@@ -111,9 +111,9 @@ class Peers:
             finally:
                 self._nursery = None
 
-    def stop(self) -> None:
-        """Cut the links and websockets that are only sent on, because this worker stops."""
-        self._sending_on.stop()
+    def stop(self, goes_on: Callable[[Holder], bool]) -> None:
+        """Cut the links and websockets that are only sent on to workers that go on, because this worker stops."""
+        self._sending_on.stop(goes_on)
 
     async def finish(self) -> None:
         """Return when no request of another worker is being answered."""

@@ -185,10 +185,19 @@ class RedisDirectory:
             # Not all at the same time: S311 is about secrets.
             await trio.sleep(delay_of(failures) * random.uniform(0.5, 1))  # noqa: S311
 
-    async def stop(self) -> None:
-        """Hold nobody new, because this worker stops. What it holds goes to whoever claims it."""
+    async def stop(self) -> bool:
+        """Hold nobody new, because this worker stops. What it holds goes to whoever claims it.
+
+        Returns:
+            Whether there are workers on other machines.
+        """
         self._stopping = True
         await self._tell(self._claims.stop)
+        return not all(map(self.is_near, await self.workers()))
+
+    def is_near(self, worker: Holder) -> bool:
+        """Whether a worker is on the machine of this one."""
+        return worker.address.rpartition("/")[0] == self._me.address.rpartition("/")[0]
 
     async def leave(self) -> None:
         """Take part no longer, so that others need not wait until this worker is taken for dead."""
@@ -316,8 +325,7 @@ class RedisDirectory:
         """
         if worker.address in self._gone:
             return True
-        is_near = worker.address.rpartition("/")[0] == self._me.address.rpartition("/")[0]
-        return is_near and worker.address not in await self._neighbours()
+        return self.is_near(worker) and worker.address not in await self._neighbours()
 
     def _note_away(self, error: Unreachable) -> None:
         if self._away_since is None:

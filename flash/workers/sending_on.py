@@ -95,8 +95,8 @@ class SendingOn:
         self._holdings = holdings
         self._dialer = dialer
         self._start_soon = start_soon
-        self._long: set[trio.CancelScope] = set()
-        self._stopping = False
+        self._long: dict[trio.CancelScope, Holder] = {}
+        self._is_cut: Callable[[Holder], bool] = lambda holder: False
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         browser = browser_needed(scope)
@@ -113,7 +113,7 @@ class SendingOn:
                     return await self._app(scope, receive, send)
                 finally:
                     self._holdings.release(browser)
-            if self._stopping and is_long(scope):
+            if is_long(scope) and self._is_cut(holder):
                 return await _refuse(scope, send, "The server is stopping.")
             if await self._send_on(holder, scope, receive, send):
                 return None
@@ -122,14 +122,18 @@ class SendingOn:
         _warnings.warn("no holder", "A request was refused: the worker that holds its browser did not answer")
         return await _refuse(scope, send, "The server process that holds this page does not answer. Try again.")
 
-    def stop(self) -> None:
+    def stop(self, goes_on: Callable[[Holder], bool]) -> None:
         """Cut the links and websockets that are sent on, and send on none any more, because this worker stops.
 
-        Their holders may be other workers, which go on: the pages come back to those through another worker.
+        The pages come back to their holders through another worker.
+
+        Args:
+            goes_on: whether another worker does not stop as well. If it does, it tells the pages by these links.
         """
-        self._stopping = True
-        for scope in self._long:
-            scope.cancel()
+        self._is_cut = goes_on
+        for scope, holder in self._long.items():
+            if goes_on(holder):
+                scope.cancel()
 
     async def _send_on(self, holder: Holder, scope: Message, receive: Receive, send: Send) -> bool:
         """Have `holder` answer a request. Returns False, and nothing has happened, if it does not hold the browser."""
@@ -137,7 +141,7 @@ class SendingOn:
         is_held = False
         with trio.CancelScope() as cut:
             if is_long(scope):
-                self._long.add(cut)
+                self._long[cut] = holder
             try:
                 async with await self._dialer.connect(holder.address, VERDICTS) as connection:
                     is_held = await _is_held(connection, scope)
@@ -159,7 +163,7 @@ class SendingOn:
                 await response.cut()
                 return True
             finally:
-                self._long.discard(cut)
+                self._long.pop(cut, None)
                 if is_held and scope["type"] == "websocket":
                     self._start_soon(drain, receive)
         if cut.cancelled_caught:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,22 +69,22 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[list[Process]]:
-    """Two supervisors, each at an address of its own."""
-    folder = tmp_path_factory.mktemp("machines")
+def machine(folder: Path, redis: RedisServer, host: str) -> AbstractContextManager[Process]:
+    """A supervisor with one worker while the block runs, at an address of the loopback range."""
     (folder / "served.py").write_text(APP)
     environment = {"FLASH_SECRET": "a secret of tests that is long enough", "FLASH_REDIS_URL": redis.url}
-    with contextlib.ExitStack() as running:
-        started: list[Process] = []
-        for host in ("127.0.0.1", "127.0.0.2"):
-            command = flash_run("--advertise", f"{host}:{free_port()}")
-            started.append(
-                running.enter_context(python(folder, *command, environment=environment, ignored=UNCLOSED_STREAM))
-            )
-        for process in started:
+    command = flash_run("--advertise", f"{host}:{free_port()}")
+    return python(folder, *command, environment=environment, ignored=UNCLOSED_STREAM)
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[list[Process]]:
+    """Two supervisors."""
+    folder = tmp_path_factory.mktemp("machines")
+    with machine(folder, redis, "127.0.0.1") as one, machine(folder, redis, "127.0.0.2") as two:
+        for process in (one, two):
             process.wait_for_port()
-        yield started
+        yield [one, two]
 
 
 @pytest.fixture
@@ -106,6 +108,32 @@ async def test_health_and_links_reach_all_machines_through_any_of_them(machines:
         assert (health["status"], health["pages"], health["streams"]) == ("ok", 1, 1)
         assert len(health["workers"]) == 2
         assert {worker["directory"] for worker in health["workers"].values()} == {"ok"}
+
+
+async def test_a_machine_that_is_stopped_hands_over_and_no_stream_of_another_one_notices(
+    machines: list[Machine], redis: RedisServer, tmp_path: Path
+) -> None:
+    elsewhere = machines[0].site
+    with machine(tmp_path, redis, "127.0.0.3") as process:
+        stopping = Site(process.wait_for_port())
+        passing = await elsewhere.page()
+        await passing.begin()
+        passing.site = stopping
+        passing_link = await passing.connect()
+        await passing_link.until("props")
+        own = await stopping.page()
+        own_link = await own.connect()
+        await own.begin()
+        await own_link.until("props")
+        process.send(signal.SIGTERM)
+        assert {event.name for event in await passing_link.until_closed()} <= {"props"}
+        assert (await own_link.until("end"))["reason"] == "shutdown"
+        own.site = passing.site = elsewhere
+        await own.begin()
+        again = await passing.connect(after=passing_link.applied)
+        await again.until("props")
+        assert await process.status(10) == 0
+        await stopping.close()
 
 
 @pytest.mark.parametrize("how", ["restarts empty", "falls silent"])

@@ -353,7 +353,7 @@ async def test_a_stopping_worker_holds_nobody_new_whether_the_table_is_there_or_
     claims: PretendClaims, worker: StartWorker, autojump_clock: MockClock
 ) -> None:
     one = await worker("one")
-    await one.stop()
+    assert not await one.stop()
     assert await one.claim("a") is None
     claims.is_away = True
     assert await one.claim("b") is None
@@ -361,6 +361,18 @@ async def test_a_stopping_worker_holds_nobody_new_whether_the_table_is_there_or_
     claims.is_away = False
     await trio.sleep(3)
     assert await one.claim("c") is None
+
+
+async def test_a_worker_that_stops_learns_whether_there_are_other_machines(
+    claims: PretendClaims, worker: StartWorker, autojump_clock: MockClock
+) -> None:
+    one = await worker("one", "machine", ["machine/one", "machine/two"])
+    await worker("two", "machine", ["machine/one", "machine/two"])
+    assert not await one.stop()
+    three = await worker("three")
+    assert await one.stop()
+    assert [one.is_near(each) for each in await one.workers()] == [True, False, True]
+    assert three.status == "ok"
 
 
 async def test_a_worker_that_leaves_is_not_waited_for(
