@@ -115,10 +115,7 @@ async def test_a_streaming_callback_with_outputs(serve: Serve) -> None:
 async def test_cancelling_the_stream_cancels_the_task_and_on_error_follows_the_clean_up(serve: Serve) -> None:
     clock = Clock()
     page = await (await serve(clock.app)).page()
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    events, stream = await page.connect_and_start()
     await page.cancel(stream, 0, 1)
     ended = await events.expect("end")
     assert (ended["reason"], ended["props"]) == ("cancelled", [["out", {"title": "cancelled"}]])
@@ -129,10 +126,7 @@ async def test_cancelling_the_stream_cancels_the_task_and_on_error_follows_the_c
 async def test_a_stream_that_is_superseded_has_ended_when_the_next_opens(serve: Serve) -> None:
     clock = Clock()
     page = await (await serve(clock.app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     await page.start("go")
     assert (await events.expect("end"))["reason"] == "superseded"
     assert clock.log == ["cancelled", "finally", "on_error superseded"]
@@ -143,10 +137,7 @@ async def test_a_stream_that_is_superseded_has_ended_when_the_next_opens(serve: 
 async def test_a_page_that_goes_takes_its_tasks_along(serve: Serve) -> None:
     clock = Clock()
     page = await (await serve(clock.app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    await page.connect_and_start()
     await page.leave()
     await eventually(lambda: clock.log == ["cancelled", "finally", "on_error disconnected"])
     await eventually(lambda: clock.app.streams() == [])
@@ -157,10 +148,7 @@ async def test_a_server_that_stops_cleans_up_first(serve: Serve) -> None:
     clock = Clock()
     server = await serve(clock.app)
     page = await server.page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     await clock.app.channels.shut_down()
     assert (await events.expect("end"))["reason"] == "shutdown"
     assert clock.log == ["cancelled", "finally", "on_error shutdown"]
@@ -185,10 +173,7 @@ async def test_a_failure_is_a_failure_and_the_server_goes_on(serve: Serve, error
         raise error
 
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     assert (await events.expect("end"))["reason"] == "failed"
     (first,) = errors
     assert error in (first, first.__cause__)
@@ -236,10 +221,7 @@ async def test_a_clean_up_that_hangs_is_cut_at_the_deadline_of_the_app(serve: Se
             await asyncio.get_running_loop().create_future()
 
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    events, stream = await page.connect_and_start()
     await page.cancel(stream, 0, 1)
     assert (await events.expect("end"))["reason"] == "cancelled"
     await eventually(lambda: app.streams() == [])

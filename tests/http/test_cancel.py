@@ -21,10 +21,7 @@ from tests.support.eventually import TIMEOUT
 async def test_a_change_of_a_cancel_input_ends_the_stream(serve: Serve) -> None:
     waiting = Waiting()
     page = await (await serve(waiting.app)).page()
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    events, stream = await page.connect_and_start()
     response = await page.cancel(stream, 0, 1)
     assert (response.status_code, response.content) == (204, b"")
     ended = await events.expect("end")
@@ -75,10 +72,7 @@ async def test_the_page_is_told_which_streams_do_not_depend_on_the_layout(serve:
 async def test_the_second_cancel_changes_nothing(serve: Serve) -> None:
     waiting = Waiting()
     page = await (await serve(waiting.app)).page()
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    events, stream = await page.connect_and_start()
     await page.cancel(stream)
     await events.expect("end")
     assert (await page.cancel(stream)).status_code == 204
@@ -119,10 +113,7 @@ async def test_the_server_decides_whether_a_value_meets_a_condition(
         await trio.sleep_forever()
 
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    events, stream = await page.connect_and_start()
     assert (await page.cancel(stream, 0, value)).status_code == 204
     if goes_on:
         assert [info.state for info in app.streams()] == ["running"]
@@ -170,10 +161,7 @@ async def test_set_props_in_clean_up_is_dropped_and_reported_once(
     generator: Any = {"async": waits, "plain": plain, "busy": busy}[kind]
     app.event_callback(Input("go", "n_clicks"), cancel=[Input("stop", "n_clicks")])(generator)
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    events, stream = await page.connect_and_start()
     await page.cancel(stream, 0, 1)
     stopped.set()
     updates, ended = await events.to_end()
@@ -207,10 +195,7 @@ async def test_the_end_carries_on_errors_update_then_reset_props_then_off_values
             yield stream_props("out", {"children": "too late"})
 
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    events, stream = await page.connect_and_start()
     await page.cancel(stream, 0, 5)
     ended = await events.expect("end")
     assert ended["props"] == [
@@ -261,10 +246,7 @@ async def test_what_was_not_sent_when_a_stream_is_cancelled_is_never_sent(serve:
 async def test_leaving_the_page_ends_its_streams_and_its_connection(serve: Serve) -> None:
     waiting = Waiting()
     page = await (await serve(waiting.app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     response = await page.leave()
     assert (response.status_code, response.content) == (204, b"")
     assert [event.name for event in await events.until_closed()] == []
@@ -283,10 +265,7 @@ async def test_a_stream_that_runs_too_long_is_timed_out(serve: Serve) -> None:
         await trio.sleep_forever()
 
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     assert (await events.expect("end"))["reason"] == "timed_out"
 
 

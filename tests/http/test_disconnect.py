@@ -34,10 +34,7 @@ async def closes_its_sending_half(events: Link) -> None:
 async def test_a_page_that_goes_ends_its_stream_at_once(serve: Serve, leave: Leave) -> None:
     waiting = Waiting(ping_interval=60)
     page = await (await serve(waiting.app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     await leave(events)
     with trio.fail_after(2):
         await waiting.on_error_called.wait()
@@ -91,10 +88,7 @@ async def test_a_blocking_generator_ends_with_its_page_too(serve: Serve) -> None
             trio.from_thread.run_sync(closed.set)
 
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     await events.close()
     with trio.fail_after(TIMEOUT):
         await closed.wait()
@@ -116,10 +110,7 @@ async def test_a_start_of_a_page_that_never_connects_is_over_after_the_start_tim
 async def test_a_page_that_comes_back_starts_anew(serve: Serve) -> None:
     waiting = Waiting()
     page = await (await serve(waiting.app)).page()
-    events = await page.connect()
-    await page.start("go")
-    first = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    events, first = await page.connect_and_start()
     await events.close()
     await waiting.on_error_called.wait()
     again = await page.connect()
@@ -152,10 +143,7 @@ async def test_half_a_request_leaves_nothing_behind(serve: Serve, how: str) -> N
     browser = server.browser()
     browser.headers["Connection"] = "close"
     page = await server.page(browser=browser)
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     tasks = trio.lowlevel.current_statistics().tasks_living
     for half in HALVES:
         sent = half.decode("latin-1").format(token=page.token, cookie=f"flash_browser={page.cookie}").encode("latin-1")
@@ -180,10 +168,7 @@ async def test_bytes_after_the_request_do_not_hide_that_the_page_has_gone(serve:
     waiting = Waiting(ping_interval=0.05)
     # Hypercorn does not notice at all, and so waits at the end.
     page = await (await serve(waiting.app, graceful_timeout=0.1)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     await events.stream.send_all(b"\r\n")
     await events.next(pings=True)
     reset(events.stream)
@@ -207,8 +192,5 @@ async def test_pages_that_come_and_go_leave_nothing_behind(serve: Serve) -> None
 
 
 async def visit(page: Page) -> None:
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     await events.close()

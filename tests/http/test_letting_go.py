@@ -62,10 +62,7 @@ def test_who_turned_the_garbage_collector_off_keeps_it_off() -> None:
 async def test_of_a_page_that_waits_only_the_start_of_its_stream_is_kept(serve: Serve) -> None:
     before = requests()
     page = await (await serve(Waiting().app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    await page.connect_and_start()
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert requests() - before == {"/_dash-update-component": 1}
 
@@ -126,10 +123,7 @@ async def test_a_long_response_has_no_task_for_its_connections_idle_timeout(serv
     waiting = Waiting()
     server = await serve(waiting.app, keep_alive_timeout=0.2)
     page = await server.page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     await no_task("IdleTask")
     # After it, the connection is closed for being idle, as any other.
     waiting.go_on.set()

@@ -78,8 +78,5 @@ async def test_two_apps_of_one_server_have_channels_of_their_own(serve: Serve) -
     await assert_streams_work(page)
     await assert_streams_work(second)
     assert one.log == two.log == ["started", "finally", "on_error cancelled"]
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    _, stream = await page.connect_and_start()
     assert_refused(await second.cancel(stream), 404)

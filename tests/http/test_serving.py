@@ -204,10 +204,7 @@ async def test_a_stopping_server_ends_its_streams_as_shutdown(serve: Serve) -> N
     waiting = Waiting()
     server = await serve(waiting.app, graceful_timeout=0.1)
     page = await server.page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    await page.connect_and_start()
     await server.stop()
     assert waiting.log == ["started", "finally", "on_error shutdown"]
     assert waiting.app.streams() == []
@@ -234,10 +231,7 @@ async def test_a_page_is_refused_while_the_server_stops(serve: Serve) -> None:
     waiting = Waiting()
     server = await serve(waiting.app)
     page = await server.page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     await waiting.app.stream_settings.channels.shut_down()
     assert (await events.expect("end"))["reason"] == "shutdown"
     assert await events.until_closed() == []
@@ -250,10 +244,7 @@ async def test_two_servers_in_one_process_do_not_share_pages(serve: Serve) -> No
     one, two = Waiting(), Waiting()
     first, second = await serve(one.app), await serve(two.app)
     page = await first.page()
-    events = await page.connect()
-    await page.start("go")
-    stream = (await events.expect("open"))["stream"]
-    await events.expect("props")
+    _, stream = await page.connect_and_start()
     other = httpx.Cookies()
     other.set("flash_browser", page.cookie)
     browser = second.browser()

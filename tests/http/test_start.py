@@ -356,10 +356,7 @@ async def test_a_failure_shows_the_page_nothing_of_the_exception(serve: Serve) -
         raise ValueError("the password is 1234")
 
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     ended = await events.expect("end")
     assert ended["reason"] == "failed"
     assert ended["error"]["message"]
@@ -379,10 +376,7 @@ async def test_a_failure_is_shown_where_dev_tools_are_on(serve: Serve) -> None:
 
     app.enable_dev_tools(debug=True, dev_tools_hot_reload=False)
     page = await (await serve(app)).page()
-    events = await page.connect()
-    await page.start("go")
-    await events.expect("open")
-    await events.expect("props")
+    events, _ = await page.connect_and_start()
     error = (await events.expect("end"))["error"]
     assert error["message"] == "ValueError: no such <thing>"
     assert "test_start.py" in error["html"]

@@ -81,6 +81,14 @@ class LinkedPage(AnyPage[Coroutine[Any, Any, Answer]], Generic[Answer]):
         assert not ok or link.status == 200, link.status
         return link
 
+    async def connect_and_start(self) -> tuple[Link, str]:
+        """Open a link and start a stream; the link, when the first update has come, and the stream's id."""
+        link = await self.connect()
+        await self.start()
+        opened = await link.expect("open")
+        await link.expect("props")
+        return link, opened["stream"]
+
     async def close(self) -> None:
         """Close the links."""
         for link in self.links:
