@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -17,7 +18,7 @@ from flash.wire import LIFE_HEADER
 from tests.faults.sockets import Page, Site, flash_run, serving
 from tests.support.browser import chromium as chromium
 from tests.support.eventually import eventually, eventually_sync
-from tests.support.http1 import Http1
+from tests.support.http1 import ConnectionLost, Http1
 from tests.support.link import Link
 from tests.support.processes import python
 
@@ -124,10 +125,12 @@ async def connection_to(site: Site, wanted: Callable[[int], bool]) -> tuple[trio
     while True:
         stream = await site.open()
         http = Http1(stream)
-        await http.send("GET", "/pid")
-        pid = int((await http.answer()).text)
-        if wanted(pid):
-            return stream, http, pid
+        # A worker that was just killed may be given one more connection, which is lost. A browser tries again, too.
+        with contextlib.suppress(ConnectionLost, trio.BrokenResourceError):
+            await http.send("GET", "/pid")
+            pid = int((await http.answer()).text)
+            if wanted(pid):
+                return stream, http, pid
 
 
 async def link_by(page: Page, wanted: Callable[[int], bool], after: str = "") -> tuple[Link, int]:
