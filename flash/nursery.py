@@ -30,7 +30,6 @@ from functools import cached_property
 
 import trio
 
-from ._trio import is_cancelled_from_outside
 from .cancel_scopes import EndReason, ScopeRegistry
 from .errors import RequestRefused
 from .streams.limits import Limits, Load, PageLimits, StreamInfo
@@ -39,7 +38,7 @@ from .streams.liveness import Liveness
 from .streams.outbox import Outbox
 from .streams.spec import StreamSpec
 from .streams.stream import TASK_NAME, Stream
-from .user_code.containment import contain
+from .user_code.containment import contain, watch_despite_cancel
 from .wire import MistakeEvent, Refused
 
 _log = logging.getLogger("flash.streams")
@@ -118,7 +117,7 @@ class Channel:
                 self._nursery = nursery
                 task_status.started()
                 try:
-                    await self._watch_on(nursery)
+                    await watch_despite_cancel(nursery, self._watch, _log, "a page's streams", "The streams go on")
                 finally:
                     # Closed already, unless this task was cancelled: then the server is going down.
                     self.close(EndReason.SHUTDOWN)
@@ -325,22 +324,6 @@ class Channel:
     def task_over(self, stream_id: str) -> None:
         del self._streams[stream_id]
         self._load.streams -= 1
-
-    async def _watch_on(self, nursery: trio.Nursery) -> None:
-        """Watch the page, even if user code has cancelled the nursery of the streams."""
-        try:
-            return await self._watch()
-        except trio.Cancelled:
-            if is_cancelled_from_outside(nursery.cancel_scope):
-                raise
-        # Outside the `except`: else Trio's exception would become the context of every later one.
-        _log.error(
-            "The nursery of a page's streams was cancelled, by code that has reached for it (`parent_nursery`), or "
-            "because a task failed that was started there. The streams go on. Start tasks in a nursery of your own."
-        )
-        with trio.CancelScope(shield=True):
-            await self._watch()
-        return None
 
     async def _watch(self) -> None:
         """Close the channel when the page is gone; return when it is closed."""

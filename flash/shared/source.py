@@ -29,7 +29,7 @@ from typing import Any
 
 import trio
 
-from .._trio import is_cancelled, is_cancelled_from_outside
+from .._trio import is_cancelled
 from ..errors import FeedFailed, FeedUnavailable
 from ..streams.fairness import FairShare
 from ..streams.generators import Steps, close_for_good, steps_of
@@ -37,7 +37,7 @@ from ..streams.limits import Limits
 from ..streams.thread import StreamThread
 from ..user_code.backoff import Backoff
 from ..user_code.cleanup import CURRENT_DEADLINE, UNWIND_TIMEOUT, Deadline, report_cut
-from ..user_code.containment import contain, log_failure
+from ..user_code.containment import contain, log_failure, watch_despite_cancel
 from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
 from .follower import Follower
@@ -193,7 +193,7 @@ class Source:
             self._nursery = nursery
             self._spawn(contextvars.copy_context(), self._run_generator, f"{TASK_NAME}{self.spec.name}")
             try:
-                await self._watch_on(nursery)
+                await watch_despite_cancel(nursery, self._watch, _log, self._name, "The feed goes on")
             finally:
                 # It is over already, unless this task was cancelled: then the server is going down.
                 self.cancel()
@@ -208,22 +208,6 @@ class Source:
         message = f"The task {name!r} failed."
         # start_soon copies the context that it is called in.
         context.run(lambda: nursery.start_soon(contain, _log, message, function, name=name))
-
-    async def _watch_on(self, nursery: trio.Nursery) -> None:
-        """Watch the generator, even if user code has cancelled the nursery of its task."""
-        try:
-            return await self._watch()
-        except trio.Cancelled:
-            if is_cancelled_from_outside(nursery.cancel_scope):
-                raise
-        _log.error(
-            "The nursery of %s was cancelled, by code that has reached for it (`parent_nursery`), or because a task "
-            "failed that was started there. The feed goes on. Start tasks in a nursery of your own.",
-            self._name,
-        )
-        with trio.CancelScope(shield=True):
-            await self._watch()
-        return None
 
     async def _watch(self) -> None:
         """Do what is due at the deadline of each state; return when the generator is over."""
@@ -274,7 +258,7 @@ class Source:
             with self._scope:
                 error = await self._run_and_retry()
         except BaseException as caught:
-            # Raised in the clean-up after a cancellation.
+            # Raised in the clean-up after a cancellation. Kept even if `read_end` raises.
             error = caught
             error = read_end(caught, self._name, (), cancelled=True)
         finally:

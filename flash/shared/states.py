@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from ..streams.transitions import state_after
+
 
 class SourceState(StrEnum):
     """How far a source has come. `MEANINGS` has a sentence for each."""
@@ -77,10 +79,6 @@ LISTED_AS: dict[SourceState, str] = {
 """What `app.feeds()` says of a source."""
 
 
-class InvalidTransition(RuntimeError):
-    """A trigger has come that `TRANSITIONS` does not allow in the state of the source: a bug in Flash."""
-
-
 class Lifecycle:
     """The state of one source, which begins with its first follower.
 
@@ -100,18 +98,10 @@ class Lifecycle:
             InvalidTransition: the table has no such transition.
         """
         before = self.state
-        try:
-            self.state = TRANSITIONS[before][trigger]
-        except KeyError:
-            raise InvalidTransition(f"A source that is {before!s} cannot take the trigger {trigger!s}.") from None
+        self.state = state_after(TRANSITIONS, before, trigger, "source")
         return before
 
     @property
     def is_live(self) -> bool:
         """The source can be followed, and its followers get what the generator yields."""
         return self.state is SourceState.FOLLOWED or self.state is SourceState.LINGERING
-
-    @property
-    def has_freed_its_key(self) -> bool:
-        """Another source of the same arguments may start."""
-        return self.state is SourceState.STUCK or self.state is SourceState.OVER

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from .transitions import state_after
+
 
 class StreamState(StrEnum):
     """How far a stream has come. `MEANINGS` has a sentence for each."""
@@ -88,10 +90,6 @@ LISTED_AS: dict[StreamState, str] = {
 """What `app.streams()` says of a stream: it lists those whose task runs, so neither waiting nor discarded ones."""
 
 
-class InvalidTransition(RuntimeError):
-    """A trigger has come that `TRANSITIONS` does not allow in the state of the stream: a bug in Flash."""
-
-
 class Lifecycle:
     """The state of one stream.
 
@@ -111,10 +109,7 @@ class Lifecycle:
             InvalidTransition: the table has no such transition.
         """
         before = self.state
-        try:
-            self.state = TRANSITIONS[before][trigger]
-        except KeyError:
-            raise InvalidTransition(f"A stream that is {before!s} cannot take the trigger {trigger!s}.") from None
+        self.state = state_after(TRANSITIONS, before, trigger, "stream")
         return before
 
     @property

@@ -14,7 +14,7 @@ from typing import cast
 
 import trio
 
-from .._trio import is_cancelled
+from .._trio import is_cancelled, is_cancelled_from_outside
 
 
 @trio.lowlevel.enable_ki_protection
@@ -28,6 +28,37 @@ async def contain(log: logging.Logger, message: str, function: Callable[[], Awai
             log_failure(log, failure, message)
         if cancelled is not None:
             raise cancelled from None
+
+
+async def watch_despite_cancel(
+    nursery: trio.Nursery, watch: Callable[[], Awaitable[object]], log: logging.Logger, owner: str, consequence: str
+) -> None:
+    """Await `watch()` in a nursery that user code can reach, and again, shielded, if that code cancels the nursery.
+
+    A cancellation from outside the nursery passes.
+
+    Args:
+        nursery: its body awaits this function.
+        watch: may be cut anywhere, and called again.
+        log: says that the nursery was cancelled.
+        owner: whose nursery it is; for the log.
+        consequence: what becomes of what runs there; for the log, without a full stop.
+    """
+    try:
+        await watch()
+        return
+    except trio.Cancelled:
+        if is_cancelled_from_outside(nursery.cancel_scope):
+            raise
+    # Outside the `except`: else Trio's exception would become the context of every later one.
+    log.error(
+        "The nursery of %s was cancelled, by code that has reached for it (`parent_nursery`), or because a task failed "
+        "that was started there. %s. Start tasks in a nursery of your own.",
+        owner,
+        consequence,
+    )
+    with trio.CancelScope(shield=True):
+        await watch()
 
 
 def split_cancellation(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

@@ -30,7 +30,6 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 STABLE = 60.0
 """Seconds after which a worker that ends has run well: it is started again at once."""
 
-
 CANNOT_START = 1
 """The exit status that stands for that of a process which the system has not started."""
 

@@ -1,10 +1,11 @@
-"""Has clients send requests again that a worker which leaves does not take any more.
+"""Has clients repeat requests that a worker no longer takes, because it is leaving and others go on.
 
 A worker leaves while others go on: after SIGHUP the new ones, or those beside it when it is stopped alone. It gets no
 new connections then. But a client may have one, and send a request on it to open a link or to start a stream, which a
 server that stops refuses. Where others go on, no request is to be refused: the answer is 307, which has the client send
 the same request to the same address again. It does so over another connection, as this one is closed, and reaches
-another worker. So is a request answered that had come before, and is refused because the worker has begun to leave.
+another worker. A request that had come before, and is refused because the worker has begun to leave meanwhile, has the
+same answer.
 
 Over HTTP/2, where the connection stays, requests are refused in the way that has clients repeat them: see
 `_hypercorn_http2`.

@@ -51,13 +51,13 @@ SETTLING_INTERVAL = 0.1
 """Seconds between two claims of a browser while workers write back what they hold."""
 
 REFRESH_INTERVAL = 900.0
-"""Seconds between two times that a worker writes what it holds, which Redis would forget some day."""
+"""Seconds after which a worker writes down again what it holds, so that Redis does not forget it."""
 
 BATCH = 500
 """Browsers that are written at a time."""
 
 GONE_KNOWN = 100
-"""How many workers are remembered of which their machines have said that they are gone, until Redis knows it, too."""
+"""How many workers are remembered that are gone, as their machines have said, until Redis knows it, too."""
 
 HELD = "held"
 

@@ -1,8 +1,8 @@
 """Says which requests need the holder of their browser, and of which browser they are, by their head alone.
 
 Most requests can be answered by any worker. What touches a channel or a websocket callback has to reach the worker that
-has it: the link and the other routes of Flash, the websockets, and a callback request that starts a stream. Of that one
-the page says in a header what it is, so that nobody has to read its body to know where it belongs.
+has it: the link and the other routes of Flash, the websockets, and a callback request that starts a stream. The page
+marks such a start with a header, so that nobody has to read its body to know where it belongs.
 
 A request without the browser's cookie belongs to nobody yet, and is answered where it lands.
 """

@@ -181,7 +181,7 @@ class WorkerProcess:
             self._send_signal(signal.SIGTERM)
 
     def drain(self) -> None:
-        """The same, and send it no more connections: it serves those that it has been sent."""
+        """Stop the process, and send it no more connections: it serves those that it has been sent."""
         self._drain()
         self.stop()
 

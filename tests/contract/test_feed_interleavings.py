@@ -24,11 +24,11 @@ from flash.shared.states import (
     LISTED_AS,
     MEANINGS,
     TRANSITIONS,
-    InvalidTransition,
     Lifecycle,
     SourceState,
     Trigger,
 )
+from flash.streams.transitions import InvalidTransition
 from tests.contract.pretend_app import CLEANUP_TIMEOUT, Reader, follow, served_app
 
 KEYS = ("a", "b")

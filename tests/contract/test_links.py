@@ -148,9 +148,9 @@ async def test_what_a_browser_takes_excuses_a_silent_page_only_if_no_other_page_
                         assert other.acknowledge(other.life, 0)
 
     nursery.start_soon(read)
-    with trio.move_on_after(3 * STALL) as patience:
+    with trio.move_on_after(3 * STALL) as wait:
         await silent.finished.wait()
-    assert patience.cancelled_caught is not others_answer
+    assert wait.cancelled_caught is not others_answer
     await channels.shut_down()
 
 

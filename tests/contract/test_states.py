@@ -13,11 +13,11 @@ from flash.streams.states import (
     LISTED_AS,
     MEANINGS,
     TRANSITIONS,
-    InvalidTransition,
     Lifecycle,
     StreamState,
     Trigger,
 )
+from flash.streams.transitions import InvalidTransition
 from tests.contract.pretend_page import CLEANUP_TIMEOUT, PretendPage, on_mock_clock
 
 clock = on_mock_clock
