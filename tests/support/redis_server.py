@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -29,22 +29,24 @@ class RedisServer:
         url: its address, as clients of it are told.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
+        self._options = options
         self._process: Process
         self._running = contextlib.ExitStack()
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, folder: Path) -> Generator[Self]:
+    def started(cls, folder: Path, *options: str) -> Generator[Self]:
         """A Redis while the block runs.
 
         Args:
             folder: in which it runs.
+            options: of its command line.
         """
-        redis = cls(folder)
+        redis = cls(folder, options)
         redis.start()
         try:
             yield redis
@@ -54,6 +56,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         command = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += self._options
         self._process = self._running.enter_context(running(command, self._folder))
         self._process.wait_for(lambda: "Ready to accept connections" in self._process.output, "Redis is ready")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import redis
 import trio
+import trustme
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from flash.errors import InvalidOption
@@ -307,6 +310,23 @@ async def test_a_redis_that_is_silent_is_refused(own_redis: RedisServer, monkeyp
     with pytest.raises(InvalidOption, match=r"Redis cannot be used there: it has not answered within 0\.2 s\.$"):
         await check_redis(own_redis.url)
     own_redis.go_on()
+
+
+async def test_with_tls_the_certificate_is_checked_for_the_name_in_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    for name, is_its_own in (("127.0.0.1", True), ("elsewhere.example", False)):
+        authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "redis.pem"))
+        port = free_port()
+        tls = ["--tls-port", str(port), "--tls-cert-file", "redis.pem", "--tls-key-file", "redis.pem"]
+        tls += ["--tls-ca-cert-file", "authority.pem", "--tls-auth-clients", "no"]
+        with RedisServer.started(tmp_path, *tls, "--requirepass", "p@ss/word"):
+            url = f"rediss://:p%40ss%2Fword@127.0.0.1:{port}/1"
+            with nullcontext() if is_its_own else pytest.raises(InvalidOption, match="Redis cannot be used there"):
+                await check_redis(url)
 
 
 def test_without_the_package_for_redis_there_is_a_sentence_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
