@@ -2,7 +2,7 @@
 
     python -m benchmarks.workers [--pages 1000] [--seconds 15] [--rush 6] [--requests 2000] [--tabs 100]
 
-Three loads, each on a server of its own:
+Three loads:
 
 - `--pages` pages, each of a browser of its own, with 10 streams of 1 update/s each; first in one process, then with two
   workers. Connections come to either worker, so half of the requests are sent on. The more a process has to do, the
@@ -69,11 +69,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> list[Result]:
     many, rush, requests, links, burst = Runs(), Runs(), Runs(), Runs(), Runs()
-    for subject, kind, workers in ((ONE, "flash", 1), (TWO, "flash-2-workers", 2)):
-        say(f"{NAME}: {options.pages} pages, {subject}")
-        with serve(kind, APP) as server, Client(server.port) as client:
-            tell_workers(client, "/pid", workers)
-            _many_pages(many, rush, subject, workers, server, client, options)
+    for subject, pages in ((HALF, options.pages // 2), (ONE, options.pages), (TWO, options.pages)):
+        say(f"{NAME}: {pages} pages, {subject}")
+        _many_pages(many, rush, subject, pages, options)
     say(f"{NAME}: requests and links that are sent on")
     with serve("flash-2-workers", APP) as server, ChoosingClient(server) as client:
         _requests(requests, client, options.requests)
@@ -154,8 +152,9 @@ class Watch:
         return {CPU: self._used / updates * 1e6, BUSY: self._used / took, RATE: updates / took}
 
 
-def _load_pages(count: int, client: Client, dependencies: Dependencies, arrivals: Arrivals) -> None:
+def _load_pages(count: int, client: Client, arrivals: Arrivals) -> None:
     """Load so many pages, each of a browser of its own, and start their streams."""
+    dependencies = Dependencies(client)
     for begin in range(0, count, HANDFUL):
         # A few at a time: acknowledgements are not to queue behind thousands of starts.
         pages = [FlashPage(client, dependencies, arrivals.take) for _ in range(min(HANDFUL, count - begin))]
@@ -176,29 +175,30 @@ def _watch(server: Server, client: Client, arrivals: Arrivals, settle: float, se
     return {**watch.figures(len(arrivals.late)), LATE: percentile(arrivals.late, 0.99) / 1e6}
 
 
-def _many_pages(
-    many: Runs, rush: Runs, subject: str, workers: int, server: Server, client: Client, options: argparse.Namespace
-) -> None:
-    arrivals, dependencies = Arrivals(), Dependencies(client)
-    half = options.pages // 2
-    _load_pages(half, client, dependencies, arrivals)
-    if subject == ONE:
-        # As much as either of two workers will have.
+def _many_pages(many: Runs, rush: Runs, subject: str, pages: int, options: argparse.Namespace) -> None:
+    workers = 2 if subject == TWO else 1
+    with serve("flash-2-workers" if subject == TWO else "flash", APP) as server, Client(server.port) as client:
+        tell_workers(client, "/pid", workers)
+        arrivals = Arrivals()
+        _load_pages(pages, client, arrivals)
         tell_workers(client, "/begin", workers)
-        many.add(HALF, **_watch(server, client, arrivals, options.settle, options.seconds / 3))
-    _load_pages(options.pages - half, client, dependencies, arrivals)
-    tell_workers(client, "/begin", workers)
-    many.add(subject, **_watch(server, client, arrivals, options.settle, options.seconds))
-    tell_workers(client, "/rush", workers)
+        many.add(subject, **_watch(server, client, arrivals, options.settle, options.seconds))
+        if subject != HALF:
+            tell_workers(client, "/rush", workers)
+            rush.add(subject, **_saturate(server, client, arrivals, options.settle, options.rush))
+        assert not client.refused, client.refused[:3]
+
+
+def _saturate(server: Server, client: Client, arrivals: Arrivals, settle: float, seconds: float) -> dict[str, float]:
+    """What a server does that has too much to do."""
     # Until every stream ticks faster, and is behind.
-    client.run_for(INTERVAL + options.settle)
+    client.run_for(INTERVAL + settle)
     arrivals.clear()
     watch = Watch(server)
-    time.sleep(options.rush)
+    time.sleep(seconds)
     watch.stop()
-    client.run_for(options.settle)
-    rush.add(subject, **watch.figures(sum(map(watch.covers, arrivals.yielded))))
-    assert not client.refused, client.refused[:3]
+    client.run_for(settle)
+    return watch.figures(sum(map(watch.covers, arrivals.yielded)))
 
 
 class ChoosingClient(Client):
@@ -293,7 +293,7 @@ def _links(
     (deaf,) = load(1, lambda block, now: None)
     deaf.start("burst", value=ENDLESS)
     deaf.stream.ignore()
-    links.add(subject, **{LATE_BESIDE: _watch(server, client, arrivals, options.settle, options.seconds)[LATE]})
+    links.add(subject, **{LATE_BESIDE: _watch(server, client, arrivals, options.settle, options.seconds / 2)[LATE]})
     for page in (first, hasty, *tabs, deaf):
         page.leave()
     client.run(client.idle)
