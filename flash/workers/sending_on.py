@@ -103,7 +103,8 @@ class SendingOn:
         if browser is None:
             return await self._app(scope, receive, send)
         deadline = trio.current_time() + SEARCH_TIMEOUT
-        while trio.current_time() < deadline:
+        is_last = False
+        while True:
             holder = await self._holdings.claim(browser)
             if holder is None:
                 # The app refuses what it cannot do while the server stops.
@@ -118,6 +119,10 @@ class SendingOn:
             if await self._send_on(holder, scope, receive, send):
                 return None
             self._holdings.forget(browser)
+            if is_last:
+                break
+            # Whoever was known may take long to say no, or nothing: the directory is asked again in any case.
+            is_last = trio.current_time() >= deadline
             await trio.sleep(SEARCH_INTERVAL)
         _warnings.warn("no holder", "A request was refused: the worker that holds its browser did not answer")
         return await _refuse(scope, send, "The server process that holds this page does not answer. Try again.")

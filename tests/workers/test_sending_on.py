@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from flash import Update, stream_props
 from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.tokens import new_token
+from flash.workers import sending_on
 from flash.workers.directory import browser_key
+from flash.workers.peer_connection import listen
 from tests.faults.conftest import Certificate, certificate as certificate
 from tests.http.pages import Page
 from tests.support.eventually import TIMEOUT, eventually
@@ -315,6 +318,24 @@ async def test_a_worker_that_is_thought_to_hold_a_browser_and_does_not_is_asked_
     await workers[1].page(page).connect()
     await eventually(lambda: holders(workers, page) == [workers[1]])
     assert workers[0].app.seen[-1][0] == "/_dash-dependencies"
+
+
+async def test_the_directory_is_asked_again_however_long_a_dead_holder_says_nothing(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 0.05)
+    monkeypatch.setattr(sending_on, "VERDICT_TIMEOUT", 0.2)
+    workers = await fleet(CountingApp, 2)
+    page = await workers[0].server.page()
+    await page.connect()
+    there = workers[1].page(page)
+    assert (await there.start("go")).status_code == 204
+    workers[0].die()
+    await trio.testing.wait_all_tasks_blocked()
+    # The worker that is started in its place has its socket already, and is busy.
+    async with listen(workers[0].peers.address):
+        assert (await there.start("go")).status_code == 204
+    assert holders(workers, page)[-1] is workers[1]
 
 
 async def test_a_page_whose_cookie_was_overtaken_comes_to_the_holder_of_the_new_one_and_loses_no_click(
