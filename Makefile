@@ -2,7 +2,7 @@
 # make test     install what the tests need, three browsers included, and run lint, types and all tests
 #
 # make bench    what it costs, beside references in the same run: fifteen minutes, into benchmarks/results
-# make soak     20,000 streams through everything that can end them, over real sockets, with a report
+# make soak     20,000 streams through everything that can end them, with a report; WORKERS=3 also kills workers
 # make plotly-suite CHECKOUT=...   Plotly's own tests, with Dash and with Flash (docs/plotly-suite.md)
 #
 # PYTHON says which Python: make test PYTHON=python3.13
@@ -23,6 +23,7 @@ XVFB ?= /usr/bin/Xvfb
 NGINX ?= /usr/sbin/nginx
 REDIS ?= /usr/bin/redis-server
 STREAMS ?= 20000
+WORKERS ?= 1
 TESTS ?= tests
 SUITE ?=
 
@@ -50,7 +51,7 @@ bench: $(VENV)/bench.stamp $(CHROMIUM)
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/test.stamp
-	$(BIN)/python -m tests.faults.soak --streams $(STREAMS)
+	$(BIN)/python -m tests.faults.soak --streams $(STREAMS) --workers $(WORKERS)
 
 plotly-suite: $(BIN)/python
 	$(BIN)/python -m tools.plotly_suite --checkout "$(CHECKOUT)" $(SUITE)

@@ -7,7 +7,7 @@ time out, cut their connection, come back within the grace or too late, and leav
 of the streams misbehave, so as to end others; none is to end by that. The streams keep a ledger of what happened to
 each run; the pages check what they are sent, event by event; and before and after, the server is measured: tasks, open
 files, generators, objects, memory. The report lists all of it, and each violation; the exit status is 1 if there is
-one.
+one. With `--workers 3` there are several processes, of which one is killed now and then: see `soak_workers.py`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Report:
         return "\n".join(lines)
 
 
-class _Lines(logging.Handler):
+class Lines(logging.Handler):
     """Counts the lines that the log has for ends, by reason, and keeps what else it is not to have.
 
     A stream may fail while it is cancelled: that is its `clean-up` that `raised`.
@@ -98,10 +98,10 @@ def _is_expected(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _listening() -> Generator[_Lines]:
+def _listening() -> Generator[Lines]:
     log = logging.getLogger("flash.streams")
     before = log.level, log.propagate
-    lines = _Lines()
+    lines = Lines()
     log.addHandler(lines)
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -121,7 +121,7 @@ def soak(streams: int, seed: int) -> Report:
     violations: list[str] = []
     with _listening() as lines, serve(app) as server:
         port = int(server.url.rpartition(":")[2])
-        dependencies = trio.run(_dependencies, port)
+        dependencies = trio.run(dependencies_of, port)
 
         def run(count: int, first_run: int) -> int:
             load = Load(port, dependencies, count, choice, first_run)
@@ -139,7 +139,7 @@ def soak(streams: int, seed: int) -> Report:
         after = settled(server, before)
         assert app.metrics is not None
         metrics = server.run(app.metrics.expose).decode()
-    opened, ended = _counts(metrics)
+    opened, ended = counts(metrics)
     violations += ledger.violations(ended, lines.reasons)
     violations += [f"the log says: {line}" for line in lines.others]
     if opened != ended.total():
@@ -150,7 +150,7 @@ def soak(streams: int, seed: int) -> Report:
     return Report(seed, started, seconds, before, after, done, ended, violations)
 
 
-async def _dependencies(port: int) -> dict[str, dict[str, Any]]:
+async def dependencies_of(port: int) -> dict[str, dict[str, Any]]:
     found = {
         kind: entry
         for entry in (await Site(port).page()).dependencies
@@ -161,7 +161,7 @@ async def _dependencies(port: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _counts(metrics: str) -> tuple[int, Counter[str]]:
+def counts(metrics: str) -> tuple[int, Counter[str]]:
     opened, ended = 0, Counter[str]()
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
@@ -176,9 +176,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description="Streams by the thousand.")
     parser.add_argument("--streams", type=int, default=20_000, help="how many to start (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="what decides; a random one unless given")
+    parser.add_argument("--workers", type=int, default=1, help="how many processes serve (default: %(default)s)")
+    parser.add_argument(
+        "--kills", type=int, default=None, help="of workers; one for each thousand streams unless given"
+    )
     options = parser.parse_args()
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
-    report = soak(options.streams, seed)
+    if options.workers == 1:
+        report = soak(options.streams, seed)
+    else:
+        # It is made of what stands here.
+        from tests.faults.soak_workers import soak_workers
+
+        kills = max(1, options.streams // 1_000) if options.kills is None else options.kills
+        report = soak_workers(options.workers, options.streams, seed, kills)
     print(report)
     sys.exit(1 if report.violations else 0)
 

@@ -19,6 +19,9 @@ from flash import MATCH, EndReason, Flash, Input, State, StreamCancelled, Update
 GRACE = 1.0
 """Seconds for which the streams of a page go on without a connection."""
 
+WORKER = "Worker"
+"""The header that says which of several workers has answered, as the id of its process."""
+
 KINDS = ("walk", "step", "limited", "rogue")
 """The names of the event callbacks."""
 

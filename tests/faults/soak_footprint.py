@@ -6,6 +6,7 @@ import gc
 import inspect
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import AsyncGeneratorType, FrameType, GeneratorType
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import trio
 import trio.lowlevel
 
+from flash import Flash
 from flash.nursery import Channel
 from flash.streams.stream import Stream
 from tests.faults import soak_app
@@ -36,18 +38,18 @@ class Footprint:
     memory: int
 
     @classmethod
-    def measure(cls, server: Server) -> Footprint:
-        """To be called in the server's thread."""
+    def measure(cls, app: Flash) -> Footprint:
+        """Of this process, which serves an app. To be called in the server's thread."""
         # Each look at all objects holds up the server, in a process that has many of them.
         looked_at = live_objects(AsyncGeneratorType, GeneratorType, Channel, Stream)
         with open("/proc/self/statm") as file:
             pages = int(file.read().split()[1])
         return cls(
-            tasks=_count_tasks(),
+            tasks=len(list(tasks())),
             open_files=len(os.listdir("/proc/self/fd")),
             generators=sum(_is_ours(kept) for kept in looked_at),
             channels=sum(isinstance(kept, Channel) for kept in looked_at),
-            streams=sum(isinstance(kept, Stream) for kept in looked_at) + len(server.app.streams()),
+            streams=sum(isinstance(kept, Stream) for kept in looked_at) + len(app.streams()),
             objects=len(gc.get_objects()),
             memory=pages * os.sysconf("SC_PAGE_SIZE"),
         )
@@ -62,21 +64,22 @@ def _is_ours(generator: Any) -> bool:
     return frame is not None and code.co_name in soak_app.KINDS and code.co_filename == soak_app.__file__
 
 
-def _count_tasks() -> int:
+def tasks() -> Iterator[trio.lowlevel.Task]:
+    """Every task of this run of Trio."""
     root = trio.lowlevel.current_root_task()
-    waiting, count = [root] if root is not None else [], 0
+    waiting = [root] if root is not None else []
     while waiting:
-        count += 1
-        for nursery in waiting.pop().child_nurseries:
+        task = waiting.pop()
+        yield task
+        for nursery in task.child_nurseries:
             waiting.extend(nursery.child_tasks)
-    return count
 
 
 def settled(server: Server, baseline: Footprint | None) -> Footprint:
     """The server's footprint when it has come to rest, or when that has taken too long."""
     deadline = time.monotonic() + SETTLE
     while True:
-        footprint = server.run(lambda: Footprint.measure(server))
+        footprint = server.run(lambda: Footprint.measure(server.app))
         idle = footprint.channels == footprint.streams == footprint.generators == 0
         if baseline is not None:
             idle = idle and footprint.tasks <= baseline.tasks and footprint.open_files <= baseline.open_files
@@ -88,7 +91,7 @@ def settled(server: Server, baseline: Footprint | None) -> Footprint:
 def _is_at_rest(server: Server, footprint: Footprint) -> bool:
     """Whether nothing changes any more: the connections that have just been closed are gone, too."""
     time.sleep(0.5)
-    later = server.run(lambda: Footprint.measure(server))
+    later = server.run(lambda: Footprint.measure(server.app))
     return (later.tasks, later.open_files) == (footprint.tasks, footprint.open_files)
 
 

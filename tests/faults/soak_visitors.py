@@ -53,8 +53,12 @@ class Load:
         async with trio.open_nursery() as nursery:
             room = trio.CapacityLimiter(PAGES)
             while self.streams > 0:
-                await room.acquire_on_behalf_of(visitor := Visitor(self, random.Random(self.random.random())))
+                await room.acquire_on_behalf_of(visitor := self.new_visitor())
                 nursery.start_soon(self._visit, visitor, room)
+
+    def new_visitor(self) -> Visitor:
+        """The next page to come."""
+        return Visitor(self, random.Random(self.random.random()), Page(self.port, list(self.dependencies.values())))
 
     async def _visit(self, visitor: Visitor, room: trio.CapacityLimiter) -> None:
         try:
@@ -80,10 +84,10 @@ class Load:
 class Visitor:
     """One page, from its first connection to its last."""
 
-    def __init__(self, load: Load, choice: random.Random) -> None:
+    def __init__(self, load: Load, choice: random.Random, page: Page) -> None:
         self._load = load
         self._random = choice
-        self._page = Page(load.port, list(load.dependencies.values()))
+        self._page = page
         for stop in ("stop", *({"type": "stop", "index": index} for index in (1, 2, 3, 4))):
             self._page.set(stop, n_clicks=None)
         self._connection: Link | None = None
@@ -213,6 +217,8 @@ class Visitor:
                         self._silent.set()
                         if self._applied and self._random.random() < 0.9:
                             await self._acknowledge(scope)
+                    elif event.name == "over":
+                        self._complain(f"the page was told that it is over: {event.data}")
                     else:
                         self._apply(event)
                         self._applied = event.id or ""

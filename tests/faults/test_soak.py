@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.soak import soak
+from tests.faults.soak_workers import soak_workers
 
 
 def test_nothing_is_left_of_streams_that_ended_in_every_way_there_is() -> None:
@@ -12,3 +13,10 @@ def test_nothing_is_left_of_streams_that_ended_in_every_way_there_is() -> None:
     reasons = {"completed", "failed", "cancelled", "superseded", "timed_out", "disconnected"}
     assert set(report.ended) == reasons
     assert min(report.done["cut, and back"], report.done["cut, and back too late"], report.done["goodbye"]) > 0
+
+
+def test_nothing_is_left_in_any_worker_when_workers_are_killed_meanwhile() -> None:
+    report = soak_workers(workers=3, streams=300, seed=20_000, kills=2)
+    assert report.violations == [], str(report)
+    assert report.kills == 2
+    assert report.done["lost a worker"] > 0
