@@ -95,6 +95,7 @@ class FlashTCPServer(TCPServer):
     def set_up(self, report: Report) -> None:
         self._report = report
         self._sends = 0
+        self._reading = trio.CancelScope()
         self.idle_task = cast("Any", IdleTask())
 
     async def run(self) -> None:
@@ -128,14 +129,34 @@ class FlashTCPServer(TCPServer):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return
             event = RawData(event.data[sent:])
+        if type(event) is RawData:
+            await self._send_all(event.data)
+            return
         # When a request is answered whose body is cut off at that moment, Hypercorn writes an error while the
         # connection is closing. The BusyResourceError of that would end the worker, and with it every page.
         with contextlib.suppress(trio.BusyResourceError):
             await super().protocol_send(event)
 
+    async def _send_all(self, data: bytes) -> None:
+        """Wait until the socket has taken all of the data, as Hypercorn does."""
+        async with self.send_lock:
+            try:
+                with trio.CancelScope(shield=True):
+                    await self.stream.send_all(data)
+            except trio.BusyResourceError:
+                # The connection is closing.
+                pass
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                # If another request has come already, h11 reads on when this response is over: it will never be.
+                self._reading.cancel()
+                await self.protocol.handle(Closed())
+
     async def _read_data(self) -> None:
         try:
-            await (super()._read_data() if self.config.read_timeout else self._read_without_timeout())
+            with self._reading:
+                await (super()._read_data() if self.config.read_timeout else self._read_without_timeout())
+            if self._reading.cancelled_caught:
+                await self.protocol.handle(Closed())
         finally:
             cast("IdleTask", self.idle_task).end()
 

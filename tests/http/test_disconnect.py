@@ -166,8 +166,9 @@ async def test_half_a_request_leaves_nothing_behind(serve: Serve, how: str) -> N
 async def test_bytes_after_the_request_do_not_hide_that_the_page_has_gone(serve: Serve) -> None:
     """Only a write tells then, and a ping is one."""
     waiting = Waiting(ping_interval=0.05)
-    # Hypercorn does not notice at all, and so waits at the end.
-    page = await (await serve(waiting.app, graceful_timeout=0.1)).page()
+    server = await serve(waiting.app)
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    page = await server.page()
     events, _ = await page.connect_and_start()
     await events.stream.send_all(b"\r\n")
     await events.next(pings=True)
@@ -175,6 +176,9 @@ async def test_bytes_after_the_request_do_not_hide_that_the_page_has_gone(serve:
     with trio.fail_after(TIMEOUT):
         await waiting.on_error_called.wait()
     assert waiting.log == ["started", "finally", "on_error disconnected"]
+    # The task of the connection has waited for the end of the response, before it reads on.
+    await page.client.aclose()
+    await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
 
 
 async def test_pages_that_come_and_go_leave_nothing_behind(serve: Serve) -> None:
