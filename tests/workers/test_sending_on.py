@@ -333,7 +333,7 @@ async def test_the_directory_is_asked_again_however_long_a_dead_holder_says_noth
     workers[0].die()
     await trio.testing.wait_all_tasks_blocked()
     # The worker that is started in its place has its socket already, and is busy.
-    async with listen(workers[0].peers.address):
+    async with listen(workers[0].address):
         assert (await there.start("go")).status_code == 204
     assert holders(workers, page)[-1] is workers[1]
 
