@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from ..asgi.client_log import ClientWarnings
 from ..user_code.containment import contain, log_failure, split_cancellation
 from ..user_code.failures import sentence_of
 from ..user_code.inner_generators import InnerGenerators
+from ..workers.redis_claims import URL_VARIABLE
 from .current_run import Run, StreamingApp, current_run
 from .shutdown import end_streams
 
@@ -157,6 +159,12 @@ class FlashLifespan:
                 await self._stop(send)
 
     async def _start(self, send: Callable[[Any], Awaitable[None]]) -> None:
+        if URL_VARIABLE in os.environ and not any(app.channels.holding for app in self._apps):
+            _log.warning(
+                "%s is set, and has no effect in this process: only the workers of `flash run` share what they hold. "
+                "Serve with `flash run --workers`, or have a load balancer route by browser (sticky sessions).",
+                URL_VARIABLE,
+            )
         try:
             await self._server.startup()
         except BaseException as error:

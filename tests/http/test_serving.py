@@ -30,6 +30,16 @@ async def test_app_server_is_an_asgi_app_too(serve: Serve) -> None:
     await events.expect("open")
 
 
+async def test_a_redis_that_a_process_by_itself_cannot_use_is_said_to_have_no_effect(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASH_REDIS_URL", "redis://127.0.0.1:6379")
+    await serve(Waiting().app)
+    [message] = [record.getMessage() for record in caplog.records if "FLASH_REDIS_URL" in record.getMessage()]
+    assert "has no effect in this process" in message
+    assert "`flash run --workers`" in message
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
