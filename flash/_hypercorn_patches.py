@@ -136,6 +136,9 @@ class FlashTCPServer(TCPServer):
         # connection is closing. The BusyResourceError of that would end the worker, and with it every page.
         with contextlib.suppress(trio.BusyResourceError):
             await super().protocol_send(event)
+        if type(event) is Closed:
+            # h11 waits on, if there are bytes of another request.
+            self._reading.cancel()
 
     async def _send_all(self, data: bytes) -> None:
         """Wait until the socket has taken all of the data, as Hypercorn does."""

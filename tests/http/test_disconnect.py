@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import trio
+import trio.testing
 
 from flash import Flash, Input, Update, html, stream_props
 from tests.http.apps import Waiting
 from tests.http.pages import Page
 from tests.http.servers import Serve
-from tests.support.connections import reset
+from tests.support.connections import open_connection, reset
 from tests.support.eventually import TIMEOUT, eventually
 from tests.support.link import Link
 
@@ -167,6 +168,8 @@ async def test_bytes_after_the_request_do_not_hide_that_the_page_has_gone(serve:
     """Only a write tells then, and a ping is one."""
     waiting = Waiting(ping_interval=0.05)
     server = await serve(waiting.app)
+    # Some of the server's own tasks start behind its port.
+    await trio.testing.wait_all_tasks_blocked()
     tasks = trio.lowlevel.current_statistics().tasks_living
     page = await server.page()
     events, _ = await page.connect_and_start()
@@ -178,6 +181,33 @@ async def test_bytes_after_the_request_do_not_hide_that_the_page_has_gone(serve:
     assert waiting.log == ["started", "finally", "on_error disconnected"]
     # The task of the connection has waited for the end of the response, before it reads on.
     await page.client.aclose()
+    await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
+
+
+async def test_a_response_that_breaks_off_before_another_request_leaves_no_task(serve: Serve) -> None:
+    app = Waiting().app
+
+    @app.server.get("/broken")
+    async def broken() -> AsyncIterator[bytes]:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"the first half"
+            # The second request has come by then.
+            await trio.sleep(0.1)
+            raise RuntimeError("no second half")
+
+        return body()
+
+    server = await serve(app)
+    await trio.testing.wait_all_tasks_blocked()
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    stream = await open_connection(server.port)
+    await stream.send_all(b"GET /broken HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2)
+    answer = b""
+    with trio.fail_after(TIMEOUT):
+        while data := await stream.receive_some():
+            answer += data
+    assert answer.count(b"HTTP/1.1 200") == 1
+    await stream.aclose()
     await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)
 
 
