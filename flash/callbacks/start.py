@@ -272,8 +272,11 @@ class Starter:
         return None
 
 
-def _name_life(life: str, response: Any) -> Any:
-    """Say in the answer to a start in which life of its page the stream runs."""
+async def _name_life(life: str, response: Any) -> Any:
+    """Say in the answer to a start in which life of its page the stream runs.
+
+    It is async because Quart calls a plain function in a thread, for which the answer would have to wait.
+    """
     response.headers[wire.LIFE_HEADER] = life
     return response
 
