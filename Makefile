@@ -7,6 +7,7 @@
 #
 # PYTHON says which Python: make test PYTHON=python3.13
 # DASH says which Dash the tests run on: make pytest DASH=4.5.0rc2
+# PROCESSES says how many test files run at a time: make pytest PROCESSES=4
 
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -23,6 +24,7 @@ XVFB ?= /usr/bin/Xvfb
 NGINX ?= /usr/sbin/nginx
 REDIS ?= /usr/bin/redis-server
 STREAMS ?= 20000
+PROCESSES ?= 2
 WORKERS ?= 1
 TESTS ?= tests
 SUITE ?=
@@ -45,7 +47,7 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc -p tsconfig.hub.json
 
 pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(FIREFOX) $(WEBKIT_DRIVER) $(XVFB) $(NGINX) $(REDIS)
-	$(TESTED)/bin/python -X dev -m pytest $(TESTS)
+	$(TESTED)/bin/python -X dev -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(TESTS)
 
 bench: $(VENV)/bench.stamp $(CHROMIUM)
 	$(BIN)/python -m benchmarks

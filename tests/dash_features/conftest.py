@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
+from dash.testing.application_runners import BaseDashRunner
 from selenium.webdriver.chrome.options import Options
 
 from tests.browser.conftest import own_page_registry as own_page_registry
 from tests.http.conftest import serve as serve
 from tests.support import chromium
+
+# Dash's fixtures count their ports up from the same one in each process, and pytest-xdist runs several.
+BaseDashRunner._next_port += 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def pytest_setup_options() -> Options:

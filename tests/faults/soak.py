@@ -121,6 +121,7 @@ def soak(streams: int, seed: int) -> Report:
     violations: list[str] = []
     with _listening() as lines, serve(app) as server:
         port = int(server.url.rpartition(":")[2])
+        empty = server.run(lambda: Footprint.measure(app))
         dependencies = trio.run(dependencies_of, port)
 
         def run(count: int, first_run: int) -> int:
@@ -131,12 +132,12 @@ def soak(streams: int, seed: int) -> Report:
             return len(load.planned)
 
         warmed = run(WARM_UP, 0)
-        before = settled(server, None)
+        before = settled(server, empty)
         done.clear()
         began = time.monotonic()
         started = run(streams, warmed)
         seconds = time.monotonic() - began
-        after = settled(server, before)
+        after = settled(server, empty, before)
         assert app.metrics is not None
         metrics = server.run(app.metrics.expose).decode()
     opened, ended = counts(metrics)

@@ -75,12 +75,18 @@ def tasks() -> Iterator[trio.lowlevel.Task]:
             waiting.extend(nursery.child_tasks)
 
 
-def settled(server: Server, baseline: Footprint | None) -> Footprint:
-    """The server's footprint when it has come to rest, or when that has taken too long."""
+def settled(server: Server, empty: Footprint, baseline: Footprint | None = None) -> Footprint:
+    """The server's footprint when it has come to rest, or when that has taken too long.
+
+    Args:
+        server: what serves the app of the soak.
+        empty: the footprint before the first page: other tests may have left objects in this process.
+        baseline: the footprint that it is to come back to; None if it is only to be at rest.
+    """
     deadline = time.monotonic() + SETTLE
     while True:
         footprint = server.run(lambda: Footprint.measure(server.app))
-        idle = footprint.channels == footprint.streams == footprint.generators == 0
+        idle = all(getattr(footprint, each) <= getattr(empty, each) for each in ("channels", "streams", "generators"))
         if baseline is not None:
             idle = idle and footprint.tasks <= baseline.tasks and footprint.open_files <= baseline.open_files
         if (idle and (baseline is not None or _is_at_rest(server, footprint))) or time.monotonic() > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import socket
@@ -159,7 +160,7 @@ def test_a_redis_that_does_not_answer_is_refused_before_anything_listens(
 
 def test_a_socket_directory_that_is_none_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--workers", "2", "--port", "0", "--socket-directory")
-    assert "is no directory" in refusal(capsys, module(folder, "for_sockets"), *options, "for_sockets.py")
+    assert "is no directory" in refusal(capsys, module(folder, "for_sockets"), *options, os.devnull)
 
 
 @pytest.mark.parametrize("option", ["--certfile", "--keyfile"])
