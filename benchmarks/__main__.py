@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,14 +35,22 @@ def main(arguments: list[str] | None = None) -> None:
     if (load := os.getloadavg()[0]) > 1:
         say(f"The machine is busy already (load {load:.1f}): absolute figures will be worth little.")
     results: list[Result] = []
+    failed: list[str] = []
     for name in options.names or NAMES:
         began = time.monotonic()
-        results += run(name, small=options.small)
+        try:
+            results += run(name, small=options.small)
+        except Exception:
+            # What the others have measured in a quarter of an hour is kept.
+            traceback.print_exc()
+            failed.append(name)
         say(f"{name} took {time.monotonic() - began:.0f} s")
     print(table(results))
     write(results, options.into)
     missed = sum(result.met is False for result in results)
     print(f"{missed} of {sum(result.met is not None for result in results)} targets missed.", file=sys.stderr)
+    if failed:
+        sys.exit(f"These failed: {', '.join(failed)}.")
 
 
 def run(name: str, *, small: bool) -> list[Result]:
