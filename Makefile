@@ -1,5 +1,6 @@
 # make demo     install into a virtual environment and serve the gallery at http://127.0.0.1:8050
 # make test     install what the tests need, three browsers included, and run lint, types and all tests
+# make docs     build the documentation site into build/docs, with each warning an error
 #
 # make bench    what it costs, beside references in the same run: fifteen minutes, into benchmarks/results
 # make soak     20,000 streams through everything that can end them, with a report; WORKERS=3 also kills workers
@@ -29,7 +30,7 @@ WORKERS ?= 1
 TESTS ?= tests
 SUITE ?=
 
-.PHONY: demo test lint types pytest bench soak plotly-suite clean
+.PHONY: demo test lint types pytest docs bench soak plotly-suite clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m examples.gallery
@@ -48,6 +49,9 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 
 pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(FIREFOX) $(WEBKIT_DRIVER) $(XVFB) $(NGINX) $(REDIS)
 	$(TESTED)/bin/python -X dev -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(TESTS)
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs build/docs
 
 bench: $(VENV)/bench.stamp $(CHROMIUM)
 	$(BIN)/python -m benchmarks
@@ -68,6 +72,10 @@ $(VENV)/demo.stamp: $(BIN)/python pyproject.toml
 
 $(VENV)/test.stamp: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/docs.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 $(VENV)/bench.stamp: $(BIN)/python pyproject.toml
@@ -110,4 +118,4 @@ $(NGINX):
 	apt-get update && apt-get install --yes --no-install-recommends nginx-light
 
 clean:
-	rm -rf .venv-* node_modules .plotly-suite
+	rm -rf .venv-* node_modules .plotly-suite build dist

@@ -15,11 +15,16 @@ from flash import Flash, hooks
 from flash.command_line import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if BLOCK.search(path.read_text())], ids=lambda path: path.name)
+def _name(path: Path) -> str:
+    return str(path.relative_to(DOCS if path.is_relative_to(DOCS) else ROOT))
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if BLOCK.search(path.read_text())], ids=_name)
 async def test_the_examples_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page build on each other, as a reader would type them."""
     # What they register with `hooks` would be asked in every app of the process.
@@ -39,7 +44,7 @@ async def test_the_examples_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert response.status_code == 200, route
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=_name)
 def test_the_links_of(path: Path) -> None:
     for link in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text()):
         assert (path.parent / link).exists(), link
