@@ -41,6 +41,7 @@ from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serv
 from .server.background import BackgroundWork
 from .server.metrics import Metrics
 from .server.quart_limits import QuartLimits
+from .server.telemetry import Telemetry
 from .server.tracebacks import describe_exception, traceback_page
 from .shared.listing import FeedInfo
 from .shared.sources import Sources, feeds
@@ -48,7 +49,7 @@ from .sse import Routes
 from .streaming_callback import CallbackDecorator, declare_callback
 from .streams.buffer import Bounds
 from .streams.limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
-from .streams.observer import Observer
+from .streams.observer import observer_of
 from .streams.thread import StreamThreads
 from .user_code.functions import is_generator_function, name_of, takes
 from .user_code.threads import as_plain
@@ -93,6 +94,7 @@ class Flash(_dash.DashApp):
         streams_per_server: streams of the process; a start beyond that is answered with 503.
         sources_per_server: sources of feeds in the process; who would start one more gets `FeedUnavailable`.
         metrics: whether to serve Prometheus metrics at `_flash/metrics`, which takes `prometheus-client`.
+        telemetry: whether to trace each stream as a span of OpenTelemetry, which takes `opentelemetry-api`.
         start_timeout: seconds for which the first streams of a page go on before it has a link.
         cross_site_frames: whether streams are to work where the app is in a frame of another site's page, which takes
             HTTPS: its cookie is then `SameSite=None; Secure; Partitioned`.
@@ -132,6 +134,7 @@ class Flash(_dash.DashApp):
         streams_per_server: int = 50_000,
         sources_per_server: int = 1_000,
         metrics: bool = False,
+        telemetry: bool = False,
         start_timeout: float = 5.0,
         cross_site_frames: bool = False,
         forwarded_allow_ips: str | Sequence[str] | None = None,
@@ -156,6 +159,7 @@ class Flash(_dash.DashApp):
             streams_per_server=streams_per_server,
             sources_per_server=sources_per_server,
             metrics=metrics,
+            telemetry=telemetry,
             start_timeout=start_timeout,
             cross_site_frames=cross_site_frames,
             forwarded_allow_ips=forwarded_allow_ips,
@@ -199,7 +203,7 @@ class Flash(_dash.DashApp):
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
             cleanup_timeout=cleanup_timeout,
             threads=StreamThreads(stream_threads),
-            observer=self.metrics or Observer(),
+            observer=observer_of(self.metrics, Telemetry() if telemetry else None),
         )
         page_limits = PageLimits(
             streams=streams_per_page,

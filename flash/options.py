@@ -214,6 +214,14 @@ class FlashOptions:
             see="[Deployment](deployment.md)",
         ),
     )
+    telemetry: bool = _option(
+        False,
+        OptionInfo(
+            Flag(),
+            "whether to trace each stream as a span of OpenTelemetry, which takes `opentelemetry-api`",
+            see="[Traces](observability.md#traces)",
+        ),
+    )
     start_timeout: float = _option(
         5.0,
         OptionInfo(SECONDS, "seconds for which the first streams of a page go on before it has a link", unit="s"),

@@ -10,10 +10,9 @@ from typing import Any
 
 import trio
 
-from ..cancel_scopes import EndReason
 from ..errors import InvalidOption
 from ..streams.limits import StreamInfo
-from ..streams.observer import Observer
+from ..streams.observer import ObservedStream, Observer, StreamEnd
 
 LAG_INTERVAL = 1.0
 """Seconds between two measurements of the event loop's lag."""
@@ -116,21 +115,22 @@ class Metrics(Observer):
             registry=registry,
         )
 
-    def started(self, callback: str) -> None:
-        self._started.labels(callback).inc()
+    def started(self, stream: ObservedStream) -> None:
+        self._started.labels(stream.spec.callback).inc()
 
-    def sent_first(self, callback: str, seconds: float) -> None:
-        self._first.labels(callback).observe(seconds)
+    def sent_first(self, stream: ObservedStream, seconds: float) -> None:
+        self._first.labels(stream.spec.callback).observe(seconds)
 
-    def waited(self, callback: str, seconds: float) -> None:
-        self._waits.labels(callback).observe(seconds)
+    def waited(self, stream: ObservedStream, seconds: float) -> None:
+        self._waits.labels(stream.spec.callback).observe(seconds)
 
-    def ended(self, callback: str, reason: EndReason, updates: int, size: int, since_cancel: float | None) -> None:
-        self._ended.labels(callback, str(reason)).inc()
-        self._updates.labels(callback).inc(updates)
-        self._bytes.labels(callback).inc(size)
-        if since_cancel is not None:
-            self._cancel.labels(callback).observe(since_cancel)
+    def ended(self, stream: ObservedStream, end: StreamEnd) -> None:
+        callback = stream.spec.callback
+        self._ended.labels(callback, str(end.reason)).inc()
+        self._updates.labels(callback).inc(end.updates)
+        self._bytes.labels(callback).inc(end.size)
+        if end.since_cancel is not None:
+            self._cancel.labels(callback).observe(end.since_cancel)
 
     def expose(self) -> bytes:
         """All metrics, in the text format of Prometheus."""

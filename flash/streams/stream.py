@@ -42,6 +42,7 @@ from .fairness import FairShare
 from .generators import Steps, close_for_good, steps_of
 from .host import StreamHost
 from .limits import Limits
+from .observer import StreamEnd
 from .on_error import ErrorHandling
 from .spec import StreamSpec
 from .states import LISTED_AS, Lifecycle, StreamState, Trigger
@@ -99,7 +100,7 @@ class Stream:
         self._lifecycle.advance(Trigger.OPENED)
         self.started = trio.current_time()
         self._host.outbox.put(wire.Open.event, wire.encode_for(self.id, self.spec.opening))
-        self._limits.observer.started(self.spec.callback)
+        self._limits.observer.started(self)
         if self.spec.is_plain:
             self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
         if self.spec.timeout is not None:
@@ -134,6 +135,7 @@ class Stream:
         finally:
             self.scope.close()
             before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
+            self._limits.observer.unwound(self)
             for timer in self._timers:
                 timer.cancel()
             try:
@@ -245,7 +247,7 @@ class Stream:
                 await self.buffer.wait_for_room()
             finally:
                 self.waiting_since = None
-                self._limits.observer.waited(self.spec.callback, trio.current_time() - began)
+                self._limits.observer.waited(self, trio.current_time() - began)
             # A cancellation in the same tick has dropped what was buffered, which made the room: put nothing after it.
             await trio.lowlevel.checkpoint_if_cancelled()
             self._share.begin()
@@ -257,7 +259,7 @@ class Stream:
         elif pairs:
             if not self._sent_first:
                 self._sent_first = True
-                self._limits.observer.sent_first(self.spec.callback, trio.current_time() - self.started)
+                self._limits.observer.sent_first(self, trio.current_time() - self.started)
             if isinstance(pairs, bytes):
                 self._host.outbox.put_update(pairs, self.buffer, may_send_now)
             else:
@@ -282,6 +284,8 @@ class Stream:
         self._lifecycle.advance(Trigger.CANCELLED)
         self._host.outbox.drop(self.buffer)
         self._cancelled_at = trio.current_time()
+        assert self.scope.reason is not None
+        self._limits.observer.cancelled(self, self.scope.reason)
         self._deadline.begin()
         self._encode = self._encode_nothing
         if self._thread is not None:
@@ -356,13 +360,9 @@ class Stream:
         self._host.outbox.flush(buffer)
         end = wire.End(reason, wire.array(*props), described, handled and reason is EndReason.FAILED)
         self._host.outbox.put(end.event, end.encode_for(self.id))
-        self._limits.observer.ended(
-            self.spec.callback,
-            reason,
-            buffer.sent_updates + buffer.updates,
-            buffer.sent_bytes + buffer.bytes,
-            None if cancelled is None else trio.current_time() - cancelled,
-        )
+        since_cancel = None if cancelled is None else trio.current_time() - cancelled
+        updates, size = buffer.sent_updates + buffer.updates, buffer.sent_bytes + buffer.bytes
+        self._limits.observer.ended(self, StreamEnd(reason, updates, size, since_cancel, error))
         self._host.ended(self.id, self.spec.key)
         self._lifecycle.advance(Trigger.END_SENT)
         if self._end_sent is not None:

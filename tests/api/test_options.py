@@ -224,6 +224,7 @@ def reached_by_options(app: Flash) -> list[object]:
         app.cross_site_frames,
         "203.0.113.9" in app.trusted_proxies,
         app.metrics is None,
+        type(limits.observer),
     ]
 
 
