@@ -27,6 +27,9 @@ from tests.support.eventually import TIMEOUT, eventually, eventually_sync
 UNCLOSED_SOCKET = "ignore:unclosed <socket.socket:ResourceWarning"
 """The warning that a Python process may give that cannot listen: Hypercorn does not close the socket which it made."""
 
+URLLIB3 = "ignore:'urllib3[secure]' extra is deprecated:DeprecationWarning"
+"""The warning of the urllib3 that selenium holds here: Dash imports it where Jupyter is installed."""
+
 ROOT = Path(flash.__file__).parents[1]
 """The folder from which `flash` is imported here, and is to be in the processes of the tests."""
 
@@ -147,7 +150,7 @@ def python(
         # Where `app.run(port=0)` listens: for Dash a port of 0 is none.
         "PORT": str(free_port()),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONWARNINGS": ",".join(filter(None, ("error", ignored))),
+        "PYTHONWARNINGS": ",".join(filter(None, ("error", URLLIB3, ignored))),
     }
     with running([sys.executable, *arguments], folder, variables | dict(environment or {})) as process:
         yield process
