@@ -50,23 +50,30 @@ class Leaving:
                 await _read_body(receive)
                 await _have_sent_again(scope, send)
             else:
-                await app(scope, receive, self._without_refusal(scope, send))
+                await app(scope, receive, _SendUnlessRefused(self, scope, send))
 
         return leaving
 
-    def _without_refusal(self, scope: Any, send: Send) -> Send:
-        """The `send` of a request that may be refused because the worker has begun to leave meanwhile."""
-        is_sent_again = False
 
-        async def send_unless_refused(message: Any) -> None:
-            nonlocal is_sent_again
-            if self.begun and message["type"] == "http.response.start" and message["status"] == REFUSED:
-                is_sent_again = True
-                await _have_sent_again(scope, send)
-            elif not is_sent_again:
-                await send(message)
+class _SendUnlessRefused:
+    """The `send` of a request that may be refused because the worker has begun to leave meanwhile.
 
-        return send_unless_refused
+    Attributes:
+        server_send: the `send` of the server: see `asgi.http_exchange.HttpExchange.server_send`.
+    """
+
+    def __init__(self, leaving: Leaving, scope: Any, send: Send) -> None:
+        self.server_send = send
+        self._leaving = leaving
+        self._scope = scope
+        self._is_sent_again = False
+
+    async def __call__(self, message: Any) -> None:
+        if self._leaving.begun and message["type"] == "http.response.start" and message["status"] == REFUSED:
+            self._is_sent_again = True
+            await _have_sent_again(self._scope, self.server_send)
+        elif not self._is_sent_again:
+            await self.server_send(message)
 
 
 async def _read_body(receive: Receive) -> None:

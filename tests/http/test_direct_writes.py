@@ -10,6 +10,7 @@ import trio
 
 from flash import Flash, Input, Update, html, stream_props
 from flash.asgi.direct_writes import DirectWriter
+from flash.workers.leaving import Leaving
 from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.support.eventually import TIMEOUT, eventually
@@ -60,6 +61,16 @@ async def test_updates_that_come_one_by_one_are_written_at_once(serve: Serve, wr
     received, end = await events.to_end()
     assert [props["children"] for _, props in received] == list(range(20))
     assert end["reason"] == "completed"
+    assert writes.count(True) >= 10
+
+
+async def test_a_worker_among_several_writes_at_once_too(serve: Serve, writes: list[bool]) -> None:
+    app = counting(20)
+    page = await (await serve(app, at=Leaving().around(app))).page()
+    events = await page.connect()
+    await page.start("go")
+    await events.expect("open")
+    await events.to_end()
     assert writes.count(True) >= 10
 
 
