@@ -43,10 +43,11 @@ autodoc_preserve_defaults = True
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
-# The types of other packages in signatures: their own sites are not asked. `P`, `R` and `T` are type variables.
+# What signatures name and no page describes: types of other packages, type variables, and decorators that wait
+# for their function.
 nitpick_ignore_regex = [
     ("py:.*", r"(dash|trio|quart|quart_trio|collections|typing|types|enum|datetime)(\..*)?"),
-    ("py:.*", r"([A-Za-z_]+\.)*(P|R|T)(\.args|\.kwargs)?"),
+    ("py:.*", r"([A-Za-z_]+\.)*(P|R|R_co|T|CallbackDecorator|FeedDecorator|Ticks)"),
 ]
 
 SHOWN = {"contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md", "measurements": "benchmarks/results/README.md"}
@@ -70,7 +71,24 @@ def show_files(_app: Any, page: str, source: list[str]) -> None:
     source[0] = LINK.sub(to_page, source[0])
 
 
+def mark_examples(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Say of an indented block in a docstring that it is code. Sections such as `Args:` have no blank line in front."""
+    for index in range(len(lines) - 1, 1, -1):
+        above = lines[index - 2]
+        if lines[index].startswith(" ") and not lines[index - 1] and above and not above.startswith(" "):
+            lines[index:index] = ["::", ""]
+
+
+def leave_constructors_out(
+    _app: Any, _what: str, name: str, kind: Any, _options: Any, given: str | None, _: Any
+) -> Any:
+    """Show no signature of classes whose instances only Flash makes, which are all but the app."""
+    return ("", "") if isinstance(kind, type) and name != "flash.Flash" and given else None
+
+
 def setup(app: Any) -> None:
     app.connect("source-read", show_files)
+    app.connect("autodoc-process-docstring", mark_examples, priority=400)  # before Napoleon, which is given 500
+    app.connect("autodoc-process-signature", leave_constructors_out)
     # The states are drawn by Mermaid, where Markdown is shown; here a drawing is text, above its tables.
     app.add_lexer("mermaid", TextLexer)

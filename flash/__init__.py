@@ -79,7 +79,7 @@ from .user_code.cleanup import cleanup
 __version__ = "0.1.0"
 
 dash_version: str = _dash_package.__version__
-"""The version of the Dash underneath: what apps that branch on `dash.__version__` want to know."""
+"""The version of the Dash underneath, for apps that branch on `dash.__version__`."""
 
 # An app that imports `flash` instead of `dash` gets an app that runs on Trio.
 Dash = Flash

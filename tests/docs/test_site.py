@@ -12,12 +12,16 @@ import re
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import dash
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
+import flash
+import flash.errors
 from tests.support.browser import chromium as chromium, context as context, serving as serving
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +64,23 @@ def test_the_site_has_every_page(site: Path) -> None:
     assert pages <= {page.relative_to(site) for page in site.rglob("*.html")}
 
 
+def test_every_exported_name_has_its_docstring_in_the_site(site: Path) -> None:
+    own = set(flash.__all__) - set(dash.__all__) | {"Dash", "callback"}
+    assert {f"flash.{name}" for name in own} <= _described(site), "docs/api.md lacks a name that flash exports"
+
+
+def test_every_error_has_its_docstring_in_the_site(site: Path) -> None:
+    errors = {name for name, kind in vars(flash.errors).items() if isinstance(kind, type)}
+    described = _described(site)
+    assert {name for name in errors if not {f"flash.{name}", f"flash.errors.{name}"} & described} == set()
+
+
+def test_the_site_names_what_is_exported_of_dash() -> None:
+    own = {"Dash", "callback", "__version__"}
+    section = (DOCS / "api.md").read_text().partition("## From Dash")[2]
+    assert set(re.findall(r"`(\w+)`", section)) >= set(dash.__all__) - own
+
+
 def test_the_contents_come_in_the_order_in_which_readers_need_them() -> None:
     captions = re.findall(r"^:caption: (.*)$", (DOCS / "index.md").read_text(), re.MULTILINE)
     assert captions == ["How to", "Reference", "Explanation", "For whoever changes Flash"]
@@ -88,3 +109,9 @@ def test_a_page_of_the_site_needs_no_other_site(address: str, context: BrowserCo
 def test_links_to_other_sites_are_well_formed_in(path: Path) -> None:
     for link in re.findall(r"\]\((\w+:[^)]*)\)", path.read_text()):
         assert re.fullmatch(r"https://[a-z0-9.-]+\.[a-z]+(/[\w./#~%+-]*)?", link), link
+
+
+def _described(site: Path) -> set[str]:
+    """The Python names that the site's inventory has."""
+    inventory = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]
+    return {line.split()[0] for line in zlib.decompress(inventory).decode().splitlines() if " py:" in line}
