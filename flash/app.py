@@ -23,8 +23,9 @@ from dash import html
 from . import _dash
 from .asgi import hub_script
 from .asgi.forwarded import LOOPBACK, TrustedProxies
-from .callbacks.components import Page
+from .callbacks.components import CallbackComponent, Page
 from .callbacks.declaration import EventCallbackOptions
+from .callbacks.identify import Identify
 from .callbacks.request import StreamSettings
 from .channels import Channels
 from .errors import InvalidEventCallback, InvalidOption, RequestRefused, WrongServer
@@ -41,14 +42,14 @@ from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serv
 from .server.background import BackgroundWork
 from .server.metrics import Metrics
 from .server.quart_limits import QuartLimits
+from .server.running_streams import RunningStreams
 from .server.telemetry import Telemetry
 from .server.tracebacks import describe_exception, traceback_page
-from .shared.listing import FeedInfo
-from .shared.sources import Sources, feeds
+from .shared.sources import Sources
 from .sse import Routes
 from .streaming_callback import CallbackDecorator, declare_callback
 from .streams.buffer import Bounds
-from .streams.limits import Limits, Load, PageLimits, ServerLimits, StreamInfo
+from .streams.limits import Limits, Load, PageLimits, ServerLimits
 from .streams.observer import observer_of
 from .streams.thread import StreamThreads
 from .user_code.functions import is_generator_function, name_of, takes
@@ -67,7 +68,7 @@ GENERIC_ERROR = "The stream failed on the server."
 _DASH_LAYOUT = cast("Any", dash.Dash.layout)
 
 
-class Flash(_dash.DashApp):
+class Flash(RunningStreams, _dash.DashApp):
     """A Dash app that runs on Trio and streams.
 
     It takes everything that `dash.Dash` takes, and these options:
@@ -91,8 +92,12 @@ class Flash(_dash.DashApp):
             started, as long as they run; a start beyond that is answered with 413.
         pages_per_browser: pages of one browser, and websockets of one browser; one more is answered with 429.
         pages_per_server: pages of the process; one more is answered with 503.
+        streams_per_user: streams of one user in the process, as `identify` tells users apart; a start beyond that is
+            answered with 429; None for no limit.
         streams_per_server: streams of the process; a start beyond that is answered with 503.
         sources_per_server: sources of feeds in the process; who would start one more gets `FeedUnavailable`.
+        identify: a function of the request, plain or async, that returns whose the request is: a string, or None for
+            nobody; what it raises refuses the start of a stream.
         metrics: whether to serve Prometheus metrics at `_flash/metrics`, which takes `prometheus-client`.
         telemetry: whether to trace each stream as a span of OpenTelemetry, which takes `opentelemetry-api`.
         start_timeout: seconds for which the first streams of a page go on before it has a link.
@@ -131,8 +136,10 @@ class Flash(_dash.DashApp):
         values_per_page: int = 100_000_000,
         pages_per_browser: int = 100,
         pages_per_server: int = 10_000,
+        streams_per_user: int | None = None,
         streams_per_server: int = 50_000,
         sources_per_server: int = 1_000,
+        identify: Callable[[Any], Any] | None = None,
         metrics: bool = False,
         telemetry: bool = False,
         start_timeout: float = 5.0,
@@ -156,8 +163,10 @@ class Flash(_dash.DashApp):
             values_per_page=values_per_page,
             pages_per_browser=pages_per_browser,
             pages_per_server=pages_per_server,
+            streams_per_user=streams_per_user,
             streams_per_server=streams_per_server,
             sources_per_server=sources_per_server,
+            identify=identify,
             metrics=metrics,
             telemetry=telemetry,
             start_timeout=start_timeout,
@@ -185,7 +194,7 @@ class Flash(_dash.DashApp):
             )
         workers = options.get("websocket_max_workers") or CALLBACK_THREADS
         check("websocket_max_workers", COUNT, workers)
-        server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server)
+        server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server, streams_per_user)
         self.websockets: CallbackSockets = CallbackSockets(
             WebsocketLimits(
                 buffer=stream_buffer_bytes,
@@ -220,8 +229,9 @@ class Flash(_dash.DashApp):
             self._describe_failure,
             options.get("on_error"),
             lambda: _dash.shows_dev_tools(self),
+            None if identify is None else Identify(identify),
         )
-        self.sources: Sources = Sources(self._nursery, limits, sources_per_server)
+        self.sources = Sources(self._nursery, limits, sources_per_server)
         self.background: BackgroundWork = BackgroundWork(cleanup_timeout)
         self.all_workers = AllWorkers(self.channels, self.streams, lambda: self.server.nursery)
         self._event_callbacks = EventCallbacks()
@@ -322,25 +332,10 @@ class Flash(_dash.DashApp):
         """The channels of the pages that this server process holds."""
         return self.stream_settings.channels
 
-    def streams(self) -> list[StreamInfo]:
-        """The streams that this server process holds, oldest first. For callbacks, plain ones included."""
-        streams = self.channels.streams
-        if len(self.channels) == 0:
-            return []
-        return streams() if trio.lowlevel.in_trio_run() else trio.from_thread.run_sync(streams)
-
-    async def all_streams(self) -> list[StreamInfo]:
-        """The streams of all processes that serve the app together, oldest first.
-
-        A process that does not answer within moments is left out, and named in the log.
-        """
-        return await self.all_workers.streams()
-
-    def feeds(self) -> list[FeedInfo]:
-        """The sources of feeds that this server process runs, of all its apps, oldest first."""
-        if not self.sources.is_served:
-            return []
-        return feeds() if trio.lowlevel.in_trio_run() else trio.from_thread.run_sync(feeds)
+    def _declared(self) -> list[CallbackComponent]:
+        """The hidden components of the app's event callbacks, those included that join the layout at set-up."""
+        found = [each for each in _dash.extra_components(self) if isinstance(each, CallbackComponent)]
+        return [*found, *self._event_callbacks.components(), *GLOBAL_EVENT_CALLBACKS.components()]
 
     def serve_layout(self) -> Any:
         """Serve the layout, which names the page and its browser, and so must not be cached."""

@@ -40,6 +40,8 @@ class EndReason(StrEnum):
     """The page is gone."""
     SHUTDOWN = "shutdown"
     """The server stops."""
+    REVOKED = "revoked"
+    """The server's own code has ended it, by `app.end_streams`."""
 
 
 class StreamCancelled(FlashError):
@@ -50,16 +52,18 @@ class StreamCancelled(FlashError):
         condition: for `cancelled`, the property whose condition is not met any more, such as `"tabs.value"`; `"layout"`
             if none of the components that the stream depends on, or has updated, is in the layout any more.
         value: for `cancelled`, the value that did not meet the condition.
+        why: for `revoked`, what `app.end_streams` was given as `why`; "" if nothing.
     """
 
-    def __init__(self, reason: EndReason, condition: str | None = None, value: object = None) -> None:
-        detail = f": {condition} is now {value!r}" if condition is not None else ""
+    def __init__(self, reason: EndReason, condition: str | None = None, value: object = None, why: str = "") -> None:
+        detail = f": {condition} is now {value!r}" if condition is not None else why and f": {why}"
         if condition == LAYOUT:
             detail = ": none of its components is in the layout any more"
         super().__init__(f"The stream was ended ({reason}){detail}.")
         self.reason = reason
         self.condition = condition
         self.value = value
+        self.why = why
 
 
 def json_equal(left: object, right: object) -> bool:
@@ -125,6 +129,7 @@ class StreamScope:
         on_cancel: called once, when the first reason arrives.
         condition: for `cancelled`, the property whose condition is not met any more.
         failure: what the predicate raised that the stream was cancelled for; None if none did.
+        why: for `revoked`, what the app's code has said of it; "" if nothing.
     """
 
     def __init__(self, conditions: Sequence[Condition] = (), on_cancel: Callable[[], None] | None = None) -> None:
@@ -134,15 +139,16 @@ class StreamScope:
         self.failure: BaseException | None = None
         self._conditions = conditions
         self.condition: str | None = None
+        self.why: str = ""
         self._value: object = None
         self._closed = False
         self._newest: dict[int, int] = {}
 
-    def cancel(self, reason: EndReason, condition: str | None = None, value: object = None) -> bool:
+    def cancel(self, reason: EndReason, condition: str | None = None, value: object = None, *, why: str = "") -> bool:
         """Cancel the stream; only the first call, and none after `close`, has an effect. Says whether this one had."""
         if self._closed or self.reason is not None:
             return False
-        self.reason, self.condition, self._value = reason, condition, value
+        self.reason, self.condition, self._value, self.why = reason, condition, value, why
         self.cancel_scope.cancel(reason=str(reason))
         if self.on_cancel is not None:
             self.on_cancel()
@@ -185,7 +191,7 @@ class StreamScope:
     def exception(self) -> StreamCancelled:
         """The exception that `on_error` gets for the cancellation."""
         assert self.reason is not None
-        return StreamCancelled(self.reason, self.condition, self._value)
+        return StreamCancelled(self.reason, self.condition, self._value, self.why)
 
 
 class ScopeRegistry:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -200,6 +200,21 @@ class Channels:
     def streams(self) -> list[StreamInfo]:
         """Every stream of the server, oldest first."""
         return sorted((info for channel in self._all for info in channel.streams()), key=lambda info: -info.age)
+
+    def revocable(self) -> list[StreamInfo]:
+        """Every stream of the server, and those that wait for the end of another run of their key."""
+        return [channel.describe(stream) for channel in self._all for stream in channel.revocable()]
+
+    def revoke(self, fits: Callable[[StreamInfo], bool], why: str) -> int:
+        """End those of `revocable()` that fit, with the reason `revoked`. Returns how many ran, and end only now.
+
+        Args:
+            fits: says whether a stream is to end. If it raises, none does.
+            why: what the app's code says of it, for the log and the exception.
+        """
+        streams = [(channel, stream) for channel in self._all for stream in channel.revocable()]
+        chosen = [(channel, stream) for channel, stream in streams if fits(channel.describe(stream))]
+        return sum(channel.revoke(stream, why) for channel, stream in chosen)
 
     def __len__(self) -> int:
         return len(self._all)

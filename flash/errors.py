@@ -12,7 +12,9 @@ class FlashError(Exception):
 
 
 class InvalidOption(FlashError, ValueError):
-    """An option of `Flash(...)` or `app.background`, or the interval of `every`, has a value that cannot be used."""
+    """An option of `Flash(...)` or `app.background`, an argument of `app.end_streams`, or the interval of `every`, has
+    a value that cannot be used.
+    """
 
 
 class WrongServer(FlashError):

@@ -19,7 +19,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import dash
 
@@ -70,9 +70,13 @@ class EventCallbacks:
     def add(self, component: CallbackComponent) -> None:
         self._components.append(component)
 
+    def components(self) -> list[CallbackComponent]:
+        """Their hidden components."""
+        return list(self._components)
+
     def names(self) -> list[str]:
         """Their names, as messages have them."""
-        return [cast("Any", component).name for component in self._components]
+        return [component.name for component in self._components]
 
     def take(self) -> list[CallbackComponent]:
         """Their hidden components; each is handed out once."""

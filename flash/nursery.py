@@ -219,8 +219,8 @@ class Channel:
                 f"{spec.callback!r} was not started: the page runs {len(self._streams)} streams already. "
                 "Let some end first, or raise streams_per_page= of Flash(...).",
             )
-        if self._load.streams >= self._load.limits.streams:
-            raise RequestRefused(503, f"{spec.callback!r} was not started: the server holds as many streams as it may.")
+        superseding_own = slot is not None and slot.current.spec.user == spec.user
+        self._load.check_stream(spec.callback, spec.user, superseding_own=superseding_own)
         if spec.is_plain:
             self._limits.threads.check(spec.callback, superseding=slot is not None)
         if self.outbox.control_bytes >= self._limits.buffer.bytes:
@@ -244,8 +244,10 @@ class Channel:
 
     def _values_size(self) -> int:
         """Bytes of memory that the values take with which the page's streams were started."""
-        waiting = [slot.waiting for slot in self._slots.values() if slot.waiting is not None]
-        return sum(stream.spec.values_size for stream in (*self._streams.values(), *waiting))
+        return sum(stream.spec.values_size for stream in self.revocable())
+
+    def _waiting(self) -> list[Stream]:
+        return [slot.waiting for slot in self._slots.values() if slot.waiting is not None]
 
     def takes(self, start: str) -> bool:
         """Remember the name of a start; say whether it is new. Only the last `REMEMBERED_STARTS` are remembered."""
@@ -277,20 +279,42 @@ class Channel:
 
     def streams(self) -> Iterator[StreamInfo]:
         """The streams whose tasks run, those that are stuck included."""
-        now = trio.current_time()
-        for stream in self._streams.values():
-            buffer = stream.buffer
-            yield StreamInfo(
-                id=stream.id,
-                callback=stream.spec.callback,
-                key=stream.spec.key,
-                page=self.page[:8],
-                state=stream.state,
-                age=now - stream.started,
-                updates=buffer.sent_updates,
-                buffered=buffer.updates,
-                waiting=None if stream.waiting_since is None else now - stream.waiting_since,
-            )
+        return map(self.describe, self._streams.values())
+
+    def describe(self, stream: Stream) -> StreamInfo:
+        """What `app.streams()` says of a stream of this page."""
+        now, buffer = trio.current_time(), stream.buffer
+        return StreamInfo(
+            id=stream.id,
+            callback=stream.spec.callback,
+            key=stream.spec.key,
+            page=self.page[:8],
+            state=stream.state,
+            age=now - stream.started,
+            updates=buffer.sent_updates,
+            buffered=buffer.updates,
+            waiting=None if stream.waiting_since is None else now - stream.waiting_since,
+            user=stream.spec.user,
+        )
+
+    def revocable(self) -> list[Stream]:
+        """The streams whose tasks run, and those that wait for the end of another run of their key."""
+        return [*self._streams.values(), *self._waiting()]
+
+    def revoke(self, stream: Stream, why: str) -> bool:
+        """End one of them, with the reason `revoked`; one that waits will not open. Says whether one that ran ends now.
+
+        Args:
+            stream: one of `revocable()`.
+            why: what the app's code says of it, for the log and the exception.
+        """
+        slot = self._slots.get(stream.spec.key)
+        if slot is None or slot.waiting is not stream:
+            return stream.scope.cancel(EndReason.REVOKED, why=why)
+        slot.waiting = None
+        stream.discard()
+        _log.info("%s: %s before it was started%s", stream.spec.label, EndReason.REVOKED, why and f": {why}")
+        return False
 
     # What streams need of their host: see `StreamHost`.
 
@@ -322,8 +346,7 @@ class Channel:
             self._launch(waiting)
 
     def task_over(self, stream_id: str) -> None:
-        del self._streams[stream_id]
-        self._load.streams -= 1
+        self._load.ended(self._streams.pop(stream_id).spec.user)
 
     async def _watch(self) -> None:
         """Close the channel when the page is gone; return when it is closed."""
@@ -342,7 +365,7 @@ class Channel:
     def _launch(self, stream: Stream) -> None:
         self._slots[stream.spec.key] = _Slot(stream)
         self._streams[stream.id] = stream
-        self._load.streams += 1
+        self._load.began(stream.spec.user)
         self.scopes.add(stream.id, stream.scope)
         stream.open()
         self.spawn(stream.spec.context, stream.run, f"{TASK_NAME}{stream.spec.callback}")

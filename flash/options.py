@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeVar
 
@@ -195,6 +195,15 @@ class FlashOptions:
         ),
     )
     pages_per_server: int = _option(10_000, OptionInfo(COUNT, "pages of the process; one more is answered with 503"))
+    streams_per_user: int | None = _option(
+        None,
+        OptionInfo(
+            OrNone(COUNT),
+            "streams of one user in the process, as `identify` tells users apart; a start beyond that is answered with "
+            "429",
+            see="[Ending streams](end-streams.md#whose-a-stream-is)",
+        ),
+    )
     streams_per_server: int = _option(
         50_000, OptionInfo(COUNT, "streams of the process; a start beyond that is answered with 503")
     )
@@ -204,6 +213,15 @@ class FlashOptions:
             COUNT,
             "sources of feeds in the process; who would start one more gets `FeedUnavailable`",
             see="[Feeds](feeds.md)",
+        ),
+    )
+    identify: Callable[[Any], Any] | None = _option(
+        None,
+        OptionInfo(
+            None,
+            "a function of the request, plain or async, that returns whose the request is: a string, or None for "
+            "nobody; what it raises refuses the start of a stream",
+            see="[Ending streams](end-streams.md#whose-a-stream-is)",
         ),
     )
     metrics: bool = _option(

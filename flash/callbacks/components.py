@@ -28,6 +28,7 @@ class CallbackComponent(TypedComponent):
     """
 
     id: str
+    name: str
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ from ..asgi.http_exchange import HttpExchange
 from ..cancel_scopes import StreamCancelled
 from ..channels import Channels
 from ..streams.on_error import Handler
+from .identify import Identify
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class StreamSettings:
         describe: given a callback's name and its failure, the JSON that `end` says of that to the page.
         on_error: the app's own handler, for failures of streams whose callback has none; None if there is none.
         shows_mistakes: whether pages have dev tools, in which mistakes that raise nothing are to be shown.
+        identify: says whose a request is; None if the app does not.
     """
 
     channels: Channels
@@ -41,6 +43,7 @@ class StreamSettings:
     describe: Callable[[str, BaseException], bytes]
     on_error: Handler | None = None
     shows_mistakes: Callable[[], bool] = lambda: False
+    identify: Identify | None = None
 
     def handler(self, own: Handler | None) -> Handler | None:
         """The `on_error` of a stream: that of its callback, `own`, else the app's, which hears of failures only."""

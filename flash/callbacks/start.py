@@ -133,13 +133,14 @@ class Starter:
                 request updates nothing.
         """
         request = self._read(values)
+        user = await self._user(request)
         channel = await self._channel(request)
         if request.callback_request.http is not None:
             # Where several processes serve the app, the page finds out whether its link is with another one.
             quart.after_this_request(partial(_name_life, channel.life))
         # Check for a duplicate first: a start sent over HTTP and websocket must call the user's predicates once.
         if not self._came_before(channel, request) and self._conditions_are_met(channel, request):
-            self._start(channel, request)
+            self._start(channel, request, user)
         raise dash.exceptions.PreventUpdate
 
     def _read(self, values: Sequence[Any]) -> StartRequest:
@@ -174,6 +175,17 @@ class Starter:
             _matched(declaration, sent),
         )
 
+    async def _user(self, request: StartRequest) -> str | None:
+        """Whose the request is; None if the app does not say."""
+        identify = request.callback_request.settings.identify
+        if identify is None:
+            return None
+        try:
+            return await identify.user_of(request.callback_request.http or quart.websocket, self._declaration.name)
+        except RequestRefused as refusal:
+            self._tell_refusal(await self._channel(request), request, refusal)
+            raise
+
     async def _channel(self, request: StartRequest) -> Channel:
         """The channel of the page. A page that has no link yet has `start_timeout` to open one."""
         settings = request.callback_request.settings
@@ -196,19 +208,23 @@ class Starter:
             channel.report(self._declaration.name, not_met.kind, not_met.mistake)
         return False
 
-    def _start(self, channel: Channel, request: StartRequest) -> None:
+    def _start(self, channel: Channel, request: StartRequest, user: str | None) -> None:
         """Have the channel run the stream."""
         live = LiveProps()
-        spec = self._spec(request, live)
+        spec = self._spec(request, user, live)
         try:
             live.stream = channel.start(spec)
         except RequestRefused as refusal:
-            channel.refuse(wire.Refused(self._callback_id, request.match, str(refusal)))
+            self._tell_refusal(channel, request, refusal)
             raise
         if request.callback_request.exchange is not None:
             request.callback_request.exchange.stream_request = request.callback_request.http
 
-    def _spec(self, request: StartRequest, live: LiveProps) -> StreamSpec:
+    def _tell_refusal(self, channel: Channel, request: StartRequest, refusal: RequestRefused) -> None:
+        """Have the page show it: what has sent the request may not be its script, but Dash's for a websocket."""
+        channel.refuse(wire.Refused(self._callback_id, request.match, str(refusal)))
+
+    def _spec(self, request: StartRequest, user: str | None, live: LiveProps) -> StreamSpec:
         """What the stream is to run, in terms that know nothing of Dash."""
         declaration, settings = self._declaration, request.callback_request.settings
         args, kwargs = validate_and_group_input_args(request.values, declaration.grouping)
@@ -225,6 +241,7 @@ class Starter:
             to_pairs = partial(declaration.outputs.pairs, resolved=request.dash_context.outputs_list)
         return StreamSpec(
             callback=declaration.name,
+            user=user,
             key=self._callback_id if match is None else f"{self._callback_id} {match}",
             is_plain=kind_of_generator(function) == "plain",
             generator=lambda: call(function, args, kwargs, last),

@@ -1,4 +1,4 @@
-"""Collects streams, health and metrics of all workers; each worker can answer for all.
+"""Collects streams, health and metrics of all workers, and ends streams on all; each worker can speak for all.
 
     a request, or app.all_streams() ── AllWorkers ── this process
                                             └─────── peers.ask_all ── AllWorkers of every other worker
@@ -9,10 +9,12 @@ Where one process serves the app, it answers alone. A worker without answer is n
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
+import trio
 from quart import Quart
 from quart_trio.wrappers import TrioResponse as Response
 
@@ -25,6 +27,9 @@ from ..workers.peer_port import PeerReceiver
 from ..workers.peers import HAS_COME, Answer, Peers
 from .lifespan import APPS
 from .metrics import Metrics, join
+from .revoking import Selection
+
+_log = logging.getLogger("flash.workers")
 
 NO_ANSWER = "no answer"
 """The status of a worker that does not answer."""
@@ -106,6 +111,8 @@ class AllWorkers:
         """What answers the questions of other workers. A question is asked of one app of several on a server."""
         return {
             f"{self._prefix}streams": lambda _: [asdict(info) for info in self._streams()],
+            f"{self._prefix}revocable": lambda _: [asdict(info) for info in self._channels.revocable()],
+            f"{self._prefix}revoke": self._revoke,
             f"{self._prefix}health": lambda _: self._health(),
             f"{self._prefix}metrics": lambda _: "" if self._metrics is None else self._metrics.expose().decode(),
         }
@@ -114,9 +121,36 @@ class AllWorkers:
         """Every stream of every worker, oldest first."""
         if self.peers is None:
             return self._streams()
-        answers = await self.peers.ask_all(f"{self._prefix}streams")
-        found = [StreamInfo(**info) for answer in answers.values() for info in answer or ()]
-        return sorted(found, key=lambda info: -info.age)
+        return sorted(await self._ask_for_streams("streams"), key=lambda info: -info.age)
+
+    async def revocable(self) -> list[StreamInfo]:
+        """`Channels.revocable` of every worker."""
+        return self._channels.revocable() if self.peers is None else await self._ask_for_streams("revocable")
+
+    async def revoke(self, selection: Selection, why: str) -> int:
+        """`Channels.revoke` on every worker. Not cancelled, and over within moments: see `peers.ANSWER_TIMEOUT`.
+
+        It may be called by a stream that it ends.
+        """
+        if self.peers is None:
+            return self._channels.revoke(selection.fits, why)
+        ended = 0
+        with trio.CancelScope(shield=True):
+            for part in selection.parts():
+                answers = await self.peers.ask_all(f"{self._prefix}revoke", part.encode(why))
+                ended += sum(filter(None, answers.values()))
+                for name in [name for name, answer in answers.items() if answer is None]:
+                    _log.error("Worker %s was to end streams, and does not answer: those that it has may go on.", name)
+        return ended
+
+    def _revoke(self, question: str) -> int:
+        selection, why = Selection.decode(question)
+        return self._channels.revoke(selection.fits, why)
+
+    async def _ask_for_streams(self, question: str) -> list[StreamInfo]:
+        assert self.peers is not None
+        answers = await self.peers.ask_all(f"{self._prefix}{question}")
+        return [StreamInfo(**info) for answer in answers.values() for info in answer or ()]
 
     def _health(self) -> dict[str, Any]:
         """The health of this process."""

@@ -23,17 +23,28 @@ def describe(spec: StreamSpec, error: BaseException) -> bytes:
 
 
 def log_end(
-    callback: str, reason: EndReason, seconds: float, updates: int, error: BaseException | None, handled: bool
+    label: str, reason: EndReason, why: str, seconds: float, updates: int, error: BaseException | None, handled: bool
 ) -> None:
-    """Log one line for each end, with the traceback of a failure; as an error unless `on_error` has handled it."""
+    """Log one line for each end, with the traceback of a failure; as an error unless `on_error` has handled it.
+
+    Args:
+        label: what the log calls the stream: `StreamSpec.label`.
+        reason: of the end.
+        why: what the app's code has said of it; "" if nothing.
+        seconds: for which the stream was open.
+        updates: how many it has sent.
+        error: what the generator has raised; None if nothing.
+        handled: `on_error` has returned.
+    """
     failed = reason is EndReason.FAILED
     log_failure(
         _log,
         error if failed else None,
-        "%s: %s after %.3f s, %d updates",
-        callback,
+        "%s: %s after %.3f s, %d updates%s",
+        label,
         reason,
         seconds,
         updates,
+        why and f": {why}",
         level=logging.ERROR if failed and not handled else logging.INFO,
     )

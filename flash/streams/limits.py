@@ -42,11 +42,13 @@ class ServerLimits:
         pages: how many it may hold.
         pages_per_browser: how many of them may be of one browser.
         streams: how many it may hold.
+        streams_per_user: how many of them may be of one user; None for no limit.
     """
 
     pages: int = DEFAULTS.pages_per_server
     pages_per_browser: int = DEFAULTS.pages_per_browser
     streams: int = DEFAULTS.streams_per_server
+    streams_per_user: int | None = DEFAULTS.streams_per_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +82,45 @@ class Load:
         limits: how much it may.
         streams: how many streams run.
         pages: how many pages each browser has.
+        users: how many streams each user has.
     """
 
     limits: ServerLimits = field(default_factory=ServerLimits)
     streams: int = 0
     pages: Counter[str] = field(default_factory=Counter[str])
+    users: Counter[str] = field(default_factory=Counter[str])
+
+    def began(self, user: str | None) -> None:
+        """A stream of this user, or of nobody, runs."""
+        self.streams += 1
+        if user is not None:
+            self.users[user] += 1
+
+    def ended(self, user: str | None) -> None:
+        """A stream of this user, or of nobody, is over."""
+        self.streams -= 1
+        if user is not None:
+            self.users[user] -= 1
+            if not self.users[user]:
+                del self.users[user]
+
+    def check_stream(self, callback: str, user: str | None, *, superseding_own: bool) -> None:
+        """Raise RequestRefused if another stream would be one too many.
+
+        Args:
+            callback: the name of its event callback.
+            user: whose it would be; None for nobody.
+            superseding_own: it takes the place of one of the same user.
+        """
+        if self.streams >= self.limits.streams:
+            raise RequestRefused(503, f"{callback!r} was not started: the server holds as many streams as it may.")
+        most = self.limits.streams_per_user
+        if user is not None and most is not None and self.users[user] - superseding_own >= most:
+            raise RequestRefused(
+                429,
+                f"{callback!r} was not started: {self.users[user]} streams of this user run already in this server "
+                "process. Let some end first, or raise streams_per_user= of Flash(...).",
+            )
 
     def check_page(self, browser: str) -> None:
         """Raise RequestRefused if another page of `browser` would be one too many."""
@@ -108,6 +144,7 @@ class StreamInfo:
         updates: how many updates were sent to the page.
         buffered: how many updates wait to be sent.
         waiting: seconds for which the generator has waited for room in the buffer; None if it does not.
+        user: whose it is, as `identify=` of the app has said when it was started; None if it has not.
     """
 
     id: str
@@ -119,3 +156,4 @@ class StreamInfo:
     updates: int
     buffered: int
     waiting: float | None
+    user: str | None = None

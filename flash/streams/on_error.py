@@ -66,8 +66,8 @@ class ErrorHandling:
         if not self._done.is_set():
             self._scope.cancel()
             _log.error(
-                "on_error of the event callback %r did not return within cleanup_timeout (%g s); it is cut.",
-                name,
+                "on_error of %s did not return within cleanup_timeout (%g s); it is cut.",
+                self._spec.name,
                 limits.cleanup_timeout,
             )
             with trio.move_on_after(UNWIND_TIMEOUT):
@@ -78,7 +78,7 @@ class ErrorHandling:
         CURRENT_DEADLINE.set(deadline)
         try:
             with self._scope:
-                async with InnerGenerators(f"on_error of the event callback {self._spec.callback!r}"):
+                async with InnerGenerators(f"on_error of {self._spec.name}"):
                     result = await self._call(error)
                 if result is not None:
                     self.add(result)
@@ -91,7 +91,7 @@ class ErrorHandling:
                 self.handled = True
                 return
             self.failure = failure
-            log_failure(_log, failure, "on_error of the event callback %r raised.", self._spec.callback)
+            log_failure(_log, failure, "on_error of %s raised.", self._spec.name)
         finally:
             self._done.set()
 

@@ -17,6 +17,7 @@ class StreamSpec:
 
     Attributes:
         callback: the name of the event callback, for messages.
+        user: whose stream it is, as `identify=` of the app has said; None if it has not.
         key: names what the stream is a run of; at most one stream of a key runs at a time.
         is_plain: whether the generator is a plain one, and so needs a thread.
         generator: makes the user's generator, or an awaitable that gives it.
@@ -43,6 +44,7 @@ class StreamSpec:
     generator: Callable[[], object]
     encode: Callable[[object], bytes | None]
     opening: bytes
+    user: str | None = None
     encode_by_prop: Callable[[object], Sequence[PropUpdate] | None] | None = None
     resets: bytes = b""
     off: bytes = b""
@@ -56,3 +58,14 @@ class StreamSpec:
     mistakes: Mistakes = field(default_factory=Mistakes)
     shows_mistakes: bool = False
     finishes: tuple[type[Exception], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What messages call a run."""
+        of_user = "" if self.user is None else f" of {self.user!r}"
+        return f"the event callback {self.callback!r}{of_user}"
+
+    @property
+    def label(self) -> str:
+        """What the log calls a run: its event callback, and whose it is."""
+        return self.callback if self.user is None else f"{self.callback} of {self.user!r}"

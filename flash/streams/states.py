@@ -51,12 +51,12 @@ MEANINGS: dict[StreamState, str] = {
     StreamState.FINISHING: "The generator is over; `on_error` runs, unless the stream completed.",
     StreamState.STUCK: "`end` was sent, but clean-up has still not returned.",
     StreamState.ENDED: "`end` was sent, and the generator is over.",
-    StreamState.DISCARDED: "The stream never opened: a newer run took its place, or the page was closed.",
+    StreamState.DISCARDED: "The stream never opened.",
 }
 
 CAUSES: dict[Trigger, str] = {
     Trigger.OPENED: "No other run of its key is left: `open` is sent.",
-    Trigger.REPLACED: "A newer run waits in its place, or the page was closed.",
+    Trigger.REPLACED: "A newer run waits in its place, the page was closed, or `app.end_streams` was called for it.",
     Trigger.CANCELLED: "Its cancel scope was cancelled, for whatever reason.",
     Trigger.GENERATOR_OVER: "The generator has returned or raised, or was given up.",
     Trigger.DEADLINE_PASSED: "`cleanup_timeout` is over since the cancellation.",
@@ -78,7 +78,7 @@ TRANSITIONS: dict[StreamState, dict[Trigger, StreamState]] = {
 }
 
 LISTED_AS: dict[StreamState, str] = {
-    StreamState.WAITING: "running",
+    StreamState.WAITING: "waiting",
     StreamState.RUNNING: "running",
     StreamState.UNWINDING: "ending",
     StreamState.OVERDUE: "stuck",
@@ -87,7 +87,7 @@ LISTED_AS: dict[StreamState, str] = {
     StreamState.ENDED: "ending",
     StreamState.DISCARDED: "ending",
 }
-"""What `app.streams()` says of a stream: it lists those whose task runs, so neither waiting nor discarded ones."""
+"""The `state` of a stream in its `StreamInfo`. `app.streams()` lists none that waits, nor any that never opened."""
 
 
 class Lifecycle:

@@ -81,7 +81,7 @@ class Stream:
         self._encode = spec.encode if spec.encode_by_prop is None else spec.encode_by_prop
         self._steps: Steps | None = None
         self._thread: StreamThread | None = None
-        self._inner = InnerGenerators(self._name)
+        self._inner = InnerGenerators(spec.name)
         self._sent_first = False
         self._end_sent: trio.Event | None = None
         self._cancelled_at: float | None = None
@@ -131,7 +131,7 @@ class Stream:
         except BaseException as caught:
             # Kept even if `read_end` raises: the stream has failed.
             error = caught
-            error = read_end(caught, self._name, self.spec.finishes, self.scope.reason is not None)
+            error = read_end(caught, self.spec.name, self.spec.finishes, self.scope.reason is not None)
         finally:
             self.scope.close()
             before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
@@ -150,7 +150,7 @@ class Stream:
                     self._thread.end()
                 self._host.task_over(self.id)
             if self.overran:
-                _log.warning("The clean-up of %s has returned after all.", self._name)
+                _log.warning("The clean-up of %s has returned after all.", self.spec.name)
 
     def push(self, value: object, unwinding: bool = False) -> None:
         """Send an update at once, from inside the generator (that is what `set_props` does in a stream).
@@ -168,21 +168,17 @@ class Stream:
             if self.buffer.full(times=2):
                 bounds = self._limits.buffer
                 raise BufferOverrun(
-                    f"{self._name} called set_props until twice its buffer ({bounds.updates} updates or {bounds.bytes} "
-                    "bytes) was full without coming to a yield. Yield now and then (`yield stream_props(...)` waits "
-                    "until the page has caught up), or raise stream_buffer_updates= or "
-                    "stream_buffer_bytes= of Flash(...)."
+                    f"{self.spec.name} called set_props until twice its buffer ({bounds.updates} updates or "
+                    f"{bounds.bytes} bytes) was full without coming to a yield. Yield now and then "
+                    "(`yield stream_props(...)` waits until the page has caught up), or raise stream_buffer_updates= "
+                    "or stream_buffer_bytes= of Flash(...)."
                 )
             # Not written directly: the bound decides how far a loop without a `yield` gets, not the socket.
             self._put(value, may_send_now=False)
         elif self._lifecycle.has_sent_end:
-            self._report(mistakes.updated_after_end(self._name, self.scope.reason))
+            self._report(mistakes.updated_after_end(self.spec.name, self.scope.reason))
         elif unwinding:
-            self._report(mistakes.updated_in_cleanup(self._name, "called set_props"))
-
-    @property
-    def _name(self) -> str:
-        return f"the event callback {self.spec.callback!r}"
+            self._report(mistakes.updated_in_cleanup(self.spec.name, "called set_props"))
 
     # The generator: (a) and (b) of the teardown in docs/streams.md
 
@@ -201,7 +197,7 @@ class Stream:
                     _log.error(
                         "%s went on yielding after it was cancelled (%s); it is closed. Let trio.Cancelled and "
                         "GeneratorExit pass: use `finally`, not a bare `except`, for clean-up.",
-                        self._name,
+                        self.spec.name,
                         self.scope.reason,
                     )
                     return
@@ -255,7 +251,7 @@ class Stream:
     def _put(self, value: object, may_send_now: bool = True) -> None:
         pairs = self._encode(value)
         if pairs is None:
-            self._report(mistakes.yielded_none(self._name))
+            self._report(mistakes.yielded_none(self.spec.name))
         elif pairs:
             if not self._sent_first:
                 self._sent_first = True
@@ -267,7 +263,7 @@ class Stream:
 
     def _encode_nothing(self, value: object) -> bytes:
         """The encoder of a stream that was cancelled, whose clean-up may still come to a `yield` under a shield."""
-        self._report(mistakes.updated_in_cleanup(self._name, "yielded"))
+        self._report(mistakes.updated_in_cleanup(self.spec.name, "yielded"))
         return b""
 
     def _report(self, mistake: mistakes.Mistake) -> None:
@@ -278,7 +274,7 @@ class Stream:
 
     async def _close(self) -> None:
         if self._steps is not None:
-            await close_for_good(self._steps, self._name)
+            await close_for_good(self._steps, self.spec.name)
 
     def _on_cancel(self) -> None:
         self._lifecycle.advance(Trigger.CANCELLED)
@@ -304,7 +300,7 @@ class Stream:
         _log.error(
             "The clean-up of %s (%s) has overrun cleanup_timeout (%g s): it waits under a shield, or in a thread, "
             "and cannot be cut. The page is told that the stream is over; it counts as stuck until it returns.",
-            self._name,
+            self.spec.name,
             self.scope.reason,
             self._limits.cleanup_timeout,
         )
@@ -337,7 +333,7 @@ class Stream:
             exception = self.scope.exception()
             if error is not None:
                 exception.__cause__ = error
-                log_failure(_log, error, "The clean-up of %s (%s) raised.", self._name, reason)
+                log_failure(_log, error, "The clean-up of %s (%s) raised.", self.spec.name, reason)
         last_props, handled = b"", False
         if exception is not None and self.spec.on_error is not None:
             self._handling = ErrorHandling(self.spec, self.spec.on_error, self._limits, self._thread)
@@ -347,21 +343,22 @@ class Stream:
             last_props = await self._handling.run(exception, left, self._host.spawn)
             handled = self._handling.handled
             if self._handling.failure is not None and self.spec.shows_mistakes:
-                sentence = f"on_error of {self._name} raised {sentence_of(self._handling.failure)}."
+                sentence = f"on_error of {self.spec.name} raised {sentence_of(self._handling.failure)}."
                 self._host.report(self.spec.callback, "on_error", sentence)
             self._handling = None
         buffer, cancelled = self.buffer, self._cancelled_at
         seconds = trio.current_time() - self.started
-        log_end(self.spec.callback, reason, seconds, buffer.sent_updates + buffer.updates, error, handled)
+        updates = buffer.sent_updates + buffer.updates
+        log_end(self.spec.label, reason, self.scope.why, seconds, updates, error, handled)
         if self.scope.failure is not None:
-            self._report(mistakes.failed_predicate(self._name, self.scope.condition, self.scope.failure))
+            self._report(mistakes.failed_predicate(self.spec.name, self.scope.condition, self.scope.failure))
         props = [last_props, b"" if exception is None else self.spec.resets, self.spec.off]
         described = describe(self.spec, exception) if reason is EndReason.FAILED and exception is not None else b"null"
         self._host.outbox.flush(buffer)
         end = wire.End(reason, wire.array(*props), described, handled and reason is EndReason.FAILED)
         self._host.outbox.put(end.event, end.encode_for(self.id))
         since_cancel = None if cancelled is None else trio.current_time() - cancelled
-        updates, size = buffer.sent_updates + buffer.updates, buffer.sent_bytes + buffer.bytes
+        size = buffer.sent_bytes + buffer.bytes
         self._limits.observer.ended(self, StreamEnd(reason, updates, size, since_cancel, error))
         self._host.ended(self.id, self.spec.key)
         self._lifecycle.advance(Trigger.END_SENT)

@@ -121,8 +121,12 @@ class Peers:
             self._idle = trio.Event()
             await self._idle.wait()
 
-    async def ask_all(self, question: str) -> dict[str, Any]:
+    async def ask_all(self, question: str, about: str = "") -> dict[str, Any]:
         """Ask every worker a question, this one included.
+
+        Args:
+            question: one of those that were given as `answers`.
+            about: what the question is about.
 
         Returns:
             For the name of each worker its answer; None if it gave none within `ANSWER_TIMEOUT`.
@@ -131,7 +135,7 @@ class Peers:
         answers: dict[str, Any] = {worker.name: None for worker in workers}
 
         async def ask(worker: Holder) -> None:
-            answers[worker.name] = await self._ask(worker, question)
+            answers[worker.name] = await self._ask(worker, question, about)
 
         async with trio.open_nursery() as nursery:
             for worker in workers:

@@ -122,6 +122,7 @@ def test_the_reasons_are_strings() -> None:
         "timed_out",
         "disconnected",
         "shutdown",
+        "revoked",
     }
     assert flash.EndReason.CANCELLED == "cancelled"
 

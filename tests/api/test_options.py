@@ -172,8 +172,8 @@ ALLOWED = [(name, value) for name, (allowed, _) in EDGES.items() for value in al
 REFUSED = [(name, value) for name, (_, refused) in EDGES.items() for value in refused]
 
 
-def test_only_two_options_have_no_constraint_in_the_table() -> None:
-    assert OPTIONS.keys() - EDGES.keys() == {"metrics", "forwarded_allow_ips"}
+def test_only_three_options_have_no_constraint_in_the_table() -> None:
+    assert OPTIONS.keys() - EDGES.keys() == {"metrics", "forwarded_allow_ips", "identify"}
 
 
 @pytest.mark.parametrize(("option", "value"), ALLOWED)
@@ -225,10 +225,11 @@ def reached_by_options(app: Flash) -> list[object]:
         "203.0.113.9" in app.trusted_proxies,
         app.metrics is None,
         type(limits.observer),
+        app.stream_settings.identify is None,
     ]
 
 
-OTHER_VALUES: dict[str, Any] = {"stall_timeout": 100, "forwarded_allow_ips": "*"}
+OTHER_VALUES: dict[str, Any] = {"stall_timeout": 100, "forwarded_allow_ips": "*", "identify": lambda request: None}
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -32,7 +32,7 @@ ROWS: set[Row] = {(state, trigger, after) for state, row in TRANSITIONS.items() 
 def test_every_state_and_every_trigger_is_in_the_table_and_has_its_sentence() -> None:
     assert set(TRANSITIONS) == set(MEANINGS) == set(LISTED_AS) == set(StreamState)
     assert {trigger for _, trigger, _ in ROWS} == set(CAUSES) == set(Trigger)
-    assert set(LISTED_AS.values()) == {"running", "ending", "stuck"}
+    assert set(LISTED_AS.values()) == {"waiting", "running", "ending", "stuck"}
 
 
 def test_every_state_can_be_reached_and_only_the_terminal_ones_have_no_exit() -> None:

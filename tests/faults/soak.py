@@ -82,7 +82,7 @@ class Lines(logging.Handler):
         self.others: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple) and len(record.args) == 4 and record.args[1] in list(EndReason):
+        if isinstance(record.args, tuple) and len(record.args) == 5 and record.args[1] in list(EndReason):
             self.reasons[str(record.args[1])] += 1
         elif record.levelno > logging.INFO and not _is_expected(record):
             self.others.append(record.getMessage())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import trio
 
@@ -56,6 +57,40 @@ async def test_a_start_that_is_refused_says_why(serve: Serve, connect: Connect) 
     answer = await (await connect(page)).call(page.request("go"))
     assert answer["status"] == "error"
     assert "holds as many pages as it may" in answer["message"]
+
+
+async def test_whose_a_start_is_says_the_handshake_of_its_websocket(serve: Serve, connect: Connect) -> None:
+    asked: list[object] = []
+
+    async def identify(handshake: Any) -> str | None:
+        asked.append(handshake.path)
+        return handshake.args.get("user")
+
+    waiting = Waiting(websocket_callbacks=True, identify=identify, streams_per_user=1)
+    server = await serve(waiting.app)
+    for number in (1, 2):
+        page = await server.page()
+        events, socket = await page.connect(), await connect(page, path="_dash-ws-callback?user=ada")
+        answer = await socket.call(page.request("go"))
+        if number == 1:
+            assert answer == {"status": "prevent_update"}
+            await events.expect("open")
+        else:
+            assert answer["status"] == "error"
+            assert "1 streams of this user run already" in answer["message"]
+            assert (await events.expect("refused"))["message"] == answer["message"]
+    assert [info.user for info in waiting.app.streams()] == ["ada"]
+    assert asked == ["/_dash-ws-callback"] * 2
+
+
+async def test_a_start_whose_user_is_not_found_out_is_refused(serve: Serve, connect: Connect) -> None:
+    waiting = Waiting(websocket_callbacks=True, identify=lambda handshake: 1 // 0)
+    page = await (await serve(waiting.app)).page()
+    events, socket = await page.connect(), await connect(page)
+    answer = await socket.call(page.request("go"))
+    assert (answer["status"], answer["message"]) == ("error", (await events.expect("refused"))["message"])
+    assert "does not say whose the request is" in answer["message"]
+    assert waiting.log == []
 
 
 async def test_a_streaming_callback_is_started_over_the_websocket(serve: Serve, connect: Connect) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from flash import EndReason, StreamInfo, Update, stream_props
 from flash.server.all_workers import join_health
 from flash.workers import peers
 from tests.http.pages import Page
@@ -16,9 +19,10 @@ from tests.workers.apps import CountingApp
 from tests.workers.conftest import StartFleet, Worker
 
 
-async def running(worker: Worker) -> Page:
+async def running(worker: Worker, user: str = "") -> Page:
     """A page with a stream on this worker."""
     page = await worker.server.page()
+    page.client.headers["X-User"] = user
     events = await page.connect()
     assert (await page.start("go")).status_code == 204
     await events.expect("open")
@@ -37,6 +41,73 @@ async def test_streams_of_all_workers_are_listed_by_any_the_oldest_first(fleet: 
         streams = await worker.app.all_streams()
         assert [info.page for info in streams] == [page.token[: len(streams[0].page)] for page in pages]
         assert len(worker.app.streams()) == 1
+
+
+async def test_streams_of_all_workers_end_from_any(fleet: StartFleet) -> None:
+    workers = await fleet(lambda: CountingApp(identify=lambda request: request.headers["X-User"]), 3)
+    for worker in workers:
+        for user in ("ada", "eve"):
+            await running(worker, user)
+    page = workers[0].app.streams()[0].page
+    assert workers[1].app.end_streams(page=page) == 0, "on the event loop it ends its own"
+    assert await workers[1].app.end_all_streams(page=page) == 1
+    assert await workers[2].app.end_all_streams("CountingApp.count", user="ada", where=lambda info: info.age < 60) == 2
+    # In a thread it ends those of all, and calls the function there.
+    threads: list[object] = []
+
+    def end() -> int:
+        here = threading.current_thread()
+        return workers[0].app.end_streams(where=lambda info: threads.append(here is threading.current_thread()) is None)
+
+    assert [info.user for info in await workers[0].app.all_streams() if info.state == "running"] == ["eve"] * 3
+    assert await trio.to_thread.run_sync(end) == 3
+    assert all(threads)
+    await eventually(lambda: [worker.app.ended for worker in workers] == [[EndReason.REVOKED] * 2] * 3)
+
+
+async def test_nothing_ends_on_any_worker_if_the_function_raises(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    for worker in workers:
+        await running(worker)
+
+    def where(info: StreamInfo) -> bool:
+        if info.page == workers[1].app.streams()[0].page:
+            raise ValueError("the second")
+        return True
+
+    with pytest.raises(ValueError, match="the second"):
+        await workers[0].app.end_all_streams(where=where)
+    assert [info.state for worker in workers for info in worker.app.streams()] == ["running"] * 2
+
+
+async def test_a_stream_that_ends_all_streams_reaches_other_workers_though_it_ends_itself(fleet: StartFleet) -> None:
+    class Last(CountingApp):
+        async def count(self, clicks: int) -> AsyncIterator[Update]:
+            yield stream_props("out", {"children": clicks})
+            if clicks == 2:
+                await self.end_all_streams(where=lambda info: True)
+            await trio.sleep_forever()
+
+    workers = await fleet(Last, 3)
+    for worker in workers[1:]:
+        await running(worker)
+    page = await running(workers[0])
+    await page.start("go", value=2)
+    await eventually(lambda: all(worker.app.ended for worker in workers))
+    await eventually(lambda: not any(worker.app.streams() for worker in workers))
+    assert [worker.app.ended[-1] for worker in workers] == [EndReason.REVOKED] * 3
+
+
+async def test_a_worker_that_does_not_end_its_streams_is_an_error(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(peers, "ANSWER_TIMEOUT", 0.1)
+    workers = await fleet(CountingApp, 2)
+    for worker in workers:
+        await running(worker)
+    workers[1].peers._answer = hang
+    assert await workers[0].app.end_all_streams("CountingApp.count") == 1
+    assert "Worker 2 was to end streams, and does not answer: those that it has may go on." in caplog.text
 
 
 async def test_one_process_lists_its_own_streams(fleet: StartFleet) -> None:
