@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import re
-import types
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 import dash
 import pytest
+import trio
 
 import flash
 from flash import Flash, hooks
 from flash.command_line import main
-
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from tests.support.doc_examples import PAGES, ROOT, blocks_of, name_of, run_examples
 
 
-def _name(path: Path) -> str:
-    return str(path.relative_to(DOCS if path.is_relative_to(DOCS) else ROOT))
-
-
-@pytest.mark.parametrize("path", [path for path in PAGES if BLOCK.search(path.read_text())], ids=_name)
+@pytest.mark.parametrize("path", [path for path in PAGES if blocks_of(path)], ids=name_of)
 async def test_the_examples_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of a page build on each other, as a reader would type them."""
+    """They make an app that is served, and the tests among them pass."""
     # What they register with `hooks` would be asked in every app of the process.
     registry: Any = hooks
     monkeypatch.setattr(registry, "_ns", {name: list(entries) for name, entries in registry._ns.items()})
-    module = types.ModuleType("example")
-    for block in BLOCK.findall(path.read_text()):
-        exec(compile(block, path.name, "exec"), module.__dict__)
+    module = run_examples(path)
     app: Any = module.__dict__["app"]
     assert isinstance(app, Flash)
     if app.layout is None:
@@ -42,9 +33,11 @@ async def test_the_examples_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         for route in ("/", "/_dash-layout", "/_dash-dependencies"):
             response = await client.get(route)
             assert response.status_code == 200, route
+    for test in [test for name, test in vars(module).items() if name.startswith("test_")]:
+        await (test() if iscoroutinefunction(test) else trio.to_thread.run_sync(test))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=_name)
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_the_links_of(path: Path) -> None:
     for link in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text()):
         assert (path.parent / link).exists(), link

@@ -83,7 +83,7 @@ def test_the_site_names_what_is_exported_of_dash() -> None:
 
 def test_the_contents_come_in_the_order_in_which_readers_need_them() -> None:
     captions = re.findall(r"^:caption: (.*)$", (DOCS / "index.md").read_text(), re.MULTILINE)
-    assert captions == ["How to", "Reference", "Explanation", "For whoever changes Flash"]
+    assert captions == ["Tutorial", "How to", "Reference", "Explanation", "For whoever changes Flash"]
 
 
 def test_searching_finds_pages(address: str, context: BrowserContext) -> None:

@@ -1,0 +1,111 @@
+"""The apps of the tutorial and of the how-to pages do in a browser what their pages say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from flash import Flash
+from tests.browser.conftest import Visit
+from tests.support.doc_examples import DOCS, run_examples
+
+Open = Callable[[str], Page]
+
+
+@pytest.fixture
+def open_example(visit: Visit) -> Open:
+    """Opens the app of a page of the docs."""
+
+    def open_example(page: str) -> Page:
+        app = run_examples(DOCS / page).__dict__["app"]
+        assert isinstance(app, Flash)
+        return visit(app)
+
+    return open_example
+
+
+def test_a_first_stream(open_example: Open) -> None:
+    page = open_example("tutorial/first-stream.md")
+    page.click("#go")
+    expect(page.locator("#out")).to_have_text("1")
+
+
+def test_stop(open_example: Open) -> None:
+    page = open_example("tutorial/stop.md")
+    page.click("#go")
+    expect(page.locator("#out")).to_have_text("1")
+    page.click("#stop")
+    expect(page.locator("#out")).to_have_text("ready")
+
+
+def test_progress(open_example: Open) -> None:
+    page = open_example("tutorial/progress.md")
+    expect(page.locator("#state")).to_have_text("The report is idle.")
+    page.click("#make")
+    expect(page.locator("#out")).to_contain_text("of 20")
+    expect(page.locator("#make")).to_be_disabled()
+    page.click("#stop")
+    expect(page.locator("#state")).to_have_text("The report is cancelled.")
+    expect(page.locator("#make")).to_be_enabled()
+    expect(page.locator("#out")).to_have_text("nothing yet")
+
+
+def test_a_live_chart(open_example: Open) -> None:
+    page = open_example("tutorial/live-chart.md")
+    expect(page.locator("#chart .trace.scatter")).to_be_attached()
+    page.wait_for_function("document.querySelector('#chart .js-plotly-plot').data[0].x.length > 2")
+
+
+def test_errors(open_example: Open) -> None:
+    page = open_example("tutorial/errors.md")
+    expect(page.locator("#divisor")).to_be_visible()
+    page.click("#go")
+    expect(page.locator("#message")).to_have_text("Something went wrong: division by zero.")
+    page.fill("#divisor", "2")
+    expect(page.locator("#out")).to_have_text("5.00")
+    page.click("#stop")
+    expect(page.locator("#message")).to_have_text("Ended: cancelled.")
+
+
+def test_a_feed_for_many(open_example: Open) -> None:
+    page = open_example("tutorial/feed.md")
+    other = page.context.new_page()
+    other.goto(page.url)
+    for seen in (page, other):
+        expect(seen.locator("#price")).to_have_text(re.compile(r"KELP \d+\.\d\d"))
+
+
+def test_a_chat_with_a_language_model(open_example: Open) -> None:
+    page = open_example("how-to/llm-chat.md")
+    page.fill("#question", "Why?")
+    page.press("#question", "Enter")
+    expect(page.locator("#answer")).to_contain_text("You asked: Why?")
+    expect(page.locator("#messages")).to_contain_text("assistant: You asked: Why? That is a good question.")
+    expect(page.locator("#question")).to_have_value("")
+    page.fill("#question", "Why not?")
+    page.click("#send")
+    expect(page.locator("#answer")).to_contain_text("You asked")
+    page.click("#stop")
+    expect(page.locator("#send")).to_be_enabled()
+    expect(page.locator("#messages")).not_to_contain_text("assistant: You asked: Why not?")
+
+
+def test_a_trading_blotter(open_example: Open) -> None:
+    page = open_example("how-to/blotter.md")
+    rows = page.locator("#blotter .ag-center-cols-container .ag-row")
+    expect(page.locator("#blotter")).to_contain_text("working")
+    page.get_by_text("Equities", exact=True).first.click()
+    expect(rows.filter(has_text="Rates")).to_have_count(0)
+    expect(rows.filter(has_text="Equities")).not_to_have_count(0)
+
+
+def test_a_laboratory_instrument(open_example: Open) -> None:
+    page = open_example("how-to/instrument.md")
+    expect(page.locator("#reading")).to_have_text(re.compile(r"\d\.\d{3} V"))
+    page.click("#record")
+    expect(page.locator("#recorded")).to_contain_text("2 readings in run-1.csv")
+    page.click("#stop")
+    expect(page.locator("#record")).to_be_enabled()
