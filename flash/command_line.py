@@ -23,7 +23,7 @@ from .server.reloading import same_command
 from .server.run_options import number_of_workers
 from .server.serving import run, run_workers
 from .server.shutdown import RELOADED, SHUTDOWN_TIMEOUT
-from .workers.machine import VARIABLE as SECRET_VARIABLE, Machine
+from .workers.machine import ADVERTISE_VARIABLE, FILE_VARIABLE, VARIABLE as SECRET_VARIABLE, Machine
 from .workers.machine_options import find_machine
 from .workers.redis_claims import URL_VARIABLE
 from .workers.worker import this_worker
@@ -166,12 +166,15 @@ def _parser() -> argparse.ArgumentParser:
         f"(default: {URL_VARIABLE}, which shows no password in the list of processes)",
     )
     command.add_argument(
-        "--advertise", metavar="HOST:PORT", help="where other machines that share the Redis reach this one"
+        "--advertise",
+        metavar="HOST:PORT",
+        help=f"where other machines that share the Redis reach this one (default: {ADVERTISE_VARIABLE})",
     )
     command.add_argument(
         "--secret-file",
         metavar="PATH",
-        help=f"the file with the secret that the machines share (default: {SECRET_VARIABLE})",
+        help=f"the file with the secret that the machines share (default: {FILE_VARIABLE}, or the secret itself in "
+        f"{SECRET_VARIABLE})",
     )
     command.add_argument("--reload", action="store_true", help="start again when a file below this folder changes")
     command.add_argument("--certfile", help="a TLS certificate: serve HTTPS, and HTTP/2 with it")

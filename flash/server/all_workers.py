@@ -25,7 +25,8 @@ from ..streams.limits import StreamInfo
 from ..workers.directory import Directory
 from ..workers.peer_port import PeerReceiver
 from ..workers.peers import HAS_COME, Answer, Peers
-from .lifespan import APPS
+from ..workers.sending_on import App
+from .current_run import APPS
 from .metrics import Metrics, join
 from .revoking import Selection
 
@@ -50,26 +51,38 @@ class AppOfWorkers(Protocol):
 
 
 def join_workers(
-    app: AppOfWorkers, directory: Directory, socket_path: str, arrivals: PeerReceiver | None = None
+    server: Any,
+    directory: Directory,
+    socket_path: str | None,
+    arrivals: PeerReceiver | None = None,
+    answering: App | None = None,
 ) -> Peers:
-    """Make this process one of several that serve an app, and the other apps of its server.
+    """Make this process one of several that serve the apps of a server.
 
     Args:
-        app: is served here, from when the `Peers` run.
+        server: the QuartTrio whose apps are served here, from when the `Peers` run.
         directory: says which worker holds a browser.
-        socket_path: of the unix socket on which this worker serves the others of its machine.
+        socket_path: of the unix socket on which this worker serves the others of its machine; None if it has none.
         arrivals: the connections of other machines; None if there are none.
+        answering: the ASGI app that answers requests here; None for the server itself.
     """
-    apps: list[AppOfWorkers] = app.server.extensions[APPS]
+    apps: list[AppOfWorkers] = server.extensions[APPS]
     answers: dict[str, Answer] = {HAS_COME: lambda page: [each.channels.has_gone(page) for each in apps]}
     for each in apps:
         answers |= each.all_workers.answers()
-    peers = Peers(app.server, directory, socket_path, answers, arrivals)
+    peers = Peers(answering or server, directory, socket_path, answers, arrivals)
     for each in apps:
         each.all_workers.peers = peers
         each.all_workers.directory = directory
         each.channels.holding = peers.holdings
     return peers
+
+
+def leave_workers(server: Any) -> None:
+    """Undo what `join_workers` has done to the apps of a server."""
+    apps: list[AppOfWorkers] = server.extensions[APPS]
+    for each in apps:
+        each.all_workers.peers = each.all_workers.directory = each.channels.holding = None
 
 
 class AllWorkers:

@@ -49,8 +49,8 @@ from ..workers.machine_options import find_machine
 from ..workers.worker import this_worker
 from . import serving
 from .block_watch import BlockWatch
-from .current_run import StreamingApp
-from .lifespan import APPS, FlashLifespan
+from .current_run import APPS, StreamingApp
+from .lifespan import FlashLifespan
 from .reloading import can_reload, can_run_again, reload_on_changes, same_command
 from .run_options import read_run_options
 from .shutdown import SHUTDOWN_TIMEOUT, THREAD_SHUTDOWN_TIMEOUT, StopRequest

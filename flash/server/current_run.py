@@ -12,6 +12,9 @@ from ..channels import Channels
 from ..shared.sources import Sources
 from .background import BackgroundWork
 
+APPS = "flash_apps"
+"""The key in the extensions of a server under which its Flash apps are listed."""
+
 
 class Closing(Protocol):
     """Something that is shut down: it accepts nothing new, and waits until what it has is over.

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -28,15 +27,12 @@ from ..asgi.client_log import ClientWarnings
 from ..user_code.containment import contain, log_failure, split_cancellation
 from ..user_code.failures import sentence_of
 from ..user_code.inner_generators import InnerGenerators
-from ..workers.redis_claims import URL_VARIABLE
-from .current_run import Run, StreamingApp, current_run
+from .current_run import APPS, Run, StreamingApp, current_run
 from .shutdown import end_streams
+from .without_supervisor import OtherProcesses, find_others
 
 _log = logging.getLogger("flash.server")
 _warnings = ClientWarnings(_log)
-
-APPS = "flash_apps"
-"""The key in the extensions of a server under which its Flash apps are listed."""
 
 END_TIMEOUT = 1.0
 """Seconds that connections have to send the last events of their streams before a failed server closes them."""
@@ -112,6 +108,8 @@ class FlashLifespan:
 
     def __init__(self, app: quart_trio.QuartTrio, scope: Any) -> None:
         self._server = app
+        self._state: dict[str, Any] | None = scope.get("state")
+        self._others: OtherProcesses | None = None
         self._apps: list[StreamingApp] = app.extensions[APPS]
         self._stopping = False
         self._nursery: trio.Nursery | None = None
@@ -136,6 +134,7 @@ class FlashLifespan:
             failure = error
         finally:
             self._set_closing(True)
+            self._end_others()
             for app in self._apps:
                 app.sources.end()
                 run.apps.remove(app)
@@ -159,32 +158,37 @@ class FlashLifespan:
                 await self._stop(send)
 
     async def _start(self, send: Callable[[Any], Awaitable[None]]) -> None:
-        if URL_VARIABLE in os.environ and not any(app.channels.holding for app in self._apps):
-            _log.warning(
-                "%s is set, and has no effect in this process: only the workers of `flash run` share what they hold. "
-                "Serve with `flash run --workers`, or have a load balancer route by browser (sticky sessions).",
-                URL_VARIABLE,
-            )
+        assert self._nursery is not None
         try:
+            self._others = await find_others(self._server, self._state)
+            if self._others is not None:
+                await self._nursery.start(self._others.run)
             await self._server.startup()
+            if self._others is not None:
+                await self._others.take_part()
         except BaseException as error:
             if _is_cancellation(error):
                 raise
             self._stopping = True
+            self._end_others()
             current_run().failure = error
             message = str(error.code) if isinstance(error, SystemExit) else sentence_of(error)
             await send({"type": "lifespan.startup.failed", "message": message})
         else:
-            assert self._nursery is not None
             for app in self._apps:
                 app.background.start(self._nursery, _stop_server)
             await send({"type": "lifespan.startup.complete"})
 
     async def _stop(self, send: Callable[[Any], Awaitable[None]]) -> None:
         self._stopping = True
+        if self._others is not None:
+            await self._others.stop()
         # Hypercorn without Flash sends this message when its requests are over; pages without a connection may be left.
         with trio.move_on_after(3 * max(app.channels.limits.cleanup_timeout for app in self._apps)):
             await end_streams(self._apps)
+        if self._others is not None:
+            await self._others.leave()
+            self._end_others()
         try:
             await self._server.shutdown()
         except BaseException as error:
@@ -193,6 +197,12 @@ class FlashLifespan:
             await send({"type": "lifespan.shutdown.failed", "message": sentence_of(error)})
         else:
             await send({"type": "lifespan.shutdown.complete"})
+
+    def _end_others(self) -> None:
+        """Undo what has joined this process to others, if anything has."""
+        if self._others is not None:
+            self._others.end()
+            self._others = None
 
     async def _leave_while_serving(self) -> None:
         """Leave the cancelled nursery or scope that a `while_serving` function holds open, and serve on without it.

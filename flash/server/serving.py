@@ -103,7 +103,7 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
 
     shared = _shared_directory(worker)
     directory: Directory = worker if shared is None else shared
-    peers = join_workers(app, directory, worker.socket_path, worker.arrivals)
+    peers = join_workers(app.server, directory, worker.socket_path, worker.arrivals)
 
     async def started() -> None:
         if current_run().failure is None:
@@ -175,8 +175,9 @@ def run_workers(
         trio.run(check_redis, os.environ[URL_VARIABLE])
     # For Hypercorn, several workers mean that other servers may listen on the same port.
     config.workers = 1
+    joined = None if machine is None else machine.listen()
     with (
-        contextlib.nullcontext() if machine is None else machine.listen() as peers,
+        contextlib.nullcontext() if joined is None else joined[1],
         socket_directory(directory) as folder,
         listening_sockets(config) as sockets,
     ):
@@ -188,7 +189,6 @@ def run_workers(
                 address = _hypercorn.address_of(listening, is_tls=is_tls)
                 await config.log.info(f"Running on {address} with {size} workers (CTRL + C to quit)")
 
-        joined = None if machine is None or peers is None else (machine, peers)
         plan = Plan(command, size, listeners, folder, config.graceful_timeout, RELOADED in os.environ, announce, joined)
         status = trio.run(Supervisor(plan).run)
     if status:

@@ -7,21 +7,25 @@ name. So a worker of the same machine needs no more than the address to find the
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
 import socket
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 
 from ..errors import InvalidOption
 from .signatures import NAME_SIZE
 
-VARIABLE = "FLASH_SECRET"
-"""The variable of the environment that may have the secret."""
+VARIABLE, FILE_VARIABLE = "FLASH_SECRET", "FLASH_SECRET_FILE"
+"""The variables of the environment that may have the secret, or the path of the file with it."""
+
+ADVERTISE_VARIABLE = "FLASH_ADVERTISE"
+"""The variable of the environment that may have the address."""
 
 SECRET_LENGTH = 32
 """Characters that a secret has at least."""
@@ -29,7 +33,10 @@ SECRET_LENGTH = 32
 BACKLOG = 1_000
 """Connections of other machines that may wait until they are accepted: as many as a burst of requests brings."""
 
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
+ANY_PORT = "0"
+"""The port of an address that leaves it to the system."""
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 
 
 def new_name() -> str:
@@ -48,7 +55,7 @@ class Machine:
     """One of several machines that serve an app.
 
     Attributes:
-        address: where workers of other machines connect, as host:port.
+        address: where workers of other machines connect, as host:port; with port 0, any free one, until it listens.
         secret: is shared by all machines.
     """
 
@@ -63,8 +70,11 @@ class Machine:
         """Whether this is the address of a worker on this machine."""
         return address.rpartition("/")[0] == self.address
 
-    def listen(self) -> socket.socket:
-        """A socket that listens at the address of this machine.
+    def listen(self) -> tuple[Machine, socket.socket]:
+        """Listen at the address of this machine.
+
+        Returns:
+            This machine, with the port at which it listens; and the socket.
 
         Raises:
             InvalidOption: that cannot be done.
@@ -73,37 +83,44 @@ class Machine:
         try:
             family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         except (OSError, UnicodeError) as error:
-            raise InvalidOption(f"--advertise {self.address}: the name {host!r} cannot be resolved.") from error
+            raise InvalidOption(
+                f"The advertised address {self.address}: the name {host!r} cannot be resolved."
+            ) from error
         listening = socket.socket(family, socket.SOCK_STREAM)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if ip_address(str(name[0]).partition("%")[0]).is_unspecified:
-                raise InvalidOption(f"--advertise {self.address} names no machine: others have to connect to it.")
+                raise InvalidOption(
+                    f"The advertised address {self.address} names no machine: others have to connect to it."
+                )
             listening.bind(name)
             listening.listen(BACKLOG)
             listening.setblocking(False)
         except OSError as error:
             listening.close()
+            help_ = " Without a port, a free one is taken." if error.errno == errno.EADDRINUSE else ""
             raise InvalidOption(
-                f"--advertise {self.address}: this machine cannot listen there: {error.strerror}."
+                f"The advertised address {self.address}: this machine cannot listen there: {error.strerror}.{help_}"
             ) from error
         except BaseException:
             listening.close()
             raise
-        return listening
+        bound = f"{self.address.rpartition(':')[0]}:{listening.getsockname()[1]}"
+        return replace(self, address=bound), listening
 
 
 def read_machine(advertise: str | None, secret_file: str | None, environment: Mapping[str, str]) -> Machine | None:
     """The machine that the options describe; None if this one is the only one.
 
     Args:
-        advertise: the option, host:port.
+        advertise: host:port, or a host, whose port is any free one.
         secret_file: the path of the file with the secret.
-        environment: may have the secret instead.
+        environment: may have the secret instead, and either of the options.
 
     Raises:
         InvalidOption: an option cannot be used, or another one is missing.
     """
+    advertise = environment.get(ADVERTISE_VARIABLE) if advertise is None else advertise
     if advertise is None:
         if secret_file is not None:
             raise InvalidOption(
@@ -111,18 +128,25 @@ def read_machine(advertise: str | None, secret_file: str | None, environment: Ma
             )
         return None
     found = _ADDRESS.fullmatch(advertise)
-    if found is None or not 0 < int(found["port"]) < 65_536:
-        raise InvalidOption(f"--advertise {advertise}: write host:port, as other machines are to connect to it.")
+    if found is None or found["host"].isdecimal() or int(found["port"] or ANY_PORT) >= 65_536:
+        raise InvalidOption(
+            f"The advertised address {advertise}: write host:port, as other machines are to connect to it, or the host "
+            "alone for any free port."
+        )
+    address = f"{found['host']}:{found['port'] or ANY_PORT}"
     from_environment = environment.get(VARIABLE)
+    file_option = FILE_VARIABLE if secret_file is None else "--secret-file"
+    secret_file = environment.get(FILE_VARIABLE) if secret_file is None else secret_file
     if secret_file is not None and from_environment is not None:
-        raise InvalidOption(f"There are two secrets, in --secret-file and in {VARIABLE}: leave one out.")
+        raise InvalidOption(f"There are two secrets, in {file_option} and in {VARIABLE}: leave one out.")
     if secret_file is not None:
-        return Machine(advertise, _check(_read(secret_file), f"The secret file {secret_file!r}"))
+        return Machine(address, _check(_read(secret_file), f"The secret file {secret_file!r}"))
     if from_environment is None:
         raise InvalidOption(
-            f"--advertise takes a secret that all machines share: name its file with --secret-file, or set {VARIABLE}."
+            "--advertise takes a secret that all machines share: name its file with --secret-file or "
+            f"{FILE_VARIABLE}, or set {VARIABLE}."
         )
-    return Machine(advertise, _check(from_environment, VARIABLE))
+    return Machine(address, _check(from_environment, VARIABLE))
 
 
 def _read(path: str) -> str:

@@ -1,10 +1,10 @@
 """Reads the options by which this machine serves an app together with others: they go together, or are all left out.
 
     --redis redis://host:6379/0     the Redis that all machines share      or FLASH_REDIS_URL
-    --advertise 10.0.0.5:8051       where the others reach this machine
-    --secret-file /run/secret       the secret that all machines share     or FLASH_SECRET
+    --advertise 10.0.0.5:8051       where the others reach this machine    or FLASH_ADVERTISE
+    --secret-file /run/secret       the secret that all machines share     or FLASH_SECRET_FILE, FLASH_SECRET
 
-`app.run` has the same as keywords.
+`app.run` has the same as keywords. A process that another server has started, such as Hypercorn, has the variables.
 """
 
 from __future__ import annotations

@@ -155,13 +155,13 @@ class PeerConnection:
 class Dialer:
     """Connects one worker to others."""
 
-    def __init__(self, path: str, machine: Machine | None) -> None:
+    def __init__(self, path: str | None, machine: Machine | None) -> None:
         """
         Args:
-            path: of the unix socket of the worker, in the folder of those of its machine.
+            path: of the unix socket of the worker, in the folder of those of its machine; None if it has none.
             machine: its machine; None if there is one only.
         """
-        self._folder = Path(path).parent
+        self._folder = None if path is None else Path(path).parent
         self._machine = machine
 
     async def connect(self, address: str, expected: Collection[str]) -> PeerConnection:
@@ -182,6 +182,8 @@ class Dialer:
         if self._machine is None:
             raise OSError(f"The worker at {address} takes signed connections, and there is no secret.")
         if self._machine.is_here(address):
+            if self._folder is None:
+                raise OSError(f"The worker at {address} had the address of this one before.")
             return PeerConnection(await trio.open_unix_socket(str(self._folder / f"{name}.sock")), expected)
         with trio.move_on_after(CONNECT_TIMEOUT):
             stream = await trio.open_tcp_stream(*host_and_port(machine))

@@ -58,14 +58,15 @@ class Peers:
         holdings: the browsers that this worker holds.
         asgi: what the worker is to serve in place of the app.
         leaving: whether this worker leaves; it takes no request from the others then that begins something.
-        socket_path: of the unix socket on which it serves the others of its machine.
+        socket_path: of the unix socket on which it serves the others of its machine; None if there are no others.
+        state: of the server's lifespan, of which every request has a copy; None if it has none, or has not begun.
     """
 
     def __init__(
         self,
         app: App,
         directory: Directory,
-        socket_path: str,
+        socket_path: str | None,
         answers: Mapping[str, Answer],
         arrivals: PeerReceiver | None = None,
     ) -> None:
@@ -73,7 +74,7 @@ class Peers:
         Args:
             app: answers requests on this worker.
             directory: says which worker holds a browser.
-            socket_path: of the unix socket on which this worker serves the others of its machine.
+            socket_path: of the unix socket on which this worker serves the others of its machine, or None.
             answers: for each question that a worker may be asked, what answers it; `HAS_COME` tells rather than asks.
             arrivals: the connections of other machines; None if there are none.
         """
@@ -87,7 +88,7 @@ class Peers:
         self.socket_path = socket_path
         self._answers = answers
         self._arrivals = arrivals
-        self._state: dict[str, Any] | None = None
+        self.state: dict[str, Any] | None = None
         self._nursery: trio.Nursery | None = None
         self._requests = 0
         self._idle = trio.Event()
@@ -98,10 +99,11 @@ class Peers:
         Raises:
             OSError: the socket cannot be listened on.
         """
-        listener = listen(self.socket_path)
+        listeners = [] if self.socket_path is None else [listen(self.socket_path)]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.holdings.give_up_unused)
-            await nursery.start(trio.serve_listeners, self._serve_here, [listener])
+            if listeners:
+                await nursery.start(trio.serve_listeners, self._serve_here, listeners)
             if self._arrivals is not None:
                 nursery.start_soon(self._serve_arrivals, self._arrivals, nursery)
             self._nursery = nursery
@@ -180,7 +182,7 @@ class Peers:
 
         async def keeping(scope: Message, receive: Receive, send: Send) -> None:
             if scope["type"] == "lifespan":
-                self._state = scope.get("state")
+                self.state = scope.get("state")
             await app(scope, receive, send)
 
         return keeping
@@ -242,8 +244,8 @@ class Peers:
             await connection.send({"type": HELD})
             connection.expect(TO_APP)
             # Each request has a copy of its server's state.
-            if self._state is not None:
-                scope["state"] = self._state.copy()
+            if self.state is not None:
+                scope["state"] = self.state.copy()
             browser_end = _BrowserEnd(connection, scope["type"])
             await contain(
                 _log,

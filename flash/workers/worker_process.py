@@ -22,7 +22,7 @@ import trio
 from .connections import ConnectionSender, Counts, make_counts
 from .directory import Claims
 from .log_lines import LogWriter
-from .machine import VARIABLE as SECRET_VARIABLE, Machine
+from .machine import ADVERTISE_VARIABLE, VARIABLE as SECRET_VARIABLE, Machine
 from .peer_port import PeerSender
 from .supervisor_messages import (
     AskWorkers,
@@ -169,8 +169,9 @@ class WorkerProcess:
         return status
 
     def _environment(self) -> dict[str, str]:
-        """The environment of the process. The secret of the machines is in the assignment, and nowhere else."""
-        inherited = {name: value for name, value in os.environ.items() if name != SECRET_VARIABLE}
+        """The environment of the process. What its machine has is in the assignment, and nowhere else."""
+        of_machine = (SECRET_VARIABLE, ADVERTISE_VARIABLE)
+        inherited = {name: value for name, value in os.environ.items() if name not in of_machine}
         return inherited | {VARIABLE: self._assignment.encode()}
 
     def stop(self) -> None:

@@ -124,8 +124,8 @@ def test_a_number_of_workers_below_0_is_refused(folder: Path, capsys: pytest.Cap
         ),
         (
             ("--redis", "redis://host", "--advertise", "10.0.0.5:8051"),
-            "--advertise takes a secret that all machines share: name its file with --secret-file, or set "
-            "FLASH_SECRET.",
+            "--advertise takes a secret that all machines share: name its file with --secret-file or "
+            "FLASH_SECRET_FILE, or set FLASH_SECRET.",
         ),
     ],
     ids=["malformed", "without an address", "without a secret"],

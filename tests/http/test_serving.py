@@ -37,6 +37,7 @@ async def test_a_redis_that_a_process_by_itself_cannot_use_is_said_to_have_no_ef
     await serve(Waiting().app)
     [message] = [record.getMessage() for record in caplog.records if "FLASH_REDIS_URL" in record.getMessage()]
     assert "has no effect in this process" in message
+    assert "FLASH_ADVERTISE" in message
     assert "`flash run --workers`" in message
 
 

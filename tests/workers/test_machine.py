@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from pathlib import Path
 
@@ -35,12 +34,29 @@ def test_without_options_there_is_one_machine() -> None:
     assert read_machine(None, None, {"FLASH_SECRET": SECRET}) is None
 
 
-@pytest.mark.parametrize("address", ["10.0.0.5:8051", "web-1.internal:8051", "[::1]:8051", "[fe80::1%eth0]:80"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.5:8051", "web-1.internal:8051", "[::1]:8051", "[fe80::1%eth0]:80", "web:0"]
+)
 def test_a_machine_has_an_address_and_a_secret_from_a_file_or_the_environment(address: str, secret_file: Path) -> None:
     expected = Machine(address, SECRET)
     assert read_machine(address, str(secret_file), {}) == expected
     assert read_machine(address, None, {"FLASH_SECRET": f" {SECRET}\n"}) == expected
+    in_environment = {"FLASH_ADVERTISE": address, "FLASH_SECRET_FILE": str(secret_file)}
+    assert read_machine(None, None, in_environment) == expected
     assert SECRET not in repr(expected)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.5", "web-1.internal", "[::1]"])
+def test_an_address_without_a_port_has_any_free_one(host: str) -> None:
+    assert read_machine(host, None, {"FLASH_SECRET": SECRET}) == Machine(f"{host}:0", SECRET)
+
+
+def test_a_machine_that_leaves_the_port_to_the_system_has_it_in_its_address_when_it_listens() -> None:
+    machine, listening = Machine("localhost:0", SECRET).listen()
+    with listening:
+        port = listening.getsockname()[1]
+        assert port > 0
+        assert machine == Machine(f"localhost:{port}", SECRET)
 
 
 @pytest.mark.parametrize(
@@ -49,10 +65,8 @@ def test_a_machine_has_an_address_and_a_secret_from_a_file_or_the_environment(ad
         "",
         "8051",
         ":8051",
-        "web",
         "web:",
         "web:port",
-        "web:0",
         "web:65536",
         "a:b:1",
         "::1:80",
@@ -63,7 +77,8 @@ def test_a_machine_has_an_address_and_a_secret_from_a_file_or_the_environment(ad
 )
 def test_an_address_that_is_no_host_and_port_is_refused(address: str, secret_file: Path) -> None:
     assert refusal(address, secret_file) == (
-        f"--advertise {address}: write host:port, as other machines are to connect to it."
+        f"The advertised address {address}: write host:port, as other machines are to connect to it, or the host "
+        "alone for any free port."
     )
 
 
@@ -75,6 +90,9 @@ def test_an_address_without_a_secret_is_refused_and_a_secret_without_an_address(
 def test_two_secrets_are_refused(secret_file: Path) -> None:
     assert refusal("a:1", secret_file, FLASH_SECRET=SECRET) == (
         "There are two secrets, in --secret-file and in FLASH_SECRET: leave one out."
+    )
+    assert refusal("a:1", FLASH_SECRET_FILE=str(secret_file), FLASH_SECRET=SECRET) == (
+        "There are two secrets, in FLASH_SECRET_FILE and in FLASH_SECRET: leave one out."
     )
 
 
@@ -106,8 +124,8 @@ def test_a_secret_file_that_is_not_there_no_text_or_open_to_every_user_is_refuse
 
 def listen(address: str) -> str:
     """The sentence with which an address is refused where this machine is to listen."""
-    with pytest.raises(InvalidOption) as raised, contextlib.closing(Machine(address, SECRET).listen()):
-        pass
+    with pytest.raises(InvalidOption) as raised:
+        Machine(address, SECRET).listen()[1].close()
     return str(raised.value)
 
 
@@ -119,7 +137,9 @@ def test_an_address_that_cannot_be_resolved_or_listened_on_is_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert listen(f"127.0.0.1:{taken.getsockname()[1]}").endswith("cannot listen there: Address already in use.")
+        assert listen(f"127.0.0.1:{taken.getsockname()[1]}").endswith(
+            "Address already in use. Without a port, a free one is taken."
+        )
 
 
 def test_a_worker_is_named_after_its_socket_and_belongs_to_one_machine() -> None:

@@ -73,8 +73,10 @@ def machine(folder: Path, redis: RedisServer, host: str) -> AbstractContextManag
     """A supervisor with one worker while the block runs, at an address of the loopback range."""
     (folder / "served.py").write_text(APP)
     environment = {"FLASH_SECRET": "a secret of tests that is long enough", "FLASH_REDIS_URL": redis.url}
-    command = flash_run("--advertise", f"{host}:{free_port()}")
-    return python(folder, *command, environment=environment, ignored=UNCLOSED_STREAM)
+    # One has the option, and the others the variable, which leaves the port to the system.
+    options = ("--advertise", f"{host}:{free_port()}") if host == "127.0.0.1" else ()
+    environment |= {"FLASH_ADVERTISE": host}
+    return python(folder, *flash_run(*options), environment=environment, ignored=UNCLOSED_STREAM)
 
 
 @pytest.fixture(scope="module")

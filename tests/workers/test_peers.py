@@ -111,8 +111,8 @@ class Pair:
                 await self.there.run(task_status=task_status)
 
         await self.nursery.start(run)
-        self.claims.join("1", self.here.socket_path)
-        self.claims.join("2", self.there.socket_path)
+        self.claims.join("1", str(self.here.socket_path))
+        self.claims.join("2", str(self.there.socket_path))
         await self.there.holdings.claim(browser_key(SECRET))
 
     async def ask(self, browser: Browser, scope: dict[str, Any] | None = None) -> None:
