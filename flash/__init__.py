@@ -75,6 +75,7 @@ from .shared.listing import FeedInfo, FollowerInfo
 from .streaming_callback import callback as callback
 from .streams.limits import StreamInfo
 from .user_code.cleanup import cleanup
+from .watched import Watched
 
 __version__ = "0.1.0"
 
@@ -132,6 +133,7 @@ __all__ = [
     "StreamCancelled",
     "StreamInfo",
     "Update",
+    "Watched",
     "WrongServer",
     "cleanup",
     "dash_version",

@@ -12,7 +12,7 @@ Methods whose names begin with an underscore and which Dash has, too, override D
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 import dash
@@ -280,6 +280,7 @@ class Flash(RunningStreams, _dash.DashApp):
         self,
         *dependencies: Any,
         cancel: Any = None,
+        watch: Mapping[str, Any] | None = None,
         on_error: Callable[[Any], Any] | None = None,
         reset_props: Any = None,
         prevent_initial_call: bool | None = None,
@@ -300,6 +301,7 @@ class Flash(RunningStreams, _dash.DashApp):
             prevent_initial_call,
             EventCallbackOptions(
                 cancel=cancel,
+                watch=watch,
                 on_error=on_error,
                 reset_props=reset_props,
                 running=running,

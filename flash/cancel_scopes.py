@@ -2,7 +2,8 @@
 
 A stream has one `StreamScope`. Whatever ends the stream calls `StreamScope.cancel` with a reason. The first call wins:
 its reason goes to `on_error`, into the log and to the page. A `Condition` turns a change of a component's property into
-such a call. Nothing here knows of HTTP or Dash: properties are labels, values are what JSON can express.
+such a call. The page reports changes of the properties that the stream watches in the same way; those end nothing.
+Nothing here knows of HTTP or Dash: properties are labels, values are what JSON can express.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 import trio
 
 from .errors import FlashError
+from .watched import Watched
 
 Predicate = Callable[[object], object]
 
@@ -132,12 +134,18 @@ class StreamScope:
         why: for `revoked`, what the app's code has said of it; "" if nothing.
     """
 
-    def __init__(self, conditions: Sequence[Condition] = (), on_cancel: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        conditions: Sequence[Condition] = (),
+        on_cancel: Callable[[], None] | None = None,
+        watched: Sequence[Watched[Any]] = (),
+    ) -> None:
         self.cancel_scope: trio.CancelScope = trio.CancelScope(shield=True)
         self.reason: EndReason | None = None
         self.on_cancel = on_cancel
         self.failure: BaseException | None = None
         self._conditions = conditions
+        self._watched = watched
         self.condition: str | None = None
         self.why: str = ""
         self._value: object = None
@@ -158,8 +166,8 @@ class StreamScope:
         """Note that the property of condition number `index` has become `value`; cancel the stream if that breaks it.
 
         Args:
-            index: which condition; in place of a number, `LAYOUT` says that the page has none of the stream's
-                components any more.
+            index: which condition; those behind the last one are the properties that the stream watches. In place of a
+                number, `LAYOUT` says that the page has none of the stream's components any more.
             value: of the property.
             number: the higher, the later the change was made. A change that is no later than one that is known is
                 ignored: it has come before, or was overtaken. One without a number always counts.
@@ -169,12 +177,15 @@ class StreamScope:
         """
         if index == LAYOUT:
             return self.cancel(EndReason.CANCELLED, LAYOUT)
-        if not isinstance(index, int) or not 0 <= index < len(self._conditions):
+        if not isinstance(index, int) or not 0 <= index < len(self._conditions) + len(self._watched):
             raise IndexError(index)
         if number is not None:
             if number <= self._newest.get(index, -1):
                 return False
             self._newest[index] = number
+        if index >= len(self._conditions):
+            self._watched[index - len(self._conditions)].change(value)
+            return False
         condition = self._conditions[index]
         failures: list[BaseException] = []
         if condition.is_met(value, failures.append):

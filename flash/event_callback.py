@@ -1,8 +1,8 @@
 """The decorator `event_callback`: checks what the user wrote, and registers a Dash callback that starts streams.
 
 An event callback is an ordinary Dash callback whose request only starts a stream. Dash's renderer sends it the
-Inputs and States that the user asked for; Flash adds, behind them, the cancel Inputs (as States, so that the
-server can check the conditions at the start) and the page's token. Everything that can be checked is checked when
+Inputs and States that the user asked for; Flash adds, behind them, the cancel Inputs and the watched ones (as States,
+so that the server has their values at the start) and the page's token. Everything that can be checked is checked when
 the decorator runs.
 
 Dash names a callback by its Outputs, and one without Outputs by a hash of its Inputs alone, so that two on the
@@ -105,6 +105,7 @@ def prepare_dash() -> None:
 def event_callback(
     *dependencies: Any,
     cancel: Sequence[Any] | None = None,
+    watch: Mapping[str, Any] | None = None,
     on_error: Callable[[Any], Any] | None = None,
     reset_props: Any = None,
     prevent_initial_call: bool | None = None,
@@ -123,6 +124,9 @@ def event_callback(
         cancel: conditions for the stream to go on: `(Input, desired)`, `(Input, predicate)`, or a bare Input, which
             any change ends. The stream is closed when one is not met any more. It does not start while one is not
             met; bare Inputs and counters (`n_clicks` and other `n_*` properties) are not asked then.
+        watch: Inputs by the keywords of the generator function. A change of one neither starts nor ends a stream: the
+            function gets a `Watched` by that keyword, whose `value` is always what the page shows, and whose
+            `changed()` waits for the next change.
         on_error: called once when the stream ends for any reason but completion, with the exception that the
             generator raised or a `StreamCancelled`. Sync (in a worker thread) or async. What it returns, a
             `stream_props(...)` or None, is the last update of the stream.
@@ -153,6 +157,7 @@ def event_callback(
         prevent_initial_call,
         EventCallbackOptions(
             cancel=cancel,
+            watch=watch,
             on_error=on_error,
             reset_props=reset_props,
             running=running,
@@ -247,7 +252,8 @@ def register_starter(
         prevent_initial_call = False
     page = [dash.State(PAGE_ID, "secret"), dash.State(PAGE_ID, "token")]
     dependencies = StartDependencies(
-        [*declaration.inputs, *own_inputs], [*declaration.states, *declaration.cancel_states, *page]
+        [*declaration.inputs, *own_inputs],
+        [*declaration.states, *declaration.cancel_states, *declaration.watched_states.values(), *page],
     )
     register(
         output=outputs,

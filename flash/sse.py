@@ -3,7 +3,7 @@
     GET  _flash/events?page=...&page=...  the link: for each page `hello`, then `open`, `props`, `end`, `refused`, and
                                           `ping`; `over` for a page that it does not carry any more
     POST _flash/ack                       acknowledges the last event that each of several pages has applied
-    POST _flash/cancel                    a cancel Input has changed while a stream that depends on it runs
+    POST _flash/cancel                    a cancel Input or a watched one of a running stream has changed
     POST _flash/close                     the page is being left
     POST _flash/ticket                    issues a ticket for a page whose browser's cookie has changed
     GET  _flash/status?page=...           why a link is refused, which an EventSource does not tell its page
@@ -330,7 +330,7 @@ class Routes:
         return Response(answer.encode(), content_type="application/json", headers=HEADERS)
 
     async def cancel(self) -> Response:
-        """`wire.Cancel`: report to a stream's scope that the property of a cancel condition has changed."""
+        """`wire.Cancel`: report to a stream's scope that the property of a condition, or a watched one, has changed."""
         cancel = Cancel.read(await self._receive_body())
         channel = self._channel(cancel.page)
         scope = channel.scopes.get(cancel.stream)

@@ -166,14 +166,18 @@ class Hello(Payload):
     reconnect_grace: float | None
 
 
-class WatchedCondition(TypedDict):
-    """One entry of `cancel=`, for the page to watch: where its property is, and what it was at the start."""
+class ReportedProperty(TypedDict):
+    """A property whose changes the page reports while a stream runs: of `cancel=` or, if it is `watched`, of `watch=`.
+
+    It says where the property is, and what it was at the start. Of a watched one only the newest value counts.
+    """
 
     id: Any
     property: str
     value: Any
     missing: bool
     exempt: bool
+    watched: bool
 
 
 class Dependency(TypedDict):
@@ -204,7 +208,7 @@ class Open(StreamPayload):
         again: an `Again` for the page to start the stream with when its server is lost; None if it is not to.
         conflate: newer values take the place of older ones.
         components: an array of the ids of the components that it was started from; None if it depends on none.
-        conditions: an array of `WatchedCondition`.
+        conditions: an array of `ReportedProperty`, first those of `cancel=`, then those of `watch=`.
         props: an array of pairs, the on values of `running`.
         reset: an array of pairs that the page applies if it loses the stream.
     """

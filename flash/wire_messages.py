@@ -73,11 +73,11 @@ class Ack(Message):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(PageMessage):
-    """The property of a condition has changed while a stream that depends on it runs.
+    """A property has changed that a running stream has a condition on, or watches.
 
     Attributes:
         stream: the stream's id.
-        condition: the index of the condition in `Open.conditions`; "layout" if the layout has none of the stream's
+        condition: the index of the property in `Open.conditions`; "layout" if the layout has none of the stream's
             components any more.
         value: of the property.
         change: numbers the changes of a page, in the order in which it made them, since a message may come twice, or

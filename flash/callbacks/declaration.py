@@ -22,7 +22,7 @@ from ..errors import InvalidEventCallback, InvalidUpdate
 from ..options import FINITE_SECONDS
 from ..props import Pair, check_pairs, encode_pairs, stream_props, wire_id
 from ..user_code.discarded_calls import check_discarded
-from ..user_code.functions import is_generator_function, name_of, parameters_of, takes
+from ..user_code.functions import is_generator_function, name_of, parameters_of, takes, takes_keyword
 from .outputs import Outputs
 
 _log = logging.getLogger("flash.streams")
@@ -33,6 +33,7 @@ class EventCallbackOptions:
     """The options of `event_callback` as the user wrote them, not checked yet."""
 
     cancel: Any = None
+    watch: Any = None
     on_error: Any = None
     reset_props: Any = None
     running: Any = None
@@ -55,6 +56,7 @@ class Declaration:
         matches: the keys of ids that an Input or Output has MATCH for.
         cancel_states: States that bring the values of the cancel Inputs, one for each condition.
         conditions: those of `cancel=`.
+        watched_states: States that bring the values of the Inputs of `watch=`, by the keywords of the function.
         on_error: the user's handler; None if there is none.
         resets: the pairs of `reset_props`.
         on: the pairs of `running` for the time while the stream runs.
@@ -73,6 +75,7 @@ class Declaration:
     matches: frozenset[str]
     cancel_states: list[Any]
     conditions: list[Condition]
+    watched_states: dict[str, Any]
     on_error: Callable[[BaseException], object] | None
     resets: tuple[Pair, ...]
     on: tuple[Pair, ...]
@@ -90,6 +93,7 @@ class Declaration:
         sources = [*inputs, *(outputs.flat if outputs else ())]
         matches = frozenset(key for dependency in sources for key in match_keys(dependency.component_id))
         cancel_states, conditions = _check_cancel(name, options.cancel)
+        watched_states = _check_watch(name, options.watch, grouping)
         on_error, timeout = options.on_error, options.timeout
         check_on_error(name, on_error)
         if timeout is not None and not FINITE_SECONDS.allow(timeout):
@@ -108,6 +112,7 @@ class Declaration:
         except InvalidUpdate as error:
             raise InvalidEventCallback(str(error)) from error
         ids = [(state.component_id, "cancel") for state in cancel_states]
+        ids += [(state.component_id, "watch") for state in watched_states.values()]
         ids += [(component_id, "reset_props") for component_id, _ in resets]
         ids += [(component_id, "running") for component_id, _ in on]
         ids += [(state.component_id, "a State") for state in states]
@@ -125,6 +130,7 @@ class Declaration:
             matches=matches,
             cancel_states=cancel_states,
             conditions=conditions,
+            watched_states=watched_states,
             on_error=on_error,
             resets=resets,
             on=on,
@@ -152,6 +158,7 @@ class Declaration:
     def named_properties(self) -> list[tuple[str, Any, str]]:
         """`(option, id, property)` for each property that an option names: the page checks that they exist."""
         named = [("cancel", state.component_id, state.component_property) for state in self.cancel_states]
+        named += [("watch", state.component_id, state.component_property) for state in self.watched_states.values()]
         for option, pairs in (("reset_props", self.resets), ("running", self.on)):
             named += [(option, component_id, prop) for component_id, props in pairs for prop in props]
         return [(option, wire_id(component_id), prop) for option, component_id, prop in named]
@@ -195,12 +202,39 @@ def _check_cancel(name: str, cancel: Any) -> tuple[list[Any], list[Condition]]:
         if not isinstance(dependency, dash.Input):
             raise InvalidEventCallback(f"cancel of {name!r} expected an Input, got {dependency!r}. {usage}")
         _refuse_partial(dependency, f"cancel of {name!r}")
-        states.append(
-            dash.State(cast("Any", dependency).component_id, dependency.component_property, allow_optional=True)
-        )
+        states.append(_state_of(dependency))
         counts = dependency.component_property.startswith("n_")
         conditions.append(Condition(str(dependency), predicate, counts, desired_text))
     return states, conditions
+
+
+def _check_watch(name: str, watch: Any, grouping: Any) -> dict[str, Any]:
+    """The States that bring the values of the watched Inputs, by the keywords that the function gets them by."""
+    usage = 'Write watch={"speed": Input("speed", "value")}.'
+    if watch is None:
+        return {}
+    if not isinstance(watch, Mapping):
+        raise InvalidEventCallback(f"watch of {name!r} is to be a dict of Inputs by keywords, got {watch!r}. {usage}")
+    states: dict[str, Any] = {}
+    for keyword, dependency in cast("Mapping[Any, Any]", watch).items():
+        if not isinstance(keyword, str) or not keyword.isidentifier():
+            raise InvalidEventCallback(f"watch of {name!r} has {keyword!r}, which cannot be a keyword. {usage}")
+        if isinstance(grouping, dict) and keyword in grouping:
+            raise InvalidEventCallback(
+                f"{name!r} gets an Input or State as {keyword!r}, and watch has the same keyword: give one another."
+            )
+        if not isinstance(dependency, dash.Input):
+            raise InvalidEventCallback(
+                f"watch of {name!r} expected an Input for {keyword!r}, got {dependency!r}. {usage}"
+            )
+        _refuse_partial(dependency, f"watch of {name!r}")
+        states[keyword] = _state_of(dependency)
+    return states
+
+
+def _state_of(dependency: Any) -> Any:
+    """A State that brings the value of an Input with a start, even if its component is not in the layout."""
+    return dash.State(dependency.component_id, dependency.component_property, allow_optional=True)
 
 
 def check_on_error(name: str, on_error: object) -> None:
@@ -232,7 +266,13 @@ def check_arguments(name: str, function: Callable[..., Any], declaration: Declar
     args, keywords = validate_and_group_input_args(
         [None] * (len(declaration.inputs) + len(declaration.states)), declaration.grouping
     )
-    if not takes(function, *args, **keywords):
+    for keyword in declaration.watched_states:
+        if not takes_keyword(function, keyword, len(args)):
+            raise InvalidEventCallback(
+                f"{name!r} watches {keyword!r} (watch=), and does not take that as a keyword: it has the parameters "
+                f"{parameters_of(function)}. Add {keyword} behind those for its Inputs and States."
+            )
+    if not takes(function, *args, **keywords, **declaration.watched_states):
         given = (
             ", ".join([f"{key}=" for key in keywords] or map(str, [*declaration.inputs, *declaration.states]))
             or "nothing"

@@ -32,6 +32,7 @@ from ..props import Update, encode_by_prop, encode_pairs, encoder, resolve_id, r
 from ..streams.mistakes import Mistakes
 from ..streams.spec import StreamSpec
 from ..user_code.functions import call, kind_of_generator
+from ..watched import Watched
 from .declaration import Declaration, match_keys
 from .request import CALLBACK_REQUEST, CallbackRequest
 from .start_conditions import StartConditions, is_missing
@@ -68,6 +69,7 @@ class StartRequest:
         values: of the user's Inputs and States.
         condition_entries: what the renderer says of the properties of the conditions.
         condition_values: their values.
+        watched_values: the values of the watched properties, in the order of `Declaration.watched_states`.
         matched: the values that MATCH has matched, by the keys of ids.
     """
 
@@ -79,6 +81,7 @@ class StartRequest:
     values: list[Any]
     condition_entries: Sequence[Any]
     condition_values: Sequence[Any]
+    watched_values: Sequence[Any]
     matched: Mapping[str, Any]
 
     @property
@@ -163,6 +166,7 @@ class Starter:
             raise RequestRefused(400, f"{name!r} was not started: the request lacks values.")
         first_state = len(dependencies.inputs)
         first_cancel = first_state + len(declaration.states)
+        first_watched = first_cancel + len(declaration.cancel_states)
         return StartRequest(
             request,
             sent,
@@ -170,8 +174,9 @@ class Starter:
             browser,
             proves(secret, page),
             [*values[: len(declaration.inputs)], *values[first_state:first_cancel]],
-            sent.states_list[len(declaration.states) : -2],
-            values[first_cancel:-2],
+            sent.states_list[first_cancel - first_state : first_watched - first_state],
+            values[first_cancel:first_watched],
+            values[first_watched:-2],
             _matched(declaration, sent),
         )
 
@@ -228,6 +233,10 @@ class Starter:
         """What the stream is to run, in terms that know nothing of Dash."""
         declaration, settings = self._declaration, request.callback_request.settings
         args, kwargs = validate_and_group_input_args(request.values, declaration.grouping)
+        watched = {
+            keyword: Watched(value, str(state))
+            for (keyword, state), value in zip(declaration.watched_states.items(), request.watched_values, strict=True)
+        }
         resets = encode_pairs(resolve_match(declaration.resets, request.matched))
         off = encode_pairs(resolve_match(declaration.off, request.matched))
         added = len(self._dependencies.inputs) - len(declaration.inputs)
@@ -244,13 +253,14 @@ class Starter:
             user=user,
             key=self._callback_id if match is None else f"{self._callback_id} {match}",
             is_plain=kind_of_generator(function) == "plain",
-            generator=lambda: call(function, args, kwargs, last),
+            generator=lambda: call(function, args, {**kwargs, **watched}, last),
             encode=encoder(declaration.name, to_pairs, encode_pairs, b""),
             encode_by_prop=encoder(declaration.name, to_pairs, encode_by_prop, []) if declaration.conflate else None,
             opening=self._opening(request, resets, off).encode_fields(),
             resets=resets,
             off=off,
             conditions=declaration.conditions,
+            watched=tuple(watched.values()),
             on_error=settings.handler(declaration.on_error),
             describe=lambda error: settings.describe(declaration.name, error),
             timeout=declaration.timeout,
@@ -272,7 +282,9 @@ class Starter:
             again=self._dependencies.again(body, matched) if declaration.restart else None,
             conflate=declaration.conflate,
             components=to_json(components).encode(),
-            conditions=to_json(_describe_conditions(declaration, request)).encode(),
+            conditions=to_json(
+                [*_describe_conditions(declaration, request), *_describe_watched(declaration, request)]
+            ).encode(),
             props=wire.array(encode_pairs(resolve_match(declaration.on, matched))),
             reset=wire.array(resets, off),
         )
@@ -337,7 +349,7 @@ def _components(declaration: Declaration, inputs: Sequence[Any], matched: Mappin
     return [wire_id(resolve_id(dependency.component_id, matched)) for dependency in (*there, *outputs)]
 
 
-def _describe_conditions(declaration: Declaration, request: StartRequest) -> list[wire.WatchedCondition]:
+def _describe_conditions(declaration: Declaration, request: StartRequest) -> list[wire.ReportedProperty]:
     """What the page needs to watch the conditions: where they are, and what they were when the stream was started."""
     conditions = zip(
         declaration.cancel_states,
@@ -353,6 +365,23 @@ def _describe_conditions(declaration: Declaration, request: StartRequest) -> lis
             "value": value,
             "missing": is_missing(entry),
             "exempt": not condition.checked_at_start,
+            "watched": False,
         }
         for state, condition, entry, value in conditions
+    ]
+
+
+def _describe_watched(declaration: Declaration, request: StartRequest) -> list[wire.ReportedProperty]:
+    """The same for the properties of `watch=`. One whose component is not there has the value None, as in a State."""
+    states = zip(declaration.watched_states.values(), request.watched_values, strict=True)
+    return [
+        {
+            "id": wire_id(resolve_id(state.component_id, request.matched)),
+            "property": state.component_property,
+            "value": value,
+            "missing": False,
+            "exempt": False,
+            "watched": True,
+        }
+        for state, value in states
     ]

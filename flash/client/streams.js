@@ -1,9 +1,10 @@
 // @ts-check
 /**
- * Knows the streams that run: watches their conditions, shows their status, and resets their props if they are lost.
+ * Knows the streams that run: watches their properties, shows their status, and resets their props if they are lost.
  *
- * The page knows a stream from its `open` to its `end`. `open` brings the conditions with the values that they had when
- * the stream was started, so that a change made in between is noticed. And it brings the props that are to be reset if
+ * The page knows a stream from its `open` to its `end`. `open` brings the properties whose changes the page is to report,
+ * with the values that they had when the stream was started, so that a change made in between is noticed. They are those
+ * of the conditions of `cancel=`, and behind them those of `watch=`. And `open` brings the props that are to be reset if
  * the server is lost: the page then sets them itself.
  *
  * A classic script: Dash serves component files as such.
@@ -45,15 +46,17 @@
     }
 
     /**
-     * Report each condition whose property has changed since the last check. A condition that is exempt, on a counter
-     * or a bare Input, has not changed when its component comes or goes: nobody has clicked it.
+     * Report each condition and each watched property that has changed since the last check. A condition that is
+     * exempt, on a counter or a bare Input, has not changed when its component comes or goes: nobody has clicked it.
      * @param {Opening} stream
      * @param {OnChange} onChange
      */
     function check(stream, onChange) {
         stream.conditions.forEach((condition, index) => {
             const before = condition.missing ? MISSING : condition.value;
-            const now = read(condition);
+            const found = read(condition);
+            // A watched property is null without its component, as in a State.
+            const now = condition.watched ? found ?? null : found;
             if (JSON.stringify(now) === JSON.stringify(before)) {
                 return;
             }

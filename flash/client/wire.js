@@ -11,7 +11,8 @@
 
 /**
  * @typedef {{page: string, life: string, ping: number | null, reconnect_grace: number | null}} Hello
- * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean}} Condition
+ * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean,
+ *            watched: boolean}} Condition
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
  * @typedef {{output: string, outputs: any, inputs: Dependency[], state: Dependency[]}} Start
  * @typedef {{stream: string, callback_id: string, output: string | null, match: string | null, conflate: boolean,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..cancel_scopes import Condition
+from ..watched import Watched
 from .events import PropUpdate
 from .mistakes import Mistakes
 
@@ -29,6 +31,7 @@ class StreamSpec:
             completed.
         off: the pairs with the off values of `running`, as JSON; they come last in every `end`.
         conditions: the conditions of `cancel=`, in the order in which the page numbers them.
+        watched: the properties of `watch=`, which the page numbers behind the conditions.
         on_error: the user's handler, sync or async; None if there is none.
         describe: turns an exception into what `end` says of it: an encoded `wire.Failure`.
         timeout: seconds after which the stream ends with `timed_out`; None for no limit.
@@ -49,6 +52,7 @@ class StreamSpec:
     resets: bytes = b""
     off: bytes = b""
     conditions: Sequence[Condition] = ()
+    watched: Sequence[Watched[Any]] = ()
     on_error: Callable[[BaseException], object] | None = None
     describe: Callable[[BaseException], bytes] = field(default=lambda error: b'"failed"')
     timeout: float | None = None

@@ -70,7 +70,7 @@ class Stream:
     def __init__(self, stream_id: str, spec: StreamSpec, host: StreamHost, limits: Limits) -> None:
         self.id = stream_id
         self.spec = spec
-        self.scope: StreamScope = StreamScope(spec.conditions, on_cancel=self._on_cancel)
+        self.scope: StreamScope = StreamScope(spec.conditions, self._on_cancel, spec.watched)
         self.overran: bool = False
         self.buffer: StreamBuffer = StreamBuffer(limits.buffer, wire.props_head(stream_id))
         self.started: float = trio.current_time()

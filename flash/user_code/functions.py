@@ -63,6 +63,25 @@ def takes(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> boo
     return True
 
 
+def takes_keyword(function: Callable[..., Any], keyword: str, positional: int) -> bool:
+    """Whether `function` takes an argument by this keyword, beside `positional` ones that are given without.
+
+    True as well if its signature is not known.
+    """
+    try:
+        parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+    except ValueError:
+        return True
+    by_position = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    if any(each.name == keyword for each in by_position[:positional]):
+        return False
+    return any(
+        each.kind is each.VAR_KEYWORD
+        or (each.name == keyword and each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD))
+        for each in parameters
+    )
+
+
 def parameters_of(function: Callable[..., Any]) -> str:
     """The parameters by which `takes` decides, for messages."""
     return str(inspect.signature(function, follow_wrapped=False))

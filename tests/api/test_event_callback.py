@@ -26,6 +26,7 @@ from flash import (
 )
 
 GO = Input("go", "n_clicks")
+NAME = Input("name", "value")
 GO_MATCH = Input({"go": MATCH}, "n_clicks")
 
 
@@ -164,6 +165,23 @@ def test_an_event_callback_is_not_decorated_twice() -> None:
         declare(function=declare())
 
 
+async def two(clicks: int, other: int) -> AsyncIterator[Update]:
+    yield stream_props("out", {"children": clicks})
+
+
+async def three(clicks: int, other: int, *, name: object) -> AsyncIterator[Update]:
+    yield stream_props("out", {"children": clicks})
+
+
+def test_a_watched_input_is_a_keyword_of_the_function_wherever_that_has_it() -> None:
+    assert declare(GO, GO, function=three, watch={"name": NAME})
+    assert declare(GO, function=two, watch={"other": NAME})
+    assert declare(inputs={"clicks": GO}, function=two, watch={"other": NAME})
+    assert declare(GO, watch={"anything": NAME})
+    assert declare(GO, watch={})
+    assert declare(GO_MATCH, watch={"title": Input({"go": MATCH}, "title")})
+
+
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "no Input, and no start either": (
         lambda: declare(State("a", "value"), prevent_initial_call=True),
@@ -199,6 +217,28 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "running of pairs": (lambda: declare(running=[(Output("go", "disabled"), True)]), "running.*Output, on, off"),
     "running of an Input": (lambda: declare(running=[(Input("go", "disabled"), True, False)]), "running.*Output"),
     "running that is not JSON": (lambda: declare(running=[(Output("go", "title"), object(), 1)]), "'title'.*object"),
+    "watch is a list": (lambda: declare(watch=[NAME]), "watch.*dict"),
+    "watch of no Input": (lambda: declare(watch={"name": "name"}), "watch.*Input.*'name'"),
+    "watch of a State": (lambda: declare(watch={"name": State("name", "value")}), "watch.*Input.*State"),
+    "watch by a name that is none": (lambda: declare(watch={"a name": NAME}), "watch.*'a name'.*keyword"),
+    "watch without a name": (lambda: declare(watch={1: NAME}), "watch.*1.*keyword"),
+    "watch of a MATCH that no Input has": (lambda: declare(watch={"name": Input({"x": MATCH}, "value")}), "watch.*'x'"),
+    "watch with the keyword of an Input": (
+        lambda: declare(inputs={"name": GO}, watch={"name": NAME}),
+        "Input or State as 'name', and watch has the same keyword",
+    ),
+    "watch with the parameter of an Input": (
+        lambda: declare(function=two, watch={"clicks": NAME}),
+        r"watches 'clicks' \(watch=\), and does not take that as a keyword",
+    ),
+    "watch without a parameter": (
+        lambda: declare(GO, GO, function=two, watch={"name": NAME}),
+        r"watches 'name' \(watch=\), and does not take that as a keyword.*\(clicks.*other",
+    ),
+    "watch with one parameter too few": (
+        lambda: declare(GO, GO, GO, function=three, watch={"name": NAME}),
+        "is called with the values of its Inputs and States",
+    ),
     "timeout of nought": (lambda: declare(timeout=0), "timeout.*0"),
     "timeout below nought": (lambda: declare(timeout=-1), "timeout.*-1"),
     "timeout is True": (lambda: declare(timeout=True), "timeout.*True"),
@@ -215,7 +255,7 @@ def test_what_is_wrong_is_told_when_it_is_decorated(wrong: Callable[[], Any], na
 
 
 @pytest.mark.parametrize(
-    "options", [{"cancel": ["stop"]}, {"running": 1}, {"timeout": 0}, {"on_error": 1}, {"reset_props": 1}]
+    "options", [{"cancel": ["stop"]}, {"watch": 1}, {"running": 1}, {"timeout": 0}, {"on_error": 1}, {"reset_props": 1}]
 )
 def test_what_is_wrong_is_told_with_the_name_of_the_callback(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidEventCallback, match="example"):
@@ -258,10 +298,11 @@ def partial(dependency: Any) -> Any:
     "options",
     [
         {"cancel": [partial(Input({"stop": ALL}, "n_clicks"))]},
+        {"watch": {"name": partial(Input({"name": ALL}, "value"))}},
         {"running": [(partial(Output({"go": ALL}, "disabled")), True, False)]},
         {"state": [partial(State({"go": ALL}, "n_clicks"))], "inputs": [GO], "restart": True},
     ],
-    ids=["cancel", "running", "restart"],
+    ids=["cancel", "watch", "running", "restart"],
 )
 def test_ids_that_only_dash_can_resolve_are_refused_where_the_page_resolves_them(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidEventCallback, match=r"'.*example'.*partial_pattern=True: write all keys of the ids"):

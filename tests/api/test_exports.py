@@ -35,6 +35,7 @@ OWN = {
     "StreamCancelled",
     "StreamInfo",
     "Update",
+    "Watched",
     "WrongServer",
     "cleanup",
     "dash_version",

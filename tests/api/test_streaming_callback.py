@@ -98,6 +98,7 @@ def test_callbacks_without_output_and_input_are_told_apart(app: Flash, where: st
         ({"api_endpoint": "/numbers"}, "'numbers' yields, and so cannot be an API endpoint"),
         ({"mcp_enabled": True}, "'numbers' yields, and so cannot be an MCP tool"),
         ({"timeout": 0}, "timeout of 'numbers' is to be a positive number of seconds, got 0"),
+        ({"watch": "speed"}, "watch of 'numbers' is to be a dict of Inputs by keywords"),
         ({"cancel": "stop"}, "cancel of 'numbers' is to be a list of conditions"),
         ({"reset_props": [(Output({"row": MATCH}, "children").component_id, {"children": ""})]}, "reset_props .*MATCH"),
     ],

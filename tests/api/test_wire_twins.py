@@ -31,7 +31,7 @@ EXAMPLES: list[JsonObject] = [
         again={"output": "", "outputs": [], "inputs": [{"id": "a", "property": "b", "optional": False}], "state": []},
         conflate=True,
         components=b'["a",{"index":1}]',
-        conditions=b'[{"id":"a","property":"b","value":[1],"missing":false,"exempt":true}]',
+        conditions=b'[{"id":"a","property":"b","value":[1],"missing":false,"exempt":true,"watched":false}]',
         props=wire.array(b'["a",{"b":1}]'),
         reset=wire.array(b"", b'["a",{"b":1}]', b'["c",{"d":null}]'),
     ),

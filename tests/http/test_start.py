@@ -342,9 +342,9 @@ async def test_counters_and_bare_inputs_do_not_keep_a_stream_from_starting(serve
     await page.start("go")
     conditions = (await events.expect("open"))["conditions"]
     assert conditions == [
-        {"id": "stop", "property": "n_clicks", "value": 3, "missing": False, "exempt": True},
-        {"id": "name", "property": "value", "value": "Ada", "missing": False, "exempt": True},
-        {"id": "absent", "property": "value", "value": None, "missing": True, "exempt": False},
+        {"id": "stop", "property": "n_clicks", "value": 3, "missing": False, "exempt": True, "watched": False},
+        {"id": "name", "property": "value", "value": "Ada", "missing": False, "exempt": True, "watched": False},
+        {"id": "absent", "property": "value", "value": None, "missing": True, "exempt": False, "watched": False},
     ]
 
 
