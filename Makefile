@@ -2,6 +2,8 @@
 # make test     install what the tests need, three browsers included, and run lint, types and all tests
 # make docs     build the documentation site into build/docs, with each warning an error
 #
+# make release-check   build what a release consists of, and run it where nothing else is installed; PYTHONS says which
+#
 # make bench    what it costs, beside references in the same run: fifteen minutes, into benchmarks/results
 # make soak     20,000 streams through everything that can end them, with a report; WORKERS=3 also kills workers
 # make plotly-suite CHECKOUT=...   Plotly's own tests, with Dash and with Flash (docs/plotly-suite.md)
@@ -29,8 +31,10 @@ PROCESSES ?= 2
 WORKERS ?= 1
 TESTS ?= tests
 SUITE ?=
+PYTHONS ?= python3.11 python3.13
+TAG ?=
 
-.PHONY: demo test lint types pytest docs bench soak plotly-suite clean
+.PHONY: demo test lint types pytest docs release-check bench soak plotly-suite clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python -m examples.gallery
@@ -52,6 +56,9 @@ pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(FIREFOX) $(WEBKIT_DRI
 
 docs: $(VENV)/docs.stamp
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs build/docs
+
+release-check: $(VENV)/test.stamp $(CHROMIUM)
+	$(BIN)/python -m tools.release_check $(if $(TAG),--tag $(TAG)) $(PYTHONS)
 
 bench: $(VENV)/bench.stamp $(CHROMIUM)
 	$(BIN)/python -m benchmarks

@@ -50,7 +50,12 @@ nitpick_ignore_regex = [
     ("py:.*", r"([A-Za-z_]+\.)*(P|R|R_co|T|CallbackDecorator|FeedDecorator|Ticks)"),
 ]
 
-SHOWN = {"contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md", "measurements": "benchmarks/results/README.md"}
+SHOWN = {
+    "changelog": "CHANGELOG.md",
+    "contributing": "CONTRIBUTING.md",
+    "measurements": "benchmarks/results/README.md",
+    "security": "SECURITY.md",
+}
 """The pages that show a file from outside of this folder."""
 
 PAGES = {ROOT / file: DOCS / f"{page}.md" for page, file in SHOWN.items()}
