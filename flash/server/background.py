@@ -5,6 +5,9 @@
 A function that raises is started again, after pauses that double, unless it was declared otherwise. One that is given
 up is logged, and stops the server if it is essential: then the process exits with a failure, so that whoever watches it
 starts it again.
+
+With several workers each of them runs the function, unless that is for one of the machine: then its task waits, in
+every worker, until the supervisor chooses that worker. See `workers.chosen_worker`.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ Function = Callable[[], Awaitable[object]]
 F = TypeVar("F", bound=Function)
 
 Restart = Literal["on_failure", "never"]
+Once = Literal["worker", "machine"]
 
 FIRST_PAUSE = 1.0
 """Seconds after which a function that has raised is started again, at first."""
@@ -42,14 +46,32 @@ RETRIES = 10
 """After how many failures in a row it is given up. One that ran for `LONGEST_PAUSE` seconds begins a new row."""
 
 
-@dataclass(eq=False, slots=True)
-class _Task:
-    """A function under `@app.background`, and its task.
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    """A function under `@app.background`.
 
     Attributes:
         function: the user's.
         restart: whether it is started again when it raises.
         essential: whether the server stops when it is given up.
+        once: whether each worker runs it, or one of the machine.
+    """
+
+    function: Function
+    restart: Restart
+    essential: bool
+    once: Once
+
+
+@dataclass(eq=False, slots=True)
+class _Task:
+    """The task of such a function.
+
+    Attributes:
+        function: the user's.
+        restart: whether it is started again when it raises.
+        essential: whether the server stops when it is given up.
+        chosen: what the task waits for before it begins; None for nothing.
         deadline: of its clean-up.
         scope: ends the task.
         over: set when the task is over.
@@ -59,6 +81,7 @@ class _Task:
     function: Function
     restart: Restart
     essential: bool
+    chosen: trio.Event | None
     deadline: Deadline
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     over: trio.Event = field(default_factory=trio.Event)
@@ -75,14 +98,24 @@ class BackgroundWork:
     def __init__(self, cleanup_timeout: float) -> None:
         """`cleanup_timeout`: seconds that a task has to clean up at the shutdown."""
         self._cleanup_timeout = cleanup_timeout
-        self._declared: list[tuple[Function, Restart, bool]] = []
+        self._declared: list[_Declaration] = []
         self._tasks: list[_Task] = []
 
     @overload
     def __call__(self, function: F, /) -> F: ...
     @overload
-    def __call__(self, /, *, restart: Restart = "on_failure", essential: bool = False) -> Callable[[F], F]: ...
-    def __call__(self, function: Any = None, /, *, restart: Restart = "on_failure", essential: bool = False) -> Any:
+    def __call__(
+        self, /, *, restart: Restart = "on_failure", essential: bool = False, once: Once = "worker"
+    ) -> Callable[[F], F]: ...
+    def __call__(
+        self,
+        function: Any = None,
+        /,
+        *,
+        restart: Restart = "on_failure",
+        essential: bool = False,
+        once: Once = "worker",
+    ) -> Any:
         """Have an async function run while the app is served, in a task of its own.
 
             @app.background
@@ -98,6 +131,9 @@ class BackgroundWork:
             restart: `"on_failure"` starts it again when it raises, after a second, and after twice as long with each
                 failure, up to a minute; after ten failures in a row it is given up. `"never"` gives it up at the first.
             essential: whether the server stops, with a failure, when it is given up.
+            once: `"worker"` has every worker run it, `"machine"` one of those that `flash run --workers` has started:
+                their supervisor chooses it, and another one when that has ended. A process that no supervisor has
+                started runs it in either case.
 
         Raises:
             InvalidOption: one of these cannot be used.
@@ -105,27 +141,35 @@ class BackgroundWork:
         if restart not in ("on_failure", "never"):
             raise InvalidOption(f'restart= of app.background is to be "on_failure" or "never", got {restart!r}.')
 
+        if once not in ("worker", "machine"):
+            raise InvalidOption(f'once= of app.background is to be "worker" or "machine", got {once!r}.')
+
         def declare(declared: Function) -> Function:
             if not iscoroutinefunction(declared) or not takes(declared):
                 raise InvalidOption(
                     f"app.background stands over an `async def` without arguments, got {declared!r}. Blocking code "
                     "goes into `await trio.to_thread.run_sync(...)` in it."
                 )
-            self._declared.append((declared, restart, bool(essential)))
+            self._declared.append(_Declaration(declared, restart, bool(essential), once))
             return declared
 
         return declare if function is None else declare(function)
 
-    def start(self, nursery: trio.Nursery, stop: Callable[[BaseException], None]) -> None:
+    def start(
+        self, nursery: trio.Nursery, stop: Callable[[BaseException], None], chosen: trio.Event | None = None
+    ) -> None:
         """Start the tasks.
 
         Args:
             nursery: the server's.
             stop: is called with the exception for which an essential one was given up; stops the server, or raises.
+            chosen: is set when this process is the one of its machine that runs what one of them is to; None if it has
+                no others beside it.
         """
-        for function, restart, essential in self._declared:
-            deadline = Deadline("the background task", name_of(function), self._cleanup_timeout)
-            task = _Task(function, restart, essential, deadline, running=True)
+        for each in self._declared:
+            deadline = Deadline("the background task", name_of(each.function), self._cleanup_timeout)
+            waits_for = chosen if each.once == "machine" else None
+            task = _Task(each.function, each.restart, each.essential, waits_for, deadline, running=True)
             self._tasks.append(task)
             # In a context of its own: the server's lifespan is no affair of the user's.
             contextvars.Context().run(_spawn, nursery, task, stop)
@@ -165,6 +209,8 @@ async def _run(task: _Task, stop: Callable[[BaseException], None]) -> None:
     failure: BaseException | None = None
     try:
         with task.scope:
+            if task.chosen is not None:
+                await task.chosen.wait()
             failure = await _run_and_restart(task)
     except trio.Cancelled:
         # The server's nursery was cancelled.

@@ -27,6 +27,7 @@ from ..asgi.client_log import ClientWarnings
 from ..user_code.containment import contain, log_failure, split_cancellation
 from ..user_code.failures import sentence_of
 from ..user_code.inner_generators import InnerGenerators
+from ..workers.worker import this_worker
 from .current_run import APPS, Run, StreamingApp, current_run
 from .shutdown import end_streams
 from .without_supervisor import OtherProcesses, find_others
@@ -175,8 +176,9 @@ class FlashLifespan:
             message = str(error.code) if isinstance(error, SystemExit) else sentence_of(error)
             await send({"type": "lifespan.startup.failed", "message": message})
         else:
+            worker = this_worker()
             for app in self._apps:
-                app.background.start(self._nursery, _stop_server)
+                app.background.start(self._nursery, _stop_server, None if worker is None else worker.chosen)
             await send({"type": "lifespan.startup.complete"})
 
     async def _stop(self, send: Callable[[Any], Awaitable[None]]) -> None:

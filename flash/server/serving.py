@@ -123,6 +123,8 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
         # Where the others of this machine stop, too, the pages are told the end of their streams by the links to them.
         peers.stop(lambda holder: not stops.all_stop or (shared is not None and not shared.is_near(holder)))
         await shutdown.end_streams_on_request()
+        if not any(served.background.names() for served in current_run().apps):
+            worker.resign()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shutdown.cancel_start, nursery.cancel_scope)

@@ -86,11 +86,14 @@ class Generation:
 
         A worker that stops gets none while there are others. When all of them stop, they are to say so to clients.
         """
-        ready = [worker for worker in self._workers.values() if worker.is_serving]
-        willing = [worker for worker in ready if not worker.stopping]
+        willing = self.staying()
         if self._stopping.is_set():
-            willing = willing or ready
+            willing = willing or [worker for worker in self._workers.values() if worker.is_serving]
         return in_order_of_load([worker.connections for worker in willing])
+
+    def staying(self) -> list[WorkerProcess]:
+        """The workers that serve, and do not stop."""
+        return [worker for worker in self._workers.values() if worker.is_serving and not worker.stopping]
 
     def find(self, name: str) -> WorkerProcess | None:
         """The worker that other machines know by a name, if it serves."""

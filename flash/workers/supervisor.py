@@ -26,6 +26,7 @@ from pathlib import Path
 
 import trio
 
+from .chosen_worker import ChosenWorker
 from .connections import ConnectionSender
 from .directory import Claims
 from .generation import Generation
@@ -86,6 +87,7 @@ class Supervisor:
         self._until_ready = trio.lowlevel.ParkingLot()
         self._status = 0
         self._choices = count(1)
+        self._chosen = ChosenWorker(lambda: self._serving.staying())
 
     async def run(self) -> int:
         """Supervise until a signal says to stop. Returns the exit status of the process."""
@@ -139,10 +141,14 @@ class Supervisor:
 
     def _begin(self, nursery: trio.Nursery) -> Generation:
         """Start a generation."""
-        generation = Generation(self._plan.size, self._make_worker, self._until_ready.unpark_all)
+        generation = Generation(self._plan.size, self._make_worker, self._note_ready)
         self._generations.append(generation)
         nursery.start_soon(self._run, generation)
         return generation
+
+    def _note_ready(self) -> None:
+        self._until_ready.unpark_all()
+        self._chosen.choose_if_none()
 
     async def _run(self, generation: Generation) -> None:
         await generation.run()
@@ -153,7 +159,8 @@ class Supervisor:
     def _make_worker(self, number: int, claims: Claims, seed: str) -> WorkerProcess:
         path = self._plan.folder / f"{new_name()}.sock"
         machine = None if self._plan.machine is None else self._plan.machine[0]
-        return WorkerProcess(number, self._plan.command, claims, path, self._secure, seed, self._log, machine)
+        resigned = self._chosen.choose_if_none
+        return WorkerProcess(number, self._plan.command, claims, path, self._secure, seed, self._log, machine, resigned)
 
     async def _replace_until_stopped(self, nursery: trio.Nursery) -> None:
         """Replace the generation that serves whenever a signal says so."""
@@ -167,6 +174,7 @@ class Supervisor:
                 _log.error("The new code does not start: the workers with the old code go on.")
                 continue
             old, self._serving = self._serving, new
+            self._chosen.choose_if_none()
             _log.info("New workers serve from now on. The old ones have %g s to finish.", self._plan.timeout)
             old.drain()
             nursery.start_soon(self._end, old)

@@ -2,11 +2,13 @@
 
     worker                        supervisor
       ── Ready ────────────────────►  it serves, and other workers reach it
+      ◄──────────────────── Chosen ──  it runs what one worker of the machine is to run
       ── Claim(7, "a") ────────────►
       ◄─────────── Held(7, holder) ──
       ── GiveUp("a") ──────────────►
       ── Stopping(8) ──────────────►  it holds nobody new
       ◄──── Stops(8, false, true) ──  it stops alone, and others go on
+      ── Resigned ─────────────────►  it runs nothing more of that
 
 A message is one line of JSON: an array of the message's name and its fields. A worker numbers its questions, and an
 answer carries the number of its question.
@@ -60,6 +62,16 @@ class AskWorkers:
 
 
 @dataclass(frozen=True, slots=True)
+class Resigned:
+    """From a worker: what it may have been chosen for has ended, as it stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """From the supervisor: the worker is the one of the machine that runs what one of them is to run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """From the supervisor: who holds the browser; None if nobody does, and the worker that asks may not."""
 
@@ -90,7 +102,7 @@ class Stops:
     others_go_on: bool
 
 
-Message = Ready | Stopping | Claim | GiveUp | AskWorkers | Held | Workers | Stops
+Message = Ready | Stopping | Claim | GiveUp | AskWorkers | Resigned | Chosen | Held | Workers | Stops
 
 
 T = TypeVar("T")

@@ -33,12 +33,14 @@ from .machine import Machine
 from .peer_port import PeerReceiver
 from .supervisor_messages import (
     AskWorkers,
+    Chosen,
     Claim,
     GiveUp,
     Held,
     Message,
     MessageReader,
     Ready,
+    Resigned,
     Stopping,
     Stops,
     Workers,
@@ -129,6 +131,7 @@ class Worker:
         connections: those that the supervisor has accepted for it.
         machine: this machine among several; None if it is the only one.
         arrivals: the connections of other machines; None if there are none.
+        chosen: is set when this worker is the one of its machine that runs what one of them is to run.
     """
 
     def __init__(self, assignment: Assignment) -> None:
@@ -150,6 +153,7 @@ class Worker:
             arrivals.close()
         else:
             self.arrivals = PeerReceiver(arrivals, machine, self.address)
+        self.chosen = trio.Event()
         self._questions = itertools.count(1)
         self._answers: dict[int, _Answer] = {}
         self._outgoing, self._to_send = trio.open_memory_channel[Message](math.inf)
@@ -183,6 +187,8 @@ class Worker:
 
     def _receive(self, message: Message) -> None:
         match message:
+            case Chosen():
+                self.chosen.set()
             case Held(question, holder):
                 self._answers.pop(question).give(holder)
             case Workers(question, workers):
@@ -217,6 +223,10 @@ class Worker:
     def ready(self) -> None:
         """Tell the supervisor that this worker serves, and that other workers can reach it at `address`."""
         self._tell(Ready())
+
+    def resign(self) -> None:
+        """Tell the supervisor that what this worker may have been chosen for has ended."""
+        self._tell(Resigned())
 
     async def stopping(self) -> Stops:
         """Tell the supervisor that this worker stops: it gets no browsers any more. Says what becomes of the others."""

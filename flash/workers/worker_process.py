@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,14 @@ from .machine import ADVERTISE_VARIABLE, VARIABLE as SECRET_VARIABLE, Machine
 from .peer_port import PeerSender
 from .supervisor_messages import (
     AskWorkers,
+    Chosen,
     Claim,
     GiveUp,
     Held,
     Message,
     MessageReader,
     Ready,
+    Resigned,
     Stopping,
     Stops,
     Workers,
@@ -63,10 +65,13 @@ class WorkerProcess:
         seed: of its generation.
         log: where its output goes.
         machine: this machine among several; None if it is the only one.
+        on_resigned: is called when the process runs nothing any more that one worker of the machine is to run: it has
+            said so, or ended.
 
     Attributes:
         ready: the app has started.
         stopping: it stops, and is to have no new connections if others can have them.
+        resigned: it runs nothing any more that one worker of the machine is to run, and will not.
         connections: sends it connections.
         peers: sends it connections of other machines.
     """
@@ -81,11 +86,16 @@ class WorkerProcess:
         seed: str,
         log: Log,
         machine: Machine | None,
+        on_resigned: Callable[[], object],
     ) -> None:
         self.number = number
         self.name = str(number)
         self.ready = trio.Event()
         self.stopping = False
+        self.resigned = False
+        self._on_resigned = on_resigned
+        self._chosen = trio.Event()
+        self._sending = trio.Lock()
         self._ended = False
         self._told_to_stop = self._drains = False
         self._command = command
@@ -152,6 +162,7 @@ class WorkerProcess:
         assert process.stderr is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._answer)
+            nursery.start_soon(self._tell_chosen)
             async with trio.open_nursery() as logging:
                 logging.start_soon(partial(self._log.out.copy, process.stdout, f"[{self.name}] "))
                 logging.start_soon(partial(self._log.err.copy, process.stderr, f"[{self.name}] "))
@@ -159,6 +170,7 @@ class WorkerProcess:
                     status = await process.wait()
                 finally:
                     self._ended = True
+                    self._resign()
                     self._claims.leave(self.name)
                     self.connections.close()
                     self.peers.close()
@@ -174,11 +186,21 @@ class WorkerProcess:
         inherited = {name: value for name, value in os.environ.items() if name not in of_machine}
         return inherited | {VARIABLE: self._assignment.encode()}
 
+    def choose(self) -> None:
+        """Have the process run what one worker of the machine is to run."""
+        self._chosen.set()
+
+    def _resign(self) -> None:
+        if not self.resigned:
+            self.resigned = True
+            self._on_resigned()
+
     def stop(self) -> None:
         """Stop the process, as all of its generation stops."""
-        if not self._told_to_stop:
-            # A second signal would end it at once.
-            self.stopping = self._told_to_stop = True
+        self._told_to_stop = True
+        if not self.stopping:
+            # A second signal would end it at once, also if it stops by itself.
+            self.stopping = True
             self._send_signal(signal.SIGTERM)
 
     def drain(self) -> None:
@@ -205,7 +227,16 @@ class WorkerProcess:
         with contextlib.suppress(trio.BrokenResourceError):
             async for data in self._control:
                 answers = [self._handle(message) for message in reader.feed(bytes(data))]
-                await self._control.send_all(b"".join(encode(answer) for answer in answers if answer is not None))
+                await self._send([answer for answer in answers if answer is not None])
+
+    async def _tell_chosen(self) -> None:
+        await self._chosen.wait()
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._send([Chosen()])
+
+    async def _send(self, messages: Sequence[Message]) -> None:
+        async with self._sending:
+            await self._control.send_all(b"".join(map(encode, messages)))
 
     def _handle(self, message: Message) -> Message | None:
         match message:
@@ -220,6 +251,8 @@ class WorkerProcess:
                 return Stops(question, self._told_to_stop, self._drains)
             case Claim(question, browser):
                 return Held(question, self._claims.claim(browser, self.name))
+            case Resigned():
+                self._resign()
             case GiveUp(browser):
                 self._claims.give_up(browser, self.name)
             case AskWorkers(question):

@@ -35,8 +35,8 @@ class Served:
         self.background = BackgroundWork(CLEANUP_TIMEOUT)
         self.failures: list[BaseException] = []
 
-    async def start(self) -> None:
-        self.background.start(self._nursery, self.failures.append)
+    async def start(self, chosen: trio.Event | None = None) -> None:
+        self.background.start(self._nursery, self.failures.append, chosen)
         await trio.testing.wait_all_tasks_blocked()
 
 
@@ -245,4 +245,53 @@ def test_what_cannot_run_in_the_background_is_refused() -> None:
             background(wrong)
     with pytest.raises(InvalidOption, match=r"restart= of app\.background"):
         background(restart="always")
+    with pytest.raises(InvalidOption, match=r"once= of app\.background is to be .*machine.*, got 'cluster'"):
+        background(once="cluster")
     assert background(fine) is fine
+    assert background(once="machine")(fine) is fine
+
+
+async def test_what_one_worker_of_the_machine_runs_waits_until_that_is_chosen() -> None:
+    seen: list[str] = []
+    chosen = trio.Event()
+    async with server() as served:
+
+        @served.background(once="machine")
+        async def one() -> None:
+            seen.append("one")
+
+        @served.background(once="worker")
+        async def each() -> None:
+            seen.append("each")
+
+        await served.start(chosen)
+        await trio.sleep(100)
+        assert seen == ["each"]
+        chosen.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == ["each", "one"]
+
+
+async def test_a_worker_that_was_never_chosen_stops_without_having_begun() -> None:
+    seen: list[str] = []
+    async with server() as served:
+
+        @served.background(once="machine", essential=True)
+        async def one() -> None:
+            seen.append("one")
+
+        await served.start(trio.Event())
+    assert seen == []
+    assert served.failures == []
+
+
+async def test_a_process_without_a_supervisor_runs_what_one_of_the_machine_is_to_run() -> None:
+    seen: list[str] = []
+    async with server() as served:
+
+        @served.background(once="machine")
+        async def one() -> None:
+            seen.append("one")
+
+        await served.start()
+    assert seen == ["one"]

@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 from flash.workers.directory import Holder
 from flash.workers.supervisor_messages import (
     AskWorkers,
+    Chosen,
     Claim,
     GiveUp,
     Held,
@@ -15,6 +16,7 @@ from flash.workers.supervisor_messages import (
     Message,
     MessageReader,
     Ready,
+    Resigned,
     Stopping,
     Stops,
     Workers,
@@ -25,6 +27,8 @@ QUESTION = st.integers(min_value=1, max_value=2**63)
 HOLDER = st.builds(Holder, st.text(), st.text(), st.booleans())
 MESSAGE: st.SearchStrategy[Message] = st.one_of(
     st.just(Ready()),
+    st.just(Resigned()),
+    st.just(Chosen()),
     st.builds(Claim, QUESTION, st.text()),
     st.builds(GiveUp, st.text()),
     st.builds(AskWorkers, QUESTION),
