@@ -80,9 +80,19 @@ class PeerSocket:
         return self._transport.socket.fileno()
 
 
+def _stream_of(send: object) -> object:
+    """The object of the server that an ASGI `send` belongs to; some other object if it is wrapped.
+
+    It is found behind a method whose object says that it passes all on to another `send`, by that attribute.
+    """
+    owner: object = getattr(send, "__self__", None)
+    behind: object = getattr(owner, "passes_on_to", None)
+    return owner if behind is None else _stream_of(behind)
+
+
 def _http_1_protocol(send: object) -> Any:
     """The HTTP/1.1 protocol that an ASGI `send` writes to; None if it is of another kind, or wrapped."""
-    stream: object = getattr(send, "__self__", None)
+    stream = _stream_of(send)
     protocol: Any = getattr(getattr(stream, "send", None), "__self__", None)
     return protocol if isinstance(stream, HTTPStream) and isinstance(protocol, H11Protocol) else None
 
@@ -118,7 +128,7 @@ def limit_messages(send: object, size: int) -> None:
         send: the ASGI `send` of the websocket. If a middleware wraps it, or another server made it, nothing changes.
         size: characters, or bytes of a binary message.
     """
-    stream: object = getattr(send, "__self__", None)
+    stream = _stream_of(send)
     if isinstance(stream, WSStream):
         stream.buffer.max_length = size
 
@@ -147,5 +157,5 @@ class WebsocketClient:
 
 def websocket_client(send: object) -> WebsocketClient | None:
     """The client of the websocket that an ASGI `send` writes to; None if it is wrapped, or of another server."""
-    stream: object = getattr(send, "__self__", None)
+    stream = _stream_of(send)
     return WebsocketClient(stream) if isinstance(stream, WSStream) else None

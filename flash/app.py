@@ -36,6 +36,7 @@ from .event_callback import (
     declare,
     prepare_dash,
 )
+from .flask_apps.server import QuartBehindFlask, asgi_server_of
 from .options import COUNT, FlashOptions, check
 from .server.all_workers import AllWorkers
 from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
@@ -112,7 +113,8 @@ class Flash(RunningStreams, _dash.DashApp):
             limit.
         response_timeout: seconds in which a response has to be taken; then it is cut, under whatever status it has;
             None for no limit.
-        server: a `quart_trio.QuartTrio` of yours, or True for a new one, or False to call `init_app` later.
+        server: a `quart_trio.QuartTrio` or a `flask.Flask` of yours, or True for a new QuartTrio, or False to call
+            `init_app` later.
 
     Raises:
         InvalidOption: one of Flash's own options has a value that cannot be used.
@@ -187,11 +189,7 @@ class Flash(RunningStreams, _dash.DashApp):
         backend = options.pop("backend", None)
         if backend not in (None, FlashBackend):
             raise WrongServer(f"Flash has a backend of its own, got backend={backend!r}. Leave backend= out.")
-        if not isinstance(server, bool | quart_trio.QuartTrio | None):
-            raise WrongServer(
-                f"Flash needs a server that runs on Trio, got server={server!r}. Give it a quart_trio.QuartTrio, or "
-                "leave server= out."
-            )
+        own = None if isinstance(server, bool | None) else asgi_server_of(server)
         workers = options.get("websocket_max_workers") or CALLBACK_THREADS
         check("websocket_max_workers", COUNT, workers)
         server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server, streams_per_user)
@@ -233,11 +231,10 @@ class Flash(RunningStreams, _dash.DashApp):
         )
         self.sources = Sources(self._nursery, limits, sources_per_server)
         self.background: BackgroundWork = BackgroundWork(cleanup_timeout)
-        self.all_workers = AllWorkers(self.channels, self.streams, lambda: self.server.nursery)
+        self.all_workers = AllWorkers(self.channels, self.streams, lambda: self.asgi_server.nursery)
         self._event_callbacks = EventCallbacks()
         self._is_setting_up = False
         self._setup_error: Exception | None = None
-        own = server if isinstance(server, quart_trio.QuartTrio) else None
         prepare_dash()
         initialize = cast("Any", super()).__init__
         initialize(
@@ -250,31 +247,37 @@ class Flash(RunningStreams, _dash.DashApp):
         if own is not None:
             self.init_app(own)
 
+    @property
+    def asgi_server(self) -> quart_trio.QuartTrio:
+        """The Quart app that answers the requests of pages: `server` itself, or what stands behind it if it is Flask's."""
+        return cast("Any", self).backend.server
+
     def init_app(self, app: Any = None, **kwargs: Any) -> None:
-        """Add the app's routes to a `quart_trio.QuartTrio`, for an app that was made with `server=False`."""
-        if app is not None and not isinstance(app, quart_trio.QuartTrio):
-            raise WrongServer(f"Flash needs a server that runs on Trio, got {app!r}. Give it a quart_trio.QuartTrio.")
+        """Add the app's routes to a QuartTrio or a Flask app, for an app that was made with `server=False`."""
         initialize = cast("Any", super()).init_app
-        initialize(app, **kwargs)
-        self._request_limits.apply(self.server)
+        initialize(None if app is None else asgi_server_of(app), **kwargs)
+        server = self.asgi_server
+        self._request_limits.apply(server)
         routes = Routes(self.stream_settings.channels, self._nursery)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
-        routes.register(self.server, prefix)
-        hub_script.register(self.server, prefix)
+        routes.register(server, prefix)
+        hub_script.register(server, prefix)
         control_socket.register(
-            self.server,
+            server,
             prefix,
             self.controls,
-            lambda: websocket_route.check_handshake(self.server, self),
+            lambda: websocket_route.check_handshake(server, self),
             lambda: cast("Any", self.config).csrf_header_name,
         )
-        self.all_workers.register(self.server, prefix, self.metrics)
+        self.all_workers.register(server, prefix, self.metrics)
+        if isinstance(server, QuartBehindFlask):
+            self.server = server.flask_app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The app is an ASGI app itself: `hypercorn -k trio module:app`."""
         await require_trio_to_serve(scope, send)
         peers = self.all_workers.peers
-        await (self.server if peers is None else peers.asgi)(scope, receive, send)
+        await (self.asgi_server if peers is None else peers.asgi)(scope, receive, send)
 
     def event_callback(
         self,
@@ -323,7 +326,7 @@ class Flash(RunningStreams, _dash.DashApp):
     def _nursery(self) -> trio.Nursery:
         """The server's nursery, in which every channel is a task."""
         try:
-            return self.server.nursery
+            return self.asgi_server.nursery
         except AttributeError:
             raise RequestRefused(
                 503, "The server has not begun the app's ASGI lifespan, and can run no streams."

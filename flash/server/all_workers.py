@@ -40,7 +40,7 @@ class AppOfWorkers(Protocol):
     """An app that several processes may serve."""
 
     @property
-    def server(self) -> Any:
+    def asgi_server(self) -> Any:
         """The QuartTrio that has the app's routes, and maybe those of other apps."""
         ...
 

@@ -103,7 +103,7 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
 
     shared = _shared_directory(worker)
     directory: Directory = worker if shared is None else shared
-    peers = join_workers(app.server, directory, worker.socket_path, worker.arrivals)
+    peers = join_workers(app.asgi_server, directory, worker.socket_path, worker.arrivals)
 
     async def started() -> None:
         if current_run().failure is None:

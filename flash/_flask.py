@@ -1,0 +1,58 @@
+"""Typed access to the private names of Flask and Werkzeug that Flash uses, where `server=` is a Flask app.
+
+`tests/private_names/test_flask.py` fails with the name when an upgrade drops one.
+"""
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from flask import Flask, Request
+from flask.ctx import RequestContext
+from flask.globals import _cv_request
+from flask.sessions import SessionMixin
+
+
+def current_context() -> RequestContext | None:
+    """Flask's context of the current request; None without a request."""
+    return _cv_request.get(None)
+
+
+def use_session(session: Callable[[SessionMixin], SessionMixin]) -> None:
+    """Give the current request another session, for the rest of the current `contextvars.Context` only.
+
+    Args:
+        session: takes the session that the request has, and returns the other one.
+    """
+    context = current_context()
+    if context is None:
+        return
+    # Flask's property counts as an access, for which the response varies by cookie. Until 3.1.2 it was no property.
+    known: SessionMixin = vars(context)["_session" if "_session" in vars(context) else "session"]
+    _cv_request.set(
+        RequestContext(context.app, context.request.environ, request=context.request, session=session(known))
+    )
+
+
+def forget_body(request: Request) -> None:
+    """Drop what a request keeps of its body."""
+    request.__dict__.pop("_cached_data", None)
+    cast("Any", request)._cached_json = (Ellipsis, Ellipsis)
+
+
+def step_into_finalizing(app: Flask, step: Callable[[Callable[..., Any], Any, bool], Any]) -> None:
+    """Have Flask call `step` where it turns what a view has returned into the response, and runs `after_request`.
+
+    Args:
+        app: the Flask app.
+        step: takes Flask's own function, and its two arguments: what the view has returned, and whether the error
+            handlers are at work. It returns the WSGI app that is the response.
+    """
+    original = app.finalize_request
+
+    def finalize_request(rv: Any, from_error_handler: bool = False) -> Any:
+        return step(original, rv, from_error_handler)
+
+    cast("Any", app).finalize_request = finalize_request
