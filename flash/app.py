@@ -36,6 +36,7 @@ from .event_callback import (
     declare,
     prepare_dash,
 )
+from .flask_apps.ended_session import end_session
 from .flask_apps.server import QuartBehindFlask, asgi_server_of
 from .options import COUNT, FlashOptions, check
 from .server.all_workers import AllWorkers
@@ -228,6 +229,7 @@ class Flash(RunningStreams, _dash.DashApp):
             options.get("on_error"),
             lambda: _dash.shows_dev_tools(self),
             None if identify is None else Identify(identify),
+            end_session,
         )
         self.sources = Sources(self._nursery, limits, sources_per_server)
         self.background: BackgroundWork = BackgroundWork(cleanup_timeout)
@@ -249,7 +251,7 @@ class Flash(RunningStreams, _dash.DashApp):
 
     @property
     def asgi_server(self) -> quart_trio.QuartTrio:
-        """The Quart app that answers the requests of pages: `server` itself, or what stands behind it if it is Flask's."""
+        """The Quart app that answers for Dash: `server` itself, or the one behind it, if `server` is a Flask app."""
         return cast("Any", self).backend.server
 
     def init_app(self, app: Any = None, **kwargs: Any) -> None:

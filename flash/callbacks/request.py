@@ -36,6 +36,7 @@ class StreamSettings:
         on_error: the app's own handler, for failures of streams whose callback has none; None if there is none.
         shows_mistakes: whether pages have dev tools, in which mistakes that raise nothing are to be shown.
         identify: says whose a request is; None if the app does not.
+        enter_stream: called in the context of each stream that starts, which outlives the request.
     """
 
     channels: Channels
@@ -44,6 +45,7 @@ class StreamSettings:
     on_error: Handler | None = None
     shows_mistakes: Callable[[], bool] = lambda: False
     identify: Identify | None = None
+    enter_stream: Callable[[], None] = lambda: None
 
     def handler(self, own: Handler | None) -> Handler | None:
         """The `on_error` of a stream: that of its callback, `own`, else the app's, which hears of failures only."""

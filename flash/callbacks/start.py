@@ -243,6 +243,7 @@ class Starter:
         context = context_of_stream(request.dash_context, declaration, added, live)
         # What only the start needs is not to live as long as the stream.
         context.run(CALLBACK_REQUEST.set, CallbackRequest(settings))
+        context.run(settings.enter_stream)
         function, last = self._function, self._last_value
         match = request.match
         to_pairs = None

@@ -82,7 +82,7 @@ class FlaskFront:
                 return
         request = FlaskRequest(self._app, environ_of(scope, body.file()))
         # A large body is received as it is read, for which the threads of the hooks are not to wait.
-        is_quick = body.is_complete and self._leads_to_dash(request.environ)
+        is_quick = body.is_complete and self._leads_to_dash(scope["scheme"], request.environ)
         threads = self._hook_threads if is_quick else self._own_threads
         try:
             await trio.to_thread.run_sync(request.begin, limiter=threads)
@@ -95,10 +95,11 @@ class FlaskFront:
         else:
             await self._send(request, scope, receive if body.is_complete else None, client)
 
-    def _leads_to_dash(self, environ: dict[str, Any]) -> bool:
+    def _leads_to_dash(self, scheme: str, environ: dict[str, Any]) -> bool:
         """Whether Flask is going to find a route of Dash's, as far as can be told before its middleware has run."""
         try:
-            endpoint, _ = self._app.url_map.bind("localhost").match(path_of(environ), environ["REQUEST_METHOD"])
+            asked = self._app.url_map.bind("localhost", url_scheme=scheme)
+            endpoint, _ = asked.match(path_of(environ), environ["REQUEST_METHOD"])
         except HTTPException:
             return False
         return endpoint in self._endpoints
@@ -171,9 +172,7 @@ class _Client:
             # Hypercorn cannot read another request on a connection whose handshake was refused.
             headers = [*headers, (b"connection", b"close")]
         if self._can_respond:
-            await self.server_send(
-                {"type": f"{self._prefix}http.response.start", "status": status, "headers": headers}
-            )
+            await self.server_send({"type": f"{self._prefix}http.response.start", "status": status, "headers": headers})
 
     async def send(self, chunk: bytes, *, more: bool = True) -> bool:
         """Send some of the body, and return whether the client is there to take more."""

@@ -139,7 +139,7 @@ class FlaskRequest:
         return self._conclude_response
 
     def _start_response(self, status: str, headers: Sequence[tuple[str, str]], exc_info: Any = None) -> Any:
-        self._status = int(status.split()[0])
+        self._status = int(status.split(maxsplit=1)[0])
         self._headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return self._written.append
 
@@ -221,7 +221,9 @@ def install(app: Flask) -> None:
 
     def step(finalize: Callable[..., Any], returned: Any, handling_error: bool) -> Any:
         request: FlaskRequest | None = flask.request.environ.get(KEY)
-        return finalize(returned, handling_error) if request is None else request.step(finalize, returned, handling_error)
+        return (
+            finalize(returned, handling_error) if request is None else request.step(finalize, returned, handling_error)
+        )
 
     step_into_finalizing(app, step)
 

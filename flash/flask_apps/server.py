@@ -59,14 +59,8 @@ class QuartBehindFlask(quart_trio.QuartTrio):
         name = endpoint or cast("Any", view_func).__name__
         known = self.flask_app.view_functions.get(name) if name in self._endpoints else None
         self._endpoints.add(name)
-        self.flask_app.add_url_rule(
-            rule,
-            name,
-            known or _letting_through(view_func),
-            methods=options.get("methods") or ["GET"],
-            defaults=options.get("defaults"),
-            strict_slashes=options.get("strict_slashes"),
-        )
+        view = known or _letting_through(view_func)
+        self.flask_app.add_url_rule(rule, name, view, provide_automatic_options, **options)
 
     async def handle_user_exception(self, error: Exception) -> Any:
         """Leave it to Flask's error handlers, unless Dash itself has one for it."""

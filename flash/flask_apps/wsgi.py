@@ -21,6 +21,9 @@ Receive = Callable[[], Awaitable[Any]]
 AHEAD = 1_000_000
 """Bytes of a body that are waited for before a thread gets the request."""
 
+_OF_THE_CONNECTION = ("connection", "upgrade")
+"""Headers that are for the server, which has read them."""
+
 _SCHEMES = {"ws": "http", "wss": "https"}
 
 
@@ -118,8 +121,8 @@ def environ_of(scope: Mapping[str, Any], body: io.BufferedIOBase) -> dict[str, A
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client[0], str(client[1])
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        if "_" in name:
-            # In the environ it could not be told from the header with "-", which a proxy may have checked.
+        if "_" in name or name.lower() in _OF_THE_CONNECTION:
+            # With "_", a header could not be told in the environ from the one with "-", which a proxy may have checked.
             continue
         key = name.upper().replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
@@ -127,6 +130,9 @@ def environ_of(scope: Mapping[str, Any], body: io.BufferedIOBase) -> dict[str, A
             # HTTP/2 divides the cookies among several headers.
             value = environ[key] + ("; " if key == "HTTP_COOKIE" else ",") + value
         environ[key] = value
+    if scope["type"] == "websocket":
+        # By these Werkzeug tells a handshake, whatever version of HTTP it comes over.
+        environ["HTTP_CONNECTION"], environ["HTTP_UPGRADE"] = "Upgrade", "websocket"
     return environ
 
 

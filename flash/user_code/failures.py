@@ -49,8 +49,9 @@ _ASYNCIO_NOTE = (
 )
 
 _FLASK_NOTE = (
-    "Flash runs on Quart, not on Flask: flask.request, flask.session, flask.g and flask.current_app know nothing of "
-    "this request. Write `from quart import request, session` instead: see docs/migrating.md."
+    "flask.request, flask.session, flask.g and flask.current_app know nothing of this request: Quart serves it, not "
+    "Flask. Write `from quart import request, session`, or give Flash a Flask app: Flash(server=flask.Flask(__name__)). "
+    "See docs/migrating.md."
 )
 
 _NOT_AWAITED_NOTE = "An async function was called without `await`: write `await` in front of the call."

@@ -133,7 +133,7 @@ def test_an_app_is_named_by_its_server() -> None:
     assert Flash(server=QuartTrio("site")).config.name == "site"
 
 
-@pytest.mark.parametrize("make", [flask.Flask, quart.Quart, lambda name: object()], ids=["Flask", "Quart", "object"])
+@pytest.mark.parametrize("make", [quart.Quart, lambda name: object()], ids=["Quart", "object"])
 def test_a_server_that_does_not_run_on_trio_is_refused(make: Any) -> None:
     server = make("site")
     with pytest.raises(WrongServer, match="QuartTrio"):
