@@ -1,5 +1,7 @@
 """Typed access to the private names of Flask and Werkzeug that Flash uses, where `server=` is a Flask app.
 
+`step_into_finalizing` is what Flash changes in that app.
+
 `tests/private_names/test_flask.py` fails with the name when an upgrade drops one.
 """
 # pyright: reportPrivateUsage=false
@@ -39,7 +41,7 @@ def use_session(session: Callable[[SessionMixin], SessionMixin]) -> None:
 def forget_body(request: Request) -> None:
     """Drop what a request keeps of its body."""
     request.__dict__.pop("_cached_data", None)
-    cast("Any", request)._cached_json = (Ellipsis, Ellipsis)
+    request._cached_json = (Ellipsis, Ellipsis)
 
 
 def step_into_finalizing(app: Flask, step: Callable[[Callable[..., Any], Any, bool], Any]) -> None:

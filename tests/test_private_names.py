@@ -27,6 +27,7 @@ PACKAGE = Path(flash.__file__).parent
 
 PLACES = {
     "dash": ("_dash.py", "_dash_patches.py", "_dash_reload_hash.py"),
+    "flask": ("_flask.py",),
     "quart": ("_quart.py",),
     "quart_trio": ("_quart.py",),
     "hypercorn": (
@@ -42,6 +43,7 @@ PLACES = {
 
 DOCUMENTED = {
     "dash": {"dash.development.base_component"},
+    "flask": {"flask.sessions"},
     "quart": {"quart.signals"},
     "quart_trio": {"quart_trio.wrappers"},
     "hypercorn": {"hypercorn.config", "hypercorn.trio"},

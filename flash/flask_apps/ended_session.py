@@ -27,12 +27,12 @@ class EndedSession(dict[str, Any], SessionMixin):
     __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = cast("Any", _refuse)
 
     @property
-    def modified(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def modified(self) -> bool:
         """False: nothing can modify it."""
         return False
 
     @modified.setter
-    def modified(self, value: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def modified(self, value: bool) -> None:
         self._refuse()
 
 

@@ -201,7 +201,7 @@ class _Answering:
 
     def __init__(self, request: FlaskRequest, client: _Client, threads: trio.CapacityLimiter) -> None:
         self.passes_on_to = client.server_send
-        self._request = request
+        self._asked = request
         self._client = client
         self._threads = threads
         self._start: Any = None
@@ -210,7 +210,7 @@ class _Answering:
     async def send(self, message: Any) -> None:
         """The ASGI `send` that Dash has."""
         kind = message["type"]
-        if self._request.is_over:
+        if self._asked.is_over:
             if not self._is_replaced:
                 await self.passes_on_to(message)
         elif kind.endswith("http.response.start"):
@@ -230,9 +230,9 @@ class _Answering:
     async def conclude(self, answer: Answer) -> Answer:
         """Have Flask conclude the request. If that fails, the failure is logged, and is what is answered."""
         try:
-            return await trio.to_thread.run_sync(self._request.conclude, answer, limiter=self._threads)
+            return await trio.to_thread.run_sync(self._asked.conclude, answer, limiter=self._threads)
         except Exception as error:
-            log_failure(_log, error, "Flask failed at the end of %s.", self._request.environ.get("PATH_INFO"))
+            log_failure(_log, error, "Flask failed at the end of %s.", self._asked.environ.get("PATH_INFO"))
             return Answer(500, [*_TEXT], b"Internal Server Error")
 
     async def _begin(self, body: bytes | None) -> None:

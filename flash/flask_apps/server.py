@@ -41,7 +41,7 @@ class QuartBehindFlask(quart_trio.QuartTrio):
 
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket"):
-            timeout: float | None = self.config["BODY_TIMEOUT"]
+            timeout = cast("Any", self.config)["BODY_TIMEOUT"]
             await self._front(scope, receive, send, super().asgi_app, timeout)
         else:
             await super().asgi_app(scope, receive, send)
@@ -62,13 +62,13 @@ class QuartBehindFlask(quart_trio.QuartTrio):
         view = known or _letting_through(view_func)
         self.flask_app.add_url_rule(rule, name, view, provide_automatic_options, **options)
 
-    async def handle_user_exception(self, error: Exception) -> Any:
-        """Leave it to Flask's error handlers, unless Dash itself has one for it."""
+    async def handle_user_exception(self, error: Exception | BaseExceptionGroup[BaseException]) -> Any:
+        """Leave an exception to Flask's error handlers, unless Dash itself has one for it."""
         request = current_request()
-        if request.is_over:
-            # A websocket is open.
+        # Over a websocket that is open, nothing is answered any more; and a cancellation is no failure.
+        if request.is_over or not isinstance(error, Exception):
             raise error
-        if not isinstance(error, HTTPException):
+        if not isinstance(error, HTTPException | ExceptionGroup):
             try:
                 return await super().handle_user_exception(error)
             except Exception as unhandled:

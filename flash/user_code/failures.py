@@ -50,8 +50,8 @@ _ASYNCIO_NOTE = (
 
 _FLASK_NOTE = (
     "flask.request, flask.session, flask.g and flask.current_app know nothing of this request: Quart serves it, not "
-    "Flask. Write `from quart import request, session`, or give Flash a Flask app: Flash(server=flask.Flask(__name__)). "
-    "See docs/migrating.md."
+    "Flask. Write `from quart import request, session`, or give Flash a Flask app, `Flash(server=Flask(__name__))`: "
+    "see docs/migrating.md."
 )
 
 _NOT_AWAITED_NOTE = "An async function was called without `await`: write `await` in front of the call."

@@ -8,6 +8,7 @@ from typing import Any
 import flask
 import pytest
 import trio
+import trio.lowlevel
 
 from flash import Flash, Input, Output, Update, html, set_props, stream_props
 from flash.errors import FlashError
@@ -57,7 +58,7 @@ async def test_plain_and_async_callbacks_and_layouts_have_the_request_of_their_p
 
     @app.callback(Output("out", "lang"), Input("async", "n_clicks"))
     async def waits(clicks: int) -> list[Any]:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         flask.session["clicks"] = clicks
         return [*seen(), await trio.to_thread.run_sync(seen)]
 
@@ -97,7 +98,7 @@ async def test_requests_at_the_same_time_do_not_mix(serve: Serve) -> None:
 
 
 def streams(app: Flash, write: Callable[[], None]) -> list[str]:
-    """Give an app an async and a plain event callback, which show what they see, and what writing to the session says."""
+    """Give an app an async and a plain event callback, which show what they see, and what writing says; their names."""
 
     def updates() -> Iterator[Update]:
         yield stream_props("out", {"children": seen()})

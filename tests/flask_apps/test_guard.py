@@ -339,7 +339,7 @@ async def in_examples(examples: st.SearchStrategy[Any], check: Callable[[Any], A
     """Check an async property on the examples of hypothesis, which is not async itself."""
     token = trio.lowlevel.current_trio_token()
 
-    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
     @given(examples)
     def check_example(example: Any) -> None:
         trio.from_thread.run(check, example, trio_token=token)

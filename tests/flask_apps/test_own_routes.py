@@ -188,7 +188,7 @@ async def test_a_file_is_downloaded_with_ranges_and_conditions(twins: MakeTwins,
 
 async def test_middleware_of_the_flask_app_counts(twins: MakeTwins) -> None:
     def behind_proxy(server: flask.Flask) -> None:
-        server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # pyright: ignore[reportAttributeAccessIssue]
+        server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)
 
     pair = await twins(Build(declare, behind_proxy))
     headers = {"X-Forwarded-Host": "example.org", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/sub"}
