@@ -62,15 +62,16 @@ class QuartBehindFlask(quart_trio.QuartTrio):
         view = known or _letting_through(view_func)
         self.flask_app.add_url_rule(rule, name, view, provide_automatic_options, **options)
 
-    async def handle_user_exception(self, error: Exception | BaseExceptionGroup[BaseException]) -> Any:
+    # The arguments depend on the version of Quart: the last one is the exception.
+    async def handle_user_exception(self, *arguments: Any, **keywords: Any) -> Any:
         """Leave an exception to Flask's error handlers, unless Dash itself has one for it."""
-        request = current_request()
+        request, error = current_request(), arguments[-1]
         # Over a websocket that is open, nothing is answered any more; and a cancellation is no failure.
         if request.is_over or not isinstance(error, Exception):
             raise error
         if not isinstance(error, HTTPException | ExceptionGroup):
             try:
-                return await super().handle_user_exception(error)
+                return await super().handle_user_exception(*arguments, **keywords)
             except Exception as unhandled:
                 error = unhandled
         request.failure = error
