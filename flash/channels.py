@@ -23,6 +23,7 @@ from .errors import RequestRefused
 from .nursery import Channel
 from .streams.limits import Limits, Load, PageLimits, StreamInfo
 from .streams.link import Link
+from .streams.revoked import RevokedStreams
 from .user_code.containment import contain
 from .wire import Standing
 
@@ -55,6 +56,7 @@ class Channels:
         load: what they hold together, and how much they may.
         closing: the server stops; nothing is opened or started any more.
         holding: is told which browsers have channels here; None where there is one process.
+        revoked: which streams were revoked of pages that have no channel here.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -62,6 +64,7 @@ class Channels:
     load: Load = field(default_factory=Load)
     closing: bool = False
     holding: Holding | None = None
+    revoked: RevokedStreams = field(default_factory=RevokedStreams)
     _open: dict[str, Channel] = field(default_factory=lambda: dict[str, Channel]())
     _all: set[Channel] = field(default_factory=lambda: set[Channel]())
     # The channels whose tasks are being started, by page.
@@ -100,6 +103,7 @@ class Channels:
                 return channel
             await self._opening[page].wait()
         channel = Channel(page, browser, self.limits, self.page_limits, self.load)
+        channel.revoked = self.revoked.page_came(page)
         # Before its task starts: a request that comes meanwhile must find it.
         self._enter(channel)
         if proven and self.holding is not None:
@@ -240,6 +244,7 @@ class Channels:
         if channel not in self._all:
             return
         self._all.discard(channel)
+        self.revoked.page_left(channel.page, channel.revoked)
         self._uncount(channel.browser)
         if self._open.get(channel.page) is channel:
             del self._open[channel.page]

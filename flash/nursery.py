@@ -49,6 +49,9 @@ _NOTHING: frozenset[tuple[str, str]] = frozenset()
 REMEMBERED_STARTS = 64
 """How many starts of a page are remembered by their names."""
 
+REMEMBERED_REVOKED = 100
+"""How many of the streams of a page that were revoked are remembered."""
+
 START_NAME_LENGTH = 64
 """How many characters of the name of a start are remembered."""
 
@@ -72,12 +75,14 @@ class Channel:
         life: names this channel among those that the page has had.
         closing: no stream starts any more.
         turn: the highest that a link of the page has had: how often it has changed what carries its events.
+        revoked: the ids of those of the page's streams that were revoked last, in this life and those before it.
         ticket: gives the page to a browser that has another secret; None if none was issued, or it was spent.
     """
 
     def __init__(self, page: str, browser: str, limits: Limits, page_limits: PageLimits, load: Load) -> None:
         self.page = page
         self.browser = browser
+        self.revoked: tuple[str, ...] = ()
         self.ticket: str | None = None
         self.turn: int = 0
         self._load = load
@@ -310,7 +315,10 @@ class Channel:
         """
         slot = self._slots.get(stream.spec.key)
         if slot is None or slot.waiting is not stream:
-            return stream.scope.cancel(EndReason.REVOKED, why=why)
+            if not stream.scope.cancel(EndReason.REVOKED, why=why):
+                return False
+            self.revoked = (*self.revoked[1 - REMEMBERED_REVOKED :], stream.id)
+            return True
         slot.waiting = None
         stream.discard()
         _log.info("%s: %s before it was started%s", stream.spec.label, EndReason.REVOKED, why and f": {why}")

@@ -231,7 +231,7 @@ class EventStream:
         ping, reconnect_grace = (
             seconds if math.isfinite(seconds) else None for seconds in (limits.ping_interval, limits.reconnect_grace)
         )
-        hello = Hello(channel.page, channel.life, ping, reconnect_grace)
+        hello = Hello(channel.page, channel.life, ping, reconnect_grace, channel.revoked)
         # The id replaces that of an earlier life, which the EventSource would otherwise send when it reconnects.
         number = channel.outbox.acknowledged
         return _NUMBERED % (channel.life.encode(), number, hello.event.encode(), hello.encode())

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, TypeAlias, TypedDict
 
@@ -157,6 +158,8 @@ class Hello(Payload):
         life: names the life of the page's channel, within which events are numbered.
         ping: seconds of silence after which the server pings; None for never.
         reconnect_grace: seconds for which the server keeps the streams of a page without a link; None for ever.
+        revoked: the ids of streams that have ended with `revoked`, of this life and those before it: if the page knows
+            them still, it is not to take them for lost.
     """
 
     event: ClassVar[str] = "hello"
@@ -164,6 +167,7 @@ class Hello(Payload):
     life: str
     ping: float | None
     reconnect_grace: float | None
+    revoked: Sequence[str] = ()
 
 
 class ReportedProperty(TypedDict):

@@ -66,18 +66,21 @@
     /** The streams of the page are gone, and so are their events that wait in the inbox. */
     function loseStreams() {
         inbox.dropWaiting();
-        endLife();
+        endLife([]);
     }
 
-    /** The streams of the page are gone; the events that wait in the inbox are of the next life. */
-    function endLife() {
+    /**
+     * The streams of the page are gone; the events that wait in the inbox are of the next life.
+     * @param {string[]} revoked  the ids of those that the server has ended with `revoked`, as far as that is known
+     */
+    function endLife(revoked) {
         clearTimeout(lossTimer);
         lossTimer = undefined;
         abandoned = life || abandoned;
         life = acknowledged = '';
         inbox.forgetHandled();
         conditions.forget();
-        streams.loseAll();
+        streams.loseAll(revoked);
     }
 
     function close() {
@@ -145,9 +148,10 @@
             return;
         }
         if (hello.life !== life) {
-            endLife();
+            endLife(hello.revoked);
             life = hello.life;
         }
+        streams.forgetLost();
         elsewhere.noteLink(life);
         conditions.sendAgain();
         streams.resume(requests.startAgain);

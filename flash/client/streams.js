@@ -29,6 +29,12 @@
      */
     const toStartAgain = new Map();
 
+    /**
+     * The streams that were lost since the last `hello`, by id. The next one says if the server had revoked some.
+     * @type {Map<string, Opening>}
+     */
+    const lost = new Map();
+
     /** What stands in place of the value of a component that is not in the layout. */
     const MISSING = undefined;
 
@@ -203,20 +209,37 @@
         updates.flush();
     }
 
-    /** The server is lost, and with it every stream: reset the props that the streams have named for this case. */
-    function loseAll() {
-        const lost = [...running.values()];
-        running.clear();
-        for (const opening of lost) {
-            if (opening.again) {
-                toStartAgain.set(keyOf(opening), opening);
-            }
+    /**
+     * The server is lost, and with it every stream: reset the props that the streams have named for this case.
+     * @param {string[]} revoked  the ids of those, or of some lost before, that have ended with `revoked`
+     */
+    function loseAll(revoked) {
+        for (const opening of running.values()) {
+            lost.set(opening.stream, opening);
             presence.end(opening.stream);
             updates.drop(opening.stream);
             updates.put(opening.reset, {...opening, conflate: false});
-            showStatus(opening.callback_id, opening.match, wire.REASONS.DISCONNECTED, null);
+            if (!revoked.includes(opening.stream)) {
+                if (opening.again) {
+                    toStartAgain.set(keyOf(opening), opening);
+                }
+                showStatus(opening.callback_id, opening.match, wire.REASONS.DISCONNECTED, null);
+            }
+        }
+        running.clear();
+        for (const id of revoked) {
+            const opening = lost.get(id);
+            if (opening !== undefined) {
+                toStartAgain.delete(keyOf(opening));
+                showStatus(opening.callback_id, opening.match, wire.REASONS.REVOKED, null);
+            }
         }
         updates.flush();
+    }
+
+    /** The server has said which of the streams that were lost it had revoked. */
+    function forgetLost() {
+        lost.clear();
     }
 
     /**
@@ -267,7 +290,7 @@
     );
 
     Object.assign(flash, {
-        streams: {open, noteUpdates, end, refuse, refuseStart, loseAll, resume, showRefusal, watch, running},
+        streams: {open, noteUpdates, end, refuse, refuseStart, loseAll, forgetLost, resume, showRefusal, watch, running},
         CallbackComponent
     });
 })();

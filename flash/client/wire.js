@@ -10,7 +10,7 @@
  */
 
 /**
- * @typedef {{page: string, life: string, ping: number | null, reconnect_grace: number | null}} Hello
+ * @typedef {{page: string, life: string, ping: number | null, reconnect_grace: number | null, revoked: string[]}} Hello
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean,
  *            watched: boolean}} Condition
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
@@ -39,7 +39,7 @@
      * @type {{[Name in keyof Events]: (fields: Events[Name]) => Events[Name]}}
      */
     const events = {
-        hello: ({page, life, ping, reconnect_grace}) => ({page, life, ping, reconnect_grace}),
+        hello: ({page, life, ping, reconnect_grace, revoked = []}) => ({page, life, ping, reconnect_grace, revoked}),
         open: ({stream, callback_id, output, match, again, conflate, components, conditions, props, reset}) => ({
             stream,
             callback_id,
@@ -90,7 +90,13 @@
      * The reasons for the end of a stream on which the page acts: some of the server's `EndReason`. The others are only
      * shown.
      */
-    const REASONS = {COMPLETED: 'completed', FAILED: 'failed', DISCONNECTED: 'disconnected', SHUTDOWN: 'shutdown'};
+    const REASONS = {
+        COMPLETED: 'completed',
+        FAILED: 'failed',
+        DISCONNECTED: 'disconnected',
+        SHUTDOWN: 'shutdown',
+        REVOKED: 'revoked'
+    };
     /** The status of an `over` for a page that has a newer link. */
     const TAKEN_OVER = 409;
     /** The status of an `over` for a page whose life is over: a new link begins another one. */

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -75,6 +75,7 @@ def join_workers(
         each.all_workers.peers = peers
         each.all_workers.directory = directory
         each.channels.holding = peers.holdings
+        each.channels.revoked.tell = each.all_workers.tell_revoked
     return peers
 
 
@@ -126,6 +127,7 @@ class AllWorkers:
             f"{self._prefix}streams": lambda _: [asdict(info) for info in self._streams()],
             f"{self._prefix}revocable": lambda _: [asdict(info) for info in self._channels.revocable()],
             f"{self._prefix}revoke": self._revoke,
+            f"{self._prefix}revoked": lambda about: self._channels.revoked.remember(*json.loads(about)),
             f"{self._prefix}health": lambda _: self._health(),
             f"{self._prefix}metrics": lambda _: "" if self._metrics is None else self._metrics.expose().decode(),
         }
@@ -155,6 +157,11 @@ class AllWorkers:
                 for name in [name for name, answer in answers.items() if answer is None]:
                     _log.error("Worker %s was to end streams, and does not answer: those that it has may go on.", name)
         return ended
+
+    def tell_revoked(self, page: str, streams: Sequence[str]) -> None:
+        """Tell the other workers of a page that is away, and of its streams that were revoked."""
+        if self.peers is not None:
+            self.peers.tell_others(f"{self._prefix}revoked", json.dumps([page, streams]))
 
     def _revoke(self, question: str) -> int:
         selection, why = Selection.decode(question)

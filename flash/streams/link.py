@@ -35,12 +35,14 @@ class LinkedChannel(Protocol):
         page: the page's token.
         life: names this channel among those that the page has had.
         outbox: what the page has still to be sent.
+        revoked: the ids of those of the page's streams that were revoked last.
         confirmed_at: when the page last acknowledged something, on Trio's clock.
     """
 
     page: str
     life: str
     outbox: Outbox
+    revoked: tuple[str, ...]
 
     @property
     def confirmed_at(self) -> float: ...

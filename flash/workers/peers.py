@@ -147,9 +147,13 @@ class Peers:
             _log.warning("Of worker %s there is nothing to be known: it does not answer.", ", ".join(silent))
         return answers
 
+    def tell_others(self, question: str, about: str) -> None:
+        """Ask the other workers a question whose answers do not matter, without waiting for them."""
+        self._start_soon(self._tell_others, question, about)
+
     def _tell_of_page(self, page: str) -> None:
         """Tell the other workers of a page that has come to this one."""
-        self._start_soon(self._tell_others, HAS_COME, page)
+        self.tell_others(HAS_COME, page)
 
     async def _tell_others(self, question: str, about: str) -> None:
         for worker in await self._directory.workers():

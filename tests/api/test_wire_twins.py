@@ -24,6 +24,7 @@ STREAM = "1f0c9d2e-7"
 
 EXAMPLES: list[JsonObject] = [
     wire.Hello("token", "1f0c9d2e", 15.0, None),
+    wire.Hello("token", "2f0c9d2e", None, 5.0, ["1f0c9d2e-7"]),
     wire.Open(
         callback_id="_flash-1",
         output="..out.children..",
@@ -105,7 +106,10 @@ def data_of(payload: JsonObject) -> str:
 def values_of(payload: JsonObject) -> dict[str, Any]:
     """All fields of a payload, those with a default included."""
     values = {each.name: getattr(payload, each.name) for each in fields(payload)}
-    parsed = {name: json.loads(value) if isinstance(value, bytes) else value for name, value in values.items()}
+    parsed = {
+        name: json.loads(value) if isinstance(value, bytes) else list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
     return {"stream": STREAM, **parsed} if isinstance(payload, StreamPayload) else parsed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,10 @@ import trio
 
 from flash import EndReason, StreamCancelled
 from flash.errors import RequestRefused
+from flash.nursery import REMEMBERED_REVOKED
+from flash.streams import revoked
 from flash.streams.limits import Load, ServerLimits, StreamInfo
+from flash.streams.revoked import KEPT_FOR, RevokedStreams
 from flash.streams.stream import Stream
 from tests.contract.pretend_page import (
     BROWSER,
@@ -157,6 +160,64 @@ async def test_a_page_that_is_cut_off_is_told_when_it_is_back(nursery: trio.Nurs
     page.link = await connect(page.channels, nursery, life=page.link.channel.life, number=page.number, turn=1)
     page.read()
     assert page.log(stream)[-1] == ("revoked", ["reset", "off"])
+
+
+async def back(page: PretendPage, nursery: trio.Nursery, turn: int = 1) -> tuple[str, ...]:
+    """Open a new link of a page; returns the ids of revoked streams that `hello` names."""
+    life = page.link.channel.life
+    page.link = await connect(page.channels, nursery, life=life, number=page.number, turn=turn)
+    return page.link.channel.revoked
+
+
+async def test_a_page_that_is_back_in_a_new_life_is_told_which_streams_were_revoked(
+    nursery: trio.Nursery, open_page: OpenPage
+) -> None:
+    page = await open_page(reconnect_grace=5)
+    [one] = await running(page, "1", user="ada")
+    [two] = await running(page, "2", user="eve")
+    page.link.detach(EndReason.DISCONNECTED)
+    assert page.channels.revoke(of("ada"), "") == 1
+    await trio.sleep(6)
+    assert two.scope.reason is EndReason.DISCONNECTED
+    assert await back(page, nursery) == (one.id,)
+    # It may be lost again before it has heard that.
+    page.link.detach(EndReason.DISCONNECTED)
+    await trio.sleep(6)
+    assert await back(page, nursery, turn=2) == (one.id,)
+
+
+async def test_what_was_revoked_of_pages_that_are_away_is_forgotten_after_an_hour(
+    nursery: trio.Nursery, open_page: OpenPage
+) -> None:
+    page = await open_page(reconnect_grace=5)
+    await running(page, "1")
+    page.link.detach(EndReason.DISCONNECTED)
+    page.channels.revoke(every, "")
+    await trio.sleep(KEPT_FOR + 6)
+    assert await back(page, nursery) == ()
+
+
+async def test_only_the_streams_that_were_revoked_last_are_remembered(page: PretendPage) -> None:
+    for _ in range(REMEMBERED_REVOKED + 5):
+        page.start(endless)
+        await page.settle()
+        page.channels.revoke(every, "")
+        await page.settle()
+    life = page.link.channel.life
+    assert page.link.channel.revoked == tuple(f"{life}-{number}" for number in range(6, REMEMBERED_REVOKED + 6))
+
+
+async def test_the_pages_that_were_lost_first_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revoked, "KEPT_PAGES", 2)
+    told: list[tuple[str, Sequence[str]]] = []
+    remembered = RevokedStreams()
+    remembered.tell = lambda page, streams: told.append((page, streams))
+    for page in ("1", "2", "1", "3"):
+        remembered.page_left(page, [f"of {page}"])
+    remembered.page_left("4", [])
+    assert [remembered.page_came(page) for page in "1234"] == [("of 1",), (), ("of 3",), ()]
+    assert [remembered.page_came(page) for page in "13"] == [(), ()]
+    assert told == [(page, [f"of {page}"]) for page in "1213"]
 
 
 # Streams of one user

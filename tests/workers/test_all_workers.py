@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from flash import EndReason, StreamInfo, Update, stream_props
 from flash.server.all_workers import join_health
 from flash.workers import peers
+from flash.workers.directory import browser_key
 from tests.http.pages import Page
 from tests.support.eventually import eventually
 from tests.workers.apps import CountingApp
@@ -63,6 +64,22 @@ async def test_streams_of_all_workers_end_from_any(fleet: StartFleet) -> None:
     assert await trio.to_thread.run_sync(end) == 3
     assert all(threads)
     await eventually(lambda: [worker.app.ended for worker in workers] == [[EndReason.REVOKED] * 2] * 3)
+
+
+async def test_a_page_that_was_away_is_told_by_whichever_worker_it_comes_back_to(fleet: StartFleet) -> None:
+    workers = await fleet(lambda: CountingApp(reconnect_grace=0.05), 3)
+    page = await workers[0].server.page()
+    link = await page.connect()
+    await page.start("go")
+    stream = (await link.expect("open"))["stream"]
+    assert await workers[1].app.end_all_streams("CountingApp.count") == 1
+    await link.close()
+    await eventually(lambda: len(workers[0].app.channels) == 0)
+    await eventually(lambda: browser_key(page.cookie) not in workers[0].peers.holdings)
+    link = await workers[2].page(page).connect()
+    while link.hello is None:
+        await link.next_of_all()
+    assert link.hello.data["revoked"] == [stream]
 
 
 async def test_nothing_ends_on_any_worker_if_the_function_raises(fleet: StartFleet) -> None:
