@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import dash
 import quart_trio
@@ -294,6 +294,7 @@ class Flash(RunningStreams, _dash.DashApp):
         restart: bool = False,
         conflate: bool = False,
         keep: bool = False,
+        overlap: Literal["supersede", "drop", "queue"] = "supersede",
         concat: object = None,
         **keywords: Any,
     ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -314,6 +315,7 @@ class Flash(RunningStreams, _dash.DashApp):
                 restart=restart,
                 conflate=conflate,
                 keep=keep,
+                overlap=overlap,
             ),
         )
 

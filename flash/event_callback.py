@@ -19,7 +19,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import dash
 
@@ -114,6 +114,7 @@ def event_callback(
     restart: bool = False,
     conflate: bool = False,
     keep: bool = False,
+    overlap: Literal["supersede", "drop", "queue"] = "supersede",
     concat: object = None,
     **keywords: Any,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -144,6 +145,9 @@ def event_callback(
         keep: whether the stream goes on when neither a component of its Inputs nor one that it has updated is in the
             layout any more, as when a page of a multi-page app is left. Else it ends then, with `cancelled` and the
             condition `"layout"`.
+        overlap: what becomes of a start while a run of the same callback, and of the same MATCH values, has not ended:
+            `"supersede"` ends that run first, `"drop"` ignores the start, `"queue"` has it wait its turn, behind at
+            most nine others.
         concat: accepted for apps written for `dash-flash`, and ignored.
 
     Raises:
@@ -165,6 +169,7 @@ def event_callback(
             restart=restart,
             conflate=conflate,
             keep=keep,
+            overlap=overlap,
         ),
     )
 

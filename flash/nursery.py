@@ -25,7 +25,6 @@ import contextvars
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import trio
@@ -36,6 +35,7 @@ from .streams.limits import Limits, Load, PageLimits, StreamInfo
 from .streams.link import Attachment, Link
 from .streams.liveness import Liveness
 from .streams.outbox import Outbox
+from .streams.runs import MOST_WAITING, Runs, Waiting
 from .streams.spec import StreamSpec
 from .streams.stream import TASK_NAME, Stream
 from .user_code.containment import contain, watch_despite_cancel
@@ -54,14 +54,6 @@ REMEMBERED_REVOKED = 100
 
 START_NAME_LENGTH = 64
 """How many characters of the name of a start are remembered."""
-
-
-@dataclass(slots=True)
-class _Slot:
-    """The runs of one key: the one that has opened, and the one that waits for that one's end."""
-
-    current: Stream
-    waiting: Stream | None = None
 
 
 class Channel:
@@ -93,7 +85,7 @@ class Channel:
         self.closing: bool = False
         self._limits = limits
         self._page_limits = page_limits
-        self._slots: dict[str, _Slot] = {}
+        self._runs: dict[str, Runs] = {}
         self._streams: dict[str, Stream] = {}
         self._liveness = Liveness(self.outbox, page_limits)
         self._start_names: tuple[str, ...] = ()
@@ -200,34 +192,39 @@ class Channel:
         if self.closing:
             return
         self.closing = True
-        for slot in self._slots.values():
-            if slot.waiting is not None:
-                slot.waiting.discard()
-                slot.waiting = None
+        for stream in self._waiting():
+            stream.discard()
+        for runs in self._runs.values():
+            runs.waiting = ()
         if reason is EndReason.DISCONNECTED:
             self.outbox.discard()
         self.scopes.cancel_all(reason)
         self._liveness.end()
 
     def start(self, spec: StreamSpec) -> Stream:
-        """Start a stream, or let it wait for the end of the run that it supersedes.
+        """Start a stream, or let it wait: for the end of the run that it supersedes, or for its turn.
 
         Raises:
             RequestRefused: the page has gone, has too many streams, or does not read what it is sent.
         """
         if self.closing:
             raise RequestRefused(409, f"{spec.callback!r} was not started: the page is being closed.")
-        slot = self._slots.get(spec.key)
-        if len(self._streams) - (slot is not None) >= self._page_limits.streams:
+        runs = self._runs.get(spec.key)
+        if len(self._streams) - (runs is not None) >= self._page_limits.streams:
             raise RequestRefused(
                 429,
                 f"{spec.callback!r} was not started: the page runs {len(self._streams)} streams already. "
                 "Let some end first, or raise streams_per_page= of Flash(...).",
             )
-        superseding_own = slot is not None and slot.current.spec.user == spec.user
+        superseding_own = runs is not None and runs.current.spec.user == spec.user
         self._load.check_stream(spec.callback, spec.user, superseding_own=superseding_own)
         if spec.is_plain:
-            self._limits.threads.check(spec.callback, superseding=slot is not None)
+            self._limits.threads.check(spec.callback, superseding=runs is not None)
+        if runs is not None and spec.waits_its_turn and len(runs.waiting) >= MOST_WAITING:
+            raise RequestRefused(
+                429,
+                f"{spec.callback!r} was not started: {MOST_WAITING} starts wait their turn already. Let one run first.",
+            )
         if self.outbox.control_bytes >= self._limits.buffer.bytes:
             raise RequestRefused(429, f"{spec.callback!r} was not started: the page does not read what it is sent.")
         if spec.values_size and spec.values_size + self._values_size() > self._page_limits.values:
@@ -238,21 +235,41 @@ class Channel:
             )
         self._count += 1
         stream = Stream(f"{self.life}-{self._count}", spec, self, self._limits)
-        if slot is None:
+        if runs is None:
             self._launch(stream)
+        elif spec.waits_its_turn:
+            runs.waiting = (*runs.waiting, Waiting(stream))
         else:
-            if slot.waiting is not None:
-                slot.waiting.discard()
-            slot.waiting = stream
-            slot.current.scope.cancel(EndReason.SUPERSEDED)
+            for waiting in runs.waiting:
+                waiting.stream.discard()
+            runs.waiting = (Waiting(stream),)
+            runs.current.scope.cancel(EndReason.SUPERSEDED)
         return stream
+
+    def runs(self, key: str) -> bool:
+        """Whether a stream of this key has opened, and not sent its `end`."""
+        return key in self._runs
+
+    def change(self, stream_id: str, index: int | str, value: object, number: int | None = None) -> None:
+        """A property that a stream depends on has changed: see `StreamScope.change`. Starts that wait for it note it.
+
+        Raises:
+            IndexError: the stream depends on no such property.
+        """
+        scope = self.scopes.get(stream_id)
+        if scope is None:
+            return
+        scope.change(index, value, number)
+        if isinstance(index, int):
+            for waiting in self._runs[self._streams[stream_id].spec.key].waiting:
+                waiting.note(index, value, number)
 
     def _values_size(self) -> int:
         """Bytes of memory that the values take with which the page's streams were started."""
         return sum(stream.spec.values_size for stream in self.revocable())
 
     def _waiting(self) -> list[Stream]:
-        return [slot.waiting for slot in self._slots.values() if slot.waiting is not None]
+        return [waiting.stream for runs in self._runs.values() for waiting in runs.waiting]
 
     def takes(self, start: str) -> bool:
         """Remember the name of a start; say whether it is new. Only the last `REMEMBERED_STARTS` are remembered."""
@@ -313,14 +330,16 @@ class Channel:
             stream: one of `revocable()`.
             why: what the app's code says of it, for the log and the exception.
         """
-        slot = self._slots.get(stream.spec.key)
-        if slot is None or slot.waiting is not stream:
+        runs = self._runs.get(stream.spec.key)
+        if runs is None or all(waiting.stream is not stream for waiting in runs.waiting):
             if not stream.scope.cancel(EndReason.REVOKED, why=why):
                 return False
             self.revoked = (*self.revoked[1 - REMEMBERED_REVOKED :], stream.id)
             return True
-        slot.waiting = None
+        runs.waiting = tuple(waiting for waiting in runs.waiting if waiting.stream is not stream)
         stream.discard()
+        message = f"{stream.spec.callback!r} was not started: the app has ended it while it waited."
+        self.refuse(stream.spec.refused(message, str(EndReason.REVOKED)))
         _log.info("%s: %s before it was started%s", stream.spec.label, EndReason.REVOKED, why and f": {why}")
         return False
 
@@ -349,9 +368,15 @@ class Channel:
 
     def ended(self, stream_id: str, key: str) -> None:
         self.scopes.remove(stream_id)
-        waiting = self._slots.pop(key).waiting
-        if waiting is not None:
-            self._launch(waiting)
+        waiting = self._runs.pop(key).waiting
+        while waiting:
+            first, *waiting = waiting
+            refusal = first.refusal()
+            if refusal is None:
+                self._launch(first.stream, tuple(waiting))
+                return
+            first.stream.discard()
+            self.refuse(refusal)
 
     def task_over(self, stream_id: str) -> None:
         self._load.ended(self._streams.pop(stream_id).spec.user)
@@ -370,8 +395,8 @@ class Channel:
             _log.info("The page %s… is gone: %s.", self.page[:8], "lost" if self._liveness.was_lost else "stalled")
             self.close(EndReason.DISCONNECTED)
 
-    def _launch(self, stream: Stream) -> None:
-        self._slots[stream.spec.key] = _Slot(stream)
+    def _launch(self, stream: Stream, waiting: tuple[Waiting, ...] = ()) -> None:
+        self._runs[stream.spec.key] = Runs(stream, waiting)
         self._streams[stream.id] = stream
         self._load.began(stream.spec.user)
         self.scopes.add(stream.id, stream.scope)

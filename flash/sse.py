@@ -338,7 +338,7 @@ class Routes:
             raise RequestRefused(404, "This page has had no such stream.")
         if scope is not None:
             try:
-                scope.change(cancel.condition, cancel.value, cancel.change)
+                channel.change(cancel.stream, cancel.condition, cancel.value, cancel.change)
             except IndexError:
                 raise RequestRefused(400, "The stream has no such condition.") from None
             # The checkpoint lets the generator see the cancellation before the response is sent.

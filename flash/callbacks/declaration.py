@@ -28,6 +28,10 @@ from .outputs import Outputs
 _log = logging.getLogger("flash.streams")
 
 
+OVERLAPS = ("supersede", "drop", "queue")
+"""What may become of a start while its key runs: it ends that run, is ignored, or waits its turn."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventCallbackOptions:
     """The options of `event_callback` as the user wrote them, not checked yet."""
@@ -41,6 +45,7 @@ class EventCallbackOptions:
     restart: Any = False
     conflate: Any = False
     keep: Any = False
+    overlap: Any = "supersede"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Declaration:
         restart: whether the page starts the stream again when it has lost its server.
         conflate: whether a newer value of a property replaces an older one that has not been sent.
         keep: whether the stream goes on when all components that it depends on or has updated have left the layout.
+        overlap: what becomes of a start while its key runs: one of `OVERLAPS`.
     """
 
     name: str
@@ -84,6 +90,7 @@ class Declaration:
     restart: bool
     conflate: bool
     keep: bool
+    overlap: str
 
     @classmethod
     def check(
@@ -102,6 +109,11 @@ class Declaration:
             value: object = getattr(options, flag)
             if not isinstance(value, bool):
                 raise InvalidEventCallback(f"{flag} of {name!r} is to be True or False, got {value!r}.")
+        if not isinstance(options.overlap, str) or options.overlap not in OVERLAPS:
+            raise InvalidEventCallback(
+                f"overlap of {name!r} is to be {', '.join(map(repr, OVERLAPS[:-1]))} or {OVERLAPS[-1]!r}, got "
+                f"{options.overlap!r}."
+            )
         for dependency in [*inputs, *states] if options.restart else []:
             _refuse_partial(dependency, f"{name!r}, which has restart=True,")
         on, off = _check_running(name, options.running)
@@ -139,6 +151,7 @@ class Declaration:
             restart=options.restart,
             conflate=options.conflate,
             keep=options.keep,
+            overlap=options.overlap,
         )
 
     def warn_of_doubtful_options(self) -> list[str]:

@@ -123,6 +123,7 @@ class Starter:
         self._callback_id = callback_id
         self._mistakes = Mistakes()
         self._conditions = StartConditions(declaration, self._mistakes)
+        self._refused = partial(wire.Refused, callback_id, None)
 
     async def start(self, values: Sequence[Any]) -> NoReturn:
         """Start a stream for the request at hand.
@@ -142,7 +143,8 @@ class Starter:
             # Where several processes serve the app, the page finds out whether its link is with another one.
             quart.after_this_request(partial(_name_life, channel.life))
         # Check for a duplicate first: a start sent over HTTP and websocket must call the user's predicates once.
-        if not self._came_before(channel, request) and self._conditions_are_met(channel, request):
+        is_new = not self._came_before(channel, request) and not self._is_dropped(channel, request)
+        if is_new and self._conditions_are_met(channel, request):
             self._start(channel, request, user)
         raise dash.exceptions.PreventUpdate
 
@@ -202,6 +204,15 @@ class Starter:
         name = None if http is None else http.headers.get(wire.START_HEADER)
         return name is not None and not channel.takes(name)
 
+    def _is_dropped(self, channel: Channel, request: StartRequest) -> bool:
+        """Whether the start is to be ignored, because a run of its key has not ended."""
+        return self._declaration.overlap == "drop" and channel.runs(self._key(request))
+
+    def _key(self, request: StartRequest) -> str:
+        """What a stream of this request is a run of."""
+        match = request.match
+        return self._callback_id if match is None else f"{self._callback_id} {match}"
+
     def _conditions_are_met(self, channel: Channel, request: StartRequest) -> bool:
         """Check the conditions against the values at the start; the page is told of one that is not met."""
         by_user = bool(request.dash_context.triggered_inputs)
@@ -252,7 +263,7 @@ class Starter:
         return StreamSpec(
             callback=declaration.name,
             user=user,
-            key=self._callback_id if match is None else f"{self._callback_id} {match}",
+            key=self._key(request),
             is_plain=kind_of_generator(function) == "plain",
             generator=lambda: call(function, args, {**kwargs, **watched}, last),
             encode=encoder(declaration.name, to_pairs, encode_pairs, b""),
@@ -269,8 +280,17 @@ class Starter:
             context=context,
             mistakes=self._mistakes,
             shows_mistakes=settings.shows_mistakes(),
+            refused=self._refused if match is None else partial(wire.Refused, self._callback_id, match),
+            waits_its_turn=declaration.overlap == "queue",
+            check_at_turn=self._check_at_turn(request),
             finishes=(dash.exceptions.PreventUpdate,),
         )
+
+    def _check_at_turn(self, request: StartRequest) -> Callable[[Mapping[int, object]], str | None] | None:
+        """See `StreamSpec`. The values at the start are kept only for a start that may wait."""
+        if self._declaration.overlap != "queue" or not self._declaration.conditions:
+            return None
+        return partial(self._conditions.not_met_at_turn, tuple(request.condition_values))
 
     def _opening(self, request: StartRequest, resets: bytes, off: bytes) -> wire.Open:
         """What the page is told when the stream opens."""

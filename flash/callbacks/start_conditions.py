@@ -8,11 +8,11 @@ lets it go on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..cancel_scopes import Condition
+from ..cancel_scopes import Condition, json_equal
 from ..streams.mistakes import Mistakes
 from ..user_code.failures import sentence_of
 from .declaration import Declaration
@@ -64,6 +64,29 @@ class StartConditions:
                 self._ever_met.add(index)
             else:
                 return self._not_met(index, condition, value, failures, by_user)
+        return None
+
+    def not_met_at_turn(self, at_start: Sequence[object], changed: Mapping[int, object]) -> str | None:
+        """Why a start that has waited its turn does not run; None if it may.
+
+        Args:
+            at_start: the values of the conditions when it was started.
+            changed: the newest values of those that the page has reported since, by their places. Places behind the
+                last condition are of watched properties.
+        """
+        for index, value in sorted(changed.items()):
+            if index >= len(self._declaration.conditions) or json_equal(value, at_start[index]):
+                continue
+            condition = self._declaration.conditions[index]
+            failures: list[BaseException] = []
+            if condition.is_met(value, failures.append):
+                continue
+            if failures:
+                return self._not_met(index, condition, value, failures, by_user=False).message
+            return (
+                f"{self._declaration.name!r} was not started: its condition on {condition.label} is not met any more, "
+                "now that its turn has come."
+            )
         return None
 
     def _not_met(

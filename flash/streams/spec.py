@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..cancel_scopes import Condition
 from ..watched import Watched
+from ..wire import Refused
 from .events import PropUpdate
 from .mistakes import Mistakes
 
@@ -39,6 +40,10 @@ class StreamSpec:
         context: the contextvars of the request that started the stream.
         mistakes: the mistakes of the event callback that were logged.
         shows_mistakes: whether the page has dev tools to show them in.
+        refused: makes what tells the page that the stream does not open, of a sentence and a status.
+        waits_its_turn: whether it waits for the runs of its key that were started before, and does not supersede them.
+        check_at_turn: for one that does: given the newest values of the conditions that have changed while it waited,
+            by their places, says why it does not open; None if it may. Without it, it may.
         finishes: types of exceptions that end the generator, or `on_error`, without a failure.
     """
 
@@ -61,6 +66,9 @@ class StreamSpec:
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     mistakes: Mistakes = field(default_factory=Mistakes)
     shows_mistakes: bool = False
+    refused: Callable[[str, str], Refused] = field(default=lambda message, status: Refused("", None, message, status))
+    waits_its_turn: bool = False
+    check_at_turn: Callable[[Mapping[int, object]], str | None] | None = None
     finishes: tuple[type[Exception], ...] = ()
 
     @property

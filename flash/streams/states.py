@@ -44,7 +44,7 @@ class Trigger(StrEnum):
 
 
 MEANINGS: dict[StreamState, str] = {
-    StreamState.WAITING: "The run of the same key that this one supersedes has not ended yet.",
+    StreamState.WAITING: "An earlier run of the same key has not ended yet.",
     StreamState.RUNNING: "The generator runs, and what it yields is sent.",
     StreamState.UNWINDING: "The stream was cancelled; the generator cleans up, within `cleanup_timeout`.",
     StreamState.OVERDUE: "Clean-up has overrun its deadline: `on_error` runs beside it.",
@@ -56,7 +56,8 @@ MEANINGS: dict[StreamState, str] = {
 
 CAUSES: dict[Trigger, str] = {
     Trigger.OPENED: "No other run of its key is left: `open` is sent.",
-    Trigger.REPLACED: "A newer run waits in its place, the page was closed, or `app.end_streams` was called for it.",
+    Trigger.REPLACED: "A newer run waits in its place, the page was closed, `app.end_streams` has ended it, or a "
+    "condition was not met when its turn came.",
     Trigger.CANCELLED: "Its cancel scope was cancelled, for whatever reason.",
     Trigger.GENERATOR_OVER: "The generator has returned or raised, or was given up.",
     Trigger.DEADLINE_PASSED: "`cleanup_timeout` is over since the cancellation.",

@@ -309,6 +309,14 @@ def test_ids_that_only_dash_can_resolve_are_refused_where_the_page_resolves_them
         declare(**options)
 
 
+@pytest.mark.parametrize("overlap", ["parallel", "", None, True, ["queue"]])
+def test_what_may_become_of_a_start_while_its_key_runs_is_one_of_three(overlap: Any) -> None:
+    with pytest.raises(InvalidEventCallback, match=r"overlap of .*'supersede', 'drop' or 'queue', got "):
+        declare(GO, overlap=overlap)
+    for each in ("supersede", "drop", "queue"):
+        declare(GO, overlap=each)
+
+
 @pytest.mark.parametrize("flag", ["restart", "conflate", "keep"])
 def test_flags_are_true_or_false(flag: str) -> None:
     with pytest.raises(InvalidEventCallback, match=rf"{flag} of .* is to be True or False, got 'yes'"):

@@ -111,7 +111,7 @@ def test_what_is_wrong_with_a_streaming_callback_is_told_when_it_is_decorated(
     assert registered(app) == []
 
 
-@pytest.mark.parametrize("option", ["reset_props", "timeout", "restart", "keep"])
+@pytest.mark.parametrize("option", ["reset_props", "timeout", "restart", "keep", "overlap"])
 def test_what_only_streams_have_is_refused_for_a_function_that_returns(app: Flash, option: str) -> None:
     def plain(clicks: int) -> str:
         return "done"

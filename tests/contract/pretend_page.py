@@ -121,7 +121,7 @@ class PretendPage:
         """What the page has seen of one stream: "open", its updates, and its end as (reason, props)."""
         log: list[Any] = []
         for name, data in self.seen:
-            if data["stream"] == stream.id:
+            if data.get("stream") == stream.id:
                 if name == "open":
                     log.append("open")
                 elif name == "props":

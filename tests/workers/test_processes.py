@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -33,7 +34,19 @@ from quart import request
 from flash import DiskcacheManager, Flash, Input, Output, Patch, html, stream_props
 
 cache = diskcache.Cache("cache")
-app = Flash(__name__, reconnect_grace=GRACE, metrics=True, background_callback_manager=DiskcacheManager(cache))
+
+
+async def user_of(request):
+    return request.headers.get("X-User")
+
+
+app = Flash(
+    __name__,
+    reconnect_grace=GRACE,
+    metrics=True,
+    identify=user_of,
+    background_callback_manager=DiskcacheManager(cache),
+)
 app.layout = html.Div(
     [html.Button(name, id=name) for name in ("go", "stop", "list", "background", "halt")]
     + [html.Pre(id=name) for name in ("out", "listed", "progress", "done")]
@@ -108,6 +121,11 @@ async def pid():
     return str(os.getpid())
 
 
+@app.server.route("/end/<user>")
+def end(user):
+    return {"ended": app.end_streams("count", user=user, why="the test says so")}
+
+
 @app.server.route("/all-streams")
 async def all_streams():
     return {"all": len(await app.all_streams()), "here": len(app.streams())}
@@ -158,6 +176,7 @@ async def test_the_contract_holds_when_each_request_lands_on_whichever_worker(tm
     async with serving(tmp_path, *WORKERS, source=source()) as (_, site):
         await check_contract(site, tmp_path)
         await check_all_streams(site)
+        await check_end_streams(site)
         await check_first_requests(site, tmp_path)
 
 
@@ -208,6 +227,29 @@ async def check_contract(site: Site, folder: Path) -> None:
 async def is_all_quiet(site: Site) -> bool:
     health = (await site.get("/_flash/health")).json()
     return (health["status"], health["pages"], health["streams"]) == ("ok", 0, 0)
+
+
+async def has_streams(site: Site, count: int) -> bool:
+    return (await site.get("/all-streams")).json()["all"] == count
+
+
+async def check_end_streams(site: Site) -> None:
+    """Any worker ends the streams of one user on all of them, and nobody else's."""
+    pages = {await site.page(): user for user in ("ada", "eve") * 3}
+    links: dict[str, list[Link]] = {"ada": [], "eve": []}
+    for page, user in pages.items():
+        page.more_headers = [("X-User", user)]
+        links[user].append((await link_by(page, anybody))[0])
+        await page.begin(value=1)
+        await links[user][-1].until("open")
+    for user, left in (("ada", 3), ("eve", 0)):
+        assert (await site.get(f"/end/{user}")).json() == {"ended": 3}
+        for link in links[user]:
+            assert (await link.until("end"))["reason"] == "revoked"
+        await eventually(partial(has_streams, site, left))
+    for page in pages:
+        await page.leave()
+    await eventually(lambda: is_all_quiet(site))
 
 
 async def check_all_streams(site: Site, workers: int = 3) -> None:
