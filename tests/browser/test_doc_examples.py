@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from flash import Flash
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Console, Visit
 from tests.support.doc_examples import DOCS, run_examples
 
 Open = Callable[[str], Page]
@@ -109,3 +109,21 @@ def test_a_laboratory_instrument(open_example: Open) -> None:
     expect(page.locator("#recorded")).to_contain_text("2 readings in run-1.csv")
     page.click("#stop")
     expect(page.locator("#record")).to_be_enabled()
+
+
+def test_logging_a_user_out(open_example: Open, console: Console) -> None:
+    page = open_example("how-to/log-out.md")
+    page.fill("[name=user]", "ada")
+    page.fill("[name=password]", "lovelace")
+    page.get_by_text("Log in").click()
+    expect(page.locator("#seconds")).to_contain_text("s")
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator("#seconds")).to_contain_text("s")
+    page.click("#log-out")
+    expect(page.locator("[name=password]")).to_be_visible()
+    expect(other.locator("#message")).to_have_text("You have been logged out.")
+    expect(other.locator("#seconds")).to_have_text("")
+    for tab in (page, other):
+        tab.close()
+    assert all("401" in refused for refused in console.take())

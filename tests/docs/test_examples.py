@@ -14,7 +14,10 @@ import trio
 import flash
 from flash import Flash, hooks
 from flash.command_line import main
-from tests.support.doc_examples import PAGES, ROOT, blocks_of, name_of, run_examples
+from tests.support.doc_examples import DOCS, PAGES, ROOT, blocks_of, name_of, run_examples
+
+GUARDED = [DOCS / "how-to" / "log-out.md"]
+"""The pages whose apps let in whom they know. A test in Chromium logs in there."""
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks_of(path)], ids=name_of)
@@ -32,7 +35,7 @@ async def test_the_examples_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         client = served.test_client()
         for route in ("/", "/_dash-layout", "/_dash-dependencies"):
             response = await client.get(route)
-            assert response.status_code == 200, route
+            assert response.status_code == 200 or path in GUARDED, route
     for test in [test for name, test in vars(module).items() if name.startswith("test_")]:
         await (test() if iscoroutinefunction(test) else trio.to_thread.run_sync(test))
 

@@ -69,6 +69,13 @@ def test_every_exported_name_has_its_docstring_in_the_site(site: Path) -> None:
     assert {f"flash.{name}" for name in own} <= _described(site), "docs/api.md lacks a name that flash exports"
 
 
+def test_every_method_of_the_app_has_its_docstring_in_the_site(site: Path) -> None:
+    own = [kind for kind in flash.Flash.__mro__ if kind.__module__.startswith("flash.") and "._" not in kind.__module__]
+    methods = {name for kind in own for name, value in vars(kind).items() if callable(value) and name[0] != "_"}
+    of_dash = set(dir(dash.Dash)) - {"callback"}
+    assert {f"flash.Flash.{name}" for name in methods - of_dash} <= _described(site), "docs/api.md lacks a method"
+
+
 def test_every_error_has_its_docstring_in_the_site(site: Path) -> None:
     errors = {name for name, kind in vars(flash.errors).items() if isinstance(kind, type)}
     described = _described(site)
