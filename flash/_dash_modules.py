@@ -1,12 +1,12 @@
 """Makes every submodule of Dash importable from `flash` as well: the same module object under a second name.
 
     import flash.dcc ── sys.modules ── dash.dcc
-    import flash.testing ── this finder ── imports dash.testing ── sys.modules["flash.testing"]
+    import flash.testing.wait ── this finder ── imports dash.testing.wait ── sys.modules["flash.testing.wait"]
 
 The modules that `dash` has loaded when `flash` is imported are entered into `sys.modules` at once. That is needed:
 Python binds a module that it imports to its parent, so that importing `flash.dcc.Dropdown` anew would put the module in
 the place of the class `dcc.Dropdown`. A module that is not loaded yet is imported when somebody asks for it. A module
-of Flash's own goes before one of Dash's with the same name.
+of Flash's own goes before one of Dash's with the same name, as `flash.testing` does before `dash.testing`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,17 @@ def _share_loaded() -> None:
                 sys.modules[shared] = module
 
 
-def _is_own(name: str) -> bool:
-    """Whether a submodule, or the package that it is in, is one of Flash's files."""
-    return _is_file(".".join(name.split(".")[:2]))
-
-
 @cache
-def _is_file(name: str) -> bool:
-    return PathFinder.find_spec(name, sys.modules[_PACKAGE].__path__) is not None
+def _is_own(name: str) -> bool:
+    """Whether a submodule, or a submodule of one, is one of Flash's files."""
+    found, path = None, list(sys.modules[_PACKAGE].__path__)
+    parts = name.split(".")
+    for last in range(2, len(parts) + 1):
+        found = PathFinder.find_spec(".".join(parts[:last]), path)
+        if found is None:
+            return False
+        path = list(found.submodule_search_locations or ())
+    return found is not None
 
 
 class _Finder(MetaPathFinder):
@@ -58,7 +61,11 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if not fullname.startswith(_OWN) or _is_own(fullname):
             return None
-        original = importlib.util.find_spec(_DASHS + fullname.removeprefix(_OWN))
+        try:
+            original = importlib.util.find_spec(_DASHS + fullname.removeprefix(_OWN))
+        except ModuleNotFoundError:
+            # It would be in a package that Flash has and Dash has not.
+            return None
         if original is None:
             return None
         return ModuleSpec(fullname, _Alias(original.name), is_package=original.submodule_search_locations is not None)

@@ -47,12 +47,14 @@ class EventCallback(Generic[P, R_co], StandsForComponent):
     Attributes:
         stream: the hidden component with the status of the streams: `Input(my_callback.stream, "status")`. In an
             Input or State the event callback itself stands for it.
+        declaration: what the decorator was given, checked.
     """
 
-    def __init__(self, function: Callable[P, R_co], component: CallbackComponent) -> None:
+    def __init__(self, function: Callable[P, R_co], component: CallbackComponent, declaration: Declaration) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         self.stream = component
+        self.declaration = declaration
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         return self._function(*args, **kwargs)
@@ -268,7 +270,7 @@ def register_starter(
         **keywords,
     )(starter(function, declaration, dependencies, component.id))
     declared.add(component)
-    return EventCallback[P, R](function, component)
+    return EventCallback[P, R](function, component, declaration)
 
 
 def _component_id(function: Callable[..., Any]) -> str:

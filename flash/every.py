@@ -106,7 +106,8 @@ class _Ticker:
 
     async def wait(self, due: float) -> None:
         """Return at `due`, on Trio's clock, or up to a slot later."""
-        number = math.ceil(due / SLOT)
+        # A multiple of the slot, but for a rounding error, belongs to that slot and not to the next.
+        number = math.ceil(due / SLOT - 1e-6)
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = {}

@@ -42,7 +42,7 @@ PLACES = {
 """Of each package, the only files that may use what it does not document."""
 
 DOCUMENTED = {
-    "dash": {"dash.development.base_component"},
+    "dash": {"dash.development.base_component", "dash.testing"},
     "flask": {"flask.sessions"},
     "quart": {"quart.signals"},
     "quart_trio": {"quart_trio.wrappers"},
@@ -57,7 +57,7 @@ DESCRIBED_BY_DASH = {CallbackComponent, Page}
 SET_FOR_DASH = {"_request", "_ws_shutdown_event"}
 """Attributes that Dash reads of what it is given."""
 
-OTHERS = {"os._exit", "sys._getframe"}
+OTHERS = {"os._exit", "sys._current_frames", "sys._getframe"}
 """Names with an underscore that the standard library documents."""
 
 

@@ -124,6 +124,11 @@ class StreamThread:
         """It runs and has no job: the next one starts at once."""
         return self._state is _State.RUNNING and self._job is None
 
+    @property
+    def is_working(self) -> bool:
+        """Whether it has a job that is not done, or is about to end."""
+        return self._job is not None or self._state is _State.ENDING
+
     async def run(self, function: Callable[[], _T], *, shielded: bool = False, abandon: bool = False) -> _T:
         """Call a function in the thread.
 

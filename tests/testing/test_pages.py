@@ -1,0 +1,548 @@
+"""`flash.testing.open_page`: a page of a real app, without HTTP or a browser, in virtual time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import flash.testing.trio
+from flash import (
+    ALL,
+    MATCH,
+    Flash,
+    Input,
+    Output,
+    Patch,
+    State,
+    cleanup,
+    ctx,
+    dcc,
+    every,
+    html,
+    no_update,
+    set_props,
+    stream_props,
+)
+from flash.testing import Page, open_page
+
+Updates = AsyncGenerator[Any, None]
+
+
+def app_with(*children: Any, **options: Any) -> Flash:
+    app = Flash(__name__, **options)
+    app.layout = html.Div(list(children))
+    return app
+
+
+@pytest.fixture
+def app() -> Flash:
+    """An app with a clock that runs while its tab is shown."""
+    app = app_with(
+        dcc.Tabs(id="tabs", value="dashboard"),
+        html.Button(id="start"),
+        html.Button(id="stop"),
+        html.P(id="progress", children=""),
+        html.P(id="status"),
+    )
+
+    @app.event_callback(
+        Input("start", "n_clicks"),
+        cancel=[(Input("tabs", "value"), "dashboard"), Input("stop", "n_clicks")],
+        on_error=lambda error: stream_props("progress", {"title": str(getattr(error, "reason", error))}),
+        reset_props=[("progress", {"children": ""})],
+        running=[(Output("start", "disabled"), True, False)],
+    )
+    async def clock(n_clicks: int) -> Updates:
+        async for number in every(0.5):
+            yield stream_props("progress", {"children": f"tick {number}"})
+
+    @app.callback(Output("status", "children"), Input(clock, "status"))
+    def show(status: str) -> str:
+        return status
+
+    return app
+
+
+def test_a_condition_ends_a_run(app: Flash) -> None:
+    with open_page(app) as page:
+        assert page["status"].children == "idle"
+        run = page.click("start")
+        assert (run.callback.rpartition(".")[2], run.ended) == ("clock", None)
+        assert page["progress"].children == "tick 0"
+        assert page["start"].disabled
+        page.elapse(10.2)
+        assert page["progress"].children == "tick 20"
+        assert page["status"].children == "running"
+        assert page.set("tabs", value="settings") is None
+        end = run.end()
+        assert (end.reason, end.error) == ("cancelled", None)
+        assert (page["progress"].children, page["progress"].title) == ("", "cancelled")
+        assert not page["start"].disabled
+        assert page["status"].children == "cancelled"
+
+
+def test_another_click_supersedes_and_a_bare_input_cancels(app: Flash) -> None:
+    with open_page(app) as page:
+        first = page.click("start")
+        page.set("start", disabled=False)
+        second = page.click("start")
+        assert first.end(timeout=0).reason == "superseded"
+        page.click("stop")
+        assert second.end(timeout=0).reason == "cancelled"
+
+
+def test_the_async_form_does_the_same(app: Flash, autojump_clock: object) -> None:
+    async def run() -> None:
+        async with flash.testing.trio.open_page(app) as page:
+            run = await page.click("start")
+            await page.elapse(10.2)
+            assert page["progress"].children == "tick 20"
+            await page.set("tabs", value="settings")
+            assert (await run.end()).reason == "cancelled"
+
+    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_plain_async_and_streaming_callbacks_answer_in_their_order() -> None:
+    app = app_with(
+        html.Button(id="go"), html.P(id="a"), html.P(id="b"), html.P(id="c"), html.P(id="d"), html.P(id="calls")
+    )
+    calls: list[str] = []
+
+    @app.callback(Output("c", "children"), Input("a", "children"), Input("b", "children"))
+    def third(a: str, b: str) -> str:
+        calls.append("third")
+        return f"{a}+{b}"
+
+    @app.callback(Output("a", "children"), Input("go", "n_clicks"))
+    def first(n_clicks: int | None) -> str:
+        time.sleep(0.01)
+        calls.append("first")
+        return f"a{n_clicks}"
+
+    @app.callback(Output("b", "children"), Input("a", "children"))
+    async def second(a: str) -> str:
+        await trio.sleep(2)
+        calls.append("second")
+        return f"b({a})"
+
+    @app.callback(Output("d", "children"), Input("go", "n_clicks"), prevent_initial_call=True)
+    async def streams(n_clicks: int) -> Updates:
+        for number in range(3):
+            yield number
+            await trio.sleep(1)
+
+    with open_page(app) as page:
+        assert calls == ["first"]
+        page.elapse(2)
+        assert calls == ["first", "second", "third"]
+        assert page["c"].children == "aNone+b(aNone)"
+        run = page.click("go")
+        assert page["d"].children == 0
+        assert run.end().reason == "completed"
+        assert (page["d"].children, page["c"].children) == (2, "a1+b(a1)")
+
+
+def test_callbacks_that_update_nothing_call_none_behind_them_at_first() -> None:
+    app = app_with(html.P(id="a"), html.P(id="b"), html.P(id="c"), dcc.Store(id="store", data=1))
+    calls: list[str] = []
+
+    @app.callback(Output("a", "children"), Input("store", "data"))
+    def nothing(data: int) -> Any:
+        calls.append("nothing")
+        return no_update
+
+    @app.callback(Output("b", "children"), Input("a", "children"))
+    def behind(children: Any) -> Any:
+        calls.append("behind")
+        return "called"
+
+    with open_page(app) as page:
+        assert calls == ["nothing"]
+        page.set("a", children="x")
+        assert calls == ["nothing", "behind"]
+
+
+def test_patches_lists_and_set_props_reach_the_layout() -> None:
+    app = app_with(html.Button(id="go"), html.Ul(id="list", children=["first"]), dcc.Store(id="store", data={"n": [1]}))
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def adds(n_clicks: int) -> Updates:
+        for number in range(3):
+            more = Patch()
+            more.append(f"item {number}")
+            yield stream_props("list", {"children": more})
+        deep = Patch()
+        deep["n"][0] += 5
+        deep["new"] = {"a": 1}
+        set_props("store", {"data": deep})
+
+    with open_page(app) as page:
+        assert page.click("go").end().reason == "completed"
+        assert page["list"].children == ["first", "item 0", "item 1", "item 2"]
+        assert page["store"].data == {"n": [6], "new": {"a": 1}}
+
+
+def test_patterns_match() -> None:
+    def row(index: int) -> html.Div:
+        return html.Div(
+            [
+                html.Button(id={"type": "go", "index": index}),
+                html.Button(id={"type": "stop", "index": index}),
+                html.P(id={"type": "out", "index": index}, children=""),
+            ]
+        )
+
+    app = app_with(*[row(index) for index in range(3)], html.P(id="sum"), html.Button(id="all"))
+
+    @app.event_callback(
+        Input({"type": "go", "index": MATCH}, "n_clicks"),
+        State({"type": "go", "index": ALL}, "n_clicks"),
+        cancel=[Input({"type": "stop", "index": MATCH}, "n_clicks")],
+        reset_props=[({"type": "out", "index": MATCH}, {"title": "reset"})],
+    )
+    async def each(n_clicks: int, clicks: list[int | None]) -> Updates:
+        triggered: Any = ctx.triggered_id
+        out = {"type": "out", "index": triggered["index"]}
+        async for number in every(1):
+            yield stream_props(out, {"children": [number, len(clicks)]})
+
+    @app.callback(Output("sum", "children"), Input({"type": "out", "index": ALL}, "children"))
+    def total(children: list[Any]) -> list[Any]:
+        return children
+
+    @app.event_callback(Input("all", "n_clicks"))
+    async def to_all(n_clicks: int) -> Updates:
+        yield stream_props({"type": "out", "index": ALL}, {"children": "all"})
+
+    with open_page(app) as page:
+        first = page.click({"type": "go", "index": 0})
+        second = page.click({"index": 2, "type": "go"})
+        page.elapse(3)
+        assert page["sum"].children == [[3, 3], "", [3, 3]]
+        page.click({"type": "stop", "index": 0})
+        assert first.end(0).reason == "cancelled"
+        assert second.ended is None
+        assert page[{"type": "out", "index": 0}].title == "reset"
+        assert page[{"type": "out", "index": 2}].title is None
+        assert page[each].statuses['{"index":0}'] == {"status": "cancelled", "error": None}
+        assert page[each].statuses['{"index":2}'] == {"status": "running", "error": None}
+        page.click({"type": "stop", "index": 2})
+        page.click("all")
+        assert page["sum"].children == ["all"] * 3
+
+
+def test_running_of_a_plain_callback_lasts_as_long_as_it_runs() -> None:
+    app = app_with(html.Button(id="go"), html.P(id="out"))
+
+    @app.callback(
+        Output("out", "children"),
+        Input("go", "n_clicks"),
+        running=[(Output("go", "disabled"), True, False)],
+        prevent_initial_call=True,
+    )
+    async def work(n_clicks: int) -> str:
+        set_props("go", {"title": "set"})
+        await trio.sleep(5)
+        return "done"
+
+    with open_page(app) as page:
+        assert page.click("go") is None
+        assert page["go"].disabled
+        with pytest.raises(AssertionError, match="'go' is disabled"):
+            page.click("go")
+        page.elapse(5)
+        assert (page["go"].disabled, page["go"].title, page["out"].children) == (False, "set", "done")
+
+
+def test_components_that_come_are_given_their_callbacks_and_streams_end_with_those_that_go() -> None:
+    app = app_with(html.Button(id="show"), html.Div(id="content"), suppress_callback_exceptions=True)
+
+    @app.callback(Output("content", "children"), Input("show", "n_clicks"))
+    def show(n_clicks: int | None) -> Any:
+        return [html.P(id="out"), html.P(id="hello")] if n_clicks == 1 else html.P("nothing")
+
+    @app.event_callback(Input("out", "id"), prevent_initial_call=False)
+    async def ticks(component_id: str) -> Updates:
+        async for number in every(1):
+            yield stream_props("out", {"children": number})
+
+    @app.callback(Output("hello", "children"), Input("hello", "id"))
+    def hello(component_id: str) -> str:
+        return "hello"
+
+    with open_page(app) as page:
+        assert "out" not in page
+        run = page.click("show")
+        page.elapse(2)
+        assert (page["out"].children, page["hello"].children) == (2, "hello")
+        page.click("show")
+        assert run.end(1).reason == "cancelled"
+        assert page[ticks].status == "cancelled"
+
+
+def test_an_interval_and_a_location_do_what_they_do() -> None:
+    app = app_with(
+        dcc.Interval(id="interval", interval=500, max_intervals=4),
+        dcc.Location(id="url"),
+        dcc.Link("there", href="/there?x=1", id="link"),
+        html.P(id="ticks"),
+        html.P(id="path"),
+    )
+
+    @app.callback(Output("ticks", "children"), Input("interval", "n_intervals"))
+    def count(n_intervals: int | None) -> Any:
+        return n_intervals
+
+    @app.callback(Output("path", "children"), Input("url", "pathname"), Input("url", "search"))
+    def show(pathname: str, search: str) -> str:
+        return pathname + search
+
+    with open_page(app, "/here") as page:
+        assert page["path"].children == "/here"
+        page.elapse(1.2)
+        assert page["ticks"].children == 2
+        page.elapse(10)
+        assert page["ticks"].children == 4
+        page.click("link")
+        assert page["path"].children == "/there?x=1"
+        page.visit("/")
+        assert page["path"].children == "/"
+        page.reload()
+        assert (page["path"].children, page["ticks"].children) == ("/", None)
+
+
+def test_two_pages_of_one_browser_and_of_two_run_by_themselves(app: Flash) -> None:
+    with open_page(app) as page:
+        other = page.open_page()
+        stranger = page.open_page(new_browser=True)
+        runs = [each.click("start") for each in (page, other, stranger)]
+        page.elapse(1)
+        other.close()
+        assert [run.ended and run.ended.reason for run in runs] == [None, "disconnected", None]
+        page.set("tabs", value="settings")
+        assert runs[0].end().reason == "cancelled"
+        page.elapse(1)
+        assert stranger["progress"].children == "tick 4"
+
+
+def test_a_cut_within_reconnect_grace_changes_nothing(app: Flash) -> None:
+    with open_page(app) as page:
+        run = page.click("start")
+        page.cut(3)
+        assert page["progress"].children == "tick 6"
+        assert run.ended is None
+
+
+def test_a_page_that_is_away_for_longer_loses_its_streams(app: Flash) -> None:
+    with open_page(app) as page:
+        run = page.click("start")
+        page.elapse(1)
+        page.cut(60)
+        assert run.end(0).reason == "disconnected"
+        assert (page["progress"].children, page["status"].children) == ("", "disconnected")
+        assert not page["start"].disabled
+        assert page.click("start").ended is None
+
+
+def test_a_page_that_hangs_slows_its_generator_and_is_given_up(app: Flash) -> None:
+    yielded: list[int] = []
+
+    @app.event_callback(Input("stop", "n_clicks"))
+    async def much(n_clicks: int) -> Updates:
+        for number in range(100_000):
+            yielded.append(number)
+            yield stream_props("progress", {"title": "x" * 1_000})
+
+    with open_page(app) as page:
+        page.stall()
+        page.click("stop")
+        page.elapse(10)
+        held = len(yielded)
+        assert 500 <= held < 5_000
+        page.elapse(10)
+        assert len(yielded) == held
+        page.elapse(100)
+        assert app.streams() == []
+        page.resume()
+
+
+def test_streams_start_again_on_another_server() -> None:
+    app = app_with(html.Button(id="go"), html.P(id="out", children=""), html.P(id="other"))
+    starts: list[Any] = []
+
+    @app.event_callback(Input("go", "n_clicks"), restart=True, reset_props=[("out", {"children": "lost"})])
+    async def ticks(n_clicks: int) -> Updates:
+        starts.append(ctx.triggered_id)
+        async for number in every(1):
+            yield stream_props("out", {"children": number})
+
+    with open_page(app) as page:
+        run = page.click("go")
+        page.elapse(3)
+        page.server_lost()
+        assert run.end(0).reason == "disconnected"
+        assert page["out"].children == "lost"
+        page.elapse(1)
+        assert page["out"].children == 0
+        assert starts == ["go", None]
+
+
+def test_a_failure_of_a_stream_is_its_end() -> None:
+    app = app_with(html.Button(id="go"), html.P(id="out", children=""))
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def fails(n_clicks: int) -> Updates:
+        yield stream_props("out", {"children": "begun"})
+        raise ValueError("secret")
+
+    with open_page(app) as page:
+        end = page.click("go").end()
+        assert (end.reason, end.error) == ("failed", "The stream failed on the server.")
+        assert page["out"].children == "begun"
+
+
+def test_a_start_that_is_refused_starts_no_run() -> None:
+    app = app_with(html.Button(id="go"), dcc.Input(id="name", value="no"), html.P(id="out"), streams_per_page=1)
+
+    @app.event_callback(Input("go", "n_clicks"), cancel=[(Input("name", "value"), "yes")])
+    async def ticks(n_clicks: int) -> Updates:
+        async for number in every(1):
+            yield stream_props("out", {"children": number})
+
+    @app.event_callback(Input("name", "n_submit"))
+    async def other(n_submit: int) -> Updates:
+        yield stream_props("out", {"children": "other"})
+
+    with open_page(app) as page:
+        assert page.click("go") is None
+        assert page[ticks].status == "idle"
+        assert "name.value" in page[ticks].error
+        page.set("name", value="yes")
+        assert page.click("go") is not None
+        assert page.set("name", n_submit=1) is None
+        assert page[other].status == "failed"
+        assert "streams_per_page" in page[other].error
+
+
+def test_updates_of_components_that_are_not_there_are_noted() -> None:
+    app = app_with(html.Button(id="go"))
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def nowhere(n_clicks: int) -> Updates:
+        yield stream_props("missing", {"children": 1})
+
+    with open_page(app) as page:
+        assert page.click("go").end().reason == "completed"
+        assert "'missing', which is not in the layout" in page.mistakes[0]
+
+
+# What a test is told
+
+
+def failing(act: Callable[[Page], Any], app: Flash, match: str) -> BaseException | None:
+    with pytest.raises(AssertionError, match=match) as raised, open_page(app) as page:
+        act(page)
+    return raised.value.__cause__
+
+
+def test_a_component_that_is_not_there_is_named_beside_those_that_are(app: Flash) -> None:
+    failing(
+        lambda page: page["nothing"], app, "no component with the id 'nothing'. It has: tabs, start, stop, progress"
+    )
+    failing(lambda page: page.click("nothing"), app, "no component with the id 'nothing'")
+
+
+def test_a_run_that_does_not_end_is_named_with_its_line(app: Flash) -> None:
+    failing(
+        lambda page: page.click("start").end(timeout=5),
+        app,
+        r"clock' has not ended within 5 s: it waits at .*test_pages.py:",
+    )
+
+
+def test_a_plain_generator_that_does_not_end_is_named_with_its_line() -> None:
+    app = app_with(html.Button(id="go"), html.P(id="out"))
+
+    @app.event_callback(Input("go", "n_clicks"))
+    def plain(n_clicks: int) -> Generator[Any, None, None]:
+        for number in every(1):
+            yield stream_props("out", {"children": number})
+
+    failing(lambda page: page.click("go").end(2), app, r"plain' has not ended within 2 s: it waits at .*test_pages.py:")
+
+
+def test_a_callback_that_fails_fails_the_test_with_its_line() -> None:
+    app = app_with(html.Button(id="go"), html.P(id="out"))
+
+    @app.callback(Output("out", "children"), Input("go", "n_clicks"), prevent_initial_call=True)
+    def fails(n_clicks: int) -> None:
+        raise ValueError("broken")
+
+    cause = failing(
+        lambda page: page.click("go"),
+        app,
+        r"The callback of 'out.children' failed at .*test_pages.py:\d+ \(in .*fails\)",
+    )
+    assert isinstance(cause, ValueError)
+
+
+def test_what_still_runs_at_the_end_is_named() -> None:
+    app = app_with(html.Button(id="go"), html.P(id="out"))
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def stuck(n_clicks: int) -> Updates:
+        try:
+            async for number in every(1):
+                yield stream_props("out", {"children": number})
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(500)
+
+    failing(
+        lambda page: page.click("go"),
+        app,
+        r"The app has not ended 35 s after its page was closed: '.*stuck' \(stuck\): it waits at .*test_pages.py:",
+    )
+
+
+def test_an_app_that_does_not_start_fails_the_test() -> None:
+    app = app_with()
+
+    @app.server.before_serving
+    async def fails() -> None:
+        raise ValueError("no database")
+
+    failing(lambda page: None, app, "The app did not start: .*no database")
+
+
+def test_what_a_test_raises_is_raised_as_it_is(app: Flash) -> None:
+    with pytest.raises(ZeroDivisionError), open_page(app) as page:
+        page.elapse(1 / len(page["progress"].children))
+
+
+def test_clean_up_is_over_when_a_page_is_closed() -> None:
+    app = app_with(html.Button(id="go"), html.P(id="out"))
+    saved: list[str] = []
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def saves(n_clicks: int) -> Updates:
+        try:
+            async for number in every(1):
+                yield stream_props("out", {"children": number})
+        finally:
+            with cleanup():
+                await trio.sleep(2)
+                saved.append("saved")
+
+    with open_page(app) as page:
+        page.click("go")
+    assert saved == ["saved"]
+    # The same app can be tested again.
+    with open_page(app) as page:
+        assert page.click("go") is not None
