@@ -64,6 +64,7 @@ class Stream:
         overran: its clean-up did not return by its deadline; it may have since.
         buffer: counts its updates that wait for the page, and those that were sent.
         started: when it opened, on Trio's clock.
+        share: says when its yields let other tasks run.
         waiting_since: when its generator began to wait for room in the buffer; None if it does not.
     """
 
@@ -88,7 +89,7 @@ class Stream:
         self._deadline = Deadline("the event callback", spec.callback, limits.cleanup_timeout)
         self._timers: list[trio.CancelScope] = []
         self._handling: ErrorHandling | None = None
-        self._share = FairShare()
+        self.share: FairShare = FairShare()
 
     @property
     def state(self) -> str:
@@ -188,7 +189,7 @@ class Stream:
         made = self.spec.generator()
         # A decorator that is `async def` gives the generator when it has been awaited.
         self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
-        steps, inner, share, task = self._steps, self._inner, self._share, trio.lowlevel.current_task()
+        steps, inner, share, task = self._steps, self._inner, self.share, trio.lowlevel.current_task()
         must_end = False
         try:
             value = await steps.next()
@@ -236,7 +237,7 @@ class Stream:
         if self._inner.left:
             await self._inner.close_left()
         await trio.lowlevel.checkpoint()
-        self._share.begin()
+        self.share.begin()
         if self.buffer.full():
             began = self.waiting_since = trio.current_time()
             try:
@@ -246,7 +247,7 @@ class Stream:
                 self._limits.observer.waited(self, trio.current_time() - began)
             # A cancellation in the same tick has dropped what was buffered, which made the room: put nothing after it.
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._share.begin()
+            self.share.begin()
 
     def _put(self, value: object, may_send_now: bool = True) -> None:
         pairs = self._encode(value)

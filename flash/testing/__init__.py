@@ -23,6 +23,6 @@ from dash.testing import ignore_register_page as ignore_register_page
 
 from .page import Component
 from .page_streams import End
-from .sync import Page, Run, collect, open_page
+from .sync import Page, Run, check_cancellation, collect, open_page
 
-__all__ = ["Component", "End", "Page", "Run", "collect", "open_page"]
+__all__ = ["Component", "End", "Page", "Run", "check_cancellation", "collect", "open_page"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from ..app import Flash
 from . import page as async_page
+from .cancellation import check_in
 from .page import Component
 from .page_streams import End
 from .steps import begin, collect_in, end
@@ -182,5 +183,32 @@ def collect(callback: object, *args: Any, seconds: float, **keywords: Any) -> li
     thread = TrioThread()
     try:
         return thread.call(collect_in, thread.nursery, thread.time, callback, args, keywords, seconds)
+    finally:
+        thread.end()
+
+
+def check_cancellation(
+    callback: object, *args: Any, seconds: float, left: Callable[[], object] | None = None, **keywords: Any
+) -> None:
+    """Check that a stream cleans up after itself, wherever and however it is ended.
+
+    One run after the other is ended at its first, second, ... checkpoint, which is wherever it waits and each `yield`,
+    and at each of them in every way in which a stream can end. So the effort grows with the square of the number of
+    checkpoints that come in `seconds`: choose few.
+
+    Args:
+        callback: the event callback, or the generator under `@callback`.
+        args: the values of its Inputs and States.
+        seconds: virtual ones, up to which a run is followed if it is not ended before.
+        left: returns what must be empty afterwards, in the app's own terms: open devices, temporary files, locks.
+        keywords: the values of Inputs and States, for a callback that takes them by name.
+
+    Raises:
+        AssertionError: clean-up was cut, has failed or does not end, or something is left: a task, a thread, a
+            generator, or what `left` returns. It names the callback, the way of ending and the line of the first case.
+    """
+    thread = TrioThread()
+    try:
+        thread.call(check_in, thread.nursery, thread.time, callback, args, keywords, seconds, left)
     finally:
         thread.end()

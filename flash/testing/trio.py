@@ -11,19 +11,20 @@ While a page is open, only `elapse`, `cut` and `Run.end` move the clock. A clock
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 
 from ..app import Flash
+from .cancellation import check_in
 from .page import Component, Page, Run
 from .page_streams import End
 from .steps import begin, collect_in, end
 from .virtual_time import VirtualTime, single
 
-__all__ = ["Component", "End", "Page", "Run", "collect", "open_page"]
+__all__ = ["Component", "End", "Page", "Run", "check_cancellation", "collect", "open_page"]
 
 
 @asynccontextmanager
@@ -65,6 +66,30 @@ async def collect(callback: object, *args: Any, seconds: float, **keywords: Any)
     """
     async with _nursery_in_virtual_time() as (nursery, time):
         return await collect_in(nursery, time, callback, args, keywords, seconds)
+
+
+async def check_cancellation(
+    callback: object, *args: Any, seconds: float, left: Callable[[], object] | None = None, **keywords: Any
+) -> None:
+    """Check that a stream cleans up after itself, wherever and however it is ended.
+
+    One run after the other is ended at its first, second, ... checkpoint, which is wherever it waits and each `yield`,
+    and at each of them in every way in which a stream can end. So the effort grows with the square of the number of
+    checkpoints that come in `seconds`: choose few.
+
+    Args:
+        callback: the event callback, or the generator under `@callback`.
+        args: the values of its Inputs and States.
+        seconds: virtual ones, up to which a run is followed if it is not ended before.
+        left: returns what must be empty afterwards, in the app's own terms: open devices, temporary files, locks.
+        keywords: the values of Inputs and States, for a callback that takes them by name.
+
+    Raises:
+        AssertionError: clean-up was cut, has failed or does not end, or something is left: a task, a thread, a
+            generator, or what `left` returns. It names the callback, the way of ending and the line of the first case.
+    """
+    async with _nursery_in_virtual_time() as (nursery, time):
+        await check_in(nursery, time, callback, args, keywords, seconds, left)
 
 
 @asynccontextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from inspect import iscoroutinefunction
+from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
 from typing import Any
 
 import dash
 import pytest
 import trio
+from trio.testing import MockClock
 
 import flash
 from flash import Flash, hooks
@@ -37,7 +39,16 @@ async def test_the_examples_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             response = await client.get(route)
             assert response.status_code == 200 or path in GUARDED, route
     for test in [test for name, test in vars(module).items() if name.startswith("test_")]:
-        await (test() if iscoroutinefunction(test) else trio.to_thread.run_sync(test))
+        if iscoroutinefunction(test) and signature(test).parameters:
+            await trio.to_thread.run_sync(run_on_mock_clock, test)
+        else:
+            await (test() if iscoroutinefunction(test) else trio.to_thread.run_sync(test))
+
+
+def run_on_mock_clock(test: Callable[[MockClock], Awaitable[None]]) -> None:
+    """Run a test that takes the fixture `mock_clock`."""
+    clock = MockClock()
+    trio.run(test, clock, clock=clock)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
