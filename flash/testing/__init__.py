@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from dash.testing import ignore_register_page as ignore_register_page
 
-from .page import Component
 from .page_streams import End
+from .runs import Component
 from .sync import Page, Run, check_cancellation, collect, open_page
 
 __all__ = ["Component", "End", "Page", "Run", "check_cancellation", "collect", "open_page"]

@@ -57,8 +57,8 @@ class Browser:
     ) -> Response:
         if self._cookies:
             headers["cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
-        if token := self._cookies.get("_csrf_token"):
-            headers["x-csrftoken"] = token
+        if token := self._cookies.get(self.served.config.csrf_token_name):
+            headers[self.served.config.csrf_header_name] = token
         response = await self.served.request(method, target, headers, body, gone=gone, chunk=chunk)
         for name, value in response.headers:
             if name == "set-cookie":

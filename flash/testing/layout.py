@@ -108,6 +108,18 @@ class Layout:
             self._index()
         return changes_layout
 
+    def ancestors(self, component_id: ComponentId) -> list[ComponentId]:
+        """The HTML elements around a component that have an id and count clicks, innermost first."""
+        key = key_of(component_id)
+        return [
+            component["props"]["id"]
+            for each, component in reversed(self.components.items())
+            if each != key
+            and component["namespace"] == "dash_html_components"
+            and not component["props"].get("disable_n_clicks")
+            and key in self.keys_inside(component["props"]["id"], names_of_slots(component))
+        ]
+
     def keys_inside(self, component_id: ComponentId, names: Iterable[str]) -> list[str]:
         """The components that have an id and are in these properties of a component."""
         component = self.components[key_of(component_id)]

@@ -9,9 +9,7 @@ one. Its methods are those of the async form, `flash.testing.trio`; `flash.testi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import trio
 
@@ -19,70 +17,16 @@ from ..asgi.page_secret import PAGE_ID
 from ..dash_json import to_json
 from ..wire_messages import Cancel, Close
 from .browser_profile import Browser, names_page
-from .component_ids import ComponentId, id_of, key_of, parse_id
+from .component_ids import id_of, key_of
 from .dependencies import Callback
 from .layout import Layout
+from .own_behaviour import OwnBehaviour
 from .page_link import PageLink
-from .page_streams import End, PageStream, PageStreams
+from .page_streams import PageStreams
 from .renderer import Renderer
+from .runs import Component, Run
 from .virtual_time import VirtualTime
-from .work_outside import place_of_failure, where
-
-
-class Component:
-    """A component of a page: `component.prop` is the value of a property, as JSON; None if it has none."""
-
-    def __init__(self, component_id: ComponentId, props: Mapping[str, Any]) -> None:
-        self._id = component_id
-        self._props = props
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._props.get(name)
-
-    def __repr__(self) -> str:
-        return f"<{key_of(self._id)}: {dict(self._props)!r}>"
-
-
-class Run:
-    """One run of an event callback, which the page has started.
-
-    Attributes:
-        callback: the name of the event callback.
-    """
-
-    def __init__(self, stream: PageStream, time: VirtualTime, check: Any) -> None:
-        self.callback: str = stream.callback
-        self._stream = stream
-        self._time = time
-        self._check = check
-
-    @property
-    def ended(self) -> End | None:
-        """How it has ended; None while it runs."""
-        return self._stream.ended
-
-    async def end(self, timeout: float = 60) -> End:  # noqa: ASYNC109 - these seconds are virtual
-        """Let time pass until the run has ended.
-
-        Args:
-            timeout: virtual seconds that it may take.
-
-        Raises:
-            AssertionError: it has not ended by then.
-        """
-        deadline = trio.current_time() + timeout
-        await self._time.settle()
-        while self._stream.ended is None and await self._time.step(deadline):
-            self._check()
-        self._check()
-        if self._stream.ended is None:
-            raise AssertionError(f"{self.callback!r} has not ended within {timeout:g} s: {where(self.callback)}.")
-        return self._stream.ended
-
-    def __repr__(self) -> str:
-        return f"<run of {self.callback!r}: {'running' if self.ended is None else self.ended.reason}>"
+from .work_outside import place_of_failure
 
 
 class Page:
@@ -129,12 +73,17 @@ class Page:
         return id_of(component_id) in self._layout
 
     @property
+    def ids(self) -> list[str]:
+        """The ids of the components in the layout, those that are objects as the strings that Dash makes of them."""
+        return list(self._layout.components)
+
+    @property
     def mistakes(self) -> list[str]:
         """Sentences on what the app does wrong without an exception, as updating components that are not there."""
         return list(self._streams.mistakes)
 
     async def click(self, component_id: object) -> Any:
-        """Click on a component: count its `n_clicks` up. A `dcc.Link` is followed.
+        """Click on a component: count its `n_clicks` up, and those of the HTML elements around it; follow a `dcc.Link`.
 
         Returns:
             The run of the stream that this has started; a list if it has started several; None if it has started none.
@@ -144,8 +93,8 @@ class Page:
         if component.disabled:
             raise AssertionError(f"{found!r} is disabled: nobody can click on it.")
         if self._layout.components[key_of(found)]["type"] == "Link" and component.href is not None:
-            return await self._act(lambda: self._go(str(component.href)))
-        return await self.set(found, n_clicks=(component.n_clicks or 0) + 1)
+            return await self._act(lambda: self._own.go(str(component.href)))
+        return await self._act(lambda: self._own.click(found))
 
     async def set(self, component_id: object, **props: Any) -> Any:
         """Set properties of a component, as a user does who types, chooses, or moves something.
@@ -165,7 +114,7 @@ class Page:
 
     async def visit(self, path: str) -> Any:
         """Go to another path of the app without loading it anew, as a `dcc.Link` does; returns what `click` returns."""
-        return await self._act(lambda: self._go(path))
+        return await self._act(lambda: self._own.go(path))
 
     async def open_page(self, path: str = "/", *, new_browser: bool = False) -> Page:
         """Open another page of the app, in another tab of this browser, or in another browser.
@@ -226,14 +175,15 @@ class Page:
     async def reload(self) -> None:
         """Load the page anew, at the same address."""
         await self.close()
-        await self.load(self._path)
+        await self.load(self._own.path)
 
     # Loading
 
     async def load(self, path: str) -> None:
         """Load the app in this tab."""
-        self._path = path
-        document = await self.browser.get(path.lstrip("/"))
+        path = self.browser.served.address(path)
+        below = path.removeprefix(self.browser.served.config.requests_pathname_prefix)
+        document = await self.browser.get(below.partition("#")[0])
         if document.status != 200:
             raise AssertionError(f"The app answered the request for {path!r} with {document.status}.")
         layout = (await self.browser.get("_dash-layout")).json()
@@ -241,18 +191,17 @@ class Page:
         self._layout = Layout(layout)
         names = self._layout.props(PAGE_ID)
         self._token, self._secret = ("", "") if names is None else (names["token"], names["secret"])
-        self._ticking: set[str] = set()
         self._nursery, self._scope = await self._nursery_of_pages.start(_hold_nursery)
         self._renderer = Renderer(self._layout, dependencies, self._call, self._nursery, self._changed)
+        self._own = OwnBehaviour(self._layout, self._renderer, self._nursery, path)
         self._streams = PageStreams(self._renderer, self._nursery, self._cancel, self._start)
         self.link = PageLink(self.browser, self._token, self._secret, self._streams, self._nursery)
         self.is_open = True
-        for location in self._locations():
-            location.update(_address(path))
         if self._token:
             self._nursery.start_soon(self.link.run)
-        self._tick()
         self._renderer.begin()
+        self._own.mount()
+        self._renderer.run()
         await self._settle()
 
     # What the parts of the page call
@@ -293,37 +242,8 @@ class Page:
         self._nursery.start_soon(self.browser.call, body, self._secret)
 
     def _changed(self) -> None:
-        self._tick()
+        self._own.mount()
         self._streams.changed()
-
-    # What components do by themselves
-
-    def _tick(self) -> None:
-        """Have each `dcc.Interval` of the layout tick."""
-        for component in self._layout.of_type("dash_core_components", "Interval"):
-            key = key_of(component["props"]["id"])
-            if key not in self._ticking:
-                self._ticking.add(key)
-                self._nursery.start_soon(self._run_interval, key)
-
-    async def _run_interval(self, key: str) -> None:
-        while (component := self._layout.components.get(key)) is not None:
-            await trio.sleep(component["props"].get("interval", 1_000) / 1_000)
-            props = self._layout.components.get(key, {"props": {"disabled": True}})["props"]
-            count, most = props.get("n_intervals") or 0, props.get("max_intervals", -1)
-            if not props.get("disabled") and (most is None or most < 0 or count < most):
-                self._renderer.set(parse_id(key), {"n_intervals": count + 1})
-        self._ticking.discard(key)
-
-    def _locations(self) -> list[dict[str, Any]]:
-        return [each["props"] for each in self._layout.of_type("dash_core_components", "Location")]
-
-    def _go(self, path: str) -> None:
-        self._path = path
-        for props in self._locations():
-            self._renderer.set(
-                props["id"], {name: value for name, value in _address(path).items() if props.get(name) != value}
-            )
 
     # Time
 
@@ -357,19 +277,6 @@ async def _hold_nursery(task_status: trio.TaskStatus[tuple[trio.Nursery, trio.Ca
     async with trio.open_nursery() as nursery:
         task_status.started((nursery, nursery.cancel_scope))
         await trio.sleep_forever()
-
-
-def _address(path: str) -> dict[str, str]:
-    """What a `dcc.Location` has of an address."""
-    parts = urlsplit(path)
-    query, fragment = parts.query and f"?{parts.query}", parts.fragment and f"#{parts.fragment}"
-    pathname = "/" + parts.path.lstrip("/")
-    return {
-        "pathname": pathname,
-        "search": query,
-        "hash": fragment,
-        "href": f"http://localhost{pathname}{query}{fragment}",
-    }
 
 
 def _failed(callback: Callback, status: int, text: str, failure: BaseException | None) -> AssertionError:

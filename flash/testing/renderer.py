@@ -99,7 +99,7 @@ class Renderer:
         return not self._waiting and not self._running
 
     def begin(self) -> None:
-        """Call what is to be called when the page is loaded."""
+        """Request what is to be called when the page is loaded; `run` starts it."""
         group = Group()
         for callback in self._callbacks:
             if callback.prevents_initial_call:
@@ -107,7 +107,6 @@ class Renderer:
             for matched in self._initial_instances(callback, list(self.layout.components)):
                 self._add(Call(callback, matched, group=group))
         self._close(group)
-        self.run()
 
     def set(
         self,
@@ -131,13 +130,18 @@ class Renderer:
         self.run()
         return True
 
+    def set_at_once(self, values: Iterable[tuple[ComponentId, Mapping[str, Any]]]) -> None:
+        """Set properties of several components, and then call what has them as Inputs."""
+        for component_id, props in values:
+            self._apply(component_id, props, (), brings=False)
+        self.run()
+
     def run(self) -> None:
         """Start the calls that need not wait."""
-        while ready := self._ready():
-            for call in ready:
-                del self._waiting[call.key]
-                if not self._is_left_out(call):
-                    self._start(call)
+        while (call := self._next()) is not None:
+            del self._waiting[call.key]
+            if not self._is_left_out(call):
+                self._start(call)
 
     # What is called
 
@@ -169,8 +173,8 @@ class Renderer:
             call.group = call.group if not call.changed else None
         self._waiting[call.key] = call
 
-    def _ready(self) -> list[Call]:
-        """The calls none of whose Inputs another one may still change; one of a circle if there are none."""
+    def _next(self) -> Call | None:
+        """A call none of whose Inputs another one may still change; one of a circle if there is none."""
         for key, call in list(self._waiting.items()):
             if not call.callback.can_be_called(self.layout, call.matched):
                 del self._waiting[key]
@@ -178,15 +182,12 @@ class Renderer:
             call.key: call.callback.outputs_in(self.layout, call.matched)
             for call in (*self._waiting.values(), *self._running.values())
         }
-        ready: list[Call] = []
         for call in self._waiting.values():
             own = outstanding[call.key]
             inputs = call.callback.inputs_in(self.layout, call.matched) - own
             if not any(inputs & outputs for key, outputs in outstanding.items() if key != call.key):
-                ready.append(call)
-        if not ready and self._waiting and not self._running:
-            ready = [next(iter(self._waiting.values()))]
-        return ready
+                return call
+        return None if self._running else next(iter(self._waiting.values()), None)
 
     def _is_left_out(self, call: Call) -> bool:
         """Whether the calls that the layout has brought before it were to change its Inputs, and have changed none."""

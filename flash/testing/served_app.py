@@ -70,12 +70,12 @@ class ServedApp:
 
     Attributes:
         app: the app.
-        prefix: what the paths of its routes begin with.
+        config: Dash's configuration of it.
     """
 
     def __init__(self, app: Flash, nursery: trio.Nursery) -> None:
         self.app = app
-        self.prefix: str = str(getattr(app, "config").requests_pathname_prefix)  # noqa: B009 - Dash does not type it
+        self.config: Any = getattr(app, "config")  # noqa: B009 - Dash does not type it
         self._nursery = nursery
         got_request_exception.connect(_note_failure, getattr(app, "server"))  # noqa: B009 - as above
         self._send: trio.MemorySendChannel[Any] | None = None
@@ -103,6 +103,11 @@ class ServedApp:
             await self._send.send({"type": "lifespan.shutdown"})
             self._send = None
             await self._over.wait()
+
+    def address(self, path: str) -> str:
+        """Where a browser finds a path of the app: below the prefix of its requests."""
+        prefix: str = self.config.requests_pathname_prefix
+        return path if path.startswith(prefix) else prefix + path.lstrip("/")
 
     @property
     def shutdown_timeout(self) -> float:
@@ -168,7 +173,8 @@ class ServedApp:
         return response
 
     def _scope(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Any:
-        path, _, query = target.partition("?")
+        below, _, query = target.partition("?")
+        path = self.config.routes_pathname_prefix + below
         sent = {"host": "localhost", "content-length": str(len(body)), **headers}
         return {
             "type": "http",
@@ -176,8 +182,8 @@ class ServedApp:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": self.prefix + path,
-            "raw_path": quote(self.prefix + path).encode(),
+            "path": path,
+            "raw_path": quote(path).encode(),
             "query_string": query.encode(),
             "root_path": "",
             "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],

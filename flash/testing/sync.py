@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from ..app import Flash
-from . import page as async_page
+from . import page as async_page, runs as async_runs
 from .cancellation import check_in
-from .page import Component
 from .page_streams import End
+from .runs import Component
 from .steps import begin, collect_in, end
 from .trio_thread import TrioThread
 
@@ -20,7 +20,7 @@ from .trio_thread import TrioThread
 class Run:
     """One run of an event callback, which the page has started."""
 
-    def __init__(self, run: async_page.Run, thread: TrioThread) -> None:
+    def __init__(self, run: async_runs.Run, thread: TrioThread) -> None:
         self._run = run
         self._thread = thread
 
@@ -68,12 +68,17 @@ class Page:
         return component_id in self._page
 
     @property
+    def ids(self) -> list[str]:
+        """The ids of the components in the layout, those that are objects as the strings that Dash makes of them."""
+        return self._page.ids
+
+    @property
     def mistakes(self) -> list[str]:
         """Sentences on what the app does wrong without an exception, as updating components that are not there."""
         return self._page.mistakes
 
     def click(self, component_id: object) -> Any:
-        """Click on a component: count its `n_clicks` up. A `dcc.Link` is followed.
+        """Click on a component: count its `n_clicks` up, and those of the HTML elements around it; follow a `dcc.Link`.
 
         What needs no time has happened on return: plain callbacks have run, and streams have begun.
 
@@ -131,7 +136,7 @@ class Page:
         """Close the tab."""
         self._thread.call(self._page.close)
 
-    def _runs(self, runs: async_page.Run | list[async_page.Run] | None) -> Run | list[Run] | None:
+    def _runs(self, runs: async_runs.Run | list[async_runs.Run] | None) -> Run | list[Run] | None:
         if isinstance(runs, list):
             return [Run(run, self._thread) for run in runs]
         return None if runs is None else Run(runs, self._thread)

@@ -19,8 +19,9 @@ import trio
 
 from ..app import Flash
 from .cancellation import check_in
-from .page import Component, Page, Run
+from .page import Page
 from .page_streams import End
+from .runs import Component, Run
 from .steps import begin, collect_in, end
 from .virtual_time import VirtualTime, single
 

@@ -317,6 +317,33 @@ def test_an_interval_and_a_location_do_what_they_do() -> None:
         assert (page["path"].children, page["ticks"].children) == ("/", None)
 
 
+@pytest.mark.parametrize(
+    "prefixes",
+    [
+        {"url_base_pathname": "/app/"},
+        {"requests_pathname_prefix": "/proxy/app/", "routes_pathname_prefix": "/app/"},
+    ],
+)
+def test_an_app_may_have_prefixes(prefixes: dict[str, str]) -> None:
+    app = app_with(dcc.Location(id="url"), html.Button(id="go"), html.P(id="out"), html.P(id="path"), **prefixes)
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def ticks(n_clicks: int) -> Updates:
+        async for number in every(1):
+            yield stream_props("out", {"children": number})
+
+    @app.callback(Output("path", "children"), Input("url", "pathname"))
+    def show(pathname: str) -> str:
+        return pathname
+
+    prefix = prefixes.get("requests_pathname_prefix", "/app/")
+    with open_page(app, "/here") as page:
+        assert page["path"].children == f"{prefix}here"
+        page.click("go")
+        page.elapse(2)
+        assert page["out"].children == 2
+
+
 def test_two_pages_of_one_browser_and_of_two_run_by_themselves(app: Flash) -> None:
     with open_page(app) as page:
         other = page.open_page()
