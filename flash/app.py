@@ -47,7 +47,7 @@ from .server.quart_limits import QuartLimits
 from .server.running_streams import RunningStreams
 from .server.telemetry import Telemetry
 from .server.tracebacks import describe_exception, traceback_page
-from .shared.sources import Sources
+from .shared.sources import Sources, yielded
 from .sse import Routes
 from .streaming_callback import CallbackDecorator, declare_callback
 from .streams.buffer import Bounds
@@ -206,7 +206,9 @@ class Flash(RunningStreams, _dash.DashApp):
             )
         )
         self.controls: OpenSockets[control_socket.ControlSocket] = OpenSockets(pages_per_server, pages_per_browser)
-        self.metrics: Metrics | None = Metrics(self.streams, lambda: len(self.websockets)) if metrics else None
+        self.metrics: Metrics | None = None
+        if metrics:
+            self.metrics = Metrics(self.streams, lambda: len(self.websockets), self.feeds, yielded)
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
             cleanup_timeout=cleanup_timeout,

@@ -1,16 +1,18 @@
-"""Measures a server for Prometheus: its streams, its websockets, and the lag of its event loop.
+"""Measures a server for Prometheus: its streams, feeds and websockets, and the lag of its event loop.
 
 The metrics need `prometheus-client` (`pip install flash-trio[metrics]`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import trio
 
 from ..errors import InvalidOption
+from ..shared.listing import FeedInfo, without_arguments
 from ..streams.limits import StreamInfo
 from ..streams.observer import ObservedStream, Observer, StreamEnd
 
@@ -52,20 +54,28 @@ def join(exposed: Mapping[str, str | None]) -> bytes:
 
 
 class Metrics(Observer):
-    """Counts and measures streams, for Prometheus.
+    """Counts and measures streams and feeds, for Prometheus.
 
     Args:
         streams: returns the streams that run.
         websockets: returns the number of open websockets.
+        feeds: returns the sources that run.
+        yielded: returns how many values each feed has yielded.
 
     Raises:
         InvalidOption: `prometheus-client` is not installed.
     """
 
-    def __init__(self, streams: Callable[[], Iterable[StreamInfo]], websockets: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        streams: Callable[[], Iterable[StreamInfo]],
+        websockets: Callable[[], int],
+        feeds: Callable[[], Iterable[FeedInfo]],
+        yielded: Callable[[], Mapping[str, int]],
+    ) -> None:
         try:
             import prometheus_client as prometheus
-            from prometheus_client.core import GaugeMetricFamily
+            from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
             from prometheus_client.registry import Collector
         except ImportError as error:
             raise InvalidOption(
@@ -81,14 +91,32 @@ class Metrics(Observer):
                 family = GaugeMetricFamily(
                     "flash_streams", "Streams that the server holds.", labels=["callback", "state"]
                 )
-                counts: dict[tuple[str, str], int] = {}
-                for info in streams():
-                    counts[info.callback, info.state] = counts.get((info.callback, info.state), 0) + 1
-                for values, count in counts.items():
-                    family.add_metric(values, count)
+                for labels, count in Counter((info.callback, info.state) for info in streams()).items():
+                    family.add_metric(labels, count)
                 yield family
 
+        class Feeds(Collector):
+            """What is known of the sources of feeds, which are not labelled by their arguments: those may be many."""
+
+            def collect(self) -> Iterator[Any]:
+                sources = GaugeMetricFamily("flash_feeds", "Sources of feeds that run.", labels=["feed", "state"])
+                followers = GaugeMetricFamily("flash_feed_followers", "Who follows these sources.", labels=["feed"])
+                values = CounterMetricFamily("flash_feed_values", "Values that feeds have yielded.", labels=["feed"])
+                by_state, by_feed = Counter[tuple[str, str]](), Counter[str]()
+                for info in feeds():
+                    feed = without_arguments(info.feed)
+                    by_state[feed, info.state] += 1
+                    by_feed[feed] += len(info.followers)
+                for labels, count in by_state.items():
+                    sources.add_metric(labels, count)
+                for feed, count in by_feed.items():
+                    followers.add_metric([feed], count)
+                for feed, count in yielded().items():
+                    values.add_metric([feed], count)
+                yield from (sources, followers, values)
+
         registry.register(StreamsByState())
+        registry.register(Feeds())
         sockets = prometheus.Gauge("flash_websockets", "Websockets that are open.", registry=registry)
         sockets.set_function(websockets)
         self._started = prometheus.Counter("flash_streams_started", "Streams that opened.", callback, registry=registry)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def without_arguments(feed: str) -> str:
+    """The feed of which `FeedInfo.feed` is one source: `prices`, of `prices('KELP')`."""
+    return feed.partition("(")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class FollowerInfo:
     """One follower of a source, as `app.feeds()` lists it.

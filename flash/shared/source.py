@@ -83,6 +83,7 @@ class Source:
     Attributes:
         spec: what it runs.
         key_is_free: set when another source of the same arguments may start.
+        values: how many it has yielded.
     """
 
     def __init__(self, spec: SourceSpec, limits: Limits, over: Callable[[Source], None]) -> None:
@@ -99,7 +100,7 @@ class Source:
         self._name = f"the feed {spec.name}"
         self._lifecycle = Lifecycle()
         self._started = trio.current_time()
-        self._values = 0
+        self.values: int = 0
         self._kept: deque[Any] = deque(maxlen=spec.options.keep)
         self._followers: dict[Follower[Any], None] = {}
         self._full: set[Follower[Any]] = set()
@@ -137,7 +138,7 @@ class Source:
             feed=self.spec.name,
             state=LISTED_AS[self._lifecycle.state],
             age=now - self._started,
-            values=self._values,
+            values=self.values,
             failures=0 if self._backoff is None else self._backoff.failures,
             waiting=None if self._waiting_since is None else now - self._waiting_since,
             followers=tuple(followers),
@@ -362,7 +363,7 @@ class Source:
 
     def _publish(self, value: object) -> None:
         """Give a value to every follower. There is none any more in clean-up, under a shield, which may yield, too."""
-        self._values += 1
+        self.values += 1
         if self._backoff is not None:
             self._backoff.failures = 0
         self._kept.append(value)

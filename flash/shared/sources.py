@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ from ..options import DEFAULTS
 from ..streams.limits import Limits
 from ..user_code.containment import contain
 from .follower import Follower
-from .listing import FeedInfo
+from .listing import FeedInfo, without_arguments
 from .source import Source, SourceSpec
 
 _log = logging.getLogger("flash.feeds")
@@ -107,8 +108,9 @@ class Sources:
             )
 
         def note(source: Source) -> None:
-            if source.is_over:
-                self._running.pop(source, None)
+            if source.is_over and source in self._running:
+                del self._running[source]
+                _run().yielded[without_arguments(spec.name)] += source.values
             over(source)
 
         source = Source(spec, self.limits, note)
@@ -127,11 +129,13 @@ class _Run:
     Attributes:
         served: the apps that are served, longest first.
         by_key: the sources, without those that are stuck.
+        yielded: by the names of feeds, how many values their sources have yielded that are over.
     """
 
     def __init__(self) -> None:
         self.served: list[Sources] = []
         self.by_key: dict[Hashable, Source] = {}
+        self.yielded: Counter[str] = Counter()
 
     def forget(self, key: Hashable, source: Source) -> None:
         """Another source of this key may start; one that was stuck has no key any more."""
@@ -164,6 +168,14 @@ def feeds() -> list[FeedInfo]:
     """The sources that run in this run of Trio, oldest first."""
     infos = [info for sources in _served() for info in sources.infos()]
     return sorted(infos, key=lambda info: -info.age)
+
+
+def yielded() -> Mapping[str, int]:
+    """How many values each feed has yielded in this run of Trio, by its name without arguments."""
+    total = Counter(_run().yielded)
+    for info in feeds():
+        total[without_arguments(info.feed)] += info.values
+    return total
 
 
 def _app_of(run: _Run, name: str) -> Sources:

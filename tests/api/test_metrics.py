@@ -45,7 +45,7 @@ def test_several_observers_are_each_told_and_one_alone_is_called_itself() -> Non
 
 
 def test_the_document_has_every_metric_and_no_other() -> None:
-    own = Metrics(list, lambda: 0).expose().decode()
+    own = Metrics(list, lambda: 0, list, dict).expose().decode()
     exposed = own + join({"1": None}).decode()
     names = [family.name + "_total" * (family.type == "counter") for family in text_string_to_metric_families(exposed)]
     listed = [name for name in names if not name.endswith("_created")]
@@ -53,7 +53,7 @@ def test_the_document_has_every_metric_and_no_other() -> None:
 
 
 def test_the_dashboard_shows_every_metric_and_asks_for_no_other() -> None:
-    own = Metrics(list, lambda: 0).expose().decode() + join({"1": None}).decode()
+    own = Metrics(list, lambda: 0, list, dict).expose().decode() + join({"1": None}).decode()
     samples = {"gauge": [""], "counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
     families = {family.name: samples[family.type] for family in text_string_to_metric_families(own)}
     families = {name: ends for name, ends in families.items() if not name.endswith("_created")}
@@ -66,7 +66,7 @@ def test_the_dashboard_shows_every_metric_and_asks_for_no_other() -> None:
 
 
 def test_the_samples_of_several_workers_have_the_label_worker_and_one_says_who_has_answered() -> None:
-    own = Metrics(list, lambda: 0).expose().decode()
+    own = Metrics(list, lambda: 0, list, dict).expose().decode()
     joined = join({"1": own, "2": None}).decode()
     samples = [sample for family in text_string_to_metric_families(joined) for sample in family.samples]
     answered = {sample.labels["worker"]: sample.value for sample in samples if sample.name == "flash_worker_up"}

@@ -14,7 +14,7 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from flash import Flash, Input, InvalidOption, Update, html, stream_props
+from flash import Flash, Input, InvalidOption, State, Update, feed, html, stream_props
 from tests.faults.conftest import Serve
 from tests.faults.sockets import Page
 from tests.support.eventually import TIMEOUT, eventually
@@ -163,16 +163,16 @@ async def test_health_is_503_while_the_server_stops(serve: Serve) -> None:
 
 
 async def metrics_of(page: Page) -> dict[tuple[str, str], float]:
-    """The samples that the app exposes, by name and by what tells them apart beside the callback."""
+    """The samples that the app exposes, by name and by their callback or feed, and what else tells them apart."""
     answer = await page.site.get("/_flash/metrics")
     assert answer.status == 200
     found: dict[tuple[str, str], float] = {}
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
             if "le" not in sample.labels:
-                callback = sample.labels.get("callback", "").rpartition(".")[2]
-                rest = [value for name, value in sample.labels.items() if name != "callback"]
-                found[sample.name, " ".join(filter(None, [callback, *rest]))] = sample.value
+                of = sample.labels.get("callback") or sample.labels.get("feed", "")
+                rest = [value for name, value in sample.labels.items() if name not in ("callback", "feed")]
+                found[sample.name, " ".join(filter(None, [of.rpartition(".")[2], *rest]))] = sample.value
     return found
 
 
@@ -205,6 +205,44 @@ async def test_metrics_count_what_has_happened(serve: Serve) -> None:
     # They did not end like that, or at all.
     ended = {key for key in metrics if key[0] == "flash_streams_ended_total"}
     assert ended == {key for key in expected if key[0] == "flash_streams_ended_total"}
+
+
+async def test_metrics_of_feeds_go_by_the_feed_and_not_by_its_arguments(serve: Serve) -> None:
+    app = new_app(metrics=True)
+
+    @feed()
+    async def letters(word: str) -> AsyncIterator[str]:
+        for letter in word:
+            yield letter
+        await trio.sleep_forever()
+
+    @app.event_callback(Input("read", "n_clicks"), State("word", "value"), cancel=[Input("stop", "n_clicks")])
+    async def read(n_clicks: int, word: str) -> AsyncIterator[Update]:
+        async with letters(word) as values:
+            async for value in values:
+                yield stream_props("out", {"children": value})
+
+    site = await serve(app)
+    pages = [await site.page() for _ in range(3)]
+    streams: list[tuple[Page, str]] = []
+    for page, word in zip(pages, ("ab", "ab", "xyz"), strict=True):
+        link = await page.connect()
+        page.set("word", value=word)
+        await page.begin("read")
+        streams.append((page, (await link.until("open"))["stream"]))
+        if len(streams) != 2:
+            for _ in word:
+                await link.until("props")
+    metrics = await metrics_of(pages[0])
+    assert metrics["flash_feeds", "letters running"] == 2
+    assert metrics["flash_feed_followers", "letters"] == 3
+    assert metrics["flash_feed_values_total", "letters"] == 5
+    for page, stream in streams:
+        await page.cancel(stream)
+    await eventually(lambda: app.feeds() == [])
+    metrics = await metrics_of(pages[0])
+    assert [key for key in metrics if key[0] in ("flash_feeds", "flash_feed_followers")] == []
+    assert metrics["flash_feed_values_total", "letters"] == 5
 
 
 async def test_metrics_tell_of_waits_for_room_and_of_the_lag_of_the_event_loop(serve: Serve) -> None:
