@@ -1,13 +1,16 @@
-"""An endless chart: it follows an exchange's websocket while its tab is open, and not a moment longer."""
+"""An endless chart: it follows an exchange's websocket while its tab is open, and a filter while it runs."""
 
 import json
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import dash_mantine_components as dmc
 import plotly.graph_objects as go
 from quart import request
 from trio_websocket import open_websocket_url
 
-from flash import Input, dcc, event_callback, html, stream_props
+from flash import Input, Watched, dcc, event_callback, html, stream_props
 
 from .layout import COLOURWAY, PLOT, Tab, badge, readout
 from .stock_exchange import HISTORY, SHARES, Tick
@@ -16,28 +19,51 @@ FEED = "/ws/exchange"
 COLOURS = dict(zip(SHARES, COLOURWAY, strict=True))
 
 
-@event_callback(Input("tabs", "value"), cancel=[(Input("tabs", "value"), "live")])
-async def follow(tab: str):
+@event_callback(
+    Input("tabs", "value"),
+    cancel=[(Input("tabs", "value"), "live")],
+    watch={"filter": Input("live-filter", "value")},
+)
+async def follow(tab: str, filter: Watched[list[str]]):
     # The address this very server listens on: ASGI allows that there is none, a server on a port has one.
     host, port = request.scope["server"]  # pyright: ignore[reportGeneralTypeIssues]
     async with open_websocket_url(f"ws://{host}:{port}{FEED}") as feed:
-        history = json.loads(await feed.get_message())
-        yield stream_props([("live-chart", {"figure": chart(history)}), *ticker(history[-1])])
+        history: deque[Tick] = deque(json.loads(await feed.get_message()), maxlen=HISTORY)
+        shown = None
         while True:
-            tick = json.loads(await feed.get_message())
-            points = {"x": [[tick["time"]]] * len(SHARES), "y": [[quote["change"]] for quote in tick["quotes"]]}
-            extension = [points, list(range(len(SHARES))), HISTORY]
-            yield stream_props([("live-chart", {"extendData": extension}), *ticker(tick)])
+            if filter.value == shown:
+                update = {"extendData": extension(history[-1], shown)} if shown else {}
+            else:
+                # Somebody has clicked on a chip: the stream goes on, with another chart.
+                shown = filter.value
+                update = {"figure": chart(history, shown)}
+            yield stream_props([("live-chart", update), *ticker(history[-1])])
+            history.append(json.loads(await feed.get_message()))
 
 
-def chart(history: list[Tick]) -> go.Figure:
+def chart(history: Iterable[Tick], shown: Sequence[str]) -> go.Figure:
     times = [tick["time"] for tick in history]
     axes = {"xaxis": {"type": "date", "tickformat": "%H:%M:%S"}, "yaxis": {"ticksuffix": " %"}}
     figure = go.Figure(layout={"template": PLOT, "uirevision": "live", **axes})
-    for n, (symbol, colour) in enumerate(COLOURS.items()):
-        changes = [tick["quotes"][n]["change"] for tick in history]
-        figure.add_scatter(x=times, y=changes, name=symbol, line={"color": colour, "width": 2})
+    for symbol in drawn(shown):
+        changes = [change(tick, symbol) for tick in history]
+        figure.add_scatter(x=times, y=changes, name=symbol, line={"color": COLOURS[symbol], "width": 2})
     return figure
+
+
+def extension(tick: Tick, shown: Sequence[str]) -> list[Any]:
+    """What adds a tick to the lines of the chart."""
+    changes = [[change(tick, symbol)] for symbol in drawn(shown)]
+    return [{"x": [[tick["time"]]] * len(changes), "y": changes}, list(range(len(changes))), HISTORY]
+
+
+def drawn(shown: Sequence[str]) -> list[str]:
+    """The shares of the chart, whatever the order in which they were chosen."""
+    return [symbol for symbol in SHARES if symbol in shown]
+
+
+def change(tick: Tick, symbol: str) -> float:
+    return next(quote["change"] for quote in tick["quotes"] if quote["symbol"] == symbol)
 
 
 def ticker(tick: Tick) -> list[tuple[str, dict[str, Any]]]:
@@ -67,7 +93,8 @@ tab = Tab(
     value="live",
     label="Live",
     title="A chart that lives as long as its tab is open",
-    lead="Five shares of a made-up exchange, read from a websocket. Open another tab, and the stream is cancelled.",
+    lead="Five shares of a made-up exchange, read from a websocket. The stream watches the chips, and goes on; "
+    "another tab ends it.",
     streams=[follow.stream],
     source=__file__,
     body=[
@@ -78,11 +105,17 @@ tab = Tab(
                     [
                         html.H2("Change since the opening"),
                         badge("live-status", follow.stream),
+                        dmc.ChipGroup(
+                            [dmc.Chip(symbol, value=symbol, size="xs", color=COLOURS[symbol]) for symbol in SHARES],
+                            id="live-filter",
+                            value=list(SHARES),
+                            multiple=True,
+                        ),
                         readout("live-clock", "exchange time", "--:--:--"),
                     ],
                     className="bar",
                 ),
-                dcc.Graph(id="live-chart", figure=chart([]), config={"displayModeBar": False}, className="grow"),
+                dcc.Graph(id="live-chart", figure=chart([], []), config={"displayModeBar": False}, className="grow"),
             ],
             className="card chart grow",
         ),

@@ -29,6 +29,13 @@ def test_the_gallery_opens_and_its_streams_run_and_stop(browser: Browser, servin
         clock = tab.texts("#live-clock")
         tab.wait_for("return document.querySelector('#live-clock').innerText !== arguments[0]", *clock)
 
+    # The stream watches which lines are to be drawn.
+    lines = "document.querySelectorAll('#live-chart .scatterlayer path.js-line').length"
+    tab.wait_for(f"return {lines} === 5")
+    tab.click(".mantine-Chip-root:nth-of-type(2) label")
+    tab.wait_for(f"return {lines} === 4")
+    tab.expect("#live-status", "running")
+
     show(tab, "Table")
     tab.wait_for("return !document.querySelector('#live-lamp').classList.contains('lit')")
 
