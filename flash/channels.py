@@ -85,7 +85,7 @@ class Channels:
         """
         while True:
             channel = await self.open(nursery, standing.page, browser)
-            if channel.attach(link, standing.turn, standing.life, standing.number) is not None:
+            if channel.attach(link, standing.order, standing.life, standing.number) is not None:
                 return channel
             channel.close(EndReason.DISCONNECTED)
 
@@ -125,21 +125,21 @@ class Channels:
             channel.close(EndReason.SHUTDOWN)
         return channel
 
-    def admit(self, page: str, browser: str, turn: int | None = None, *, proven: bool = False) -> Channel | None:
+    def admit(self, page: str, browser: str, order: int | None = None, *, proven: bool = False) -> Channel | None:
         """The page's channel, if it has one that is not closing; raise RequestRefused if it cannot get one.
 
         Args:
             page: its token.
             browser: the secret of the browser that asks.
-            turn: of the link that asks; None if no link does.
+            order: of the link that asks, see `Standing.order`; None if no link does.
             proven: see `find`.
         """
         if self.closing:
             raise RequestRefused(503, "The server is stopping.")
         channel = self.find(page, browser, proven=proven)
         if channel is not None and not channel.closing:
-            if turn is not None:
-                channel.check_turn(turn)
+            if order is not None:
+                channel.check_order(order)
             return channel
         self.load.check_page(browser)
         return None

@@ -66,7 +66,7 @@ class Channel:
         scopes: the scopes of the streams that have opened and not ended.
         life: names this channel among those that the page has had.
         closing: no stream starts any more.
-        turn: the highest that a link of the page has had: how often it has changed what carries its events.
+        link_order: of the newest link of the page: see `Standing.order`.
         revoked: the ids of those of the page's streams that were revoked last, in this life and those before it.
         ticket: gives the page to a browser that has another secret; None if none was issued, or it was spent.
     """
@@ -76,7 +76,7 @@ class Channel:
         self.browser = browser
         self.revoked: tuple[str, ...] = ()
         self.ticket: str | None = None
-        self.turn: int = 0
+        self.link_order: int = 0
         self._load = load
         # Ids must not repeat when a page comes back to a new channel, where an old cancel may still arrive.
         self.life: str = secrets.token_hex(4)
@@ -128,17 +128,17 @@ class Channel:
             self.outbox.close()
             over()
 
-    def check_turn(self, turn: int) -> None:
-        """Raise RequestRefused if the page has had a link of a later turn than this one."""
-        if turn < self.turn:
+    def check_order(self, order: int) -> None:
+        """Raise RequestRefused if the page has had a link that was opened later than one with this order."""
+        if order < self.link_order:
             raise RequestRefused(409, "This page has a newer connection.")
 
-    def attach(self, link: Link, turn: int, life: str | None, number: int) -> Attachment | None:
+    def attach(self, link: Link, order: int, life: str | None, number: int) -> Attachment | None:
         """Have a link read the channel from now on. The link before, if there is one, is told that it does not.
 
         Args:
             link: the new link.
-            turn: how often the page has changed what carries its events.
+            order: its place among the links for the page.
             life: of the last event that has reached the page; None if none has.
             number: of that event. If it is of another life, the page has had none of this one.
 
@@ -146,14 +146,14 @@ class Channel:
             None if the page says that it has an event which was not sent.
 
         Raises:
-            RequestRefused: the page has a link of a later turn.
+            RequestRefused: the page has a link that was opened later.
         """
-        self.check_turn(turn)
+        self.check_order(order)
         attachment = link.attach(self)
         if not self.outbox.rewind(number if life == self.life else 0, attachment):
             link.attachments.remove(attachment)
             return None
-        self.turn = turn
+        self.link_order = order
         before = self._liveness.attachment
         if before is not None:
             before.end(RequestRefused(409, "Another connection has taken over this page."))

@@ -277,7 +277,7 @@ class Routes:
         for standing in standings:
             try:
                 self._channels.spend_ticket(standing.page, browser, tickets)
-                self._channels.admit(standing.page, browser, standing.turn)
+                self._channels.admit(standing.page, browser, standing.order)
             except RequestRefused as refusal:
                 refusals.append(refusal)
         if len(refusals) == len(standings):
@@ -303,7 +303,7 @@ class Routes:
         """200 with `Status` if a link of this page would be accepted, else the refusal."""
         browser = self._browser()
         for standing in self._standings():
-            self._channels.admit(standing.page, browser, standing.turn)
+            self._channels.admit(standing.page, browser, standing.order)
         return Response(Status(None).encode(), content_type="application/json", headers=HEADERS)
 
     async def acknowledge(self) -> Response:

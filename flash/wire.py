@@ -55,7 +55,10 @@ def parse_event_id(value: str | None) -> tuple[str | None, int]:
     return parsed[1], int(parsed[2])
 
 
-_STANDING = re.compile(r"([^:]*):([0-9]{1,9})(?::(.+))?")
+_STANDING = re.compile(r"([^:]*):([0-9]{1,9})(?:\.([0-9]{1,9}))?(?::(.+))?")
+
+LINKS_OF_A_TURN = 1_000_000_000
+"""More than the links that a hub opens while a page stays with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,23 @@ class Standing:
 
     Attributes:
         page: its token.
-        turn: how often the page has changed what carries its events; a link with an older turn gets none of them.
+        turn: how often the page has changed what carries its events.
         life: the life of the last event that has reached it; None if none has.
         number: of that event.
+        link: the number of the link among those that the page's hub has opened; None for one that the page opens.
     """
 
     page: str
     turn: int
     life: str | None = None
     number: int = 0
+    link: int | None = None
+
+    @property
+    def order(self) -> int:
+        """The place of the link among those for the page: one that was opened later has a higher one."""
+        link = LINKS_OF_A_TURN - 1 if self.link is None else self.link
+        return self.turn * LINKS_OF_A_TURN + link
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -84,10 +95,11 @@ class Standing:
         found = _STANDING.fullmatch(text)
         if found is None:
             raise RequestRefused(400, "A page of a link is named by its token and its turn, with a colon between.")
-        return cls(found[1], int(found[2]), *parse_event_id(found[3]))
+        link = None if found[3] is None else int(found[3])
+        return cls(found[1], int(found[2]), *parse_event_id(found[4]), link)
 
     def __str__(self) -> str:
-        text = f"{self.page}:{self.turn}"
+        text = f"{self.page}:{self.turn}" if self.link is None else f"{self.page}:{self.turn}.{self.link}"
         return text if self.life is None else f"{text}:{self.life}.{self.number}"
 
 

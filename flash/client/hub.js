@@ -185,11 +185,11 @@
             reconnect.cuts.reset();
             clearTimeout(opening);
             opening = undefined;
-            if (pages.hasNew()) {
-                schedule(JOIN_DELAY);
-            }
         }
         deliver(pages.receive(link.number, {type, data, lastEventId}));
+        if (next === null && pages.hasNew()) {
+            schedule(JOIN_DELAY);
+        }
     }
 
     /**

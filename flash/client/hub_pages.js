@@ -5,7 +5,8 @@
  * A hub opens a new link when it gets another page, while the one before still brings events. Both may bring the same
  * event. Each brings the events of a page in order and without a gap, and begins no later than behind the last event
  * that the hub has had of the page. So the hub passes on each event once and in order if it leaves out those that are
- * not above the last one.
+ * not above the last one. Links are numbered, for one that the hub has given up may reach the server after a newer one:
+ * the server refuses it then.
  *
  * Nothing here knows of ports, connections or time: `hub.js` does. A classic script, which becomes a part of the hub's.
  */
@@ -18,7 +19,8 @@
  * @property {number} turn
  * @property {string} last  the id of the last event that was passed on; '' if none was
  * @property {string | null} ticket  for the next link
- * @property {number} link  the number of the newest link that was opened for it; 0 while none was
+ * @property {number} link  the number of the link that is to bring its events; 0 if one has to be opened
+ * @property {number} opened  the number of the newest link that was opened for it, whatever has become of that
  * @property {boolean} isLinked  whether that link, or one before, brings its events
  * @property {string} life  the one that the last `hello` named
  */
@@ -48,7 +50,7 @@
          */
         carry({page, turn, last, ticket}) {
             this.drop(page);
-            this.pages.set(page, {page, turn, last, ticket, link: 0, isLinked: false, life: ''});
+            this.pages.set(page, {page, turn, last, ticket, link: 0, opened: 0, isLinked: false, life: ''});
         }
 
         /**
@@ -69,9 +71,9 @@
          */
         query(link) {
             const pages = [...this.pages.values()];
-            const standings = pages.map(({page, turn, last}) => ['page', wire.standing(page, turn, last)]);
+            const standings = pages.map(({page, turn, last}) => ['page', wire.standing(page, turn, last, link)]);
             const tickets = pages.flatMap(({ticket}) => (ticket === null ? [] : [['ticket', ticket]]));
-            pages.forEach(each => Object.assign(each, {link, ticket: null}));
+            pages.forEach(each => Object.assign(each, {link, opened: link, ticket: null}));
             return new URLSearchParams([...standings, ...tickets]);
         }
 
@@ -132,7 +134,8 @@
         }
 
         /**
-         * `over`: a link does not carry a page, which is then carried no more. Only the page's newest link counts.
+         * `over`: a link does not carry a page, which is then carried no more. Only the link that is to do so counts.
+         * If a newer one of the hub's has taken the page along, and was lost, the page waits for the next.
          * @param {number} link
          * @param {Passed} passed
          * @returns {Delivery[]}
@@ -142,6 +145,10 @@
             const carried = this.pages.get(page);
             if (carried?.link !== link) {
                 return [];
+            }
+            if (status === wire.TAKEN_OVER && carried.opened > link) {
+                Object.assign(carried, {link: 0, isLinked: false});
+                return [{page, message: {kind: 'cut'}}];
             }
             this.drop(page);
             if (status === wire.TAKEN_OVER) {

@@ -113,9 +113,10 @@
      * @param {string} page  its token
      * @param {number} turn  how often it has changed what carries its events
      * @param {string} last  the id of the last event that has reached it; '' if none has
+     * @param {number | null} [link]  the number of the link among those of the page's hub; null if the page opens it
      */
-    function standing(page, turn, last) {
-        return `${page}:${turn}${last && `:${last}`}`;
+    function standing(page, turn, last, link = null) {
+        return `${page}:${turn}${link === null ? '' : `.${link}`}${last && `:${last}`}`;
     }
 
     /**

@@ -62,6 +62,10 @@ const hello = (link, page) => {
     const data = JSON.stringify({page, life: page, ping: 15, grace: 5});
     link.listeners.hello({type: 'hello', data, lastEventId: `${page}.0`});
 };
+const over = (link, page, status) => {
+    const data = JSON.stringify({page, life: page, status, message: 'Why.'});
+    link.listeners.over({type: 'over', data, lastEventId: `${page}.0`});
+};
 const fail = (link, readyState = 0) => {
     link.readyState = readyState;
     link.onerror();
@@ -99,7 +103,7 @@ def test_a_new_link_has_all_pages_and_the_one_before_is_closed_when_it_brings_so
         """
     )
     assert before == 1
-    assert beside == [["events?page=a%3A1", True], ["events?page=a%3A1%3Aa.0&page=b%3A1&page=c%3A1", True]]
+    assert beside == [["events?page=a%3A1.1", True], ["events?page=a%3A1.2%3Aa.0&page=b%3A1.2&page=c%3A1.2", True]]
     assert after == [False, True]
 
 
@@ -124,6 +128,47 @@ def test_a_link_that_cannot_be_opened_is_tried_again_before_streams_that_start_a
     assert max(pauses) <= 3_000
     assert len(set(pauses)) > 6, "not all browsers at the same moment"
     assert kinds == ["hello", "cut", "hello"]
+
+
+def test_pages_that_a_link_took_along_which_has_failed_are_not_given_up() -> None:
+    """The server had the link, and says over the one before that another has its pages; the hub knows of no other."""
+    links, kinds = run(
+        """
+        carry('a');
+        tick();
+        hello(links[0], 'a');
+        carry('b');
+        tick();
+        fail(links[1]);
+        over(links[0], 'a', 409);
+        tick();
+        const opened = links.at(-1).url;
+        hello(links.at(-1), 'a');
+        hello(links.at(-1), 'b');
+        return [[links.length, opened], [kinds('a'), kinds('b')]];
+        """
+    )
+    assert links == [3, "events?page=a%3A1.3%3Aa.0&page=b%3A1.3"]
+    assert kinds == [["hello", "cut", "hello"], ["hello"]]
+
+
+def test_a_page_that_has_a_newer_link_of_its_own_is_not_carried_any_more() -> None:
+    links, kinds = run(
+        """
+        carry('a');
+        carry('b');
+        tick();
+        hello(links[0], 'a');
+        hello(links[0], 'b');
+        over(links[0], 'a', 409);
+        tick();
+        fail(links[0]);
+        tick();
+        return [links.map(link => link.url), kinds('a')];
+        """
+    )
+    assert links == ["events?page=a%3A1.1&page=b%3A1.1", "events?page=b%3A1.2%3Ab.0"]
+    assert kinds == ["hello", "over"]
 
 
 def test_a_link_that_is_refused_as_a_whole_is_left_to_its_pages() -> None:

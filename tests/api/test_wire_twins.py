@@ -70,7 +70,12 @@ ANSWERS: list[JsonObject] = [
     wire_messages.ControlAnswer(3, 204, "text/plain", "No.", "0123abcd"),
 ]
 
-STANDINGS = [("token", 0, ""), ("token", 12, "1f0c9d2e.7")]
+STANDINGS = [
+    ("token", 0, "", None),
+    ("token", 12, "1f0c9d2e.7", None),
+    ("token", 1, "", 1),
+    ("token", 1, "1f0c9d2e.7", 12),
+]
 IDS = ["", "1f0c9d2e.7", "1f0c9d2e.10", "2f0c9d2e.1"]
 
 SCRIPT = """
@@ -91,7 +96,7 @@ process.stdout.write(show({
     events: given.events.map(([name, text]) => wire.parse(name, text)),
     messages_read: given.messages.map(([name, fields]) => wire.messages[name](fields)),
     sent: given.messages.map(([name, fields]) => wire.encode(name, fields)),
-    standings: given.standings.map(([page, turn, last]) => wire.standing(page, turn, last)),
+    standings: given.standings.map(([page, turn, last, link]) => wire.standing(page, turn, last, link)),
     follows: given.ids.map(id => given.ids.map(last => wire.follows(id, last))),
     unnumbered: Object.keys(wire.events).filter(name => !wire.isNumbered(name)),
     answered: given.answers.map(([name, text]) => wire.parseAnswer(name, text)),
@@ -173,7 +178,7 @@ def test_the_server_reads_every_field_that_the_script_writes_and_no_other(twin: 
 
 def test_the_server_reads_how_far_a_page_has_come_as_the_script_writes_it(twin: dict[str, Any]) -> None:
     read = [wire.Standing.read(text) for text in twin["standings"]]
-    assert read == [wire.Standing(page, turn, *wire.parse_event_id(last)) for page, turn, last in STANDINGS]
+    assert read == [wire.Standing(page, turn, *wire.parse_event_id(last), link) for page, turn, last, link in STANDINGS]
     assert [str(each) for each in read] == twin["standings"]
 
 

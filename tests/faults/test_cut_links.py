@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -99,9 +100,9 @@ class Hub:
 
     async def _open_links(self, nursery: trio.Nursery) -> None:
         before = trio.CancelScope()
-        while True:
+        for number in itertools.count(1):
             scope, brings = trio.CancelScope(), trio.Event()
-            nursery.start_soon(self._read, scope, brings)
+            nursery.start_soon(self._read, number, scope, brings)
             # The one before goes on until this one brings something, and now and then it is left to itself.
             with trio.move_on_after(1):
                 await brings.wait()
@@ -112,14 +113,19 @@ class Hub:
             for page in self.pages.values():
                 page.turn += self._random.random() < 0.1
 
-    async def _read(self, scope: trio.CancelScope, brings: trio.Event) -> None:
+    async def _read(self, number: int, scope: trio.CancelScope, brings: trio.Event) -> None:
         lives: dict[str, CountingPage] = {}
         with scope:
             try:
                 http = Http1(await open_connection(self._proxy))
-                standings = [page.page.identity.standing(page.applied, page.turn) for page in self.pages.values()]
+                standings = [
+                    page.page.identity.standing(page.applied, page.turn, number) for page in self.pages.values()
+                ]
                 link = await Link.open(http, events_target(standings), self._headers)
                 try:
+                    if link.status == 409:
+                        # A newer one has overtaken it.
+                        return
                     assert link.status == 200, link.status
                     self.links += 1
                     while True:

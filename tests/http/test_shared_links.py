@@ -125,6 +125,28 @@ async def test_a_newer_link_of_one_page_takes_that_page_alone(serve: Serve) -> N
     assert [info.state for info in app.streams()] == ["running"] * 2
 
 
+async def test_a_link_that_its_hub_has_given_up_takes_no_page_from_a_newer_one_when_it_comes_late(serve: Serve) -> None:
+    app, (page, other) = await tabs(serve, 2)
+    await page.start("go")
+    await other.start("go")
+    newer = await page.connect(other, link=2)
+    assert await newer.until("props")
+    late = await page.connect(other, link=1, ok=False)
+    assert late.status == 409
+    assert await newer.until("props")
+    newest = await page.connect(link=3)
+    over = await newer.until("over")
+    assert (over["page"], over["status"]) == (page.token, 409)
+    assert await newest.until("props")
+    # A page that asks why it has no link does not know how many its hub has opened.
+    assert (await page.get(f"_flash/status?page={page.token}:0")).status_code == 200
+    # One that has its events by another way is above them all.
+    own = await page.connect(turn=1)
+    assert await own.until("props")
+    assert (await page.connect(link=4, ok=False)).status == 409
+    assert [info.state for info in app.streams()] == ["running"] * 2
+
+
 async def test_pages_acknowledge_together_and_what_is_refused_is_said_of_each(serve: Serve) -> None:
     app, (page, other) = await tabs(serve, 2)
     for each in (page, other):

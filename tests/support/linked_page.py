@@ -43,6 +43,7 @@ class LinkedPage(AnyPage[Coroutine[Any, Any, Answer]], Generic[Answer]):
         last: str = "",
         after: str = "",
         turn: int = 0,
+        link: int | None = None,
         tickets: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
         receive_buffer: int | None = None,
@@ -58,6 +59,7 @@ class LinkedPage(AnyPage[Coroutine[Any, Any, Answer]], Generic[Answer]):
             last: the id of the last event that has reached this page, for the address.
             after: the same, for the header that an EventSource sends when it connects again.
             turn: of this page.
+            link: its number among those that the hub of the page has opened; None for one that the page opens.
             tickets: for pages whose cookie was overtaken.
             headers: instead of the browser's cookie.
             receive_buffer: bytes that the socket may hold unread; few, to be a page that does not read.
@@ -66,20 +68,21 @@ class LinkedPage(AnyPage[Coroutine[Any, Any, Answer]], Generic[Answer]):
             ok: whether the server is expected to accept.
             timeout: seconds for which the server may take to answer.
         """
-        standings = [self.identity.standing(last, turn), *(other.identity.standing() for other in others)]
+        standings = [self.identity.standing(last, turn, link)]
+        standings += [other.identity.standing(link=link) for other in others]
         target = events_target(standings, self.identity.prefix, tickets)
         sent = self.identity.headers if headers is None else headers.items()
         with trio.fail_after(timeout):
-            link = await Link.open(
+            opened = await Link.open(
                 over or await self.open(receive_buffer),
                 target,
                 [*sent, *self.more_headers, *resuming(after)],
                 then=then,
                 acknowledge=self.acknowledge if self.acknowledges else None,
             )
-        self.links.append(link)
-        assert not ok or link.status == 200, link.status
-        return link
+        self.links.append(opened)
+        assert not ok or opened.status == 200, opened.status
+        return opened
 
     async def connect_and_start(self) -> tuple[Link, str]:
         """Open a link and start a stream; the link, when the first update has come, and the stream's id."""

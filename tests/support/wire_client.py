@@ -174,9 +174,9 @@ class PageIdentity:
         """The values of the page's own component, which tell a start whose it is."""
         return {PAGE_ID: {"token": self.token}}
 
-    def standing(self, last: str = "", turn: int = 0) -> str:
+    def standing(self, last: str = "", turn: int = 0, link: int | None = None) -> str:
         """The page in the address of an event stream; `last` is the id of the last event that has reached it."""
-        return str(Standing(self.token, turn, *parse_event_id(last)))
+        return str(Standing(self.token, turn, *parse_event_id(last), link))
 
     @property
     def events(self) -> str:
