@@ -40,6 +40,7 @@ default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+maximum_signature_line_length = 100
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
