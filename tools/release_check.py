@@ -3,7 +3,7 @@
 python -m tools.release_check python3.11 python3.13
 
 What is built stays in dist/. Each of the two files is installed into an empty environment of each Python, where the
-README's app is served, and clicked in Chromium.
+README's app is served, and clicked in Chromium; then `flash.testing` runs it, without either.
 """
 
 from __future__ import annotations
@@ -30,6 +30,19 @@ from tests.support.doc_examples import ROOT, blocks_of
 DIST = ROOT / "dist"
 TIMEOUT = 60
 """Seconds that a server may take to start, and to stop."""
+
+KIT = """
+from app import app
+from flash.testing import open_page
+
+with open_page(app) as page:
+    page.click("go")
+    page.elapse(1.05)
+    assert page["out"].children == "10", page["out"].children
+    page.click("stop")
+    assert page["out"].children == "", page["out"].children
+"""
+"""Runs the README's app in the testing kit, in virtual time."""
 
 
 def build() -> list[Path]:
@@ -70,6 +83,8 @@ def check(built: Path, python: str, browser: Browser) -> None:
         assert said.split()[1] == flash.__version__, said
         with _served(environment / "bin" / "flash", work) as address:
             _click(browser, address)
+        (work / "kit.py").write_text(KIT)
+        _run(inside, "kit.py", cwd=work)
 
 
 def _click(browser: Browser, address: str) -> None:
@@ -117,8 +132,8 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
-def _run(*command: str | Path) -> None:
-    subprocess.run(command, check=True, cwd=ROOT, env=_environment())
+def _run(*command: str | Path, cwd: Path = ROOT) -> None:
+    subprocess.run(command, check=True, cwd=cwd, env=_environment())
 
 
 def main() -> None:
