@@ -43,6 +43,7 @@ from .server.all_workers import AllWorkers
 from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
 from .server.background import BackgroundWork
 from .server.metrics import Metrics
+from .server.notebook import prepare_notebooks
 from .server.quart_limits import QuartLimits
 from .server.running_streams import RunningStreams
 from .server.telemetry import Telemetry
@@ -240,6 +241,7 @@ class Flash(RunningStreams, _dash.DashApp):
         self._is_setting_up = False
         self._setup_error: Exception | None = None
         prepare_dash()
+        prepare_notebooks()
         initialize = cast("Any", super()).__init__
         initialize(
             own.name if own is not None and name is None else name,

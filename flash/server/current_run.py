@@ -49,11 +49,13 @@ class Run:
 
     Attributes:
         apps: those whose lifespan has begun and not ended.
+        on_start: called when the server that Flash has started serves.
         stop: stops the server that runs them; None if Flash did not start that server.
         failure: the exception for which the server stops, or did not start; None if it stops on request.
     """
 
     apps: list[StreamingApp] = field(default_factory=list[StreamingApp])
+    on_start: Callable[[], None] = lambda: None
     stop: Callable[[], None] | None = None
     failure: BaseException | None = None
 

@@ -47,10 +47,16 @@ class Served(StreamingApp, AppOfWorkers, Protocol):
     def share_reload_hash(self, seed: str) -> None: ...
 
 
-def run(app: Served, config: Config, request: StopRequest | None = None) -> None:
+def run(app: Served, config: Config, request: StopRequest | None = None, outcome: Run | None = None) -> None:
     """Serve until SIGINT or SIGTERM; in another thread than the main one, until `request` is made.
 
     Stops within `config.graceful_timeout` seconds. If a clean-up is stuck then, the process exits with status 1.
+
+    Args:
+        app: is served.
+        config: Hypercorn's.
+        request: stops the server in another thread than the main one.
+        outcome: is told the failure for which the server does not start, or stops.
 
     Raises:
         SystemExit: the server did not start, because the app's code exited, or could not go on; with that status or
@@ -58,7 +64,7 @@ def run(app: Served, config: Config, request: StopRequest | None = None) -> None
     """
     if threading.current_thread() is not threading.main_thread():
         forget_killed_threads()
-    outcome = Run()
+    outcome = Run() if outcome is None else outcome
     try:
         trio.run(_serve, app, config, StopRequest() if request is None else request, outcome)
     except BaseException:

@@ -120,6 +120,8 @@ class Shutdown:
         Hypercorn calls this when the server has started, and stops when it returns.
         """
         self.started = True
+        if self._run.failure is None:
+            self._run.on_start()
         await self.requested.wait()
         timeout = self.config.graceful_timeout
         deadline = trio.current_time() + timeout

@@ -9,7 +9,7 @@ import dash
 import pytest
 
 import flash
-from flash import Flash, _dash, _dash_patches
+from flash import Flash, _dash, _dash_notebook, _dash_patches
 from flash.dash_json import to_json
 
 
@@ -51,6 +51,8 @@ def test_dashs_quart_backend_still_has_what_flash_replaces(method: str) -> None:
         (_dash_patches._callback_context, "_get_from_context"),
         (dash.callback_context, "set_props"),
         (dash.Dash, "_setup_server"),
+        (_dash_notebook._jupyter, "make_server"),
+        (_dash_notebook._notebook, "configure_callback_exception_handling"),
         (_dash.Component, "_set_random_id"),
         (_dash.Component, "register"),
     ],
@@ -80,3 +82,7 @@ def test_importing_flash_leaves_the_signal_handlers_alone() -> None:
 
 def test_flash_is_a_dash_app() -> None:
     assert isinstance(Flash(__name__), dash.Dash)
+
+
+def test_dash_still_tells_a_notebook_from_a_program() -> None:
+    assert _dash_notebook._notebook.active is False
