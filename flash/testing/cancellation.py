@@ -37,7 +37,7 @@ from .work_outside import all_tasks, place_in, place_of
 THREAD_TIMEOUT = 2.0
 """Real seconds that threads have to end once a stream is over."""
 
-OF_OTHERS = ("Trio thread", "flash asyncio", "asyncio_", "flash.testing")
+OF_OTHERS = ("Trio thread", "flash asyncio", "asyncio_", "flash.testing", "ThreadPoolExecutor")
 """What the names of threads begin with that belong to no stream."""
 
 WAYS = sorted(

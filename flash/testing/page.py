@@ -9,6 +9,7 @@ one. Its methods are those of the async form, `flash.testing.trio`; `flash.testi
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import trio
@@ -25,6 +26,7 @@ from .page_link import PageLink
 from .page_streams import PageStreams
 from .renderer import Renderer
 from .runs import Component, Run
+from .served_app import Response
 from .virtual_time import VirtualTime
 from .work_outside import place_of_failure
 
@@ -155,7 +157,7 @@ class Page:
             pass
         if not served.is_over:
             raise AssertionError(f"The server that is lost does not end: {served.running()}.")
-        await served.start()
+        await self._time.run(served.start, "The start of the other server")
         for link in links:
             link.find_server()
         await self._time.step(trio.current_time())
@@ -168,7 +170,7 @@ class Page:
         self.is_open = False
         self.link.close()
         self._streams.leave()
-        await self.browser.post(Close(self._token), self._secret)
+        await self._time.run(partial(self.browser.post, Close(self._token), self._secret), "Closing the page")
         self._scope.cancel()
         await self._settle()
 
@@ -183,12 +185,9 @@ class Page:
         """Load the app in this tab."""
         path = self.browser.served.address(path)
         below = path.removeprefix(self.browser.served.config.requests_pathname_prefix)
-        document = await self.browser.get(below.partition("#")[0])
-        if document.status != 200:
-            raise AssertionError(f"The app answered the request for {path!r} with {document.status}.")
-        layout = (await self.browser.get("_dash-layout")).json()
-        dependencies = (await self.browser.get("_dash-dependencies")).json()
-        self._layout = Layout(layout)
+        await self._fetch(below.partition("#")[0])
+        self._layout = Layout((await self._fetch("_dash-layout")).json())
+        dependencies = (await self._fetch("_dash-dependencies")).json()
         names = self._layout.props(PAGE_ID)
         self._token, self._secret = ("", "") if names is None else (names["token"], names["secret"])
         self._nursery, self._scope = await self._nursery_of_pages.start(_hold_nursery)
@@ -203,6 +202,14 @@ class Page:
         self._own.mount()
         self._renderer.run()
         await self._settle()
+
+    async def _fetch(self, target: str) -> Response:
+        """Send a GET, and let time pass until it is answered."""
+        response = await self._time.run(partial(self.browser.get, target), f"The request of {target!r}")
+        if response.status != 200:
+            message = f"The app has answered the request of {target!r} with {response.status}: {response.failure!r}."
+            raise AssertionError(message) from response.failure
+        return response
 
     # What the parts of the page call
 

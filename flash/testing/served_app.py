@@ -71,6 +71,7 @@ class ServedApp:
     Attributes:
         app: the app.
         config: Dash's configuration of it.
+        failure: what it says of its shutdown if that has failed.
     """
 
     def __init__(self, app: Flash, nursery: trio.Nursery) -> None:
@@ -81,6 +82,7 @@ class ServedApp:
         self._send: trio.MemorySendChannel[Any] | None = None
         self._answers: trio.MemoryReceiveChannel[Any] | None = None
         self._over = trio.Event()
+        self.failure: str | None = None
 
     async def start(self) -> None:
         """Begin the lifespan, which runs `before_serving` and what else the app does before it is served.
@@ -205,6 +207,7 @@ class ServedApp:
             async def send_message(message: Any) -> None:
                 await send.send(message)
                 if message["type"].startswith("lifespan.shutdown."):
+                    self.failure = message.get("message")
                     scope_of_lifespan.cancel()
 
             await self.app(scope, receive_message, send_message)

@@ -18,7 +18,7 @@ from .virtual_time import VirtualTime
 async def begin(nursery: trio.Nursery, time: VirtualTime, app: Flash, path: str) -> Page:
     """Serve an app, and open a page of it."""
     served = ServedApp(app, nursery)
-    await served.start()
+    await time.run(served.start, "The start of the app")
     page = Page(Browser(served), time, nursery)
     try:
         await page.load(path)
@@ -45,6 +45,8 @@ async def end(page: Page, time: VirtualTime, nursery: trio.Nursery) -> None:
         pass
     if not served.is_over:
         raise AssertionError(f"The app has not ended {timeout:g} s after its page was closed: {served.running()}.")
+    if served.failure is not None:
+        raise AssertionError(f"The app has failed when it was shut down: {served.failure}")
 
 
 async def collect_in(

@@ -11,17 +11,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 import trio
 import trio.testing
+from outcome import Error, Outcome, acapture
 
-from .work_outside import all_tasks, place_of, waits_outside
+from .work_outside import all_tasks, place_in_thread, place_of, waits_outside
 
-PATIENCE = 60.0
+T = TypeVar("T")
+
+PATIENCE = 30.0
 """Real seconds that threads and asyncio may take before the clock can go on."""
+
+LAST_PATIENCE = 1.0
+"""The same once they have taken longer, and the test has failed."""
+
+RUN_TIMEOUT = 60.0
+"""Virtual seconds that what a test has to wait for may take: the start of an app, the layout of a page."""
 
 POLL = 0.002
 """Real seconds between two looks at whether threads and asyncio are done."""
@@ -35,6 +44,7 @@ class VirtualTime:
 
     def __init__(self, clock: trio.testing.MockClock) -> None:
         self._clock = clock
+        self._patience = PATIENCE
 
     @classmethod
     def of_run(cls) -> VirtualTime:
@@ -65,16 +75,19 @@ class VirtualTime:
         """Return when nothing goes on unless time passes.
 
         Raises:
-            AssertionError: a thread or asyncio has worked for a minute, in real time.
+            AssertionError: a thread or asyncio has worked for half a minute, in real time.
         """
         began = time.monotonic()
         await trio.testing.wait_all_tasks_blocked()
         while outside := [task for task in all_tasks() if waits_outside(task)]:
-            if time.monotonic() - began > PATIENCE:
-                places = ", ".join(f"{task.name} at {place_of(task) or '?'}" for task in outside)
+            if time.monotonic() - began > self._patience:
+                self._patience = LAST_PATIENCE
+                places = ", ".join(
+                    f"{task.name} at {place_of(task) or place_in_thread(task) or '?'}" for task in outside
+                )
                 raise AssertionError(
-                    f"The clock stands still while threads and asyncio work, and they have worked for {PATIENCE:g} s: "
-                    f"{places}. In a test they must not wait for anything that takes virtual time."
+                    f"The clock stands still while threads and asyncio work, and these do not come to an end: {places}."
+                    " In a thread wait with `every` or `trio.from_thread.run(trio.sleep, ...)`, not with `time.sleep`."
                 )
             await trio.testing.wait_all_tasks_blocked(POLL)
 
@@ -83,6 +96,38 @@ class VirtualTime:
         end = trio.current_time() + seconds
         while await self.step(end):
             pass
+
+    async def run(self, function: Callable[[], Awaitable[T]], what: str) -> T:
+        """Call a function, and let time pass as long as it waits.
+
+        Args:
+            function: what to call.
+            what: names it in messages.
+
+        Raises:
+            AssertionError: it takes longer than a minute, in virtual time.
+        """
+        outcomes: list[Outcome[T]] = []
+
+        async def call() -> None:
+            outcomes.append(await acapture(function))
+
+        deadline = trio.current_time() + RUN_TIMEOUT
+        failure: AssertionError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            try:
+                await self.settle()
+                while not outcomes and await self.step(deadline):
+                    pass
+            except AssertionError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if not outcomes or (isinstance(outcomes[0], Error) and isinstance(outcomes[0].error, trio.Cancelled)):
+            raise AssertionError(f"{what} has taken more than {RUN_TIMEOUT:g} s.")
+        return outcomes[0].unwrap()
 
     async def step(self, end: float) -> bool:
         """Settle, move the clock to the next deadline, and settle; to `end`, if no deadline is due before.

@@ -91,6 +91,12 @@ def place_of(task: trio.lowlevel.Task) -> str | None:
     return place_in(frames_of(task))
 
 
+def place_in_thread(task: trio.lowlevel.Task) -> str | None:
+    """Where in the user's code the thread is that a task waits for."""
+    threads = [frame.f_locals.get("self") for frame, _ in frames_of(task)]
+    return next((_place_in_thread(each) for each in threads if isinstance(each, StreamThread)), None)
+
+
 def place_in(frames: list[tuple[FrameType, int]]) -> str | None:
     """The innermost of these frames that is the user's code: file and line; None if none is."""
     for frame, line in reversed(frames):

@@ -96,16 +96,46 @@ def test_another_click_supersedes_and_a_bare_input_cancels(app: Flash) -> None:
         assert second.end(timeout=0).reason == "cancelled"
 
 
-def test_the_async_form_does_the_same(app: Flash, autojump_clock: object) -> None:
-    async def run() -> None:
-        async with flash.testing.trio.open_page(app) as page:
-            run = await page.click("start")
-            await page.elapse(10.2)
-            assert page["progress"].children == "tick 20"
-            await page.set("tabs", value="settings")
-            assert (await run.end()).reason == "cancelled"
+async def test_the_async_form_does_the_same_and_lets_the_clock_jump_again(
+    app: Flash, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with flash.testing.trio.open_page(app) as page:
+        run = await page.click("start")
+        await page.elapse(10.2)
+        assert page["progress"].children == "tick 20"
+        await page.set("tabs", value="settings")
+        assert (await run.end()).reason == "cancelled"
+    await trio.sleep(1_000)
 
-    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+def test_an_app_may_take_its_time_to_start_and_to_lay_out_its_page() -> None:
+    app = Flash(__name__)
+
+    async def layout() -> html.P:
+        await trio.sleep(2)
+        return html.P(f"{trio.current_time():g} s", id="out")
+
+    app.layout = layout
+
+    @app.server.before_serving
+    async def connect() -> None:
+        await trio.sleep(3)
+
+    @app.server.after_serving
+    async def disconnect() -> None:
+        await trio.sleep(3)
+
+    with open_page(app) as page:
+        # Dash asks for the layout once more, when the app starts.
+        assert page["out"].children in ("5 s", "7 s")
+
+
+def test_a_shutdown_that_fails_fails_the_test(app: Flash) -> None:
+    @app.server.after_serving
+    async def fails() -> None:
+        raise ValueError("no farewell")
+
+    failing(lambda page: None, app, "The app has failed when it was shut down: .*no farewell")
 
 
 def test_plain_async_and_streaming_callbacks_answer_in_their_order() -> None:
@@ -502,6 +532,21 @@ def test_a_plain_generator_that_does_not_end_is_named_with_its_line() -> None:
             yield stream_props("out", {"children": number})
 
     failing(lambda page: page.click("go").end(2), app, r"plain' has not ended within 2 s: it waits at .*test_pages.py:")
+
+
+def test_a_thread_that_never_waits_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flash.testing.virtual_time.PATIENCE", 0.3)
+    app = app_with(html.Button(id="go"), html.P(id="out"))
+
+    @app.event_callback(Input("go", "n_clicks"))
+    def endless(n_clicks: int) -> Generator[Any, None, None]:
+        while True:
+            time.sleep(0.05)
+            yield stream_props("out", {"children": 1})
+
+    failing(
+        lambda page: page.click("go"), app, r"these do not come to an end: thread of .*endless at .*test_pages.py:\d+"
+    )
 
 
 def test_a_callback_that_fails_fails_the_test_with_its_line() -> None:
