@@ -11,7 +11,8 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -24,6 +25,7 @@ from .nursery import Channel
 from .streams.limits import Limits, Load, PageLimits, StreamInfo
 from .streams.link import Link
 from .streams.revoked import RevokedStreams
+from .streams.stream import Stream
 from .user_code.containment import contain
 from .wire import Standing
 
@@ -44,6 +46,25 @@ class Holding(Protocol):
     def has_come(self, page: str) -> None:
         """A page that has proved to be this one opens its channel here. If another process has one, it is to end."""
         ...
+
+
+@dataclass(eq=False, slots=True)
+class StartUnderWay:
+    """A request that starts a stream, from before it is known whose it is until the stream is there.
+
+    Attributes:
+        revocations: what `Channels.revoke` was called with meanwhile.
+    """
+
+    revocations: list[tuple[Callable[[StreamInfo], bool], str]] = field(
+        default_factory=list[tuple[Callable[[StreamInfo], bool], str]]
+    )
+
+    def started(self, channel: Channel, stream: Stream) -> None:
+        """The stream is there. If it is one of those that were to end, it ends, and its generator never begins."""
+        for fits, why in self.revocations:
+            if fits(channel.describe(stream)):
+                channel.revoke(stream, why)
 
 
 @dataclass(slots=True)
@@ -67,6 +88,7 @@ class Channels:
     revoked: RevokedStreams = field(default_factory=RevokedStreams)
     _open: dict[str, Channel] = field(default_factory=lambda: dict[str, Channel]())
     _all: set[Channel] = field(default_factory=lambda: set[Channel]())
+    _starts: set[StartUnderWay] = field(default_factory=lambda: set[StartUnderWay]())
     # The channels whose tasks are being started, by page.
     _opening: dict[str, trio.Event] = field(default_factory=lambda: dict[str, trio.Event]())
 
@@ -212,13 +234,27 @@ class Channels:
     def revoke(self, fits: Callable[[StreamInfo], bool], why: str) -> int:
         """End those of `revocable()` that fit, with the reason `revoked`. Returns how many ran, and end only now.
 
+        Streams whose starts are under way end as soon as they are there.
+
         Args:
             fits: says whether a stream is to end. If it raises, none does.
             why: what the app's code says of it, for the log and the exception.
         """
         streams = [(channel, stream) for channel in self._all for stream in channel.revocable()]
         chosen = [(channel, stream) for channel, stream in streams if fits(channel.describe(stream))]
+        for start in self._starts:
+            start.revocations.append((fits, why))
         return sum(channel.revoke(stream, why) for channel, stream in chosen)
+
+    @contextmanager
+    def start_under_way(self) -> Generator[StartUnderWay]:
+        """Notes for the time of the block that a stream is being started."""
+        start = StartUnderWay()
+        self._starts.add(start)
+        try:
+            yield start
+        finally:
+            self._starts.remove(start)
 
     def __len__(self) -> int:
         return len(self._all)

@@ -31,6 +31,7 @@ from ..nursery import Channel
 from ..props import Update, encode_by_prop, encode_pairs, encoder, resolve_id, resolve_match, wire_id
 from ..streams.mistakes import Mistakes
 from ..streams.spec import StreamSpec
+from ..streams.stream import Stream
 from ..user_code.functions import call, kind_of_generator
 from ..watched import Watched
 from .declaration import Declaration, match_keys
@@ -137,15 +138,16 @@ class Starter:
                 request updates nothing.
         """
         request = self._read(values)
-        user = await self._user(request)
-        channel = await self._channel(request)
-        if request.callback_request.http is not None:
-            # Where several processes serve the app, the page finds out whether its link is with another one.
-            quart.after_this_request(partial(_name_life, channel.life))
-        # Check for a duplicate first: a start sent over HTTP and websocket must call the user's predicates once.
-        is_new = not self._came_before(channel, request) and not self._is_dropped(channel, request)
-        if is_new and self._conditions_are_met(channel, request):
-            self._start(channel, request, user)
+        with request.callback_request.settings.channels.start_under_way() as start:
+            user = await self._user(request)
+            channel = await self._channel(request)
+            if request.callback_request.http is not None:
+                # Where several processes serve the app, the page finds out whether its link is with another one.
+                quart.after_this_request(partial(_name_life, channel.life))
+            # Check for a duplicate first: a start sent over HTTP and websocket must call the user's predicates once.
+            is_new = not self._came_before(channel, request) and not self._is_dropped(channel, request)
+            if is_new and self._conditions_are_met(channel, request):
+                start.started(channel, self._start(channel, request, user))
         raise dash.exceptions.PreventUpdate
 
     def _read(self, values: Sequence[Any]) -> StartRequest:
@@ -224,17 +226,18 @@ class Starter:
             channel.report(self._declaration.name, not_met.kind, not_met.mistake)
         return False
 
-    def _start(self, channel: Channel, request: StartRequest, user: str | None) -> None:
+    def _start(self, channel: Channel, request: StartRequest, user: str | None) -> Stream:
         """Have the channel run the stream."""
         live = LiveProps()
         spec = self._spec(request, user, live)
         try:
-            live.stream = channel.start(spec)
+            live.stream = stream = channel.start(spec)
         except RequestRefused as refusal:
             self._tell_refusal(channel, request, refusal)
             raise
         if request.callback_request.exchange is not None:
             request.callback_request.exchange.stream_request = request.callback_request.http
+        return stream
 
     def _tell_refusal(self, channel: Channel, request: StartRequest, refusal: RequestRefused) -> None:
         """Have the page show it: what has sent the request may not be its script, but Dash's for a websocket."""

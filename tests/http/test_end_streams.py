@@ -16,6 +16,7 @@ from flash import Flash, Input, Output, StreamCancelled, Update, html, stream_pr
 from tests.http.pages import Page
 from tests.http.refusals import assert_refused
 from tests.http.servers import Serve
+from tests.support.eventually import eventually
 from tests.support.link import Link
 
 USER = "X-User"
@@ -174,6 +175,43 @@ async def test_a_plain_function_runs_in_a_thread_with_the_request_at_hand(serve:
     await running(page, link)
     assert [info.user for info in app.streams()] == ["nobody"]
     assert threads != [threading.main_thread()]
+
+
+async def test_a_start_that_is_under_way_when_its_user_logs_out_ends_before_it_runs(serve: Serve) -> None:
+    asked, answer, ran = trio.Event(), trio.Event(), list[int]()
+
+    async def slowly(asked_of: Any) -> str | None:
+        user = user_of(asked_of)
+        asked.set()
+        await answer.wait()
+        return user
+
+    class Running(Users):
+        async def count(self, clicks: int) -> AsyncIterator[Update]:
+            ran.append(clicks)
+            yield stream_props("out", {"children": clicks})
+            await trio.sleep_forever()
+
+    app = Running(identify=slowly)
+    server = await serve(app)
+    ada, link = await as_user(await server.page(), "ada")
+    eve, other = await as_user(await server.page(), "eve")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ada.start, "go", "n_clicks", 1)
+        nursery.start_soon(eve.start, "go", "n_clicks", 2)
+        await asked.wait()
+        await eventually(lambda: len(app.channels._starts) == 2)
+        assert app.end_streams(user="ada", why="logged out") == 0
+        answer.set()
+    await link.expect("open")
+    assert (await link.expect("end"))["reason"] == "revoked"
+    assert [error.why for error in app.told] == ["logged out"]
+    await other.expect("open")
+    await other.expect("props")
+    assert ran == [2]
+    # What begins later is another matter.
+    await running(ada, link, 3)
+    assert app.channels._starts == set()
 
 
 async def test_what_identify_raises_refuses_the_start_only(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
