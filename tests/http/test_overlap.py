@@ -124,6 +124,22 @@ async def test_what_stops_the_run_that_goes_on_stops_those_that_wait(serve: Serv
     assert jobs.started == [1, 4]
 
 
+async def test_a_change_that_was_made_before_a_start_is_none_to_it_though_its_message_is_late(serve: Serve) -> None:
+    jobs = Jobs("queue")
+    page = await (await serve(jobs.app)).page()
+    link = await page.connect()
+    await page.start("go")
+    stream = (await link.expect("open"))["stream"]
+    await link.expect("props")
+    page.set("stop", n_clicks=1)
+    await page.start("go")
+    assert (await page.cancel(stream, 0, 1)).status_code == 204
+    assert (await link.expect("end"))["reason"] == "cancelled"
+    await link.expect("open")
+    await link.expect("props")
+    assert jobs.started == [1, 2]
+
+
 async def test_a_condition_that_raises_when_the_turn_has_come_keeps_the_run_from_opening(serve: Serve) -> None:
     jobs = Jobs("queue")
     page = await (await serve(jobs.app)).page()
