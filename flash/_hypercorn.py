@@ -80,6 +80,38 @@ class PeerSocket:
         return self._transport.socket.fileno()
 
 
+class UnansweredRequest:
+    """A request of HTTP/1.1 without TLS and without a body, with its connection; sending the response has not begun."""
+
+    def __init__(self, stream: HTTPStream, protocol: H11Protocol, server: TCPServer) -> None:
+        self._stream = stream
+        self._protocol: Any = protocol
+        self._server: Any = server
+
+    @property
+    def fileno(self) -> int:
+        """The file descriptor of the socket; -1 if it is closed."""
+        return self._server.stream.socket.fileno()
+
+    async def take_back(self) -> bytes:
+        """Have Hypercorn read no more of the connection, and neither answer the request nor log it.
+
+        Returns:
+            The request as bytes, and what has come after it.
+        """
+        scope = self._stream.scope
+        self._stream.closed = True
+        await self._server.stop_reading()
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        head = b"%b %b HTTP/%b\r\n" % (scope["method"].encode(), target, scope["http_version"].encode())
+        headers = b"".join([b"%b:%b\r\n" % (name, value) for name, value in scope["headers"]])
+        return b"%b%b\r\n%b" % (head, headers, self._protocol.connection.trailing_data[0])
+
+    async def let_go(self) -> None:
+        """Close the connection in this process; it stays open if another process has it, too."""
+        await trio.aclose_forcefully(self._server.stream)
+
+
 def _stream_of(send: object) -> object:
     """The object of the server that an ASGI `send` belongs to; some other object if it is wrapped.
 
@@ -119,6 +151,21 @@ def direct_write_connection(send: object) -> DirectWriteConnection | None:
         return None
     # Clients of HTTP/1.0 do not know chunks.
     return DirectWriteConnection(server) if getattr(protocol.connection, "their_http_version", b"") == b"1.1" else None
+
+
+def unanswered_request(send: object) -> UnansweredRequest | None:
+    """The request that an ASGI `send` is to answer, before it is called; None if it is of another kind, or wrapped."""
+    protocol = _http_1_protocol(send)
+    if protocol is None:
+        return None
+    server: Any = getattr(protocol.send, "__self__", None)
+    # Servers of other apps than Flash's cannot stop reading.
+    if not hasattr(server, "stop_reading") or not isinstance(server.stream, trio.SocketStream):
+        return None
+    stream: HTTPStream = protocol.stream
+    if any(name in (b"content-length", b"transfer-encoding") for name, _ in stream.scope["headers"]):
+        return None
+    return UnansweredRequest(stream, protocol, server)
 
 
 def limit_messages(send: object, size: int) -> None:

@@ -91,11 +91,14 @@ class FlashTCPServer(TCPServer):
     """
 
     stream: Any
+    received = b""
+    """What another process has read of the connection."""
 
     def set_up(self, report: Report) -> None:
         self._report = report
         self._sends = 0
         self._reading = trio.CancelScope()
+        self._reading_over: trio.Event | None = None
         self.idle_task = cast("Any", IdleTask())
 
     async def run(self) -> None:
@@ -154,14 +157,27 @@ class FlashTCPServer(TCPServer):
                 self._reading.cancel()
                 await self.protocol.handle(Closed())
 
+    async def stop_reading(self) -> None:
+        """Read no more, and return when the task that reads has done with what it has read."""
+        if self._reading_over is None:
+            self._reading_over = trio.Event()
+            self._reading.cancel()
+        await self._reading_over.wait()
+
     async def _read_data(self) -> None:
         try:
             with self._reading:
+                received, self.received = self.received, b""
+                if received:
+                    await self.protocol.handle(RawData(received))
                 await (super()._read_data() if self.config.read_timeout else self._read_without_timeout())
             if self._reading.cancelled_caught:
                 await self.protocol.handle(Closed())
         finally:
             cast("IdleTask", self.idle_task).end()
+            if self._reading_over is None:
+                self._reading_over = trio.Event()
+            self._reading_over.set()
 
     async def _read_without_timeout(self) -> None:
         """Read as Hypercorn does, but without a cancel scope for each read: that takes as long as the read."""

@@ -11,7 +11,7 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import trio
 from hypercorn.config import Config
@@ -26,6 +26,10 @@ LAST_REQUEST_TIMEOUT = 1.0
 
 A client that has just connected, or that asks often, is about to send a request, and would find the connection closed.
 """
+
+
+Adopt = Callable[[socket.socket, bytes], None]
+"""Has a server serve a connection that another worker has begun to serve: takes it, and what was read of it."""
 
 
 class ConnectionSource(Protocol):
@@ -48,6 +52,10 @@ class ConnectionSource(Protocol):
 
     def rest(self) -> Iterable[tuple[socket.socket, bool]]:
         """The connections that have come and were not received yet."""
+        ...
+
+    def count_adopted(self) -> None:
+        """A connection has come from another worker."""
         ...
 
     def count_closed(self) -> None:
@@ -75,7 +83,7 @@ async def serve_connections(
     config: Config,
     source: ConnectionSource,
     *,
-    started: Callable[[], Awaitable[None]],
+    started: Callable[[Adopt], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
 ) -> None:
     """Serve an ASGI app on the connections of `source`.
@@ -84,7 +92,8 @@ async def serve_connections(
         app: the app.
         config: Hypercorn's configuration.
         source: where connections come from.
-        started: is called when the app has started, or failed to, before the first connection is received.
+        started: is called when the app has started, or failed to, before the first connection is received; with the
+            function by which other workers hand over connections, until `stop` returns.
         stop: returns when the server is to stop.
     """
     app = wrap_app(app, config.wsgi_max_body_size, "asgi")
@@ -98,7 +107,7 @@ async def serve_connections(
             connections = _Connections(app, config, context, ConnectionState(state.copy()), source, server_nursery)
             try:
                 async with trio.open_nursery() as nursery:
-                    await started()
+                    await started(connections.adopt)
                     nursery.start_soon(connections.receive)
                     for trigger in (stop, context.terminate.wait):
                         nursery.start_soon(_cancel_after, trigger, nursery.cancel_scope)
@@ -156,14 +165,21 @@ class _Connections:
         await trio.sleep(delay)
         await self._context.terminated.set()
 
-    async def serve(self, connection: socket.socket, is_tls: bool) -> None:
+    def adopt(self, connection: socket.socket, received: bytes) -> None:
+        """Serve a connection without TLS of another worker, which has read `received` of it."""
+        self._source.count_adopted()
+        self._nursery.start_soon(self.serve, connection, False, received)
+
+    async def serve(self, connection: socket.socket, is_tls: bool, received: bytes = b"") -> None:
         """Serve one connection until it is closed."""
         stream: Any = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
         if is_tls:
             assert self._ssl_context is not None
             stream = trio.SSLStream(stream, self._ssl_context, server_side=True, https_compatible=True)
         try:
-            await TCPServer(self._app, self._config, self._context, self._state, stream)
+            server = TCPServer(self._app, self._config, self._context, self._state, stream)
+            cast("Any", server).received = received
+            await server
         finally:
             self._source.count_closed()
             await trio.aclose_forcefully(stream)

@@ -100,12 +100,8 @@ class HttpExchange:
             await self._send_end({"type": "http.response.body", "body": b"", "more_body": False})
 
     def server_send(self) -> Send:
-        """The ASGI `send` of the server.
-
-        A `send` around it that leaves the bodies of accepted requests as they are names it by an attribute
-        `server_send`, so that bodies may be written past both.
-        """
-        return getattr(self._send, "server_send", self._send)
+        """The ASGI `send` of the server."""
+        return self._send
 
     def release(self) -> None:
         """Drop all references once the exchange is over: Quart's request refers to it, and a stream to that request."""

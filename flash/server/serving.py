@@ -19,7 +19,7 @@ import trio
 from hypercorn.config import Config
 
 from .. import _hypercorn
-from .._hypercorn_worker import serve_connections
+from .._hypercorn_worker import Adopt, serve_connections
 from .._trio import forget_killed_threads
 from ..errors import InvalidOption
 from ..workers.directory import Directory
@@ -111,9 +111,10 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
     directory: Directory = worker if shared is None else shared
     peers = join_workers(app.asgi_server, directory, worker.socket_path, worker.arrivals)
 
-    async def started() -> None:
+    async def started(adopt: Adopt) -> None:
         if current_run().failure is None:
             shutdown.started = True
+            peers.adopt = adopt
             if shared is not None:
                 shared.on_lost = peers.holdings.lose
                 await nursery.start(shared.run)

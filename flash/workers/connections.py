@@ -34,8 +34,8 @@ import trio
 
 _log = logging.getLogger("flash.workers")
 
-COUNTS_SIZE = 16
-"""Bytes of the shared memory: two numbers of 8 bytes."""
+COUNTS_SIZE = 24
+"""Bytes of the shared memory: three numbers of 8 bytes."""
 
 HELD_UP_TIME = 0.1
 """Seconds in which a worker takes a connection on a machine that is not overloaded."""
@@ -51,7 +51,7 @@ NO_DESCRIPTOR_INTERVAL = 0.1
 
 
 class Counts:
-    """How many connections a worker has taken from the supervisor, and how many of them are closed.
+    """How many connections a worker has taken from the supervisor and from other workers, and how many are closed.
 
     Each number has one writer, the worker, and is written at once, being eight aligned bytes.
 
@@ -70,11 +70,18 @@ class Counts:
     def closed(self) -> int:
         return self._numbers[1]
 
+    @property
+    def adopted(self) -> int:
+        return self._numbers[2]
+
     def count_taken(self) -> None:
         self._numbers[0] += 1
 
     def count_closed(self) -> None:
         self._numbers[1] += 1
+
+    def count_adopted(self) -> None:
+        self._numbers[2] += 1
 
 
 def make_counts() -> int:
@@ -89,7 +96,7 @@ class Loaded(Protocol):
 
     Attributes:
         held_up: it does not take what it is sent.
-        open: connections that it has been sent and has not closed.
+        open: connections that it has been sent, by the supervisor or another worker, and has not closed.
         last: when it was chosen last, as a number that grows.
     """
 
@@ -141,7 +148,7 @@ class ConnectionSender:
 
     @property
     def open(self) -> int:
-        return self._sent - self._counts.closed
+        return self._sent + self._counts.adopted - self._counts.closed
 
     def send(self, connection: int, listener: int, number: int) -> bool:
         """Send the worker a connection. Returns whether it could be sent; then the caller closes its own descriptor.
@@ -215,6 +222,10 @@ class ConnectionReceiver:
                 yield self._receive()
             except (OSError, trio.EndOfChannel):
                 return
+
+    def count_adopted(self) -> None:
+        """A connection has come from another worker."""
+        self._counts.count_adopted()
 
     def count_closed(self) -> None:
         """A connection is closed."""

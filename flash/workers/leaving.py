@@ -50,30 +50,31 @@ class Leaving:
                 await _read_body(receive)
                 await _have_sent_again(scope, send)
             else:
-                await app(scope, receive, _SendUnlessRefused(self, scope, send))
+                await app(scope, receive, _MayBeRefused(self, scope, send).send)
 
         return leaving
 
 
-class _SendUnlessRefused:
-    """The `send` of a request that may be refused because the worker has begun to leave meanwhile.
+class _MayBeRefused:
+    """A request that may be refused because the worker has begun to leave meanwhile.
 
     Attributes:
-        server_send: the `send` of the server: see `asgi.http_exchange.HttpExchange.server_send`.
+        passes_on_to: the `send` of the server, which all but a refusal reaches unchanged.
     """
 
     def __init__(self, leaving: Leaving, scope: Any, send: Send) -> None:
-        self.server_send = send
+        self.passes_on_to = send
         self._leaving = leaving
         self._scope = scope
         self._is_sent_again = False
 
-    async def __call__(self, message: Any) -> None:
+    async def send(self, message: Any) -> None:
+        """The ASGI `send` of the request."""
         if self._leaving.begun and message["type"] == "http.response.start" and message["status"] == REFUSED:
             self._is_sent_again = True
-            await _have_sent_again(self._scope, self.server_send)
+            await _have_sent_again(self._scope, self.passes_on_to)
         elif not self._is_sent_again:
-            await self.server_send(message)
+            await self.passes_on_to(message)
 
 
 async def _read_body(receive: Receive) -> None:

@@ -9,7 +9,9 @@ TCP, and signed: see `signatures`.
 
 from __future__ import annotations
 
+import array
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Collection
@@ -111,6 +113,11 @@ class PeerConnection:
     ) -> None:
         await self._stream.aclose()
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the other worker is on this machine, so that sockets can be sent to it."""
+        return self._stream.socket.family == socket.AF_UNIX
+
     def expect(self, types: Collection[str]) -> None:
         """Take messages of these types from now on."""
         self._decoder.expected = types
@@ -150,6 +157,51 @@ class PeerConnection:
                     raise PeerGone
                 self._decoder.feed(data)
             return message
+
+    async def send_socket(self, message: Message, descriptor: int) -> None:
+        """Send a message whose payload is small, and a descriptor of a socket with it. The sender keeps its own.
+
+        Raises:
+            PeerGone: the other side does not receive any more.
+        """
+        (frame,) = encode(message)
+        descriptors = array.array("i", [descriptor])
+        try:
+            async with self._sending:
+                sent = await self._stream.socket.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+                await self._stream.send_all(frame[sent:])
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise PeerGone from error
+
+    async def receive_socket(self) -> tuple[Message, socket.socket]:
+        """The next message, and the socket that was sent with it.
+
+        Raises:
+            OSError: there is no socket, because this process has as many descriptors as it may have.
+            PeerGone, MalformedFrame: as `receive`.
+        """
+        message, connection = None, None
+        room = socket.CMSG_SPACE(array.array("i").itemsize)
+        try:
+            while message is None:
+                data, ancillary, _, _ = await self._stream.socket.recvmsg(READ_SIZE, room)
+                if not data:
+                    raise PeerGone
+                for level, kind, descriptors in ancillary:
+                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                        connection = socket.socket(fileno=array.array("i", descriptors)[0])
+                self._decoder.feed(data)
+                message = self._decoder.next_message()
+            if connection is None:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            connection.set_inheritable(False)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, ConnectionError):
+                raise PeerGone from error
+            raise
+        return message, connection
 
 
 class Dialer:

@@ -4,7 +4,8 @@
                                         └─── answers: a question, such as which streams there are
 
 Another worker opens a connection for each request or question. If this worker holds the browser of a request, it says
-so, and runs its app with `receive` and `send` of that connection. For the app that is a request like any other.
+so, and runs its app with `receive` and `send` of that connection. For the app that is a request like any other. A link
+that can be handed over is served from then on as one that has come to this worker: see `handing_over`.
 
 Whoever can connect speaks for every browser. On one machine the folder of the socket decides who can, see
 `socket_directory`; workers of other machines have to have the secret, see `peer_port`.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -23,6 +25,7 @@ import trio
 from ..user_code.containment import contain
 from .directory import Directory, Holder
 from .frames import SCOPE_TYPES, MalformedFrame, Message, decode_scope
+from .handing_over import ADOPTED, OFFER, adopt
 from .holdings import Holdings
 from .leaving import Leaving
 from .peer_connection import Dialer, PeerConnection, PeerGone, listen
@@ -60,7 +63,10 @@ class Peers:
         leaving: whether this worker leaves; it takes no request from the others then that begins something.
         socket_path: of the unix socket on which it serves the others of its machine; None if there are no others.
         state: of the server's lifespan, of which every request has a copy; None if it has none, or has not begun.
+        adopt: has the server of this worker serve a connection that another one hands over; None if it cannot.
     """
+
+    adopt: Callable[[socket.socket, bytes], None] | None = None
 
     def __init__(
         self,
@@ -115,6 +121,7 @@ class Peers:
 
     def stop(self, goes_on: Callable[[Holder], bool]) -> None:
         """Cut the links and websockets that are only sent on to workers that go on, because this worker stops."""
+        self.adopt = None
         self._sending_on.stop(goes_on)
 
     async def finish(self) -> None:
@@ -240,11 +247,16 @@ class Peers:
 
     async def _serve_request(self, connection: PeerConnection, scope: Message) -> None:
         browser = browser_needed(scope)
+        is_offered = scope.pop(OFFER, False)
         if browser is None or self.leaving.refuses(scope) or not await self.holdings.take(browser):
             await connection.send({"type": NOT_HELD})
             return
         self._requests += 1
         try:
+            if is_offered and self.adopt is not None:
+                await connection.send({"type": ADOPTED})
+                await adopt(connection, self.adopt)
+                return
             await connection.send({"type": HELD})
             connection.expect(TO_APP)
             # Each request has a copy of its server's state.

@@ -11,6 +11,8 @@ Whatever ends on one side ends on the other. When the browser leaves, its discon
 this worker dies, the holder sees the connection close, and tells its app that the browser has left. When the holder
 dies, the response is cut off here: a link is opened again by its page, within a second, and finds another holder.
 
+The link of a page is *handed over* instead, where that can be done: see `handing_over`.
+
 A request is sent on once. The other worker says first whether it takes it, before its app sees anything of it. If it
 does not hold the browser, or leaves, or does not answer at all, the directory is asked again, which may give the
 browser to this worker now. When another worker has begun with a request and dies, nobody knows how far it came: the
@@ -28,6 +30,7 @@ from ..asgi.client_log import ClientWarnings
 from ..websockets.transport import drain
 from .directory import Holder
 from .frames import MalformedFrame, Message, encode_scope
+from .handing_over import ADOPTED, Handover
 from .holdings import Holdings
 from .peer_connection import Dialer, PeerConnection, PeerGone
 from .routing import browser_needed, is_long
@@ -39,7 +42,7 @@ _warnings = ClientWarnings(_log)
 HELD, NOT_HELD, OVER = "flash.held", "flash.not_held", "flash.over"
 """What the other worker says of itself: it takes the request, or does not; the app has done with the request."""
 
-VERDICTS = (HELD, NOT_HELD, REFUSED, GONE)
+VERDICTS = (HELD, ADOPTED, NOT_HELD, REFUSED, GONE)
 
 TO_APP = ("http.request", "http.disconnect", "websocket.connect", "websocket.receive", "websocket.disconnect")
 """The messages that an app may receive."""
@@ -149,7 +152,12 @@ class SendingOn:
                 self._long[cut] = holder
             try:
                 async with await self._dialer.connect(holder.address, VERDICTS) as connection:
-                    is_held = await _is_held(connection, scope)
+                    handover = Handover.of_request(scope, send) if connection.is_local else None
+                    verdict = await _verdict(connection, encode_scope(scope) if handover is None else handover.offer)
+                    if handover is not None and verdict == ADOPTED:
+                        await handover.run(connection, receive)
+                        return True
+                    is_held = verdict == HELD
                     if is_held:
                         await _relay(connection, receive, response)
             except WorkerGone:
@@ -177,8 +185,8 @@ class SendingOn:
         return is_held or cut.cancelled_caught
 
 
-async def _is_held(connection: PeerConnection, scope: Message) -> bool:
-    """Give the other worker the head of a request, and return whether it holds the browser.
+async def _verdict(connection: PeerConnection, head: Message) -> str:
+    """Give the other worker the head of a request, and return what it says: whether it holds the browser.
 
     Raises:
         WorkerGone: its machine says that it is dead, or has stopped.
@@ -186,17 +194,17 @@ async def _is_held(connection: PeerConnection, scope: Message) -> bool:
     """
     with trio.move_on_after(VERDICT_TIMEOUT):
         try:
-            await connection.send(encode_scope(scope))
+            await connection.send(head)
             verdict = await connection.receive()
         except PeerGone:
-            return False
+            return NOT_HELD
         if verdict["type"] == GONE:
             raise WorkerGone
         if verdict["type"] == REFUSED:
             raise BadSignature("It says that what this worker signs is forged.")
         connection.expect(FROM_APP)
-        return verdict["type"] == HELD
-    return False
+        return verdict["type"]
+    return NOT_HELD
 
 
 async def _relay(connection: PeerConnection, receive: Receive, response: _Response) -> None:

@@ -1,9 +1,9 @@
 """The soak over several workers, which are killed now and then: `python -m tests.faults.soak --workers 3`.
 
 Each connection of a page comes to whichever worker. A page knows which workers it depends on: the one that holds it,
-and those that its connections have come to. When one of these is killed, the page has to find all well again: its link
-opens once more, streams start and come to their ends. A page that depends on none that was killed must not notice, and
-is as strict as in the soak of one process.
+which also has its link, and the one that its requests come to. When one of these is killed, the page has to find all
+well again: its link opens once more, streams start and come to their ends. A page that depends on none that was killed
+must not notice, and is as strict as in the soak of one process.
 
 At the end nothing is left in any worker, also in those that were started in place of the dead: no stream or channel, no
 more tasks and files than after the first streams, no browser that is held. Nor does the supervisor have a claim.
@@ -112,7 +112,7 @@ class WorkersPage(Page):
 
     Attributes:
         holder: holds its browser.
-        link_by: has the connection of its link.
+        link_by: has its link.
         requests_by: has the connection of its requests.
         is_recovering: one of these was killed.
     """
@@ -155,9 +155,8 @@ class WorkersPage(Page):
             # The supervisor has not noticed yet that the holder is dead.
             await link.close()
             await trio.sleep(0.1)
-        self.link_by = self._workers[options["over"]]
-        # Without the header it is an answer that is complained of.
-        self.holder = int(link.headers.get(WORKER.lower(), ANYBODY))
+        # Without the header it is an answer that is complained of. The holder has the link wherever that has come to.
+        self.holder = self.link_by = int(link.headers.get(WORKER.lower(), ANYBODY))
         return link
 
     async def _exchange(self, post: Post, headers: list[tuple[str, str]]) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import h11
 import hypercorn.trio.tcp_server
 import pytest
 from hypercorn.config import Config
@@ -50,6 +51,14 @@ def test_hypercorn_still_has_the_places_where_the_connections_of_a_worker_are_en
     assert isinstance(context.terminate, EventWrapper)
     assert isinstance(context.terminated, EventWrapper)
     assert 'self.config.response_headers("h11")' in inspect.getsource(H11Protocol)
+
+
+def test_hypercorn_still_says_nothing_of_a_request_that_is_closed_and_has_what_came_behind_it() -> None:
+    assert "if not self.closed:" in inspect.getsource(HTTPStream.app_send)
+    assert "if self.closed:\n            return" in inspect.getsource(HTTPStream.handle)
+    assert 'self.scope = {\n                "type": "http"' in inspect.getsource(HTTPStream)
+    assert "self.stream = HTTPStream(" in inspect.getsource(H11Protocol)
+    assert isinstance(inspect.getattr_static(h11.Connection, "trailing_data"), property)
 
 
 def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_bound() -> None:
