@@ -277,6 +277,7 @@ class Flash(RunningStreams, _dash.DashApp):
         )
         self.all_workers.register(server, prefix, self.metrics)
         if isinstance(server, QuartBehindFlask):
+            server.share_body_limit()
             self.server = server.flask_app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

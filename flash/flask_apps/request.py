@@ -170,7 +170,8 @@ class FlaskRequest:
                 request = self._flask_context.request
                 self._flask_context.pop(self._unhandled)
                 forget_body(request)
-                self.body = b""
+                # What is left lives as long as the response, which may be an event stream.
+                self.body, self._response, self._flask_context = b"", (), None
         later = self._answer.body is None and not self._written and body == b""
         return Answer(self._status, self._headers, None if later and self._is_unchanged else body)
 

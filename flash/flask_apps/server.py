@@ -62,6 +62,12 @@ class QuartBehindFlask(quart_trio.QuartTrio):
         view = known or _letting_through(view_func)
         self.flask_app.add_url_rule(rule, name, view, provide_automatic_options, **options)
 
+    def share_body_limit(self) -> None:
+        """Give the Flask app the limit that the bodies of requests have here, unless it has one of its own."""
+        limits: Any = self.flask_app.config
+        if limits.get("MAX_CONTENT_LENGTH") is None:
+            limits["MAX_CONTENT_LENGTH"] = cast("Any", self.config)["MAX_CONTENT_LENGTH"]
+
     # The arguments depend on the version of Quart: the last one is the exception.
     async def handle_user_exception(self, *arguments: Any, **keywords: Any) -> Any:
         """Leave an exception to Flask's error handlers, unless Dash itself has one for it."""

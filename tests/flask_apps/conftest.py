@@ -12,6 +12,7 @@ from tests.http.conftest import serve as serve
 from tests.http.pages import new_client
 from tests.http.servers import Serve
 from tests.websocket.conftest import connect as connect
+from tests.workers.conftest import fleet as fleet
 
 
 @pytest.fixture

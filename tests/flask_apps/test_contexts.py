@@ -152,6 +152,31 @@ async def test_a_stream_has_the_request_that_started_it_and_a_session_to_read(se
     assert (await page.get("session")).json() == {"name": "A."}
 
 
+async def test_whose_a_stream_is_may_be_asked_of_flask(serve: Serve) -> None:
+    app = make_app(identify=lambda request: flask.session.get("name"))
+    app.server.route("/login")(lambda: flask.session.update(name="A.") or "")
+    app.server.route("/logout", endpoint="logout")(lambda: flask.session.clear() or "")
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def wait(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": clicks})
+        await trio.sleep_forever()
+
+    page = await (await serve(app)).page()
+    link = await page.connect()
+    users: list[str | None] = []
+    for path in ("login", "logout"):
+        await page.get(path)
+        await page.start("go")
+        await link.expect("open")
+        await link.expect("props")
+        users.append(app.streams()[-1].user)
+        if path == "login":
+            assert app.end_streams(user="A.") == 1
+            assert (await link.expect("end"))["reason"] == "revoked"
+    assert users == ["A.", None]
+
+
 async def test_a_stream_keeps_nothing_of_the_body_of_its_request(serve: Serve) -> None:
     app = make_app()
     kept: list[Any] = []

@@ -13,8 +13,9 @@ import quart
 import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from flash import Flash, Input, Output, Update, html, stream_props
+from flash import Flash, Input, Output
 from flash.flask_apps.request import KEY
+from tests.flask_apps.guarded_app import GuardedApp
 from tests.http.pages import Page
 from tests.http.servers import Serve
 from tests.support.connections import open_connection
@@ -22,43 +23,6 @@ from tests.support.eventually import TIMEOUT, eventually
 from tests.support.http1 import Http1
 from tests.websocket.controls import open_control
 from tests.websocket.sockets import Connect
-
-
-class GuardedApp(Flash):
-    """An app whose Flask app refuses every request as soon as `refuses` is set.
-
-    Attributes:
-        refuses: whether it does.
-        seen: method and path of each request that has come to the hook.
-        torn_down: how many requests Flask has torn down.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(__name__, server=flask.Flask(__name__), websocket_callbacks=True, **options)
-        self.refuses = False
-        self.seen: list[tuple[str, str]] = []
-        self.torn_down = 0
-        self.layout = [html.Div(id="out"), html.Button(id="go"), html.Button(id="plain"), html.Button(id="stop")]
-        self.server.before_request(self._guard)
-        self.server.after_request(self._sign)
-        self.server.teardown_request(self._count)
-        self.event_callback(Input("go", "n_clicks"), cancel=[Input("stop", "n_clicks")])(self._wait)
-        self.callback(Output("out", "title"), Input("plain", "n_clicks"))(lambda clicks: clicks)
-
-    def _guard(self) -> Any:
-        self.seen.append((flask.request.method, flask.request.path))
-        return ("refused", 401, {"WWW-Authenticate": "Basic"}) if self.refuses else None
-
-    def _sign(self, response: flask.Response) -> flask.Response:
-        response.set_cookie("signed", str(response.status_code))
-        return response
-
-    def _count(self, error: BaseException | None) -> None:
-        self.torn_down += 1
-
-    async def _wait(self, clicks: int) -> AsyncIterator[Update]:
-        yield stream_props("out", {"children": clicks})
-        await trio.sleep_forever()
 
 
 async def shake_hands(page: Page, path: str, *, origin: str = "") -> httpx.Response:
@@ -390,8 +354,11 @@ async def test_a_header_with_an_underscore_is_not_taken_for_another_one(serve: S
     assert (await server.browser().get("/user", headers={"X-User": "Ada"})).text == "Ada"
 
 
-async def test_dash_hears_nothing_of_a_body_beyond_the_limit(serve: Serve) -> None:
+async def test_a_body_beyond_the_limit_of_flash_is_refused_by_flask(serve: Serve) -> None:
     app = GuardedApp(max_body_bytes=10_000)
+    app.server.add_url_rule("/own", "own", lambda: str(len(flask.request.get_data())), methods=["POST"])
     page = await (await serve(app)).page()
-    response = await page.client.post("/_dash-update-component", content=b"x" * 3_000_000)
-    assert response.status_code == 413
+    for path in ("/_dash-update-component", "/own"):
+        response = await page.client.post(path, content=b"x" * 100_000)
+        assert (response.status_code, response.cookies["signed"]) == (413, "413")
+    assert (await page.client.post("/own", content=b"x" * 9_000)).text == "9000"

@@ -89,7 +89,7 @@ class Worker:
         self.directory = ClaimsDirectory(claims, name)
         self.address = path if machine is None else machine.address_of(path)
         self.peers = join_workers(
-            app.server, self.directory, path, None if machine is None else machine.arrivals_of(path)
+            app.asgi_server, self.directory, path, None if machine is None else machine.arrivals_of(path)
         )
         self.server: Server
         self._scope = trio.CancelScope()
