@@ -208,9 +208,11 @@ class PageStreams:
     # Conditions
 
     def _check_conditions(self, stream: PageStream) -> None:
-        """Report each condition whose property has changed since the last check."""
+        """Report each condition, and each watched property, that has changed since the last check."""
         for index, condition in enumerate(stream.conditions):
             is_there, value = self._read(condition)
+            # A watched property is None without its component, as in a State.
+            is_there = is_there or condition["watched"]
             was_there, before = not condition["missing"], condition["value"]
             if is_there == was_there and (not is_there or _same(value, before)):
                 continue

@@ -17,6 +17,7 @@ from flash import (
     Output,
     Patch,
     State,
+    Watched,
     callback,
     cleanup,
     ctx,
@@ -211,6 +212,16 @@ def test_clean_up_has_its_time() -> None:
 
     assert len(collect(saves, 1, seconds=1)) == 2
     assert done == [4.0]
+
+
+def test_an_input_that_is_watched_is_given_as_a_keyword() -> None:
+    @event_callback(Input("start", "n_clicks"), watch={"speed": Input("speed", "value")})
+    async def race(n_clicks: int, speed: Watched[int]) -> Updates:
+        yield stream_props("progress", {"children": speed.value})
+        await speed.changed()
+        yield stream_props("progress", {"children": speed.value})
+
+    assert collect(race, 1, speed=Watched(3), seconds=1) == [{"progress": {"children": 3}}]
 
 
 def test_what_is_no_event_callback_is_refused() -> None:

@@ -19,6 +19,7 @@ from flash import (
     Output,
     Patch,
     State,
+    Watched,
     cleanup,
     ctx,
     dcc,
@@ -216,6 +217,27 @@ def test_patches_lists_and_set_props_reach_the_layout() -> None:
         assert page.click("go").end().reason == "completed"
         assert page["list"].children == ["first", "item 0", "item 1", "item 2"]
         assert page["store"].data == {"n": [6], "new": {"a": 1}}
+
+
+def test_a_stream_watches_a_property_that_comes_and_goes() -> None:
+    app = app_with(html.Button(id="start"), html.Div(id="place"), html.P(id="seen", children=""))
+    seen: list[Any] = []
+
+    @app.event_callback(Input("start", "n_clicks"), watch={"speed": Input("speed", "value")})
+    async def race(n_clicks: int, speed: Watched[int | None]) -> Updates:
+        while True:
+            seen.append(speed.value)
+            yield stream_props("seen", {"children": str(seen)})
+            await speed.changed()
+
+    with open_page(app) as page:
+        run = page.click("start")
+        assert page["seen"].children == "[None]"
+        page.set("place", children=dcc.Input(id="speed", value=3))
+        page.set("speed", value=4)
+        page.set("place", children=None)
+        assert page["seen"].children == "[None, 3, 4, None]"
+        assert run.ended is None
 
 
 def test_patterns_match() -> None:
