@@ -26,7 +26,13 @@ PACKAGE = Path(flash.__file__).parent
 
 
 PLACES = {
-    "dash": ("_dash.py", "_dash_notebook.py", "_dash_patches.py", "_dash_reload_hash.py"),
+    "dash": (
+        "_dash.py",
+        "_dash_notebook.py",
+        "_dash_patches.py",
+        "_dash_reload_hash.py",
+        "_dash_signing_secret.py",
+    ),
     "flask": ("_flask.py",),
     "quart": ("_quart.py",),
     "quart_trio": ("_quart.py",),

@@ -45,6 +45,7 @@ class Served(StreamingApp, AppOfWorkers, Protocol):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
     def share_reload_hash(self, seed: str) -> None: ...
+    def share_signing_secret(self, seed: str) -> None: ...
 
 
 def run(app: Served, config: Config, request: StopRequest | None = None, outcome: Run | None = None) -> None:
@@ -103,6 +104,7 @@ async def _serve_until_shutdown(app: Served, config: Config, sockets: Any, shutd
 async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown: Shutdown) -> None:
     """Serve the connections that the supervisor of this process sends it."""
     app.share_reload_hash(worker.seed)
+    app.share_signing_secret(worker.seed if worker.machine is None else worker.machine.secret)
     worker.connections.prepare = functools.partial(
         give_up_on_silent_peers, timeout=app.channels.page_limits.stall_timeout
     )

@@ -25,6 +25,7 @@ from ..workers.redis_claims import URL_VARIABLE, RedisClaims, check_redis
 from ..workers.redis_directory import RedisDirectory
 from ..workers.worker import this_worker
 from .all_workers import join_workers, leave_workers
+from .current_run import APPS
 
 _log = logging.getLogger("flash.workers")
 
@@ -92,6 +93,8 @@ class OtherProcesses:
         self._directory.on_lost = self._peers.holdings.lose
         self._scope = trio.CancelScope()
         self._may_take_part, self._takes_part = trio.Event(), trio.Event()
+        for app in server.extensions[APPS]:
+            app.share_signing_secret(machine.secret)
         server.asgi_app = self._peers.asgi
 
     def _give(self, name: str, connection: socket.socket, numbers: bytes) -> bool:

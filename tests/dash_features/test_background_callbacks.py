@@ -6,15 +6,15 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diskcache
 import psutil
 import pytest
 
-from flash import DiskcacheManager
+from flash import DiskcacheManager, Flash
 from tests.support import connections
 from tests.support.eventually import TIMEOUT, eventually_sync
 from tests.support.processes import running
@@ -83,6 +83,32 @@ def test_background_callbacks_with_diskcache(dash_duo_mp: Any, folder: Path, fre
 @pytest.mark.usefixtures("celery_worker")
 def test_background_callbacks_with_celery(dash_duo_mp: Any, folder: Path, free_port: int) -> None:
     drive(dash_duo_mp, importlib.import_module(NAMES[1]).app, folder, port=free_port)
+
+
+class RacingManager(DiskcacheManager):
+    """One whose processes all come to an empty store: each reads what it has written itself."""
+
+    def __init__(self) -> None: ...
+
+    def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
+        return generate()
+
+
+class StuckManager(RacingManager):
+    def get_or_create_signing_secret(self, generate: Callable[[], bytes]) -> bytes:
+        raise ConnectionError("It is away.")
+
+
+@pytest.mark.parametrize("manager", [RacingManager, StuckManager])
+def test_processes_of_one_app_know_what_each_other_has_signed(manager: type[RacingManager]) -> None:
+    def secret(seed: str) -> bytes:
+        app = Flash("background_app", background_callback_manager=manager())
+        if seed:
+            app.share_signing_secret(seed)
+        return cast("Any", app)._get_signing_secret()
+
+    assert secret("of a supervisor") == secret("of a supervisor")
+    assert len({secret("of a supervisor"), secret("of another"), secret(""), secret("")}) == 4
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 from playwright.sync_api import Browser, expect
 
@@ -21,7 +23,8 @@ from tests.support.browser import chromium as chromium
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.http1 import ConnectionLost, Http1
 from tests.support.link import Link
-from tests.support.processes import python
+from tests.support.processes import ROOT, python, running
+from tests.support.redis_server import RedisServer
 
 APP = """
 import os
@@ -31,9 +34,15 @@ import diskcache
 import trio
 from quart import request
 
-from flash import DiskcacheManager, Flash, Input, Output, Patch, html, stream_props
+from flash import CeleryManager, DiskcacheManager, Flash, Input, Output, Patch, html, stream_props
 
-cache = diskcache.Cache("cache")
+if "REDIS_URL" in os.environ:
+    from celery import Celery
+
+    celery = Celery("served", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+    manager = CeleryManager(celery)
+else:
+    manager = DiskcacheManager(diskcache.Cache("cache"))
 
 
 async def user_of(request):
@@ -41,11 +50,7 @@ async def user_of(request):
 
 
 app = Flash(
-    __name__,
-    reconnect_grace=GRACE,
-    metrics=True,
-    identify=user_of,
-    background_callback_manager=DiskcacheManager(cache),
+    __name__, reconnect_grace=GRACE, metrics=True, identify=user_of, background_callback_manager=manager
 )
 app.layout = html.Div(
     [html.Button(name, id=name) for name in ("go", "stop", "list", "background", "halt")]
@@ -112,7 +117,8 @@ async def listed(clicks):
 def background(set_progress, clicks):
     note("background", os.getpid())
     set_progress("half way")
-    time.sleep(0.5 if clicks == 1 else 600)
+    while clicks > 1 or not os.path.exists("go on"):
+        time.sleep(0.02)
     return "done"
 
 
@@ -347,9 +353,26 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_a_browser_has_streams_background_callbacks_and_streaming_callbacks(tmp_path: Path, chromium: Browser) -> None:
+@contextlib.contextmanager
+def celery_worker(folder: Path) -> Generator[dict[str, str]]:
+    """A Redis, and a Celery worker for the app in a folder, while the block runs: the environment of its server."""
+    with RedisServer.started(folder) as redis:
+        environment = {"REDIS_URL": redis.url}
+        quick = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--concurrency", "2")
+        command = (sys.executable, "-m", "celery", "-A", "served:celery", "worker", "--loglevel", "INFO", *quick)
+        with running(command, folder, environment | {"PYTHONPATH": str(ROOT)}) as process:
+            process.wait_for(lambda: " ready." in process.output, "the worker is ready")
+            yield environment
+
+
+@pytest.mark.parametrize("manager", ["diskcache", "celery"])
+def test_a_browser_has_streams_background_callbacks_and_streaming_callbacks(
+    manager: str, tmp_path: Path, chromium: Browser
+) -> None:
     (tmp_path / "served.py").write_text(source())
-    with python(tmp_path, *flash_run(*WORKERS)) as process:
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(celery_worker(tmp_path)) if manager == "celery" else {}
+        process = stack.enter_context(python(tmp_path, *flash_run(*WORKERS), environment=environment))
         page = chromium.new_page()
         page.goto(f"http://127.0.0.1:{process.wait_for_port()}/")
         page.click("#go")
@@ -360,6 +383,7 @@ def test_a_browser_has_streams_background_callbacks_and_streaming_callbacks(tmp_
         expect(page.locator("#listed")).to_have_text("part 2")
         page.click("#background")
         expect(page.locator("#progress")).to_have_text("half way")
+        (tmp_path / "go on").touch()
         expect(page.locator("#done")).to_have_text("done")
         page.click("#background")
         eventually_sync(lambda: len(jobs(tmp_path)) == 2)

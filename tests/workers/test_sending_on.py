@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from flash import Update, stream_props
+from flash import Input, Output, Update, stream_props
 from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.tokens import new_token
 from flash.workers import sending_on
@@ -271,6 +271,39 @@ async def test_starts_over_the_websockets_reach_the_holder(fleet: StartFleet, co
     assert [path for path, _, _ in workers[1].app.seen] == []
     await socket.leave()
     await eventually(lambda: len(workers[0].app.websockets) == 0)
+
+
+class PartsApp(CountingApp):
+    """An app with a streaming callback as well: a generator with an Output."""
+
+    def __init__(self) -> None:
+        super().__init__(websocket_callbacks=True)
+        self.callback(Output("out", "title"), Input("out", "n_clicks"), cancel=[Input("stop", "n_clicks")])(self.parts)
+
+    async def parts(self, clicks: int) -> AsyncIterator[str]:
+        for number in range(3):
+            yield f"part {number} of {clicks}"
+        await trio.sleep_forever()
+
+
+@on_two_machines
+async def test_a_streaming_callback_that_is_called_over_the_websocket_runs_in_the_holder(
+    fleet: StartFleet, connect: Connect
+) -> None:
+    workers = await fleet(PartsApp, 2)
+    page = await workers[0].server.page()
+    events = await page.connect()
+    await eventually(lambda: holders(workers, page) == [workers[0]])
+    there = workers[1].page(page)
+    socket = await connect(there)
+    assert await socket.call(page.request("out", value=7)) == {"status": "prevent_update"}
+    stream = (await events.expect("open"))["stream"]
+    parts = [(await events.expect("props"))["props"] for _ in range(3)]
+    assert parts == [[["out", {"title": f"part {number} of 7"}]] for number in range(3)]
+    assert streams(workers) == [1, 0]
+    control = await open_control(connect, there)
+    assert await control.tell("cancel", {"stream": stream, "condition": 0, "value": 1}) == (204, "")
+    assert (await events.expect("end"))["reason"] == "cancelled"
 
 
 @on_two_machines
