@@ -75,6 +75,10 @@ class Directory(Protocol):
         """Another worker is gone, which the directory may learn later: its machine has said so."""
         ...
 
+    async def note_refused(self, worker: Holder) -> None:
+        """The machine of another worker has refused a connection: nothing listens there, or a firewall is between."""
+        ...
+
     async def workers(self) -> Sequence[Holder]:
         """Every worker that takes part, the one that asks included, in the order of their names."""
         ...

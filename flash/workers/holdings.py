@@ -105,6 +105,10 @@ class Holdings:
         """The machine of a worker says that it has no such worker any more."""
         self._directory.note_gone(worker)
 
+    async def note_refused(self, worker: Holder) -> None:
+        """The machine of a worker has refused a connection."""
+        await self._directory.note_refused(worker)
+
     def lose(self, browser: str) -> None:
         """Hold a browser no longer, because the directory says that another worker does."""
         if browser in self._uses:

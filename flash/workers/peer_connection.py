@@ -224,7 +224,8 @@ class Dialer:
             expected: the types of the messages that the other side may send first.
 
         Raises:
-            OSError: the worker cannot be reached.
+            ConnectionRefusedError: nothing listens at the address.
+            OSError: the worker cannot be reached for another reason.
             PeerGone: it has closed the connection.
             BadSignature: at the address is something else than a worker.
         """
@@ -238,7 +239,7 @@ class Dialer:
                 raise OSError(f"The worker at {address} had the address of this one before.")
             return PeerConnection(await trio.open_unix_socket(str(self._folder / f"{name}.sock")), expected)
         with trio.move_on_after(CONNECT_TIMEOUT):
-            stream = await trio.open_tcp_stream(*host_and_port(machine))
+            stream = await _connect(*host_and_port(machine))
             try:
                 notice_silence(stream)
                 return await _open(stream, address, name, self._machine.secret, expected)
@@ -246,6 +247,23 @@ class Dialer:
                 await trio.aclose_forcefully(stream)
                 raise
         raise TimeoutError(f"The machine at {machine} does not answer.")
+
+
+async def _connect(host: str, port: int) -> trio.SocketStream:
+    """A TCP connection to another machine.
+
+    Raises:
+        ConnectionRefusedError: nothing listens there, at any address of the host.
+        OSError: it cannot be reached for another reason.
+    """
+    try:
+        return await trio.open_tcp_stream(host, port)
+    except OSError as error:
+        # Trio raises one error for the errors at all addresses.
+        errors = getattr(error.__cause__, "exceptions", ())
+        if errors and all(isinstance(each, ConnectionRefusedError) for each in errors):
+            raise ConnectionRefusedError(str(error)) from error
+        raise
 
 
 async def _open(

@@ -80,6 +80,11 @@ function operations.claim(address, browser, ttl, dead)
   return holder(address)
 end
 
+-- `left` is how long the record of a worker lives at least whose heartbeats are in time. Returns 1 or 0.
+function operations.is_late(address, left)
+  return redis.call('PTTL', worker_key(address)) < tonumber(left) and 1 or 0
+end
+
 function operations.give_up(address, browser)
   if redis.call('GET', browser_key(browser)) == address then
     redis.call('DEL', browser_key(browser))

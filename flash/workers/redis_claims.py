@@ -41,6 +41,9 @@ PREFIX = "{flash}:"
 LEASE = 5.0
 """Seconds without a heartbeat after which a worker is taken for dead."""
 
+LATE = 1.5
+"""Seconds without a heartbeat after which it is late: one and a half times the interval of heartbeats."""
+
 SETTLE_TIMEOUT = 2.0
 """Seconds that all workers have to write back what they hold when Redis has lost one, as when it restarts empty."""
 
@@ -150,6 +153,9 @@ class RedisClaims:
     async def claim(self, worker: Holder, browser: str, dead: str) -> Holder | Answer:
         answer, *holder = await self._call("claim", worker.address, browser, _milliseconds(RECORD_TTL), dead)
         return Holder(*holder, here=holder[1] == worker.address) if answer == HELD else Answer(answer)
+
+    async def is_late(self, worker: Holder) -> bool:
+        return bool(await self._call("is_late", worker.address, _milliseconds(LEASE - LATE)))
 
     async def give_up(self, worker: Holder, browser: str) -> None:
         await self._call("give_up", worker.address, browser)

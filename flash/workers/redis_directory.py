@@ -113,6 +113,10 @@ class SharedClaims(Protocol):
         """
         ...
 
+    async def is_late(self, worker: Holder) -> bool:
+        """Whether a worker's heartbeat is late, so that it is dead if its machine takes no connections either."""
+        ...
+
     async def give_up(self, worker: Holder, browser: str) -> None:
         """See `Directory.give_up`."""
         ...
@@ -239,6 +243,19 @@ class RedisDirectory:
         self._gone[worker.address] = None
         if len(self._gone) > GONE_KNOWN:
             del self._gone[next(iter(self._gone))]
+
+    async def note_refused(self, worker: Holder) -> None:
+        """`Directory.note_refused`: the worker is gone if its heartbeat is late as well.
+
+        Either alone is no proof: a firewall may refuse connections, and an event loop may be held up.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._away_since is None:
+            try:
+                if await self._claims.is_late(worker):
+                    self.note_gone(worker)
+            except Unreachable as error:
+                self._note_away(error)
 
     async def give_up(self, browser: str) -> None:
         """`Directory.give_up`. If Redis is away, it learns so when the next request is sent here in vain."""

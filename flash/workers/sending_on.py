@@ -163,6 +163,9 @@ class SendingOn:
             except WorkerGone:
                 self._holdings.note_gone(holder)
                 return False
+            except ConnectionRefusedError:
+                await self._holdings.note_refused(holder)
+                return False
             except (OSError, PeerGone):
                 return False
             except MalformedFrame as error:

@@ -65,6 +65,9 @@ class ClaimsDirectory:
     def note_gone(self, worker: Holder) -> None:
         self.gone.append(worker.name)
 
+    async def note_refused(self, worker: Holder) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def workers(self) -> Sequence[Holder]:
         await trio.lowlevel.checkpoint()
         return self._claims.workers(self.name)

@@ -30,6 +30,9 @@ class SlowDirectory(ClaimsDirectory):
         await self.going_on.wait()
         return await super().claim(browser)
 
+    async def note_refused(self, worker: Holder) -> None:
+        await trio.lowlevel.checkpoint()
+
     def note_gone(self, worker: Holder) -> None:
         raise AssertionError("nobody is gone")
 

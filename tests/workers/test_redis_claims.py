@@ -141,6 +141,20 @@ async def test_a_browser_of_a_worker_that_is_known_to_be_dead_can_be_taken_at_on
         assert await holder(claims, "2", "a", dead="1/1") == "2"
 
 
+async def test_a_heartbeat_is_late_before_the_worker_has_lapsed(
+    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = RedisClaims(shared_redis.url, "late:")
+    async with claims.connected():
+        await join(claims, "1")
+        assert not await claims.is_late(WORKERS["1"])
+        assert await claims.is_late(WORKERS["2"]), "it has no record"
+        monkeypatch.setattr(module, "LATE", 0.1)
+        await eventually(lambda: claims.is_late(WORKERS["1"]))
+        await claims.beat(WORKERS["1"])
+        assert not await claims.is_late(WORKERS["1"])
+
+
 async def test_redis_learns_neither_a_cookie_nor_anything_else_that_lasts(shared_redis: RedisServer) -> None:
     claims = RedisClaims(shared_redis.url, "keys:")
     secret = "the secret of a browser"

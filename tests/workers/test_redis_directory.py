@@ -14,7 +14,7 @@ from flash.workers import redis_directory as module
 from flash.workers.directory import Holder
 from flash.workers.redis_directory import Answer, RedisDirectory, Unreachable, delay_of
 
-LEASE, SETTLE_TIMEOUT, TIMEOUT = 5.0, 2.0, 1.0
+LEASE, LATE, SETTLE_TIMEOUT, TIMEOUT = 5.0, 1.5, 2.0, 1.0
 
 
 class PretendClaims:
@@ -76,6 +76,10 @@ class PretendClaims:
                 return Answer.SETTLING
             holder = self.holders[browser] = worker.address
         return Holder(self._workers[holder][0], holder, holder == worker.address)
+
+    async def is_late(self, worker: Holder) -> bool:
+        await self._call()
+        return self._workers[worker.address][2] < trio.current_time() + LEASE - LATE
 
     async def give_up(self, worker: Holder, browser: str) -> None:
         await self._call()
@@ -413,3 +417,23 @@ async def test_what_a_worker_has_held_is_taken_at_once_when_its_machine_says_tha
     for number in range(module.GONE_KNOWN):
         two.note_gone(there(str(number)))
     assert [each.name for each in await two.workers()] == ["one", "two"], "not all are remembered for ever"
+
+
+async def test_what_a_worker_has_held_is_taken_when_its_machine_refuses_connections_and_its_heartbeat_is_late(
+    claims: PretendClaims, worker: StartWorker, autojump_clock: MockClock
+) -> None:
+    await claims.join(there("dead"), is_stopping=False, again=False)
+    assert await claims.claim(there("dead"), "a", "") == here("dead")
+    one, two = await worker("one"), await worker("two")
+    assert await one.claim("b") == here("one")
+    await two.note_refused(there("dead"))
+    assert await two.claim("a") == there("dead"), "its heartbeat may come yet"
+    await trio.sleep(LATE + 0.1)
+    assert await two.claim("a") == there("dead"), "its event loop may be held up"
+    await two.note_refused(there("dead"))
+    assert await two.claim("a") == here("two")
+    await two.note_refused(there("one"))
+    assert await two.claim("b") == there("one"), "a firewall may keep this worker out"
+    claims.is_away = True
+    await two.note_refused(there("one"))
+    assert two.status == "away"
