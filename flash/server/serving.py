@@ -183,7 +183,7 @@ def run_workers(
     if config.quic_bind:
         raise InvalidOption("Several workers do not serve QUIC (quic_bind): leave it out, or run one worker.")
     if machine is not None:
-        trio.run(check_redis, os.environ[URL_VARIABLE])
+        trio.run(check_redis, os.environ[URL_VARIABLE], machine.address)
     # For Hypercorn, several workers mean that other servers may listen on the same port.
     config.workers = 1
     joined = None if machine is None else machine.listen()

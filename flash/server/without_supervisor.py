@@ -59,7 +59,7 @@ async def find_others(server: Any, state: dict[str, Any] | None) -> OtherProcess
         return None
     if not hasattr(socket, "send_fds"):
         raise InvalidOption("Several processes take a system with unix sockets, such as Linux.")
-    await check_redis(os.environ[URL_VARIABLE])
+    await check_redis(os.environ[URL_VARIABLE], machine.address)
     return OtherProcesses(server, *machine.listen(), state)
 
 

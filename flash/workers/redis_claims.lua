@@ -80,9 +80,10 @@ function operations.claim(address, browser, ttl, dead)
   return holder(address)
 end
 
--- `left` is how long the record of a worker lives at least whose heartbeats are in time. Returns 1 or 0.
+-- `left` is how long the record of a worker lives at least whose heartbeats are in time. A worker that stops counts as
+-- late: its server is gone, or about to be. Returns 1 or 0.
 function operations.is_late(address, left)
-  return redis.call('PTTL', worker_key(address)) < tonumber(left) and 1 or 0
+  return (is_stopping(address) or redis.call('PTTL', worker_key(address)) < tonumber(left)) and 1 or 0
 end
 
 function operations.give_up(address, browser)

@@ -88,21 +88,44 @@ def _coredis() -> Any:
     return coredis
 
 
-async def check_redis(url: str) -> None:
+async def check_redis(url: str, machine: str) -> None:
     """
+    Args:
+        url: the address of Redis.
+        machine: the address that this machine is about to advertise.
+
     Raises:
-        InvalidOption: no Redis answers at this address.
+        InvalidOption: no Redis answers at this address, or another machine is known there by that of this one.
     """
     check_url(url)
     claims = RedisClaims(url, timeout=START_TIMEOUT)
     failure: Unreachable | None = None
+    is_taken = False
     async with claims.connected():
         try:
-            await claims.workers()
+            is_taken = await _is_taken(claims, machine)
         except Unreachable as error:
             failure = error
+    if is_taken:
+        raise InvalidOption(
+            f"The advertised address {machine}: another server that shares the Redis has it. Give each its own."
+        )
     if failure is not None:
         raise InvalidOption(f"--redis {_without_password(url)}: Redis cannot be used there: {failure}.")
+
+
+async def _is_taken(claims: RedisClaims, machine: str) -> bool:
+    """Whether workers live on a machine with this address. Those of one that was killed are late soon."""
+    deadline = trio.current_time() + 2 * LATE
+    while True:
+        workers = [
+            Holder(*each, here=False) for each in await claims.workers() if each[1].rpartition("/")[0] == machine
+        ]
+        if not [worker for worker in workers if not await claims.is_late(worker)]:
+            return False
+        if trio.current_time() > deadline:
+            return True
+        await trio.sleep(LATE / 10)
 
 
 class RedisClaims:

@@ -114,7 +114,7 @@ class SharedClaims(Protocol):
         ...
 
     async def is_late(self, worker: Holder) -> bool:
-        """Whether a worker's heartbeat is late, so that it is dead if its machine takes no connections either."""
+        """Whether a worker's heartbeat is late, or it stops: it is dead if its machine takes no connections either."""
         ...
 
     async def give_up(self, worker: Holder, browser: str) -> None:

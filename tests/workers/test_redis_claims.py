@@ -153,6 +153,8 @@ async def test_a_heartbeat_is_late_before_the_worker_has_lapsed(
         await eventually(lambda: claims.is_late(WORKERS["1"]))
         await claims.beat(WORKERS["1"])
         assert not await claims.is_late(WORKERS["1"])
+        await claims.stop(WORKERS["1"])
+        assert await claims.is_late(WORKERS["1"])
 
 
 async def test_redis_learns_neither_a_cookie_nor_anything_else_that_lasts(shared_redis: RedisServer) -> None:
@@ -315,15 +317,37 @@ def test_a_password_is_not_shown_in_the_error() -> None:
 async def test_an_address_at_which_nobody_answers_is_refused() -> None:
     port = free_port()
     with pytest.raises(InvalidOption, match=rf"^--redis redis://127\.0\.0\.1:{port}: Redis cannot be used"):
-        await check_redis(f"redis://127.0.0.1:{port}")
+        await check_redis(f"redis://127.0.0.1:{port}", "10.0.0.5:8051")
 
 
 async def test_a_redis_that_is_silent_is_refused(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "START_TIMEOUT", 0.2)
     own_redis.silence()
     with pytest.raises(InvalidOption, match=r"Redis cannot be used there: it has not answered within 0\.2 s\.$"):
-        await check_redis(own_redis.url)
+        await check_redis(own_redis.url, "10.0.0.5:8051")
     own_redis.go_on()
+
+
+async def test_an_address_that_another_machine_advertises_is_refused_until_that_one_is_dead(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_directory, "HEARTBEAT_INTERVAL", 0.05)
+    monkeypatch.setattr(module, "LATE", 0.4)
+    address = "10.0.0.5:8051"
+
+    async def neighbours() -> list[str]:
+        return []
+
+    async with trio.open_nursery() as nursery:
+        other = RedisDirectory(RedisClaims(own_redis.url), "other", f"{address}/3f9a01b2c4d5", neighbours)
+        await nursery.start(other.run)
+        with pytest.raises(InvalidOption, match=f"^The advertised address {address}: another server that shares the"):
+            await check_redis(own_redis.url, address)
+        await check_redis(own_redis.url, "10.0.0.5:80511")
+        await check_redis(own_redis.url, "10.0.0.6:8051")
+        nursery.cancel_scope.cancel()
+    # It was killed, so Redis still knows it; nobody waits until it has lapsed.
+    await check_redis(own_redis.url, address)
 
 
 async def test_with_tls_the_certificate_is_checked_for_the_name_in_the_address(
@@ -340,7 +364,7 @@ async def test_with_tls_the_certificate_is_checked_for_the_name_in_the_address(
         with RedisServer.started(tmp_path, *tls, "--requirepass", "p@ss/word"):
             url = f"rediss://:p%40ss%2Fword@127.0.0.1:{port}/1"
             with nullcontext() if is_its_own else pytest.raises(InvalidOption, match="Redis cannot be used there"):
-                await check_redis(url)
+                await check_redis(url, "10.0.0.5:8051")
 
 
 def test_without_the_package_for_redis_there_is_a_sentence_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
