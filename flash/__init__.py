@@ -71,7 +71,7 @@ from .every import every
 from .props import Update, stream_props
 from .shared.feed import Feed, feed
 from .shared.follower import Follower
-from .shared.listing import FeedInfo, FollowerInfo
+from .shared.listing import FeedInfo, FollowerInfo, SharedStreamInfo
 from .streaming_callback import callback as callback
 from .streams.limits import StreamInfo
 from .user_code.cleanup import cleanup
@@ -130,6 +130,7 @@ __all__ = [
     "InvalidOption",
     "InvalidUpdate",
     "RequestRefused",
+    "SharedStreamInfo",
     "StreamCancelled",
     "StreamInfo",
     "Update",

@@ -27,6 +27,7 @@ from .callbacks.components import CallbackComponent, Page
 from .callbacks.declaration import EventCallbackOptions
 from .callbacks.identify import Identify
 from .callbacks.request import StreamSettings
+from .callbacks.sharing import Shared
 from .channels import Channels
 from .errors import InvalidEventCallback, InvalidOption, RequestRefused, WrongServer
 from .event_callback import (
@@ -47,7 +48,7 @@ from .server.notebook import prepare_notebooks
 from .server.quart_limits import QuartLimits
 from .server.running_streams import RunningStreams
 from .server.telemetry import Telemetry
-from .server.tracebacks import describe_exception, traceback_page
+from .server.tracebacks import describe_failure
 from .shared.sources import Sources, yielded
 from .sse import Routes
 from .streaming_callback import CallbackDecorator, declare_callback
@@ -60,13 +61,9 @@ from .user_code.threads import as_plain
 from .websockets import control_socket, route as websocket_route
 from .websockets.callback_socket import CallbackSockets, WebsocketLimits
 from .websockets.open_sockets import OpenSockets
-from .wire import Failure
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-GENERIC_ERROR = "The stream failed on the server."
-"""What a page without dev tools is shown of a failure; the exception itself is only logged."""
 
 _DASH_LAYOUT = cast("Any", dash.Dash.layout)
 
@@ -98,9 +95,12 @@ class Flash(RunningStreams, _dash.DashApp):
         streams_per_user: streams of one user in the process, as `identify` tells users apart; a start beyond that is
             answered with 429; None for no limit.
         streams_per_server: streams of the process; a start beyond that is answered with 503.
-        sources_per_server: sources of feeds in the process; who would start one more gets `FeedUnavailable`.
+        sources_per_server: sources of feeds and of shared streams in the process; who would start one more gets
+            `FeedUnavailable`.
         identify: a function of the request, plain or async, that returns whose the request is: a string, or None for
             nobody; what it raises refuses the start of a stream.
+        sources_per_browser: sources of shared streams that one browser may have started and that still run; a start
+            beyond that is answered with 429.
         metrics: whether to serve Prometheus metrics at `_flash/metrics`, which takes `prometheus-client`.
         telemetry: whether to trace each stream as a span of OpenTelemetry, which takes `opentelemetry-api`.
         start_timeout: seconds for which the first streams of a page go on before it has a link.
@@ -144,6 +144,7 @@ class Flash(RunningStreams, _dash.DashApp):
         streams_per_server: int = 50_000,
         sources_per_server: int = 1_000,
         identify: Callable[[Any], Any] | None = None,
+        sources_per_browser: int = 100,
         metrics: bool = False,
         telemetry: bool = False,
         start_timeout: float = 5.0,
@@ -171,6 +172,7 @@ class Flash(RunningStreams, _dash.DashApp):
             streams_per_server=streams_per_server,
             sources_per_server=sources_per_server,
             identify=identify,
+            sources_per_browser=sources_per_browser,
             metrics=metrics,
             telemetry=telemetry,
             start_timeout=start_timeout,
@@ -225,16 +227,17 @@ class Flash(RunningStreams, _dash.DashApp):
             ping_interval=ping_interval,
             values=values_per_page,
         )
+        self.sources: Sources = Sources(self._nursery, limits, sources_per_server, sources_per_browser)
         self.stream_settings: StreamSettings = StreamSettings(
             Channels(limits, page_limits, Load(server_limits)),
+            self.sources,
             self._nursery,
-            self._describe_failure,
+            lambda callback, error: describe_failure(self, callback, error),
             options.get("on_error"),
             lambda: _dash.shows_dev_tools(self),
             None if identify is None else Identify(identify),
             end_session,
         )
-        self.sources = Sources(self._nursery, limits, sources_per_server)
         self.background: BackgroundWork = BackgroundWork(cleanup_timeout)
         self.all_workers = AllWorkers(self.channels, self.streams, lambda: self.asgi_server.nursery)
         self._event_callbacks = EventCallbacks()
@@ -300,6 +303,8 @@ class Flash(RunningStreams, _dash.DashApp):
         conflate: bool = False,
         keep: bool = False,
         overlap: Literal["supersede", "drop", "queue"] = "supersede",
+        shared: Shared = None,
+        linger: float = 0,
         concat: object = None,
         **keywords: Any,
     ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -321,6 +326,8 @@ class Flash(RunningStreams, _dash.DashApp):
                 conflate=conflate,
                 keep=keep,
                 overlap=overlap,
+                shared=shared,
+                linger=linger,
             ),
         )
 
@@ -435,8 +442,3 @@ class Flash(RunningStreams, _dash.DashApp):
                     f"{name_of(function)!r} (Output {output}) is a generator under dash.callback, which Flash does not "
                     "stream: write `from flash import callback`, or app.callback."
                 )
-
-    def _describe_failure(self, callback: str, error: BaseException) -> bytes:
-        if not _dash.shows_dev_tools(self):
-            return Failure(GENERIC_ERROR, None).encode()
-        return Failure(describe_exception(error), traceback_page(error, f"Event callback {callback}")).encode()

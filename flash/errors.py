@@ -38,7 +38,15 @@ class InvalidFeed(FlashError):
 
 
 class FeedUnavailable(FlashError):
-    """A feed cannot be followed: no server runs, it is stopping, or it has as many sources as it may."""
+    """A feed, or the source of a shared stream, cannot be followed.
+
+    No server runs, it is stopping, or it has as many sources as it may. `status` is the HTTP status by which a request
+    that needs the source is answered.
+    """
+
+    def __init__(self, message: str, status: int = 503) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class FeedFailed(FlashError):
@@ -46,7 +54,7 @@ class FeedFailed(FlashError):
 
 
 class FeedOverrun(FlashError):
-    """A follower of a feed with `overflow="fail"` did not take the values fast enough."""
+    """A follower of a feed with `overflow="fail"`, or the page of a shared stream, did not take the values in time."""
 
 
 class ForeignCancellation(FlashError):

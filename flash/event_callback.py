@@ -28,6 +28,7 @@ from ._dash_patches import let_stand_for_component, patch_once
 from .asgi.page_secret import PAGE_ID
 from .callbacks.components import CallbackComponent
 from .callbacks.declaration import Declaration, EventCallbackOptions, check_arguments
+from .callbacks.sharing import Shared
 from .callbacks.start import StartDependencies, starter
 from .errors import InvalidEventCallback
 from .props import stream_props
@@ -117,6 +118,8 @@ def event_callback(
     conflate: bool = False,
     keep: bool = False,
     overlap: Literal["supersede", "drop", "queue"] = "supersede",
+    shared: Shared = None,
+    linger: float = 0,
     concat: object = None,
     **keywords: Any,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -150,6 +153,12 @@ def event_callback(
         overlap: what becomes of a start while a run of the same callback, and of the same MATCH values, has not ended:
             `"supersede"` ends that run first, `"drop"` ignores the start, `"queue"` has it wait its turn, behind at
             most nine others.
+        shared: whose pages follow one run of the generator, if their Inputs and States have the same values (counters,
+            `n_*`, do not count): `"all"` for those of everybody, `"browser"` for those of one browser. Or a function of
+            the request, plain or async: those for which it returns the same string, or dict of strings, whose entries
+            the generator is given as keywords. If it raises, the stream is not started. `cancel`, `on_error`,
+            `reset_props`, `running`, `timeout` and `restart` stay each page's own. None: each page has its own run.
+        linger: with `shared`, seconds for which the run goes on when the last page that has followed it is lost.
         concat: accepted for apps written for `dash-flash`, and ignored.
 
     Raises:
@@ -172,6 +181,8 @@ def event_callback(
             conflate=conflate,
             keep=keep,
             overlap=overlap,
+            shared=shared,
+            linger=linger,
         ),
     )
 

@@ -317,6 +317,7 @@ class Channel:
             buffered=buffer.updates,
             waiting=None if stream.waiting_since is None else now - stream.waiting_since,
             user=stream.spec.user,
+            source=stream.source,
         )
 
     def revocable(self) -> list[Stream]:

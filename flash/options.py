@@ -211,7 +211,7 @@ class FlashOptions:
         1_000,
         OptionInfo(
             COUNT,
-            "sources of feeds in the process; who would start one more gets `FeedUnavailable`",
+            "sources of feeds and of shared streams in the process; who would start one more gets `FeedUnavailable`",
             see="[Feeds](feeds.md)",
         ),
     )
@@ -222,6 +222,15 @@ class FlashOptions:
             "a function of the request, plain or async, that returns whose the request is: a string, or None for "
             "nobody; what it raises refuses the start of a stream",
             see="[Ending streams](end-streams.md#whose-a-stream-is)",
+        ),
+    )
+    sources_per_browser: int = _option(
+        100,
+        OptionInfo(
+            COUNT,
+            "sources of shared streams that one browser may have started and that still run; a start beyond that is "
+            "answered with 429",
+            see="[Shared streams](shared.md)",
         ),
     )
     metrics: bool = _option(

@@ -18,14 +18,14 @@ from ._dash import Component, Wildcard, is_no_update, stringify_id
 from .cancel_scopes import json_equal
 from .dash_json import PLAIN, to_json
 from .errors import InvalidUpdate
-from .streams.events import PropUpdate
+from .streams.events import PropUpdate, SharedUpdate
 
 ComponentId = str | Mapping[str, Any] | Component
 Props = Mapping[str, Any]
 Pair = tuple[str | dict[str, Any], dict[str, Any]]
 
-_ADDING = frozenset({"extendData", "prependData", "rowTransaction"})
-"""Properties that add to what a component shows: those of dcc.Graph and of the grid."""
+_ADDS_TO = {"extendData": "figure", "prependData": "figure", "rowTransaction": "rowData"}
+"""Properties that add to what a component shows, those of dcc.Graph and of the grid, and the property of that."""
 
 _NO_UPDATE = "_dash_no_update"
 """The key of the JSON object that stands for `no_update`: Dash takes a dict that has it for `no_update`, too."""
@@ -186,9 +186,21 @@ def encode_by_prop(pairs: Sequence[Pair]) -> list[PropUpdate]:
         key = component_id if isinstance(component_id, str) else stringify_id(component_id)
         for name, value in props.items():
             if encoded := encode_pairs([(component_id, {name: value})]):
-                whole = not isinstance(value, dash.Patch) and name not in _ADDING
-                prop_updates.append(PropUpdate((key, name), whole, encoded))
+                whole = not isinstance(value, dash.Patch) and name not in _ADDS_TO
+                base = (key, _ADDS_TO.get(name, name))
+                prop_updates.append(PropUpdate((key, name), whole, encoded, base))
     return prop_updates
+
+
+def encode_shared(pairs: Sequence[Pair]) -> SharedUpdate:
+    """Encode pairs for all the pages that are sent them.
+
+    Raises:
+        InvalidUpdate: a value cannot be made into JSON.
+    """
+    by_prop = encode_by_prop(pairs)
+    encoded = by_prop[0].pair if len(by_prop) == 1 else encode_pairs(pairs)
+    return SharedUpdate(encoded, by_prop, not all(prop_update.whole for prop_update in by_prop))
 
 
 E = TypeVar("E")

@@ -34,6 +34,9 @@ START_HEADER = "X-Flash-Start"
 LIFE_HEADER = "X-Flash-Life"
 """The header of the answer to a start: the life of the channel in which the stream runs."""
 
+RESUME_FIELD = "resume"
+"""The field of a start by which a page that was loaded follows the run that is still going, and starts none."""
+
 
 _EVENT_ID = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
 

@@ -1,4 +1,4 @@
-"""Writes the states of a feed's source into docs/states.md, drawn from the table in flash/shared/states.py.
+"""Writes the states of a source into docs/states.md, drawn from the table in flash/shared/states.py.
 
     python -m tools.draw_source_states
 
@@ -26,7 +26,7 @@ def draw() -> str:
     return "\n".join(
         [
             *diagram(SourceState.FOLLOWED, TRANSITIONS),
-            *table("state", "what it means", "in `app.feeds()`", rows=states),
+            *table("state", "what it means", "in `app.feeds()` and `app.shared_streams()`", rows=states),
             *table("trigger", "when it happens", rows=CAUSES.items()),
         ]
     )

@@ -22,8 +22,9 @@ from ..errors import InvalidEventCallback, InvalidUpdate
 from ..options import FINITE_SECONDS
 from ..props import Pair, check_pairs, encode_pairs, stream_props, wire_id
 from ..user_code.discarded_calls import check_discarded
-from ..user_code.functions import is_generator_function, name_of, parameters_of, takes, takes_keyword
+from ..user_code.functions import is_generator_function, name_of, parameters_of, takes, takes_keyword, takes_part_of
 from .outputs import Outputs
+from .sharing import Sharing
 
 _log = logging.getLogger("flash.streams")
 
@@ -46,6 +47,9 @@ class EventCallbackOptions:
     conflate: Any = False
     keep: Any = False
     overlap: Any = "supersede"
+    shared: Any = None
+    linger: Any = 0
+    resume: Any = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Declaration:
         conflate: whether a newer value of a property replaces an older one that has not been sent.
         keep: whether the stream goes on when all components that it depends on or has updated have left the layout.
         overlap: what becomes of a start while its key runs: one of `OVERLAPS`.
+        sharing: how its streams are shared; None if each runs by itself.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Declaration:
     conflate: bool
     keep: bool
     overlap: str
+    sharing: Sharing | None = None
 
     @classmethod
     def check(
@@ -133,6 +139,12 @@ class Declaration:
                 raise InvalidEventCallback(
                     f"{where} of {name!r} has MATCH for {sorted(missing)[0]!r}, which no Input of it matches."
                 )
+        sharing = Sharing.check(name, options.shared, options.linger, options.resume, bool(matches))
+        if sharing is not None and watched_states:
+            raise InvalidEventCallback(
+                f"{name!r} has watch= and shared=: its generator runs for many pages, of which each has its own value. "
+                "Leave one of the two out."
+            )
         return cls(
             name=name,
             outputs=outputs,
@@ -152,6 +164,7 @@ class Declaration:
             conflate=options.conflate,
             keep=options.keep,
             overlap=options.overlap,
+            sharing=sharing,
         )
 
     def warn_of_doubtful_options(self) -> list[str]:
@@ -285,7 +298,9 @@ def check_arguments(name: str, function: Callable[..., Any], declaration: Declar
                 f"{name!r} watches {keyword!r} (watch=), and does not take that as a keyword: it has the parameters "
                 f"{parameters_of(function)}. Add {keyword} behind those for its Inputs and States."
             )
-    if not takes(function, *args, **keywords, **declaration.watched_states):
+    # The function in shared= may give it more.
+    may_get_more = declaration.sharing is not None and callable(declaration.sharing.scope)
+    if not (takes_part_of if may_get_more else takes)(function, *args, **keywords, **declaration.watched_states):
         given = (
             ", ".join([f"{key}=" for key in keywords] or map(str, [*declaration.inputs, *declaration.states]))
             or "nothing"

@@ -21,6 +21,7 @@ from quart import Request
 from ..asgi.http_exchange import HttpExchange
 from ..cancel_scopes import StreamCancelled
 from ..channels import Channels
+from ..shared.sources import Sources
 from ..streams.on_error import Handler
 from .identify import Identify
 
@@ -31,6 +32,7 @@ class StreamSettings:
 
     Attributes:
         channels: the channels of its pages.
+        sources: the sources of shared streams.
         nursery: returns the nursery for new channels; raises RequestRefused where the server can run no streams.
         describe: given a callback's name and its failure, the JSON that `end` says of that to the page.
         on_error: the app's own handler, for failures of streams whose callback has none; None if there is none.
@@ -40,6 +42,7 @@ class StreamSettings:
     """
 
     channels: Channels
+    sources: Sources
     nursery: Callable[[], trio.Nursery]
     describe: Callable[[str, BaseException], bytes]
     on_error: Handler | None = None

@@ -9,11 +9,9 @@ response waits for nothing: not for the stream, nor for the page's link.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import dash
 import quart
@@ -28,67 +26,33 @@ from ..asgi.tokens import is_token
 from ..dash_json import to_json
 from ..errors import FlashError, RequestRefused
 from ..nursery import Channel
-from ..props import Update, encode_by_prop, encode_pairs, encoder, resolve_id, resolve_match, wire_id
+from ..props import (
+    Pair,
+    Update,
+    encode_by_prop,
+    encode_pairs,
+    encoder,
+    resolve_match,
+)
+from ..shared.stream_follower import StreamFollower
 from ..streams.mistakes import Mistakes
 from ..streams.spec import StreamSpec
 from ..streams.stream import Stream
 from ..user_code.functions import call, kind_of_generator
 from ..watched import Watched
-from .declaration import Declaration, match_keys
+from .declaration import Declaration
 from .request import CALLBACK_REQUEST, CallbackRequest
-from .start_conditions import StartConditions, is_missing
+from .shared_runs import FINISHES, SharedRun, SharedRuns
+from .start_conditions import StartConditions
+from .start_request import (
+    StartDependencies,
+    StartRequest,
+    components_of,
+    describe_conditions,
+    describe_watched,
+    matched_values,
+)
 from .stream_context import LiveProps, context_of_stream
-
-
-@dataclass(frozen=True, slots=True)
-class StartDependencies:
-    """What the renderer sends with a start: the user's dependencies, and Flash's own behind them."""
-
-    inputs: list[Any]
-    states: list[Any]
-
-    def again(self, request: Mapping[str, Any], matched: Mapping[str, Any]) -> wire.Again:
-        """The start that `request` was, for the page to fill in and send again."""
-        return {
-            "output": request["output"],
-            "outputs": request.get("outputs", []),
-            "inputs": [_where(dependency, matched) for dependency in self.inputs],
-            "state": [_where(dependency, matched) for dependency in self.states],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class StartRequest:
-    """One request to start a stream, checked for its form.
-
-    Attributes:
-        callback_request: the request, as Flash has it.
-        dash_context: the same, as Dash has it: its callback context.
-        page: the token of the page that sends it.
-        browser: the secret of the browser that sends it.
-        is_proven: it has the page's secret, too.
-        values: of the user's Inputs and States.
-        condition_entries: what the renderer says of the properties of the conditions.
-        condition_values: their values.
-        watched_values: the values of the watched properties, in the order of `Declaration.watched_states`.
-        matched: the values that MATCH has matched, by the keys of ids.
-    """
-
-    callback_request: CallbackRequest
-    dash_context: Any
-    page: str
-    browser: str
-    is_proven: bool
-    values: list[Any]
-    condition_entries: Sequence[Any]
-    condition_values: Sequence[Any]
-    watched_values: Sequence[Any]
-    matched: Mapping[str, Any]
-
-    @property
-    def match(self) -> str | None:
-        """`matched` as JSON; None if there is none."""
-        return json.dumps(self.matched, sort_keys=True, separators=(",", ":")) if self.matched else None
 
 
 def starter(
@@ -125,6 +89,7 @@ class Starter:
         self._mistakes = Mistakes()
         self._conditions = StartConditions(declaration, self._mistakes)
         self._refused = partial(wire.Refused, callback_id, None)
+        self._runs = SharedRuns(function, declaration, self._mistakes, self._last_value)
 
     async def start(self, values: Sequence[Any]) -> NoReturn:
         """Start a stream for the request at hand.
@@ -140,6 +105,9 @@ class Starter:
         request = self._read(values)
         with request.callback_request.settings.channels.start_under_way() as start:
             user = await self._user(request)
+            run = await self._shared_run(request) if request.resumes else None
+            if request.resumes and (run is None or not run.is_there):
+                raise dash.exceptions.PreventUpdate
             channel = await self._channel(request)
             if request.callback_request.http is not None:
                 # Where several processes serve the app, the page finds out whether its link is with another one.
@@ -147,7 +115,7 @@ class Starter:
             # Check for a duplicate first: a start sent over HTTP and websocket must call the user's predicates once.
             is_new = not self._came_before(channel, request) and not self._is_dropped(channel, request)
             if is_new and self._conditions_are_met(channel, request):
-                start.started(channel, self._start(channel, request, user))
+                start.started(channel, await self._start(channel, request, user, run))
         raise dash.exceptions.PreventUpdate
 
     def _read(self, values: Sequence[Any]) -> StartRequest:
@@ -181,7 +149,8 @@ class Starter:
             sent.states_list[first_cancel - first_state : first_watched - first_state],
             values[first_cancel:first_watched],
             values[first_watched:-2],
-            _matched(declaration, sent),
+            matched_values(declaration, sent),
+            request.body.get(wire.RESUME_FIELD) is True,
         )
 
     async def _user(self, request: StartRequest) -> str | None:
@@ -207,8 +176,11 @@ class Starter:
         return name is not None and not channel.takes(name)
 
     def _is_dropped(self, channel: Channel, request: StartRequest) -> bool:
-        """Whether the start is to be ignored, because a run of its key has not ended."""
-        return self._declaration.overlap == "drop" and channel.runs(self._key(request))
+        """Whether the start is to be ignored, because a run of its key has not ended.
+
+        That is so for a page that resumes as well: it has been faster, and what it asks for runs.
+        """
+        return (self._declaration.overlap == "drop" or request.resumes) and channel.runs(self._key(request))
 
     def _key(self, request: StartRequest) -> str:
         """What a stream of this request is a run of."""
@@ -217,8 +189,8 @@ class Starter:
 
     def _conditions_are_met(self, channel: Channel, request: StartRequest) -> bool:
         """Check the conditions against the values at the start; the page is told of one that is not met."""
-        by_user = bool(request.dash_context.triggered_inputs)
-        not_met = self._conditions.first_not_met(request.condition_entries, request.condition_values, by_user=by_user)
+        entries, values = request.condition_entries, request.condition_values
+        not_met = self._conditions.first_not_met(entries, values, by_user=request.by_user)
         if not_met is None:
             return True
         channel.refuse(wire.Refused(self._callback_id, request.match, not_met.message, status="idle"))
@@ -226,15 +198,22 @@ class Starter:
             channel.report(self._declaration.name, not_met.kind, not_met.mistake)
         return False
 
-    def _start(self, channel: Channel, request: StartRequest, user: str | None) -> Stream:
-        """Have the channel run the stream."""
-        live = LiveProps()
-        spec = self._spec(request, user, live)
+    async def _start(self, channel: Channel, request: StartRequest, user: str | None, run: SharedRun | None) -> Stream:
+        """Have the channel run the stream, which may be one that follows a `run` that is known already."""
+        settings = request.callback_request.settings
         try:
-            live.stream = stream = channel.start(spec)
+            follower = None
+            run = run or await self._shared_run(request)
+            if run is not None:
+                run.check(settings.sources)
+                follower = run.follower(settings.sources, settings.channels, channel)
+            live = LiveProps()
+            live.stream = stream = channel.start(self._spec(request, user, live, follower))
         except RequestRefused as refusal:
             self._tell_refusal(channel, request, refusal)
             raise
+        if follower is not None:
+            follower.stream = stream
         if request.callback_request.exchange is not None:
             request.callback_request.exchange.stream_request = request.callback_request.http
         return stream
@@ -243,7 +222,22 @@ class Starter:
         """Have the page show it: what has sent the request may not be its script, but Dash's for a websocket."""
         channel.refuse(wire.Refused(self._callback_id, request.match, str(refusal)))
 
-    def _spec(self, request: StartRequest, user: str | None, live: LiveProps) -> StreamSpec:
+    async def _shared_run(self, request: StartRequest) -> SharedRun | None:
+        """The run that the stream is to follow; None if it runs by itself."""
+        sharing = self._declaration.sharing
+        if sharing is None:
+            return None
+        scope = await sharing.scope_of(request.callback_request.http or quart.websocket, request.browser)
+        return self._runs.find(request, scope, self._to_pairs(request))
+
+    def _to_pairs(self, request: StartRequest) -> Callable[[object], Sequence[Pair]] | None:
+        """What makes pairs of the values for the Outputs; None if there are none."""
+        outputs = self._declaration.outputs
+        return None if outputs is None else partial(outputs.pairs, resolved=request.dash_context.outputs_list)
+
+    def _spec(
+        self, request: StartRequest, user: str | None, live: LiveProps, follower: StreamFollower | None
+    ) -> StreamSpec:
         """What the stream is to run, in terms that know nothing of Dash."""
         declaration, settings = self._declaration, request.callback_request.settings
         args, kwargs = validate_and_group_input_args(request.values, declaration.grouping)
@@ -259,16 +253,15 @@ class Starter:
         context.run(CALLBACK_REQUEST.set, CallbackRequest(settings))
         context.run(settings.enter_stream)
         function, last = self._function, self._last_value
-        match = request.match
-        to_pairs = None
-        if declaration.outputs is not None:
-            to_pairs = partial(declaration.outputs.pairs, resolved=request.dash_context.outputs_list)
+        to_pairs = self._to_pairs(request)
         return StreamSpec(
             callback=declaration.name,
             user=user,
             key=self._key(request),
-            is_plain=kind_of_generator(function) == "plain",
-            generator=lambda: call(function, args, {**kwargs, **watched}, last),
+            is_plain=follower is None and kind_of_generator(function) == "plain",
+            generator=(
+                follower.follow if follower is not None else lambda: call(function, args, {**kwargs, **watched}, last)
+            ),
             encode=encoder(declaration.name, to_pairs, encode_pairs, b""),
             encode_by_prop=encoder(declaration.name, to_pairs, encode_by_prop, []) if declaration.conflate else None,
             opening=self._opening(request, resets, off).encode_fields(),
@@ -283,10 +276,11 @@ class Starter:
             context=context,
             mistakes=self._mistakes,
             shows_mistakes=settings.shows_mistakes(),
-            refused=self._refused if match is None else partial(wire.Refused, self._callback_id, match),
+            refused=self._refused if request.match is None else partial(wire.Refused, self._callback_id, request.match),
             waits_its_turn=declaration.overlap == "queue",
             check_at_turn=self._check_at_turn(request),
-            finishes=(dash.exceptions.PreventUpdate,),
+            finishes=FINISHES,
+            is_shared=follower is not None,
         )
 
     def _check_at_turn(self, request: StartRequest) -> Callable[[Mapping[int, object]], str | None] | None:
@@ -298,7 +292,7 @@ class Starter:
     def _opening(self, request: StartRequest, resets: bytes, off: bytes) -> wire.Open:
         """What the page is told when the stream opens."""
         declaration, matched, body = self._declaration, request.matched, request.callback_request.body
-        components = None if declaration.keep else _components(declaration, request.dash_context.inputs_list, matched)
+        components = None if declaration.keep else components_of(declaration, request.dash_context.inputs_list, matched)
         return wire.Open(
             callback_id=self._callback_id,
             output=None if declaration.outputs is None else body["output"],
@@ -307,7 +301,7 @@ class Starter:
             conflate=declaration.conflate,
             components=to_json(components).encode(),
             conditions=to_json(
-                [*_describe_conditions(declaration, request), *_describe_watched(declaration, request)]
+                [*describe_conditions(declaration, request), *describe_watched(declaration, request)]
             ).encode(),
             props=wire.array(encode_pairs(resolve_match(declaration.on, matched))),
             reset=wire.array(resets, off),
@@ -332,80 +326,3 @@ async def _name_life(life: str, response: Any) -> Any:
     """
     response.headers[wire.LIFE_HEADER] = life
     return response
-
-
-def _where(dependency: Any, matched: Mapping[str, Any]) -> wire.Dependency:
-    """Where the page finds the value of a dependency, and whether it may be missing."""
-    return {
-        "id": wire_id(resolve_id(dependency.component_id, matched)),
-        "property": dependency.component_property,
-        "optional": dependency.allow_optional,
-    }
-
-
-def _matched(declaration: Declaration, request: Any) -> dict[str, Any]:
-    """The values that MATCH has matched, from the ids in the request."""
-    matched: dict[str, Any] = {}
-    sources = [*zip(declaration.inputs, request.inputs_list, strict=False)]
-    if declaration.outputs is not None:
-        resolved = request.outputs_list
-        entries = (
-            cast("list[Any]", resolved) if isinstance(declaration.outputs.grouping, list | tuple | dict) else [resolved]
-        )
-        sources += zip(declaration.outputs.flat, entries, strict=False)
-    for dependency, entry in sources:
-        for key in match_keys(dependency.component_id):
-            actual = cast("object", entry[0] if isinstance(entry, list) and entry else entry)
-            component_id = cast("dict[str, object]", actual).get("id") if isinstance(actual, dict) else None
-            if isinstance(component_id, dict):
-                matched[key] = cast("dict[str, object]", component_id).get(key)
-    return matched
-
-
-def _components(declaration: Declaration, inputs: Sequence[Any], matched: Mapping[str, Any]) -> list[Any]:
-    """The components of the layout that a stream was started from, and those of its Outputs."""
-    there = [
-        dependency
-        for dependency, entry in zip(declaration.inputs, inputs, strict=False)
-        if entry and not is_missing(entry)
-    ]
-    outputs = () if declaration.outputs is None else declaration.outputs.flat
-    return [wire_id(resolve_id(dependency.component_id, matched)) for dependency in (*there, *outputs)]
-
-
-def _describe_conditions(declaration: Declaration, request: StartRequest) -> list[wire.ReportedProperty]:
-    """What the page needs to watch the conditions: where they are, and what they were when the stream was started."""
-    conditions = zip(
-        declaration.cancel_states,
-        declaration.conditions,
-        request.condition_entries,
-        request.condition_values,
-        strict=True,
-    )
-    return [
-        {
-            "id": wire_id(resolve_id(state.component_id, request.matched)),
-            "property": state.component_property,
-            "value": value,
-            "missing": is_missing(entry),
-            "exempt": not condition.checked_at_start,
-            "watched": False,
-        }
-        for state, condition, entry, value in conditions
-    ]
-
-
-def _describe_watched(declaration: Declaration, request: StartRequest) -> list[wire.ReportedProperty]:
-    """The same for the properties of `watch=`. One whose component is not there has the value None, as in a State."""
-    states = zip(declaration.watched_states.values(), request.watched_values, strict=True)
-    return [
-        {
-            "id": wire_id(resolve_id(state.component_id, request.matched)),
-            "property": state.component_property,
-            "value": value,
-            "missing": False,
-            "exempt": False,
-            "watched": True,
-        }
-        for state, value in states
-    ]

@@ -6,17 +6,19 @@ In a thread, such as that of a plain callback, they are carried out on the event
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from ..channels import Channels
 from ..event_callback import EventCallback
-from ..shared.listing import FeedInfo
+from ..shared.listing import FeedInfo, SharedStreamInfo
 from ..shared.sources import Sources, feeds
 from ..streams.limits import StreamInfo
 from .all_workers import AllWorkers
 from .revoking import Declared, Selection, check_call
+
+T = TypeVar("T")
 
 
 class RunningStreams:
@@ -115,6 +117,13 @@ class RunningStreams:
 
     def feeds(self) -> list[FeedInfo]:
         """The sources of feeds that this server process runs, of all its apps, oldest first."""
+        return self._listed(feeds)
+
+    def shared_streams(self) -> list[SharedStreamInfo]:
+        """The runs of this app's event callbacks with `shared=` in this server process, oldest first."""
+        return self._listed(self.sources.shared_stream_infos)
+
+    def _listed(self, infos: Callable[[], list[T]]) -> list[T]:
         if not self.sources.is_served:
             return []
-        return feeds() if trio.lowlevel.in_trio_run() else trio.from_thread.run_sync(feeds)
+        return infos() if trio.lowlevel.in_trio_run() else trio.from_thread.run_sync(infos)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import html
 import traceback
 from types import TracebackType
+from typing import Any
 
-from .._dash import calls_users_function
+from .._dash import calls_users_function, shows_dev_tools
+from ..wire import Failure
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -34,6 +36,17 @@ textarea {{ width: 100%; height: 12em }}
 </body>
 </html>
 """
+
+
+GENERIC_ERROR = "The stream failed on the server."
+"""What a page without dev tools is shown of a failure; the exception itself is only logged."""
+
+
+def describe_failure(app: Any, callback: str, error: BaseException) -> bytes:
+    """What a page of this app is told of the failure of a stream of this event callback, as JSON."""
+    if not shows_dev_tools(app):
+        return Failure(GENERIC_ERROR, None).encode()
+    return Failure(describe_exception(error), traceback_page(error, f"Event callback {callback}")).encode()
 
 
 def describe_exception(error: BaseException) -> str:

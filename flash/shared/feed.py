@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import reprlib
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from ..errors import InvalidFeed
-from ..user_code.functions import call, kind_of_generator, name_of
+from ..user_code.functions import call, describe_call, kind_of_generator, name_of
 from .follower import Follower
+from .memory import LastValues
 from .options import FeedOptions, Overflow
-from .source import SourceSpec
+from .source_spec import SourceSpec
 from .sources import join
 
 P = ParamSpec("P")
@@ -48,7 +48,7 @@ class Feed(Generic[P, T]):
             TypeError: the function cannot be called with them.
             InvalidFeed: they cannot be told from others, such as a list.
         """
-        name = f"{self._name}({_describe(args, kwargs)})"
+        name = describe_call(self._name, args, kwargs)
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         key = self._key(name, bound)
@@ -57,6 +57,7 @@ class Feed(Generic[P, T]):
             generator=functools.partial(call, self._function, args, kwargs, _ignore),
             is_plain=self._is_plain,
             options=self._options,
+            memory=lambda: LastValues(self._options.keep),
         )
         return Follower(name, self._options, lambda follower: join(spec, key, follower))
 
@@ -173,15 +174,3 @@ def _typed(value: object) -> Hashable:
     if value != value:  # noqa: PLR0124 - a NaN shows itself by that
         raise TypeError(f"{value!r} is not equal to itself")
     return type(value), value
-
-
-def _describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The arguments as they were written, but short; for messages."""
-    return ", ".join([*map(_short, args), *(f"{name}={_short(value)}" for name, value in kwargs.items())])
-
-
-def _short(value: object) -> str:
-    try:
-        return reprlib.repr(value)
-    except Exception:
-        return f"<{type(value).__name__}>"

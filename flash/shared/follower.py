@@ -14,32 +14,17 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import trio
 
 from .._trio import is_cancelled
 from ..errors import FeedOverrun, InvalidFeed
+from .following import Followed
 from .listing import FollowerInfo
 from .options import FeedOptions
 
 T = TypeVar("T")
-
-
-class Followed(Protocol):
-    """What a follower needs of its source."""
-
-    def leave(self, follower: Follower[Any], /) -> None:
-        """The follower takes nothing any more. Without effect for one that has left."""
-        ...
-
-    def is_full(self, follower: Follower[Any], /) -> None:
-        """The buffer of the follower is full: with `overflow="wait"` the source waits."""
-        ...
-
-    def has_room(self, follower: Follower[Any], /) -> None:
-        """The buffer of the follower is not full any more."""
-        ...
 
 
 class Follower(Generic[T]):
@@ -186,6 +171,10 @@ class Follower(Generic[T]):
                 self._values.clear()
             self._wake()
 
+    def hold(self) -> Callable[[], None]:
+        """See `SourceFollower`: a feed is followed again by its name."""
+        return _nothing
+
     @property
     def info(self) -> FollowerInfo:
         """What `app.feeds()` lists."""
@@ -231,6 +220,10 @@ class Follower(Generic[T]):
         if self._waiting is not None:
             task, self._waiting = self._waiting, None
             trio.lowlevel.reschedule(task)
+
+
+def _nothing() -> None:
+    """Let nothing go."""
 
 
 def _token_of_thread(name: str) -> trio.lowlevel.TrioToken:

@@ -1,4 +1,4 @@
-"""Defines what `app.feeds()` lists: the sources that run, and who follows them."""
+"""Defines what `app.feeds()` and `app.shared_streams()` list: the sources that run, and who follows them."""
 
 from __future__ import annotations
 
@@ -47,3 +47,28 @@ class FeedInfo:
     failures: int
     waiting: float | None
     followers: tuple[FollowerInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStreamInfo:
+    """The source of shared streams that the server process runs, as `app.shared_streams()` lists it.
+
+    Attributes:
+        id: what `StreamInfo.source` has for each stream that follows it.
+        source: the event callback, and the values that it was called with, such as `live('KELP')`.
+        state: `running`, `lingering` (no page follows it), `kept` (its generator is over while it lingers; a page that
+            comes back in time has its state and its end), `ending` (clean-up runs) or `stuck` (clean-up has overrun its
+            deadline).
+        age: seconds since it started.
+        updates: how many updates it has yielded.
+        followers: how many streams follow it.
+        can_be_joined: False if what adds up has grown too large to be given to a page that joins.
+    """
+
+    id: str
+    source: str
+    state: str
+    age: float
+    updates: int
+    followers: int
+    can_be_joined: bool

@@ -1,4 +1,7 @@
-"""Runs one source: the generator of a feed with certain arguments, while somebody follows it and for `linger` longer.
+"""Runs one source: one run of a shared generator, while somebody follows it and for `linger` longer.
+
+That is a feed with certain arguments, or an event callback whose streams are shared. What differs between the two is in
+its `SourceSpec`: how what the generator yields becomes what followers are given, and what a new one is given first.
 
     app's nursery ── the source's task: its nursery, and its deadlines
                         ├─ the generator's task: steps it, and gives each value to every follower
@@ -8,6 +11,8 @@ The generator runs, and unwinds, in a task of its own and in a fresh context: it
 Its cancel scope is shielded, so only `cancel` ends it: when it has lingered long enough, or when the server stops.
 `yield` is a checkpoint inside the generator, as in a stream: see `streams.stream`. User code that reaches for the
 nursery of its task finds the source's own, and cannot reach another source.
+
+While a value is given to many followers, other tasks may run: see `fan_out`. The generator stands at its `yield` then.
 
 The source's task wakes at the deadline of the present state: the end of lingering, and of clean-up. The states are in
 `states`.
@@ -19,18 +24,15 @@ import contextlib
 import contextvars
 import logging
 import math
-import re
-from collections import deque
+import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
-from typing import Any
 
 import trio
 
 from .._trio import is_cancelled
-from ..errors import FeedFailed, FeedUnavailable
+from ..errors import FeedUnavailable, FlashError
 from ..streams.fairness import FairShare
 from ..streams.generators import Steps, close_for_good, steps_of
 from ..streams.limits import Limits
@@ -40,9 +42,12 @@ from ..user_code.cleanup import CURRENT_DEADLINE, UNWIND_TIMEOUT, Deadline, repo
 from ..user_code.containment import contain, log_failure, watch_despite_cancel
 from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
-from .follower import Follower
-from .listing import FeedInfo
-from .options import FeedOptions
+from .failures import note_missing_page
+from .fan_out import AT_A_TIME, give_to_many
+from .following import SourceFollower
+from .listing import FeedInfo, SharedStreamInfo
+from .memory import NOTHING, Memory
+from .source_spec import SourceSpec
 from .states import LISTED_AS, Lifecycle, SourceState, Trigger
 
 _log = logging.getLogger("flash.feeds")
@@ -50,38 +55,14 @@ _log = logging.getLogger("flash.feeds")
 TASK_NAME = "source of "
 """What the name of the task of a source's generator begins with; the feed and its arguments follow."""
 
-_NO_PAGE = re.compile(
-    r"name='callback_context'|only available from a callback|Not within an? (request|websocket|app)\b"
-)
-
-_NO_PAGE_NOTE = (
-    "The source of a feed runs for all its followers: it has no page, no request, no session and no ctx. Hand over "
-    "what it needs as an argument of the feed."
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceSpec:
-    """What a source is to run, and how.
-
-    Attributes:
-        name: of the feed and its arguments, such as `prices('KELP')`.
-        generator: makes the user's generator, or an awaitable that gives it.
-        is_plain: whether the generator is a plain one, and so needs a thread.
-        options: of the feed.
-    """
-
-    name: str
-    generator: Callable[[], object]
-    is_plain: bool
-    options: FeedOptions
-
 
 class Source:
-    """One run of a feed.
+    """One run of a shared generator.
 
     Attributes:
+        id: names it in `app.shared_streams()`, and the streams that follow it in `app.streams()`.
         spec: what it runs.
+        memory: what it has for those who join late.
         key_is_free: set when another source of the same arguments may start.
         values: how many it has yielded.
     """
@@ -93,22 +74,25 @@ class Source:
             limits: bounds its clean-up and its thread.
             over: is called when another source of the same arguments may start, and when the generator is over.
         """
+        self.id: str = secrets.token_hex(4)
         self.spec = spec
         self.key_is_free: trio.Event = trio.Event()
         self._limits = limits
         self._over = over
-        self._name = f"the feed {spec.name}"
+        self._name = f"the {spec.kind} {spec.name}"
         self._lifecycle = Lifecycle()
         self._started = trio.current_time()
         self.values: int = 0
-        self._kept: deque[Any] = deque(maxlen=spec.options.keep)
-        self._followers: dict[Follower[Any], None] = {}
-        self._full: set[Follower[Any]] = set()
+        self.memory: Memory = spec.memory()
+        self._followers: dict[SourceFollower, None] = {}
+        self._full: set[SourceFollower] = set()
+        self._kept_end: Callable[[], BaseException] = StopAsyncIteration
+        self._release: Callable[[], None] | None = None
         self._room: trio.Event | None = None
         self._waiting_since: float | None = None
         self._nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope(shield=True)
-        self._deadline = Deadline("the feed", spec.name, limits.cleanup_timeout)
+        self._deadline = Deadline(f"the {spec.kind}", spec.name, limits.cleanup_timeout)
         self._alarm = trio.CancelScope()
         self._alarm_at = math.inf
         retry = spec.options.retry
@@ -122,12 +106,35 @@ class Source:
     @property
     def is_live(self) -> bool:
         """It can be followed."""
-        return self._lifecycle.is_live
+        return self._lifecycle.is_live or self.is_kept
+
+    @property
+    def is_kept(self) -> bool:
+        """Its generator is over, and it is there for its state and its end."""
+        return self._lifecycle.state is SourceState.KEPT
 
     @property
     def is_over(self) -> bool:
         """Nothing of it is left."""
         return self._lifecycle.state is SourceState.OVER
+
+    @property
+    def followers(self) -> tuple[SourceFollower, ...]:
+        """Who follows it."""
+        return tuple(self._followers)
+
+    @property
+    def shared_stream_info(self) -> SharedStreamInfo:
+        """What `app.shared_streams()` lists."""
+        return SharedStreamInfo(
+            id=self.id,
+            source=self.spec.name,
+            state=LISTED_AS[self._lifecycle.state],
+            age=trio.current_time() - self._started,
+            updates=self.values,
+            followers=len(self._followers),
+            can_be_joined=self.is_live and self.memory.refusal is None,
+        )
 
     @property
     def info(self) -> FeedInfo:
@@ -144,40 +151,59 @@ class Source:
             followers=tuple(followers),
         )
 
-    def add(self, follower: Follower[Any]) -> None:
+    def add(self, follower: SourceFollower) -> None:
         """Take in a follower. The source is live."""
+        if self.is_kept:
+            follower.begin(self, self.memory.given())
+            follower.end(self._kept_end)
+            return
         if self._lifecycle.state is SourceState.LINGERING:
             self._lifecycle.advance(Trigger.JOINED)
             self._set_alarm(math.inf)
+            self._let_go()
         self._followers[follower] = None
-        follower.begin(self, self._kept)
+        follower.begin(self, self.memory.given())
 
-    def leave(self, follower: Follower[Any]) -> None:
+    def leave(self, follower: SourceFollower, linger: float | None = None) -> None:
+        """A follower takes nothing any more. Without effect for one that has left.
+
+        Args:
+            follower: the one that leaves.
+            linger: seconds for which the source goes on if it is the last one; None for those of the options.
+        """
         if follower not in self._followers:
             return
         del self._followers[follower]
         self.has_room(follower)
         if not self._followers and self._lifecycle.is_live:
             self._lifecycle.advance(Trigger.ALL_LEFT)
-            if self.spec.options.linger:
-                self._set_alarm(trio.current_time() + self.spec.options.linger)
+            linger = self.spec.options.linger if linger is None else linger
+            if linger:
+                self._release = follower.hold()
+                self._set_alarm(trio.current_time() + linger)
             else:
                 self.cancel()
 
-    def is_full(self, follower: Follower[Any]) -> None:
+    def is_full(self, follower: SourceFollower) -> None:
         if self.spec.options.overflow == "wait":
             self._full.add(follower)
 
-    def has_room(self, follower: Follower[Any]) -> None:
+    def has_room(self, follower: SourceFollower) -> None:
         self._full.discard(follower)
         if self._room is not None and not self._full:
             self._room.set()
 
     def cancel(self) -> None:
-        """End the source: it has lingered long enough, or the server stops. Only the first call counts."""
-        if not self._lifecycle.is_live:
+        """End the source: it has lingered long enough, was stopped, or the server stops. Only the first call counts."""
+        if not self.is_live:
             return
+        was_kept = self.is_kept
         self._lifecycle.advance(Trigger.CANCELLED)
+        self._let_go()
+        if was_kept:
+            self._set_alarm(-math.inf)
+            self._free_key()
+            return
         name = self._name
         self._end_followers(lambda: FeedUnavailable(f"{name} is over: the server stops."), at_once=True)
         self._deadline.begin()
@@ -185,6 +211,12 @@ class Source:
         if self._thread is not None:
             self._thread.cancel()
         self._set_alarm(trio.current_time() + self._limits.cleanup_timeout)
+
+    def _let_go(self) -> None:
+        """The source does not linger any more."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
     # The source's task
 
@@ -194,7 +226,7 @@ class Source:
             self._nursery = nursery
             self._spawn(contextvars.copy_context(), self._run_generator, f"{TASK_NAME}{self.spec.name}")
             try:
-                await watch_despite_cancel(nursery, self._watch, _log, self._name, "The feed goes on")
+                await watch_despite_cancel(nursery, self._watch, _log, self._name, "It goes on")
             finally:
                 # It is over already, unless this task was cancelled: then the server is going down.
                 self.cancel()
@@ -218,7 +250,7 @@ class Source:
             if self._alarm_at > trio.current_time():
                 # Set for another time since, or the generator is over.
                 continue
-            if self._lifecycle.state is SourceState.LINGERING:
+            if self._lifecycle.state is SourceState.LINGERING or self.is_kept:
                 self.cancel()
             elif self._lifecycle.state is SourceState.UNWINDING:
                 await self._overrun()
@@ -261,7 +293,7 @@ class Source:
         except BaseException as caught:
             # Raised in the clean-up after a cancellation. Kept even if `read_end` raises.
             error = caught
-            error = read_end(caught, self._name, (), cancelled=True)
+            error = read_end(caught, self._name, self.spec.finishes, cancelled=True)
         finally:
             if self._thread is not None:
                 self._thread.end()
@@ -293,11 +325,9 @@ class Source:
             if not self._lifecycle.is_live:
                 report_cut(error, self._deadline)
                 raise
-            failure = read_end(error, self._name, (), cancelled=False)
-            if failure is not None and _NO_PAGE.search(sentence_of(failure)):
-                # The user's code may have put anything into `__notes__`.
-                with contextlib.suppress(BaseException):
-                    failure.add_note(_NO_PAGE_NOTE)
+            failure = read_end(error, self._name, self.spec.finishes, cancelled=False)
+            if failure is not None:
+                note_missing_page(failure, self.spec.kind)
             return failure
         finally:
             self._steps = None
@@ -327,15 +357,20 @@ class Source:
                     elif is_cancelled(task):
                         # The source, or a scope that the user opened.
                         await trio.lowlevel.checkpoint_if_cancelled()
-                    self._publish(value)
+                    await self._publish(value)
                 except trio.Cancelled as cancelled:
                     must_end = not self._lifecycle.is_live
                     value = await steps.throw(cancelled)
+                except FlashError as refusal:
+                    # Raised where the user can see it, at the yield. Whatever comes of that, the source has failed.
+                    with contextlib.suppress(StopAsyncIteration, *self.spec.finishes):
+                        await steps.throw(refusal)
+                    raise
                 else:
                     # Do not keep it: the next value may come much later.
                     value = None
                     value = await steps.next()
-        except StopAsyncIteration:
+        except (StopAsyncIteration, *self.spec.finishes):
             pass
 
     def _own_thread(self) -> StreamThread:
@@ -361,27 +396,42 @@ class Source:
             await trio.lowlevel.checkpoint_if_cancelled()
         self._share.begin()
 
-    def _publish(self, value: object) -> None:
+    async def _publish(self, value: object) -> None:
         """Give a value to every follower. There is none any more in clean-up, under a shield, which may yield, too."""
+        if not self._lifecycle.is_live or (given := self.memory.take(value)) is NOTHING:
+            return
         self.values += 1
         if self._backoff is not None:
             self._backoff.failures = 0
-        self._kept.append(value)
-        for follower in tuple(self._followers):
-            follower.put(value)
+        if len(self._followers) <= AT_A_TIME:
+            for follower in self.followers:
+                follower.put(given)
+        else:
+            await give_to_many(self.followers, given, self._followers)
+            self._share.begin()
 
     def _finish(self, error: BaseException | None) -> None:
-        """The generator is over: end the followers, and let others start."""
+        """The generator is over: end the followers, and let others start, unless its end is kept."""
+        end = StopAsyncIteration if error is None else partial(self.spec.failure, self._name, error)
+        if self.spec.keeps_end and self._lifecycle.state is SourceState.LINGERING:
+            self._lifecycle.advance(Trigger.END_KEPT)
+            self._kept_end = end
+            if error is not None:
+                log_failure(_log, error, "%s failed while nobody followed it.", self._name, level=logging.WARNING)
+            return
         before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
+        self._let_go()
         if before is SourceState.STUCK:
             _log.warning("The clean-up of %s has returned after all.", self._name)
         if error is None:
-            self._end_followers(StopAsyncIteration)
+            self._end_followers(end)
         elif before is SourceState.FOLLOWED:
-            # Each of them raises it, with its traceback, and most likely logs it.
+            # The followers of a feed raise it with its traceback, and most likely log it; streams log their end only.
             count, sentence = len(self._followers), sentence_of(error)
-            _log.warning("%s failed, and %d followers with it: %s", self._name, count, sentence)
-            self._end_followers(partial(_failed, self._name, error))
+            traced = None if self.spec.kind == "feed" else error
+            message = "%s failed, and %d followers with it: %s"
+            log_failure(_log, traced, message, self._name, count, sentence, level=logging.WARNING)
+            self._end_followers(end)
         else:
             log_failure(_log, error, "%s failed, with no follower to be told.", self._name)
         self._set_alarm(-math.inf)
@@ -395,9 +445,3 @@ class Source:
         self._full.clear()
         if self._room is not None:
             self._room.set()
-
-
-def _failed(name: str, error: BaseException) -> FeedFailed:
-    failure = FeedFailed(f"{name[:1].upper()}{name[1:]} failed: {sentence_of(error)}")
-    failure.__cause__ = error
-    return failure

@@ -1,11 +1,13 @@
-"""Holds the sources that run: at most one for each feed and its arguments in one run of Trio.
+"""Holds the sources that run: at most one for each key in one run of Trio.
 
-    Feed ── join ─► the sources of this run of Trio, by key ── one of them, a task of an app's nursery
+    Feed          ─┐
+                   ├─ join ─► the sources of this run of Trio, by key ── one of them, a task of an app's nursery
+    shared stream ─┘
 
-A feed belongs to no app. Its sources run in the nursery of the app that has been served longest among those of the
-process that are not stopping, and end with that one. With several apps on one server it makes no difference which one
-it is: they stop together. A process serves its apps in one run of Trio; where a test serves some in threads, each
-with a run of its own, each run has its own sources.
+The source of a shared stream runs in the nursery of its app. A feed belongs to no app: its sources run in the nursery
+of the app that has been served longest among those of the process that are not stopping, and end with that one. With
+several apps on one server it makes no difference which one it is: they stop together. A process serves its apps in one
+run of Trio; where a test serves some in threads, each with a run of its own, each run has its own sources.
 
 Nothing here knows of HTTP, Dash or Quart.
 """
@@ -18,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import trio
 
@@ -26,9 +27,10 @@ from ..errors import FeedUnavailable
 from ..options import DEFAULTS
 from ..streams.limits import Limits
 from ..user_code.containment import contain
-from .follower import Follower
-from .listing import FeedInfo, without_arguments
-from .source import Source, SourceSpec
+from .following import SourceFollower
+from .listing import FeedInfo, SharedStreamInfo, without_arguments
+from .source import Source
+from .source_spec import SourceSpec
 
 _log = logging.getLogger("flash.feeds")
 
@@ -41,6 +43,7 @@ class Sources:
         nursery: returns the app's nursery.
         limits: what bounds the clean-up and the thread of each source.
         most: how many there may be.
+        most_per_browser: how many of them one browser may have started.
         closing: the server stops, and none starts any more.
         is_served: the app is served.
     """
@@ -48,9 +51,11 @@ class Sources:
     nursery: Callable[[], trio.Nursery]
     limits: Limits = field(default_factory=Limits)
     most: int = DEFAULTS.sources_per_server
+    most_per_browser: int = DEFAULTS.sources_per_browser
     closing: bool = False
     is_served: bool = False
     _running: dict[Source, None] = field(default_factory=lambda: dict[Source, None]())
+    _of_browser: Counter[str] = field(default_factory=Counter[str])
 
     def begin(self) -> None:
         """The app is served from now on."""
@@ -75,15 +80,45 @@ class Sources:
             await source.key_is_free.wait()
 
     def names(self) -> list[str]:
-        """The feeds that run, with their arguments; may be asked from any thread."""
+        """What runs, with its arguments; may be asked from any thread."""
         return sorted(source.spec.name for source in list(self._running))
 
     def infos(self) -> list[FeedInfo]:
         """What `app.feeds()` lists, as far as it runs here."""
-        return [source.info for source in self._running]
+        return [source.info for source in self._running if source.spec.kind == "feed"]
+
+    def shared_stream_infos(self) -> list[SharedStreamInfo]:
+        """What `app.shared_streams()` lists: the sources of shared streams, oldest first."""
+        return [source.shared_stream_info for source in self._running if source.spec.kind != "feed"]
 
     def __len__(self) -> int:
         return len(self._running)
+
+    def check(self, spec: SourceSpec) -> None:
+        """Check that a source may start.
+
+        Raises:
+            FeedUnavailable: there are as many sources, or as many threads, as there may be, or the server stops.
+        """
+        what = f"The {spec.kind} {spec.name} was not started"
+        if self.closing:
+            raise FeedUnavailable(f"{what}: the server stops.")
+        if len(self._running) >= self.most:
+            raise FeedUnavailable(
+                f"{what}: the server runs {len(self._running)} sources already. Follow fewer feeds and shared streams, "
+                "with fewer different arguments, or raise sources_per_server= of Flash(...).",
+            )
+        if spec.browser is not None and self._of_browser[spec.browser] >= self.most_per_browser:
+            raise FeedUnavailable(
+                f"{what}: this browser has started {self._of_browser[spec.browser]} sources that still run. Let some "
+                "end first, shorten linger=, or raise sources_per_browser= of Flash(...).",
+                429,
+            )
+        if spec.is_plain and self.limits.threads.held >= self.limits.threads.total:
+            raise FeedUnavailable(
+                f"{what}: the server runs {self.limits.threads.held} plain generators already, and each has a thread "
+                "for its life. Raise stream_threads= of Flash(...), or write it as `async def`.",
+            )
 
     def start(self, spec: SourceSpec, over: Callable[[Source], object]) -> Source:
         """Start a source.
@@ -93,34 +128,33 @@ class Sources:
             over: is called when another source of the same arguments may start, and when the generator is over.
 
         Raises:
-            FeedUnavailable: there are as many sources, or as many threads, as there may be.
+            FeedUnavailable: see `check`.
         """
-        if len(self._running) >= self.most:
-            raise FeedUnavailable(
-                f"The feed {spec.name} was not started: the server runs {len(self._running)} sources already. Follow "
-                "fewer feeds, with fewer different arguments, or raise sources_per_server= of Flash(...)."
-            )
-        if spec.is_plain and self.limits.threads.held >= self.limits.threads.total:
-            raise FeedUnavailable(
-                f"The feed {spec.name} was not started: the server runs {self.limits.threads.held} plain generators "
-                "already, and each has a thread for its life. Raise stream_threads= of Flash(...), or write the feed "
-                "as `async def`."
-            )
+        self.check(spec)
 
         def note(source: Source) -> None:
             if source.is_over and source in self._running:
                 del self._running[source]
-                _run().yielded[without_arguments(spec.name)] += source.values
+                if spec.kind == "feed":
+                    _run().yielded[without_arguments(spec.name)] += source.values
+                self._count(spec.browser, -1)
             over(source)
 
         source = Source(spec, self.limits, note)
         self._running[source] = None
-        message = f"What was started in the nursery of the feed {spec.name}, and is not its own, has failed."
+        self._count(spec.browser, 1)
+        message = f"What was started in the nursery of the {spec.kind} {spec.name}, and is not its own, has failed."
         # In a context of its own: the follower's is that of some page and request.
         contextvars.Context().run(
-            lambda: self.nursery().start_soon(contain, _log, message, source.run, name=f"feed {spec.name}")
+            lambda: self.nursery().start_soon(contain, _log, message, source.run, name=f"{spec.kind} {spec.name}")
         )
         return source
+
+    def _count(self, browser: str | None, more: int) -> None:
+        if browser is not None:
+            self._of_browser[browser] += more
+            if not self._of_browser[browser]:
+                del self._of_browser[browser]
 
 
 class _Run:
@@ -146,22 +180,52 @@ class _Run:
 _RUN: trio.lowlevel.RunVar[_Run] = trio.lowlevel.RunVar("flash_feeds")
 
 
-async def join(spec: SourceSpec, key: Hashable, follower: Follower[Any]) -> Source:
+async def join(
+    spec: SourceSpec,
+    key: Hashable,
+    follower: SourceFollower,
+    app: Sources | None = None,
+    *,
+    starts_anew: bool = False,
+    starts_none: bool = False,
+) -> Source:
     """Have a follower follow the source of this key; start the source if it does not run.
 
     A source that cleans up is waited for, and another one is started then.
 
+    Args:
+        spec: what the source runs.
+        key: what tells it from others.
+        follower: is to follow it.
+        app: in whose nursery the source runs; None for the app that has been served longest.
+        starts_anew: a source that is kept for its end makes room for another one.
+        starts_none: only follow one that runs.
+
     Raises:
-        FeedUnavailable: no app is served, all are stopping, or the source would be one too many.
+        FeedUnavailable: no app is served, all are stopping, the source would be one too many, or cannot be joined.
     """
     await trio.lowlevel.checkpoint()
     run = _run()
-    while (source := run.by_key.get(key)) is not None and not source.is_live:
-        await source.key_is_free.wait()
+    while (source := run.by_key.get(key)) is not None:
+        if source.is_kept and starts_anew:
+            source.cancel()
+        elif source.is_live:
+            break
+        else:
+            await source.key_is_free.wait()
     if source is None:
-        source = run.by_key[key] = _app_of(run, spec.name).start(spec, partial(run.forget, key))
+        if starts_none:
+            raise FeedUnavailable(f"The {spec.kind} {spec.name} is over.")
+        source = run.by_key[key] = (app or _app_of(run, spec.name)).start(spec, partial(run.forget, key))
+    elif source.memory.refusal is not None:
+        raise FeedUnavailable(source.memory.refusal)
     source.add(follower)
     return source
+
+
+def source_of(key: Hashable) -> Source | None:
+    """The source of this key that runs, cleans up or is kept for its end."""
+    return _run().by_key.get(key)
 
 
 def feeds() -> list[FeedInfo]:

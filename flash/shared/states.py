@@ -19,6 +19,7 @@ class SourceState(StrEnum):
 
     FOLLOWED = "followed"
     LINGERING = "lingering"
+    KEPT = "kept"
     UNWINDING = "unwinding"
     STUCK = "stuck"
     OVER = "over"
@@ -31,12 +32,14 @@ class Trigger(StrEnum):
     JOINED = "joined"
     CANCELLED = "cancelled"
     GENERATOR_OVER = "generator over"
+    END_KEPT = "end kept"
     DEADLINE_PASSED = "deadline passed"
 
 
 MEANINGS: dict[SourceState, str] = {
     SourceState.FOLLOWED: "It has followers, who get what the generator yields.",
     SourceState.LINGERING: "Its last follower has left; it goes on for `linger` seconds, and may be followed again.",
+    SourceState.KEPT: "The generator is over, of a shared stream: who follows it now gets its state and its end.",
     SourceState.UNWINDING: "It was cancelled; the generator cleans up, within `cleanup_timeout`. New followers wait.",
     SourceState.STUCK: "Clean-up has overrun its deadline. A new follower starts another source of the same arguments.",
     SourceState.OVER: "The generator is over, and nothing of it is left.",
@@ -45,8 +48,9 @@ MEANINGS: dict[SourceState, str] = {
 CAUSES: dict[Trigger, str] = {
     Trigger.ALL_LEFT: "The last follower has left.",
     Trigger.JOINED: "Somebody follows it again.",
-    Trigger.CANCELLED: "It has lingered for `linger` seconds, or the server stops.",
+    Trigger.CANCELLED: "It has lingered for `linger` seconds, somebody has stopped it, or the server stops.",
     Trigger.GENERATOR_OVER: "The generator has returned, or was closed, or has raised and is not started again.",
+    Trigger.END_KEPT: "The same, but nobody follows it, and it is kept until it has lingered.",
     Trigger.DEADLINE_PASSED: "`cleanup_timeout` is over since the cancellation.",
 }
 
@@ -60,7 +64,9 @@ TRANSITIONS: dict[SourceState, dict[Trigger, SourceState]] = {
         Trigger.JOINED: SourceState.FOLLOWED,
         Trigger.CANCELLED: SourceState.UNWINDING,
         Trigger.GENERATOR_OVER: SourceState.OVER,
+        Trigger.END_KEPT: SourceState.KEPT,
     },
+    SourceState.KEPT: {Trigger.CANCELLED: SourceState.OVER},
     SourceState.UNWINDING: {
         Trigger.GENERATOR_OVER: SourceState.OVER,
         Trigger.DEADLINE_PASSED: SourceState.STUCK,
@@ -72,11 +78,12 @@ TRANSITIONS: dict[SourceState, dict[Trigger, SourceState]] = {
 LISTED_AS: dict[SourceState, str] = {
     SourceState.FOLLOWED: "running",
     SourceState.LINGERING: "lingering",
+    SourceState.KEPT: "kept",
     SourceState.UNWINDING: "ending",
     SourceState.STUCK: "stuck",
     SourceState.OVER: "ending",
 }
-"""What `app.feeds()` says of a source."""
+"""What `app.feeds()` and `app.shared_streams()` say of a source."""
 
 
 class Lifecycle:
@@ -103,5 +110,5 @@ class Lifecycle:
 
     @property
     def is_live(self) -> bool:
-        """The source can be followed, and its followers get what the generator yields."""
+        """The generator runs, and what it yields reaches who follows the source."""
         return self.state is SourceState.FOLLOWED or self.state is SourceState.LINGERING

@@ -6,6 +6,7 @@ import logging
 
 from ..cancel_scopes import EndReason
 from ..user_code.containment import log_failure
+from ..user_code.failures import sentence_of
 from ..wire import Failure
 from .spec import StreamSpec
 
@@ -23,12 +24,20 @@ def describe(spec: StreamSpec, error: BaseException) -> bytes:
 
 
 def log_end(
-    label: str, reason: EndReason, why: str, seconds: float, updates: int, error: BaseException | None, handled: bool
+    spec: StreamSpec,
+    reason: EndReason,
+    why: str,
+    seconds: float,
+    updates: int,
+    error: BaseException | None,
+    handled: bool,
 ) -> None:
     """Log one line for each end, with the traceback of a failure; as an error unless `on_error` has handled it.
 
+    The traceback of a failure that many streams share is logged once, by their source.
+
     Args:
-        label: what the log calls the stream: `StreamSpec.label`.
+        spec: what the stream has run.
         reason: of the end.
         why: what the app's code has said of it; "" if nothing.
         seconds: for which the stream was open.
@@ -37,11 +46,13 @@ def log_end(
         handled: `on_error` has returned.
     """
     failed = reason is EndReason.FAILED
+    if failed and spec.is_shared and error is not None:
+        why, error = sentence_of(error), None
     log_failure(
         _log,
         error if failed else None,
         "%s: %s after %.3f s, %d updates%s",
-        label,
+        spec.label,
         reason,
         seconds,
         updates,

@@ -6,6 +6,7 @@ module `buffer` imports this one, and so `EventBuffer` says here what an event n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from ..wire import PROPS_DATA, Props
@@ -93,11 +94,27 @@ class PropUpdate(NamedTuple):
         key: names the property: a newer update of the same key may replace this one.
         whole: it is a whole value, which replaces an older one; a part, of a Patch for instance, replaces nothing.
         pair: its JSON: `[id, props]`.
+        base: for a part, the key of the property that it adds to, which may be another one.
     """
 
     key: object
     whole: bool
     pair: bytes
+    base: object = None
+
+
+class SharedUpdate(NamedTuple):
+    """An update of a source, encoded once for all the streams that follow it.
+
+    Attributes:
+        pairs: the inner part of the JSON array of its pairs.
+        by_prop: the same, property by property; empty if there is nothing to send.
+        adds_up: a part of it is no whole value.
+    """
+
+    pairs: bytes
+    by_prop: Sequence[PropUpdate]
+    adds_up: bool
 
 
 class ConflatedEvent(Event):

@@ -145,6 +145,7 @@ class StreamInfo:
         buffered: how many updates wait to be sent.
         waiting: seconds for which the generator has waited for room in the buffer; None if it does not.
         user: whose it is, as `identify=` of the app has said when it was started; None if it has not.
+        source: the id of the source that it follows, as `app.shared_streams()` has it; None if it runs by itself.
     """
 
     id: str
@@ -157,3 +158,4 @@ class StreamInfo:
     buffered: int
     waiting: float | None
     user: str | None = None
+    source: str | None = None

@@ -45,6 +45,7 @@ class StreamSpec:
         check_at_turn: for one that does: given the newest values of the conditions that have changed while it waited,
             by their places, says why it does not open; None if it may. Without it, it may.
         finishes: types of exceptions that end the generator, or `on_error`, without a failure.
+        is_shared: the stream follows a source, which puts the updates into the outbox; the generator only waits.
     """
 
     callback: str
@@ -70,6 +71,7 @@ class StreamSpec:
     waits_its_turn: bool = False
     check_at_turn: Callable[[Mapping[int, object]], str | None] | None = None
     finishes: tuple[type[Exception], ...] = ()
+    is_shared: bool = False
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from inspect import isawaitable
 
 import trio
@@ -38,6 +38,7 @@ from ..user_code.inner_generators import InnerGenerators
 from . import mistakes
 from .buffer import StreamBuffer
 from .ending import describe, log_end
+from .events import SharedUpdate
 from .fairness import FairShare
 from .generators import Steps, close_for_good, steps_of
 from .host import StreamHost
@@ -66,6 +67,7 @@ class Stream:
         started: when it opened, on Trio's clock.
         share: says when its yields let other tasks run.
         waiting_since: when its generator began to wait for room in the buffer; None if it does not.
+        source: the id of the source that it follows; None if it follows none.
     """
 
     def __init__(self, stream_id: str, spec: StreamSpec, host: StreamHost, limits: Limits) -> None:
@@ -76,6 +78,7 @@ class Stream:
         self.buffer: StreamBuffer = StreamBuffer(limits.buffer, wire.props_head(stream_id))
         self.started: float = trio.current_time()
         self.waiting_since: float | None = None
+        self.source: str | None = None
         self._lifecycle = Lifecycle()
         self._host = host
         self._limits = limits
@@ -181,6 +184,36 @@ class Stream:
         elif unwinding:
             self._report(mistakes.updated_in_cleanup(self.spec.name, "called set_props"))
 
+    def put_state(self, chunks: Iterable[bytes]) -> None:
+        """Take what a page that joins late is to show first, of the source that the stream follows."""
+        if self._lifecycle.is_running:
+            for pairs in chunks:
+                if not self._sent_first:
+                    self._note_first()
+                self._host.outbox.put_update(pairs, self.buffer)
+
+    def put_shared(self, update: SharedUpdate) -> bool:
+        """Take an update of the source that the stream follows, which waits for no page.
+
+        When the buffer is full, the page gets the newest whole values only, in one event behind those that wait.
+
+        Returns:
+            False if the page is so far behind that what adds up has no room any more; it would have a gap from now on.
+        """
+        if not self._lifecycle.is_running:
+            return True
+        if not self._sent_first:
+            self._note_first()
+        buffer = self.buffer
+        behind = buffer.full() or (buffer.tail is not None and buffer.tail.conflated)
+        if not behind and self.spec.encode_by_prop is None:
+            self._host.outbox.put_update(update.pairs, buffer)
+            return True
+        if buffer.full(times=2) and (update.adds_up or buffer.updates >= 2 * buffer.bounds.updates):
+            return False
+        self._host.outbox.put_by_prop(update.by_prop, buffer)
+        return True
+
     # The generator: (a) and (b) of the teardown in docs/streams.md
 
     async def _drive(self) -> None:
@@ -255,12 +288,15 @@ class Stream:
             self._report(mistakes.yielded_none(self.spec.name))
         elif pairs:
             if not self._sent_first:
-                self._sent_first = True
-                self._limits.observer.sent_first(self, trio.current_time() - self.started)
+                self._note_first()
             if isinstance(pairs, bytes):
                 self._host.outbox.put_update(pairs, self.buffer, may_send_now)
             else:
                 self._host.outbox.put_by_prop(pairs, self.buffer)
+
+    def _note_first(self) -> None:
+        self._sent_first = True
+        self._limits.observer.sent_first(self, trio.current_time() - self.started)
 
     def _encode_nothing(self, value: object) -> bytes:
         """The encoder of a stream that was cancelled, whose clean-up may still come to a `yield` under a shield."""
@@ -350,7 +386,7 @@ class Stream:
         buffer, cancelled = self.buffer, self._cancelled_at
         seconds = trio.current_time() - self.started
         updates = buffer.sent_updates + buffer.updates
-        log_end(self.spec.label, reason, self.scope.why, seconds, updates, error, handled)
+        log_end(self.spec, reason, self.scope.why, seconds, updates, error, handled)
         if self.scope.failure is not None:
             self._report(mistakes.failed_predicate(self.spec.name, self.scope.condition, self.scope.failure))
         props = [last_props, b"" if exception is None else self.spec.resets, self.spec.off]

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+import reprlib
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
 Kind = Literal["async", "plain"]
@@ -82,9 +83,32 @@ def takes_keyword(function: Callable[..., Any], keyword: str, positional: int) -
     )
 
 
+def takes_part_of(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> bool:
+    """Whether `function` can be called with these arguments and perhaps more. See `takes`."""
+    try:
+        inspect.signature(function, follow_wrapped=False).bind_partial(*arguments, **keywords)
+    except TypeError:
+        return False
+    except ValueError:
+        pass
+    return True
+
+
 def parameters_of(function: Callable[..., Any]) -> str:
     """The parameters by which `takes` decides, for messages."""
     return str(inspect.signature(function, follow_wrapped=False))
+
+
+def describe_call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
+    """A call as it would be written, but short; for messages."""
+    return f"{name}({', '.join([*map(_short, args), *(f'{key}={_short(value)}' for key, value in kwargs.items())])})"
+
+
+def _short(value: object) -> str:
+    try:
+        return reprlib.repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def call(function: Callable[..., Any], args: Any, kwargs: Any, on_return: OnReturn) -> object:

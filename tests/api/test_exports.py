@@ -32,6 +32,7 @@ OWN = {
     "InvalidOption",
     "InvalidUpdate",
     "RequestRefused",
+    "SharedStreamInfo",
     "StreamCancelled",
     "StreamInfo",
     "Update",

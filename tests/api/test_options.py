@@ -217,7 +217,7 @@ def reached_by_options(app: Flash) -> list[object]:
     return [
         app.channels.page_limits,
         app.channels.load.limits,
-        app.sources.most,
+        (app.sources.most, app.sources.most_per_browser),
         (limits.buffer, limits.cleanup_timeout, limits.threads.total),
         (websockets.buffer, websockets.stall_timeout, websockets.sockets, websockets.per_browser),
         app._request_limits,

@@ -33,7 +33,7 @@ async def served_app(most: int = 2_000, threads: int = 20) -> AsyncGenerator[Sou
             with trio.CancelScope(shield=True):
                 await sources.shut_down()
                 # What is stuck gets over, too.
-                await eventually(lambda: sources.infos() == [], timeout=10 * CLEANUP_TIMEOUT)
+                await eventually(lambda: len(sources) == 0, timeout=10 * CLEANUP_TIMEOUT)
                 await eventually(lambda: limits.threads.held == 0)
             sources.end()
             assert sources.names() == []

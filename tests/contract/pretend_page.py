@@ -84,11 +84,11 @@ class PretendPage:
         options.setdefault("resets", b'"reset"')
         options.setdefault("off", b'"off"')
         options.setdefault("is_plain", inspect.isgeneratorfunction(generator))
+        options.setdefault("encode", encode)
         spec = StreamSpec(
             callback="test",
             key=key,
             generator=generator,
-            encode=encode,
             on_error=on_error,
             opening=b'"callback":"test"',
             **options,

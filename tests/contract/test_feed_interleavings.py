@@ -17,6 +17,7 @@ import trio.testing
 from hypothesis import given, settings, strategies as st
 
 from flash import Feed, FeedFailed, FeedOverrun, FeedUnavailable, feed
+from flash.cancel_scopes import EndReason
 from flash.shared.options import FeedOptions
 from flash.shared.sources import Sources, feeds
 from flash.shared.states import (
@@ -30,6 +31,7 @@ from flash.shared.states import (
 )
 from flash.streams.transitions import InvalidTransition
 from tests.contract.pretend_app import CLEANUP_TIMEOUT, Reader, follow, served_app
+from tests.contract.pretend_sharing import SharedCallback, open_page, say
 
 KEYS = ("a", "b")
 CLEANUP = 0.25
@@ -236,7 +238,7 @@ ROWS: set[Row] = {(state, trigger, after) for state, row in TRANSITIONS.items() 
 def test_every_state_and_every_trigger_is_in_the_table_and_has_its_sentence() -> None:
     assert set(TRANSITIONS) == set(MEANINGS) == set(LISTED_AS) == set(SourceState)
     assert {trigger for _, trigger, _ in ROWS} == set(CAUSES) == set(Trigger)
-    assert set(LISTED_AS.values()) == {"running", "lingering", "ending", "stuck"}
+    assert set(LISTED_AS.values()) == {"running", "lingering", "kept", "ending", "stuck"}
 
 
 def test_every_state_can_be_reached_and_only_the_last_one_has_no_exit() -> None:
@@ -269,14 +271,15 @@ def test_sources_go_through_every_row_of_the_table(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Lifecycle, "advance", record)
 
-    @feed(linger=1)
-    async def source(clean_up: float) -> AsyncGenerator[int, None]:
+    async def function(clean_up: float) -> AsyncGenerator[object, None]:
         try:
             await trio.sleep(5)
-            yield 1
+            yield say(1)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.sleep(clean_up)
+
+    source = feed(linger=1)(function)
 
     async def follow_them(nursery: trio.Nursery, app: Sources) -> None:
         reader = await follow(nursery, source(0))
@@ -290,6 +293,12 @@ def test_sources_go_through_every_row_of_the_table(monkeypatch: pytest.MonkeyPat
         await trio.sleep(10)
         for clean_up in (1, 2 * CLEANUP_TIMEOUT):
             await (await follow(nursery, source(clean_up))).leave()
+        await trio.sleep(20)
+        # Of a shared stream, the end of one that lingers is kept.
+        page = await open_page(nursery)
+        SharedCallback(lambda: function(0), app, linger=10).start(page)
+        await trio.sleep(1)
+        page.link.channel.close(EndReason.DISCONNECTED)
         await trio.sleep(20)
         await follow(nursery, source(0))
         await app.shut_down()

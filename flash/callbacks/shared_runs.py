@@ -1,0 +1,188 @@
+"""The runs of an event callback whose streams are shared: which one a start is to follow, and what that run is.
+
+    scope, Inputs, States, MATCH, Outputs ── the key ── a source that is there, or is started
+
+Everything about a run that comes from its start is in `SharedRun`; the start itself is in `start`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dash
+
+from .._dash import validate_and_group_input_args
+from ..channels import Channels
+from ..errors import FeedUnavailable, RequestRefused
+from ..nursery import Channel
+from ..props import Pair, encode_shared, encoder
+from ..shared.failures import failure_of_stream
+from ..shared.page_state import PageState
+from ..shared.source_spec import SourceSpec
+from ..shared.sources import Sources, join, source_of
+from ..shared.stream_follower import StreamFollower
+from ..streams.events import SharedUpdate
+from ..streams.mistakes import Mistakes, yielded_none
+from ..user_code.functions import call, describe_call, kind_of_generator
+from .declaration import Declaration
+from .sharing import COUNTER, Scope
+from .start_request import StartRequest
+
+FINISHES = (dash.exceptions.PreventUpdate,)
+"""Types of exceptions that end a generator without a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRun:
+    """The run that a start is to follow.
+
+    Attributes:
+        key: tells it from others.
+        spec: what it runs, if it does not run yet.
+        stops_all: where a condition ends one stream, it ends all that follow the run.
+        starts_anew: a run that is over, and kept for its end, is not followed.
+        starts_none: only a run that is there is followed.
+    """
+
+    key: Hashable
+    spec: SourceSpec
+    stops_all: bool
+    starts_anew: bool
+    starts_none: bool
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a run to follow."""
+        source = source_of(self.key)
+        return source is not None and source.is_live
+
+    def check(self, sources: Sources) -> None:
+        """Raise RequestRefused if it can neither be followed nor started."""
+        source = source_of(self.key)
+        if source is None or (source.is_kept and self.starts_anew):
+            try:
+                sources.check(self.spec)
+            except FeedUnavailable as refused:
+                raise RequestRefused(refused.status, str(refused)) from None
+        elif source.is_live and (refusal := source.memory.refusal) is not None:
+            raise RequestRefused(409, refusal)
+
+    def follower(self, sources: Sources, channels: Channels, channel: Channel) -> StreamFollower:
+        """What a stream of the channel follows it by."""
+        return StreamFollower(
+            lambda follower: join(
+                self.spec,
+                self.key,
+                follower,
+                sources,
+                starts_anew=self.starts_anew,
+                starts_none=self.starts_none,
+            ),
+            _holding(channels, channel),
+            stops_all=self.stops_all,
+        )
+
+
+class SharedRuns:
+    """The runs of one event callback."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        declaration: Declaration,
+        mistakes: Mistakes,
+        on_return: Callable[[object], object],
+    ) -> None:
+        """
+        Args:
+            function: the user's generator function.
+            declaration: what it was declared with.
+            mistakes: those of the event callback.
+            on_return: what becomes of a value that the generator returns: see `user_code.functions.call`.
+        """
+        self._function = function
+        self._declaration = declaration
+        self._mistakes = mistakes
+        self._on_return = on_return
+
+    def find(
+        self, request: StartRequest, scope: Scope, to_pairs: Callable[[object], Sequence[Pair]] | None
+    ) -> SharedRun:
+        """The run that a start is to follow.
+
+        Args:
+            request: the start.
+            scope: for whom the run is.
+            to_pairs: makes pairs of the values for the Outputs; None if there are none.
+
+        Raises:
+            RequestRefused: the generator function cannot be called with what the user's function has returned.
+        """
+        declaration, sharing, function = self._declaration, self._declaration.sharing, self._function
+        assert sharing is not None
+        args, kwargs = validate_and_group_input_args(request.values, declaration.grouping)
+        kwargs = {**kwargs, **scope.keywords}
+        sharing.check_call(function, args, kwargs)
+        outputs = None if declaration.outputs is None else request.dash_context.outputs_list
+        dependencies = [*declaration.inputs, *declaration.states]
+        encode = encoder(declaration.name, to_pairs, encode_shared, SharedUpdate(b"", [], False))
+        bound = request.callback_request.settings.channels.limits.buffer.bytes
+        spec = SourceSpec(
+            name=describe_call(declaration.name, args, kwargs),
+            generator=lambda: call(function, args, kwargs, self._on_return),
+            is_plain=kind_of_generator(function) == "plain",
+            options=sharing.options,
+            memory=lambda: PageState(declaration.name, encode, bound, self._note_none),
+            kind="shared stream",
+            failure=failure_of_stream,
+            finishes=FINISHES,
+            keeps_end=True,
+            browser=request.browser,
+        )
+        return SharedRun(
+            (self, scope.key, _digest(dependencies, request.values, [request.matched, outputs])),
+            spec,
+            sharing.stops_all,
+            starts_anew=request.by_user,
+            starts_none=request.resumes,
+        )
+
+    def _note_none(self) -> None:
+        self._mistakes.log_once(*yielded_none(f"the event callback {self._declaration.name!r}"))
+
+
+def _digest(dependencies: Sequence[Any], values: Sequence[object], more: object) -> str:
+    """What tells the values of a start from others, in a form of fixed size: they may be large, such as an upload.
+
+    Args:
+        dependencies: the Inputs and States.
+        values: of them, as the page has sent them.
+        more: what else tells runs apart: what MATCH has matched, and the ids of Outputs.
+    """
+    told = [
+        value
+        for dependency, value in zip(dependencies, values, strict=True)
+        if not dependency.component_property.startswith(COUNTER)
+    ]
+    return hashlib.sha256(json.dumps([told, more], sort_keys=True).encode()).hexdigest()
+
+
+def _holding(channels: Channels, channel: Channel) -> Callable[[], Callable[[], None]]:
+    """What has this process stay the holder of a page's browser while the run lingers that the page has followed."""
+
+    def hold() -> Callable[[], None]:
+        holder, browser = channels.holding, channel.browser
+        if holder is None:
+            return lambda: None
+        try:
+            holder.enter(browser)
+        except RequestRefused:
+            # Another process has come to hold it.
+            return lambda: None
+        return lambda: holder.leave(browser)
+
+    return hold

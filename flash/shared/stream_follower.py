@@ -1,0 +1,111 @@
+"""A stream of a page, as it follows a source: what its generator is, and when it leaves.
+
+    source's task ── put ─► the stream's buffer ─► outbox of the page
+    stream's task ── follow: joins, waits until the source is over, leaves
+
+The stream runs as every other one: it has a scope, conditions, a timeout and `on_error` of its own. Its generator,
+`StreamFollower.follow`, yields nothing: the source itself puts the updates, which are encoded already, into the outbox
+of the page. So an update wakes no task of the pages that it is for.
+
+Why a stream ends decides how long the source goes on if it was the last to follow. A page that is lost may come back:
+the source lingers. Where somebody has said stop, by a condition, a newer start, a timeout or the server's own code,
+it ends at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+
+import trio
+
+from ..cancel_scopes import LAYOUT, EndReason
+from ..errors import FeedOverrun
+from ..streams.events import SharedUpdate
+from ..streams.stream import Stream
+from .listing import FollowerInfo
+from .source import Source
+
+
+class StreamFollower:
+    """One stream that follows a source: a `SourceFollower`.
+
+    Attributes:
+        stream: the stream; set as soon as it is there.
+    """
+
+    stream: Stream
+
+    def __init__(
+        self,
+        join: Callable[[StreamFollower], Awaitable[Source]],
+        hold: Callable[[], Callable[[], None]],
+        *,
+        stops_all: bool = False,
+    ) -> None:
+        """
+        Args:
+            join: has a source follow; returns the source.
+            hold: keeps this process the holder of the page's browser; returns what lets it go.
+            stops_all: where a condition ends this stream, it ends the others that follow the source, too.
+        """
+        self._join = join
+        self.hold = hold
+        self._stops_all = stops_all
+        self._over = trio.Event()
+        self._end: Callable[[], BaseException] = StopAsyncIteration
+
+    async def follow(self) -> AsyncGenerator[object, None]:
+        """The generator of the stream."""
+        source = await self._join(self)
+        self.stream.source = source.id
+        try:
+            await self._over.wait()
+        finally:
+            self._leave(source)
+        end = self._end()
+        if not isinstance(end, StopAsyncIteration):
+            raise end
+        return
+        yield  # makes it a generator
+
+    def _leave(self, source: Source) -> None:
+        scope = self.stream.scope
+        if scope.reason is EndReason.SHUTDOWN:
+            # The sources end when all streams have ended.
+            source.leave(self, math.inf)
+        elif scope.reason in (None, EndReason.DISCONNECTED) or scope.condition == LAYOUT:
+            source.leave(self)
+        elif scope.reason is EndReason.CANCELLED and self._stops_all:
+            value = scope.exception().value
+            for follower in source.followers:
+                if isinstance(follower, StreamFollower):
+                    follower.stream.scope.cancel(EndReason.CANCELLED, scope.condition, value)
+            source.cancel()
+        else:
+            source.leave(self, 0)
+
+    # What its source calls: see `SourceFollower`.
+
+    def begin(self, source: object, given: Iterable[bytes]) -> None:
+        self.stream.put_state(given)
+
+    def put(self, value: SharedUpdate) -> None:
+        if not self._over.is_set() and not self.stream.put_shared(value):
+            name = self.stream.spec.callback
+            self.end(
+                lambda: FeedOverrun(
+                    f"The page is too far behind the shared stream of {name!r}: what adds up has no room in its "
+                    "buffer, and would be missing. Yield whole values, which are conflated for such a page, or raise "
+                    "stream_buffer_updates= or stream_buffer_bytes= of Flash(...)."
+                )
+            )
+
+    def end(self, exception: Callable[[], BaseException], *, at_once: bool = False) -> None:
+        if not self._over.is_set():
+            self._end = exception
+            self._over.set()
+
+    @property
+    def info(self) -> FollowerInfo:
+        return FollowerInfo(self.stream.id, self.stream.buffer.updates, 0)
