@@ -106,6 +106,7 @@ _js_dist = [
     {"relative_package_path": "client/elsewhere.js", "namespace": "flash"},
     {"relative_package_path": "client/link_states.js", "namespace": "flash"},
     {"relative_package_path": "client/conditions.js", "namespace": "flash"},
+    {"relative_package_path": "client/resume.js", "namespace": "flash"},
     {"relative_package_path": "client/link.js", "namespace": "flash"},
     {"relative_package_path": "client/callback_fetch.js", "namespace": "flash"},
 ]

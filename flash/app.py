@@ -305,6 +305,7 @@ class Flash(RunningStreams, _dash.DashApp):
         overlap: Literal["supersede", "drop", "queue"] = "supersede",
         shared: Shared = None,
         linger: float = 0,
+        resume: bool = False,
         concat: object = None,
         **keywords: Any,
     ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -328,6 +329,7 @@ class Flash(RunningStreams, _dash.DashApp):
                 overlap=overlap,
                 shared=shared,
                 linger=linger,
+                resume=resume,
             ),
         )
 

@@ -120,6 +120,7 @@ def event_callback(
     overlap: Literal["supersede", "drop", "queue"] = "supersede",
     shared: Shared = None,
     linger: float = 0,
+    resume: bool = False,
     concat: object = None,
     **keywords: Any,
 ) -> Callable[[Callable[P, R]], EventCallback[P, R]]:
@@ -159,6 +160,8 @@ def event_callback(
             the generator is given as keywords. If it raises, the stream is not started. `cancel`, `on_error`,
             `reset_props`, `running`, `timeout` and `restart` stay each page's own. None: each page has its own run.
         linger: with `shared`, seconds for which the run goes on when the last page that has followed it is lost.
+        resume: with `shared`, whether a page that is loaded follows the run that is still going for its Inputs and
+            States, if there is one, and starts none.
         concat: accepted for apps written for `dash-flash`, and ignored.
 
     Raises:
@@ -183,6 +186,7 @@ def event_callback(
             overlap=overlap,
             shared=shared,
             linger=linger,
+            resume=resume,
         ),
     )
 
@@ -249,24 +253,27 @@ def register_starter(
             "Input, or let it start when the page is loaded."
         )
     first = None if declaration.outputs is None else str(declaration.outputs.flat[0])
+    resumes = declaration.sharing is not None and declaration.sharing.resume
     component = CallbackComponent(
         _component_id(function),
         declaration.name,
         declaration.named_properties(),
         declaration.warn_of_doubtful_options(),
         first,
+        resumes,
     )
     outputs: Any = []
     own_inputs: list[Any] = []
     if declaration.outputs is not None:
         outputs = declaration.outputs.grouping
-    elif prevent_initial_call:
-        own_inputs = [dash.Input(f"{component.id}-never", "there", allow_optional=True)]
-    else:
+    elif not prevent_initial_call:
         outputs = dash.Output(component, "start")
+    if resumes or not outputs:
+        # A page that resumes finds the callback by it, too: see `client/resume.js`.
+        own_inputs = [dash.Input(f"{component.id}-never", "there", allow_optional=True)]
     if not declaration.inputs:
         # This Input is always in the layout and never changes: Dash calls the callback once, when the page is loaded.
-        own_inputs = [dash.Input(component, "id")]
+        own_inputs = [*own_inputs, dash.Input(component, "id")] if resumes else [dash.Input(component, "id")]
         prevent_initial_call = False
     page = [dash.State(PAGE_ID, "secret"), dash.State(PAGE_ID, "token")]
     dependencies = StartDependencies(

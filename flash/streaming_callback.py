@@ -35,7 +35,18 @@ from .user_code.threads import on_own_loop
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
-_GENERATORS_ONLY = ("watch", "reset_props", "timeout", "restart", "conflate", "keep", "overlap", "shared", "linger")
+_GENERATORS_ONLY = (
+    "watch",
+    "reset_props",
+    "timeout",
+    "restart",
+    "conflate",
+    "keep",
+    "overlap",
+    "shared",
+    "linger",
+    "resume",
+)
 _RESULTS_ONLY = {
     "background": "a background callback",
     "api_endpoint": "an API endpoint",
@@ -63,10 +74,10 @@ def callback(*arguments: Any, **options: Any) -> CallbackDecorator:
     Args:
         arguments: Outputs, Inputs and States, in every form that `dash.callback` takes.
         options: those of `dash.callback`; over a generator `cancel`, `watch`, `on_error`, `reset_props`, `running`,
-            `timeout`, `restart`, `conflate`, `keep`, `overlap`, `shared` and `linger` are those of `event_callback`,
-            and what `on_error` returns goes into the Outputs as well. Over an `async def` that returns its result,
-            `on_disconnect="cancel"` has it cancelled when its page is closed or reloaded; by default (`"finish"`) it
-            comes to its end, as a plain function does.
+            `timeout`, `restart`, `conflate`, `keep`, `overlap`, `shared`, `linger` and `resume` are those of
+            `event_callback`, and what `on_error` returns goes into the Outputs as well. Over an `async def` that
+            returns its result, `on_disconnect="cancel"` has it cancelled when its page is closed or reloaded; by
+            default (`"finish"`) it comes to its end, as a plain function does.
 
     Raises:
         InvalidEventCallback: an option is malformed, or is not for a function of this kind.

@@ -15,7 +15,9 @@ from ..asgi.page_secret import PAGE_ID, token_of
 from ..asgi.tokens import new_token
 
 
-@hidden_component("id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes", "output")
+@hidden_component(
+    "id", "status", "error", "statuses", "start", "refused", "name", "declared", "mistakes", "output", "resumes"
+)
 class CallbackComponent(TypedComponent):
     """The streams of one event callback, for use in an Input or State: `Input(my_callback.stream, "status")`.
 
@@ -37,6 +39,7 @@ class CallbackComponent(TypedComponent):
         declared: Sequence[Any] = (),
         mistakes: Sequence[str] = (),
         output: str | None = None,
+        resumes: bool = False,
     ) -> None:
         """What is to be shown of an event callback.
 
@@ -46,9 +49,10 @@ class CallbackComponent(TypedComponent):
             declared: `[option, id, property]` for what its options name.
             mistakes: what the dev tools are to say of them.
             output: the first of its Outputs, by which Dash knows a streaming callback; None if it has none.
+            resumes: a page that is loaded asks for its run that is still going.
         """
         checks = {"name": name, "declared": list(declared), "mistakes": list(mistakes), "output": output}
-        super().__init__(id=id, status="idle", error=None, statuses={}, **checks)
+        super().__init__(id=id, status="idle", error=None, statuses={}, resumes=resumes, **checks)
 
 
 @hidden_component("id", "token", "secret", "hub")

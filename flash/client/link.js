@@ -16,7 +16,7 @@
 
 (function () {
     const {flash} = /** @type {any} */ (window);
-    const {wire, renderer, streams, inbox, requests, carrier, conditions, mistakes, reconnect, elsewhere} = flash;
+    const {wire, renderer, streams, inbox, requests, carrier, conditions, mistakes, reconnect, elsewhere, resume} = flash;
 
     /** The number of intervals between pings after which the page acknowledges without having been asked. */
     const UNASKED_AFTER = 1.1;
@@ -301,6 +301,7 @@
         streams.watch(conditions.change);
         mistakes.begin(streams.refuseStart);
         elsewhere.begin(() => link.state === 'open');
+        resume.begin();
         connect('begun');
         setInterval(replaceIfSilent, reconnect.CHECK_INTERVAL);
         document.addEventListener('visibilitychange', replaceIfSilent);

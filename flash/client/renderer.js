@@ -215,6 +215,26 @@
     }
 
     /**
+     * The request that starts a stream of an event callback, without its values; null if there is none. Dash has an
+     * Input for it that is never there: see `event_callback.py`.
+     * @param {string} id  of its hidden component
+     * @returns {Start | null}
+     */
+    function startOf(id) {
+        const all = store().getState().dependenciesRequest.content ?? [];
+        const found = all.find((/** @type {any} */ {inputs}) => inputs.some((/** @type {any} */ input) => input.id === `${id}-never`));
+        if (found === undefined) {
+            return null;
+        }
+        const read = (/** @type {any} */ dependency) => ({
+            id: dependency.id.startsWith('{') ? JSON.parse(dependency.id) : dependency.id,
+            property: dependency.property,
+            optional: Boolean(dependency.allow_optional)
+        });
+        return {output: found.output, outputs: undefined, inputs: found.inputs.map(read), state: found.state.map(read)};
+    }
+
+    /**
      * A dependency with its value, as the renderer sends it; null if its component is gone.
      * @param {Dependency} dependency
      */
@@ -284,7 +304,7 @@
 
     const ofPage = {store, config, layout, onChange, isIdle, hasDueCall, onResolved, showError, onceDrawn};
     const ofComponents = {nameOf, isPattern, resolve, component, stringIds, propTypes, graphProgress, gridApi};
-    const ofCalls = {callAddress, isCallAddress, callBody, firstOutputOf};
+    const ofCalls = {callAddress, isCallAddress, startOf, callBody, firstOutputOf};
     const renderer = {...ofPage, ...ofComponents, ...ofCalls};
     globals.flash = Object.assign(globals.flash || {}, {renderer});
 })();

@@ -285,7 +285,8 @@
             'name',
             'declared',
             'mistakes',
-            'output'
+            'output',
+            'resumes'
         ].map(name => [name, () => null])
     );
 

@@ -105,6 +105,8 @@
     const PROOF_HEADER = 'X-Flash-Proof';
     /** The header that names a start, which may be sent twice. */
     const START_HEADER = 'X-Flash-Start';
+    /** The field of a start by which a page follows the run that is still going, and starts none. */
+    const RESUME_FIELD = 'resume';
     /** The header of the answer to a start: the life of the channel in which the stream runs. */
     const LIFE_HEADER = 'X-Flash-Life';
 
@@ -192,6 +194,7 @@
             LIFE_OVER,
             PROOF_HEADER,
             START_HEADER,
+            RESUME_FIELD,
             LIFE_HEADER
         }
     });
