@@ -1,4 +1,4 @@
-"""What `shared=` and `linger=` refuse when an event callback is declared."""
+"""What `shared=`, `linger=` and `resume=` refuse when an event callback is declared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flash import Flash, Input, InvalidEventCallback, Output, Update, stream_props
+from flash import MATCH, Flash, Input, InvalidEventCallback, Output, Update, stream_props
 
 
 def declare(**options: Any) -> None:
@@ -22,7 +22,7 @@ def declare(**options: Any) -> None:
     "options",
     [
         {"shared": "all"},
-        {"shared": "browser", "linger": 5},
+        {"shared": "browser", "linger": 5, "resume": True},
         {"shared": lambda request: "", "linger": 0.5},
     ],
 )
@@ -38,6 +38,8 @@ def test_what_can_be_shared_is(options: dict[str, Any]) -> None:
         ({"shared": lambda: ""}, "called with one argument, the request"),
         ({"shared": "all", "linger": -1}, "linger of .* is to be .*, got -1"),
         ({"shared": "all", "linger": "long"}, "linger of"),
+        ({"shared": "all", "resume": 1}, "resume of .* is to be True or False"),
+        ({"resume": True}, "resume= of .* is for shared streams"),
         ({"linger": 5}, "linger= of .* is for shared streams"),
         ({"shared": "all", "watch": {"speed": Input("speed", "value")}}, "has watch= and shared="),
     ],
@@ -67,7 +69,7 @@ def test_a_function_may_give_the_generator_keywords_that_the_inputs_do_not() -> 
             yield stream_props("out", {"children": user})
 
 
-@pytest.mark.parametrize("option", ["shared", "linger"])
+@pytest.mark.parametrize("option", ["shared", "linger", "resume"])
 def test_a_callback_that_returns_its_result_cannot_be_shared(option: str) -> None:
     app = Flash(__name__)
     with pytest.raises(InvalidEventCallback, match=f"{option}= of .* is for streaming callbacks"):
@@ -75,3 +77,12 @@ def test_a_callback_that_returns_its_result_cannot_be_shared(option: str) -> Non
         @app.callback(Output("out", "children"), Input("go", "n_clicks"), **{option: "all"})
         def result(clicks: int) -> int:
             return clicks
+
+
+def test_a_page_cannot_resume_what_match_has_matched() -> None:
+    app = Flash(__name__)
+    with pytest.raises(InvalidEventCallback, match="has MATCH in its Inputs and resume=True"):
+
+        @app.event_callback(Input({"n": MATCH}, "n_clicks"), shared="all", resume=True)
+        async def live(clicks: int) -> AsyncIterator[Update]:
+            yield stream_props("out", {"children": clicks})

@@ -459,3 +459,72 @@ async def test_a_browser_may_start_so_many_runs_and_no_more(serve: Serve) -> Non
     # The first of the other browser's is superseded, and frees its place only when it has ended.
     assert statuses[4] == 204
     assert statuses[5] == 503
+
+
+# Pages that are loaded again
+
+
+async def resume(page: Page) -> int:
+    """Ask for the run that is still going, as the page's script does when it is loaded; returns the status."""
+    body = page.request("go", value=0) | {"changedPropIds": [], "resume": True}
+    return (await page.post("_dash-update-component", body)).status_code
+
+
+async def test_a_page_that_resumes_follows_the_run_that_is_there_and_starts_none(serve: Serve) -> None:
+    runs = Runs()
+    server = await serve(make_app(runs, "browser", declare={"linger": 100, "resume": True}))
+    page = await server.page()
+    assert await resume(page) == 204
+    assert (runs.given, server.app.shared_streams(), len(server.app.channels)) == ([], [], 0)
+    await follow(server, page)
+    await page.leave()
+    await eventually(lambda: [info.state for info in server.app.shared_streams()] == ["lingering"])
+    again = await server.page(browser=page.client)
+    link = await again.connect()
+    assert await resume(again) == 204
+    await link.expect("open")
+    assert (await link.expect("props"))["props"] == [["out", {"children": "('A',)"}]]
+    # One that asks when it has the stream already does nothing, and neither does a page of somebody else.
+    assert await resume(again) == 204
+    runs.say("news")
+    await link.expect("props")
+    stranger = await server.page()
+    assert await resume(stranger) == 204
+    assert [info.followers for info in server.app.shared_streams()] == [1]
+    # Other values are another run, which is not there.
+    again.set("name", children="B")
+    other = await server.page(browser=page.client)
+    other.set("name", children="B")
+    assert await resume(other) == 204
+    assert runs.given == [("A",)]
+
+
+async def test_what_is_kept_of_a_run_is_for_who_resumes_and_a_click_starts_another(serve: Serve) -> None:
+    runs = Runs()
+    server = await serve(make_app(runs, "browser", declare={"linger": 100, "resume": True}))
+    page, _, _ = await follow(server)
+    await page.leave()
+    await eventually(lambda: [info.state for info in server.app.shared_streams()] == ["lingering"])
+    runs.say("news")
+    await eventually(lambda: server.app.shared_streams()[0].updates == 2)
+    runs.say("end")
+    await eventually(lambda: [info.state for info in server.app.shared_streams()] == ["kept"])
+    again = await server.page(browser=page.client)
+    link = await again.connect()
+    await resume(again)
+    await link.expect("open")
+    props, end = await link.to_end()
+    assert (props, end["reason"]) == ([["out", {"children": "news 1"}]], "completed")
+    await again.start("go")
+    await link.expect("open")
+    await link.expect("props")
+    assert len(runs.given) == 2
+
+
+async def test_resume_is_refused_by_the_function_without_a_word_on_the_page(serve: Serve) -> None:
+    def of_user(request: Any) -> str:
+        raise Forbidden
+
+    server = await serve(make_app(Runs(), of_user, declare={"resume": True}))
+    assert await resume(await server.page()) == 403
+    assert len(server.app.channels) == 0
