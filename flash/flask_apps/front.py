@@ -93,7 +93,7 @@ class FlaskFront:
         if request.is_let_through:
             await self._pass_on(request, scope, receive, client, dash)
         else:
-            await self._send(request, scope, receive if body.is_complete else None, client)
+            await self._send(request, threads, receive if body.is_complete else None, client)
 
     def _leads_to_dash(self, scheme: str, environ: dict[str, Any]) -> bool:
         """Whether Flask is going to find a route of Dash's, as far as can be told before its middleware has run."""
@@ -131,19 +131,19 @@ class FlaskFront:
         if failures:
             raise failures[0]
 
-    async def _send(self, request: FlaskRequest, scope: Any, receive: Receive | None, client: _Client) -> None:
+    async def _send(
+        self, request: FlaskRequest, threads: trio.CapacityLimiter, receive: Receive | None, client: _Client
+    ) -> None:
         """Send the response of one of the app's own routes, or of a hook."""
-        if scope["type"] == "websocket":
-            receive = None
         async with trio.open_nursery() as nursery:
-            if receive is not None:
+            if receive is not None and not client.is_websocket:
                 nursery.start_soon(client.watch, receive)
             # When the server stops, a thread that waits in the app's generator is left alone.
             await trio.to_thread.run_sync(
                 request.send,
                 partial(trio.from_thread.run, client.start),
                 partial(trio.from_thread.run, client.send),
-                limiter=self._own_threads,
+                limiter=threads,
                 abandon_on_cancel=True,
             )
             nursery.cancel_scope.cancel()

@@ -271,6 +271,12 @@ async def test_slow_routes_of_flask_do_not_hold_up_dash(serve: Serve) -> None:
     app = Flash(__name__, server=flask.Flask(__name__))
     app.layout = [html.Div(id="out"), dcc.Input(id="name")]
     go_on = False
+    own: Any = app.asgi_server
+    own._front._own_threads = trio.CapacityLimiter(2)
+
+    @app.server.before_request
+    def refuse() -> Any:
+        return ("no", 401) if flask.request.args.get("refuse") else None
 
     @app.server.route("/slow")
     def slow() -> str:
@@ -287,13 +293,13 @@ async def test_slow_routes_of_flask_do_not_hold_up_dash(serve: Serve) -> None:
         answers.append((await browser.get("/slow")).text)
 
     async with trio.open_nursery() as nursery:
-        for _ in range(60):
+        for _ in range(3):
             nursery.start_soon(ask)
-        own: Any = app.asgi_server
-        await eventually(lambda: own._front._own_threads.borrowed_tokens == 60)
+        await eventually(lambda: own._front._own_threads.statistics().tasks_waiting == 1)
         assert (await server.browser().get("/_dash-layout")).status_code == 200
+        assert (await server.browser().get("/_dash-layout?refuse=1")).status_code == 401
         go_on = True
-    assert answers == ["at last"] * 60
+    assert answers == ["at last"] * 3
 
 
 async def test_without_flash_the_routes_of_dash_say_who_serves_them() -> None:
