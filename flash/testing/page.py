@@ -9,6 +9,7 @@ one. Its methods are those of the async form, `flash.testing.trio`; `flash.testi
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from typing import Any
 
@@ -196,6 +197,8 @@ class Page:
         self._streams = PageStreams(self._renderer, self._nursery, self._cancel, self._start)
         self.link = PageLink(self.browser, self._token, self._secret, self._streams, self._nursery)
         self.is_open = True
+        self._to_report, changes = trio.open_memory_channel[Cancel](math.inf)
+        self._nursery.start_soon(self._report, changes)
         if self._token:
             self._nursery.start_soon(self.link.run)
         self._renderer.begin()
@@ -242,8 +245,12 @@ class Page:
 
     def _cancel(self, stream: str, condition: int | str, value: Any) -> None:
         self._changes += 1
-        message = Cancel(self._token, stream, condition, value, self._changes)
-        self._nursery.start_soon(self.browser.post, message, self._secret)
+        self._to_report.send_nowait(Cancel(self._token, stream, condition, value, self._changes))
+
+    async def _report(self, changes: trio.MemoryReceiveChannel[Cancel]) -> None:
+        """Tell the server of changed properties, one after the other."""
+        async for change in changes:
+            await self.browser.post(change, self._secret)
 
     def _start(self, body: dict[str, Any]) -> None:
         self._nursery.start_soon(self.browser.call, body, self._secret)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import trio
@@ -138,17 +138,18 @@ class PageLink:
         grace = hello["reconnect_grace"]
         self._reconnect_grace = math.inf if grace is None else grace
         if hello["life"] != self._life:
-            self._lose()
+            self._lose(hello.get("revoked", ()))
             self._life = hello["life"]
+        self._streams.forget_lost()
         self._streams.resume()
 
     def _acknowledge(self, ping: Any) -> None:
         if self._life in ping["lives"] and self._last:
             self._nursery.start_soon(self._browser.post, Ack({self._token: self._last}), self._secret)
 
-    def _lose(self) -> None:
+    def _lose(self, revoked: Collection[str] = ()) -> None:
         self._life = self._last = ""
-        self._streams.lose_all()
+        self._streams.lose_all(revoked)
 
     def _start_loss_timer(self) -> None:
         if self._reconnect_grace == 0:

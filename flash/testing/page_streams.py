@@ -6,7 +6,7 @@ It does in Python what `flash/client/streams.js` and `presence.js` do in a brows
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,7 @@ class End:
     """How a stream has ended.
 
     Attributes:
-        reason: `completed`, `failed`, `cancelled`, `superseded`, `timed_out`, `disconnected` or `shutdown`.
+        reason: `completed`, `failed`, `cancelled`, `superseded`, `timed_out`, `disconnected`, `shutdown` or `revoked`.
         error: what the page is told of a failure; None if it is told nothing.
     """
 
@@ -94,6 +94,7 @@ class PageStreams:
         self._start = start
         self._running: dict[str, PageStream] = {}
         self._to_start_again: dict[str, PageStream] = {}
+        self._lost: dict[str, PageStream] = {}
         self._is_check_due = False
 
     def open(self, opening: dict[str, Any]) -> None:
@@ -135,15 +136,29 @@ class PageStreams:
         runs = any(_key(stream.opening) == _key(refusal) for stream in self._running.values())
         self._show_status(refusal, "running" if runs else refusal.get("status") or "failed", refusal["message"])
 
-    def lose_all(self) -> None:
-        """The server is lost: set what the streams have named for this case."""
+    def lose_all(self, revoked: Collection[str] = ()) -> None:
+        """The server is lost: set what the streams have named for this case.
+
+        Args:
+            revoked: the ids of those, or of some lost before, that have ended with `revoked`.
+        """
         lost, self._running = list(self._running.values()), {}
         for stream in lost:
-            if stream.opening["again"]:
-                self._to_start_again[_key(stream.opening)] = stream
-            stream.ended = End(EndReason.DISCONNECTED)
+            self._lost[stream.id] = stream
             self._apply(stream, stream.opening["reset"])
-            self._show_status(stream.opening, EndReason.DISCONNECTED, None)
+            if stream.id not in revoked:
+                if stream.opening["again"]:
+                    self._to_start_again[_key(stream.opening)] = stream
+                stream.ended = End(EndReason.DISCONNECTED)
+                self._show_status(stream.opening, EndReason.DISCONNECTED, None)
+        for stream in [self._lost[each] for each in revoked if each in self._lost]:
+            self._to_start_again.pop(_key(stream.opening), None)
+            stream.ended = End(EndReason.REVOKED)
+            self._show_status(stream.opening, EndReason.REVOKED, None)
+
+    def forget_lost(self) -> None:
+        """The server has said which of the streams that were lost it had revoked."""
+        self._lost.clear()
 
     def leave(self) -> None:
         """The page is being left: its streams end, and nobody sees that."""

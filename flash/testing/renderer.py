@@ -166,6 +166,8 @@ class Renderer:
     def _add(self, call: Call) -> None:
         if call.callback.output in call.predecessors:
             return
+        if (running := self._running.pop(call.key, None)) is not None:
+            running.is_stale = True
         there = self._waiting.pop(call.key, None)
         if there is not None:
             call.changed = {**there.changed, **call.changed}
@@ -206,9 +208,6 @@ class Renderer:
     # One call
 
     def _start(self, call: Call) -> None:
-        before = self._running.pop(call.key, None)
-        if before is not None:
-            before.is_stale = True
         self._running[call.key] = call
         body = call.callback.request(self.layout, call.matched, list(call.changed))
         self._side_update(call, "running")

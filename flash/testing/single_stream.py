@@ -30,6 +30,7 @@ from ..streams.link import Link
 from ..streams.spec import StreamSpec
 from ..streams.stream import Stream
 from ..user_code.functions import kind_of_generator
+from ..watched import Watched
 from ..wire import Standing
 from .component_ids import key_of
 from .virtual_time import VirtualTime
@@ -55,7 +56,7 @@ class SingleStream:
     Attributes:
         callback: the event callback.
         args: for its Inputs and States.
-        keywords: the same, for a callback that takes them by name.
+        keywords: the same, for a callback that takes them by name, and values of the Inputs of `watch=`.
         channel: in which it runs.
         sources: the feeds that it follows.
         updates: what it has yielded, or `set_props` has set in it.
@@ -73,6 +74,13 @@ class SingleStream:
     generators: list[Any] = field(default_factory=list[Any])
     failure: BaseException | None = None
     encodes: Callable[[], None] = lambda: None
+    _watched: dict[str, Watched[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        given = {name: self.keywords.get(name) for name in self.declaration.watched_states}
+        self._watched = {
+            name: value if isinstance(value, Watched) else Watched(value, name) for name, value in given.items()
+        }
 
     @classmethod
     async def prepare(
@@ -131,12 +139,13 @@ class SingleStream:
             on_error=declaration.on_error,
             describe=self._note_failure,
             timeout=declaration.timeout,
+            watched=tuple(self._watched.values()),
             context=self._context(live),
             finishes=(dash.exceptions.PreventUpdate,),
         )
 
     def _generate(self) -> object:
-        made = self.callback(*self.args, **self.keywords)
+        made = self.callback(*self.args, **{**self.keywords, **self._watched})
         self.generators.append(made)
         return made
 

@@ -177,7 +177,7 @@ def collect(callback: object, *args: Any, seconds: float, **keywords: Any) -> li
         callback: the event callback, or the generator under `@callback`.
         args: the values of its Inputs and States.
         seconds: virtual ones.
-        keywords: the same, for a callback that takes them by name.
+        keywords: the same, for a callback that takes them by name, and what the Inputs of `watch=` have.
 
     Returns:
         For each update a dict by component id, as the string that Dash makes of it, with the props as yielded.

@@ -268,9 +268,10 @@ def address() -> Case:
         dcc.Location(id="url"),
         dcc.Link("there", href="/there?x=1#y", id="link"),
         html.Div([html.Button("go", id="go"), html.Button("slow", id="slow")], id="around"),
-        *[html.P(id=name) for name in ("path", "out", "clicks", "late")],
+        html.Button("twice", id="twice"),
+        *[html.P(id=name) for name in ("path", "out", "clicks", "late", "first", "newest")],
     )
-    case = Case(app, ["go", "link", "slow", "go"])
+    case = Case(app, ["go", "link", "slow", "go", "twice"])
 
     @app.callback(Output("path", "children"), Input("url", "pathname"), Input("url", "search"), Input("url", "hash"))
     def path(pathname: str | None, search: str | None, fragment: str | None) -> str:
@@ -286,6 +287,22 @@ def address() -> Case:
     async def work(n_clicks: int) -> str:
         await trio.sleep(0.05)
         return f"done {n_clicks}"
+
+    @app.callback(Output("first", "children"), Input("twice", "n_clicks"), prevent_initial_call=True)
+    async def again(n_clicks: int) -> int:
+        set_props("twice", {"title": f"{n_clicks}"})
+        return n_clicks
+
+    @app.callback(
+        Output("newest", "children"),
+        Input("twice", "n_clicks"),
+        Input("first", "children"),
+        State("first", "children"),
+        prevent_initial_call=True,
+    )
+    async def newest(n_clicks: int | None, first: int | None, state: int | None) -> str:
+        await trio.sleep(0.1 if first is None else 0.02)
+        return f"{n_clicks} {first} {state}"
 
     @app.callback(Output("clicks", "children"), Input("around", "n_clicks"), Input("go", "n_clicks"))
     def clicks(around: int | None, go: int | None) -> str:

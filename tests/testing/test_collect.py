@@ -67,7 +67,7 @@ def test_an_hour_takes_no_time() -> None:
 
     began = time.monotonic()
     assert collect(slow, 1, seconds=3_600) == [{"progress": {"children": "done"}}]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_ids_with_patterns_are_the_strings_of_dash_and_a_patch_is_as_it_was() -> None:
@@ -104,6 +104,15 @@ def test_a_callback_may_take_its_values_by_name() -> None:
         yield stream_props("out", {"children": f"{name} {clicks}"})
 
     assert collect(greet, clicks=1, name="Ada", seconds=0) == [{"out": {"children": "Ada 1"}}]
+
+
+def test_a_watched_input_has_the_value_that_is_given() -> None:
+    @event_callback(Input("start", "n_clicks"), watch={"speed": Input("speed", "value")})
+    async def drive(n_clicks: int, speed: Watched[int | None]) -> Updates:
+        yield stream_props("out", {"children": speed.value})
+
+    assert collect(drive, 1, speed=3, seconds=0) == [{"out": {"children": 3}}]
+    assert collect(drive, 1, seconds=0) == [{"out": {"children": None}}]
 
 
 def test_values_for_outputs_are_updates_of_them() -> None:

@@ -113,7 +113,7 @@ def test_an_app_may_take_its_time_to_start_and_to_lay_out_its_page() -> None:
     app = Flash(__name__)
 
     async def layout() -> html.P:
-        await trio.sleep(2)
+        await trio.sleep(0.2)
         return html.P(f"{trio.current_time():g} s", id="out")
 
     app.layout = layout
@@ -128,7 +128,7 @@ def test_an_app_may_take_its_time_to_start_and_to_lay_out_its_page() -> None:
 
     with open_page(app) as page:
         # Dash asks for the layout once more, when the app starts.
-        assert page["out"].children in ("5 s", "7 s")
+        assert page["out"].children in ("3.2 s", "3.4 s")
 
 
 def test_a_shutdown_that_fails_fails_the_test(app: Flash) -> None:
@@ -197,6 +197,27 @@ def test_callbacks_that_update_nothing_call_none_behind_them_at_first() -> None:
         assert calls == ["nothing"]
         page.set("a", children="x")
         assert calls == ["nothing", "behind"]
+
+
+def test_the_app_ends_streams_with_revoked_also_while_the_page_is_away() -> None:
+    app = app_with(html.Button(id="go"), html.P(id="out"), reconnect_grace=10)
+
+    @app.event_callback(Input("go", "n_clicks"), restart=True, reset_props=[("out", {"children": "reset"})])
+    async def ticks(n_clicks: int) -> Updates:
+        async for number in every(1):
+            yield stream_props("out", {"children": number})
+
+    @app.background
+    async def revoke() -> None:
+        await trio.sleep(5)
+        app.end_streams(callback=ticks)
+        await trio.sleep_forever()
+
+    with open_page(app) as page:
+        run = page.click("go")
+        page.cut(20)
+        assert run.end(0).reason == "revoked"
+        assert (page["out"].children, page[ticks].status) == ("reset", "revoked")
 
 
 def test_patches_lists_and_set_props_reach_the_layout() -> None:
