@@ -2,15 +2,14 @@
 
 from flash import Flash, Input, Output, callback
 
-from . import live, table, weather, words
+from . import live, table, wall, weather, words
 from .layout import shell
-from .stock_exchange import StockExchange
+from .stock_exchange import exchange
 
 app = Flash(__name__, title="Flash gallery", update_title=None)
-app.layout = shell(table.tab, live.tab, words.tab, weather.tab)
+app.layout = shell(table.tab, live.tab, wall.tab, words.tab, weather.tab)
 server = app.server
 
-exchange = StockExchange(seed=1815)
 server.add_websocket(live.FEED, view_func=exchange.serve)
 
 
@@ -19,7 +18,12 @@ async def open_exchange() -> None:
     server.nursery.start_soon(exchange.trade)
 
 
-@callback(Output("held", "children"), Output("weather-held", "children"), Input("clock", "n_intervals"))
+@callback(
+    Output("held", "children"),
+    Output("weather-held", "children"),
+    Output("wall-audience", "children"),
+    Input("clock", "n_intervals"),
+)
 async def count_streams(n_intervals: int):
     streams = app.streams()
-    return len(streams), weather.held(streams)
+    return len(streams), weather.held(streams), wall.audience(streams)

@@ -60,6 +60,11 @@ def shell(*tabs: Tab) -> dmc.MantineProvider:
         [dmc.TabsTab(tab.label, value=tab.value, rightSection=_lamp(tab), className="rail-tab") for tab in tabs],
         className="rail-tabs",
     )
+    clientside_callback(
+        "hash => hash ? hash.slice(1) : dash_clientside.no_update",
+        Output("tabs", "value"),
+        Input("address", "hash"),
+    )
     count = html.Footer([html.Output("0", id="held"), html.Span("streams held")], className="held")
     return dmc.MantineProvider(
         [
@@ -72,6 +77,7 @@ def shell(*tabs: Tab) -> dmc.MantineProvider:
             ),
             dmc.NotificationContainer(id="notices", position="bottom-right"),
             dcc.Interval(id="clock", interval=1000),
+            dcc.Location(id="address"),
         ],
         theme=THEME,
         forceColorScheme="light",

@@ -1,7 +1,8 @@
-"""A small made-up stock exchange: five shares whose prices wander, published over a websocket."""
+"""A small made-up stock exchange: five shares whose prices wander, in this process and over a websocket."""
 
 from collections import deque
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from math import exp
 from random import Random
@@ -64,13 +65,22 @@ class StockExchange:
                 with suppress(trio.WouldBlock):  # whoever does not keep up misses a tick
                     listener.send_nowait(tick)
 
-    async def serve(self) -> None:
-        """The websocket's view."""
+    @contextmanager
+    def listening(self) -> Generator[trio.MemoryReceiveChannel[Tick]]:
+        """Each tick from now on."""
         send, receive = trio.open_memory_channel[Tick](16)
         self.listeners.add(send)
         try:
-            await websocket.send_json(list(self.history))
-            async for tick in receive:
-                await websocket.send_json(tick)
+            yield receive
         finally:
             self.listeners.remove(send)
+
+    async def serve(self) -> None:
+        """The websocket's view."""
+        with self.listening() as ticks:
+            await websocket.send_json(list(self.history))
+            async for tick in ticks:
+                await websocket.send_json(tick)
+
+
+exchange = StockExchange(seed=1815)

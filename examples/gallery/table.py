@@ -1,4 +1,4 @@
-"""A table that fills while it loads: Gapminder's figures arrive in chunks, as row transactions of the grid."""
+"""A table that fills while it loads, as row transactions of the grid, by a job that survives a reload of the page."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from flash import Input, Output, Update, event_callback, html, stream_props
 from .layout import Tab, badge, readout
 
 ROWS = gapminder()[["country", "continent", "year", "lifeExp", "pop", "gdpPercap"]].to_dict("records")
-CHUNK = 48
+CHUNK = 24
 
 
 def number(format: str) -> dict[str, Any]:
@@ -32,6 +32,9 @@ COLUMNS = [
 
 @event_callback(
     Input("table-load", "n_clicks"),
+    shared="browser",
+    linger=60,
+    resume=True,
     cancel=[Input("table-cancel", "n_clicks")],
     running=[
         (Output("table-load", "disabled"), True, False),
@@ -72,7 +75,7 @@ tab = Tab(
     value="table",
     label="Table",
     title="A table that fills while it loads",
-    lead="Rows appear as the server reads them. Cancel at any moment, and the screen is clean again.",
+    lead="Rows appear as the server reads them. Reload the page, and the job has gone on. Cancel ends it in all tabs.",
     streams=[load.stream],
     source=__file__,
     body=[

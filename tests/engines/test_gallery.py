@@ -40,6 +40,37 @@ def test_the_gallery_opens_and_its_streams_run_and_stop(browser: Browser, servin
     tab.wait_for("return !document.querySelector('#live-lamp').classList.contains('lit')")
 
 
+def test_the_table_goes_on_loading_while_its_page_is_loaded_again(
+    browser: Browser, serving: Serve, gallery: Flash
+) -> None:
+    server = serving(gallery)
+    tab = browser.open(server.url)
+    tab.click("#table-load")
+    tab.wait_for("return document.querySelectorAll('#table-grid .ag-row').length > 5")
+    [job] = server.run(gallery.shared_streams)
+    tab.reload()
+    tab.expect("#table-status", "completed")
+    tab.expect("#table-rows", "1,704")
+    tab.wait_for("return dash_ag_grid.getApi('table-grid').getDisplayedRowCount() === 1704")
+    # It is over, and was the only one.
+    assert [kept.id for kept in server.run(gallery.shared_streams)] in ([], [job.id])
+
+
+def test_windows_of_the_wall_follow_one_generator(browser: Browser, serving: Serve, gallery: Flash) -> None:
+    url = f"{serving(gallery).url}#wall"
+    first = browser.open(url)
+    first.expect("#wall-status", "running")
+    first.expect("#wall-audience", "1 window follows, 1 generator runs")
+    [started] = first.texts("#wall-started")
+    second = browser.open(url)
+    # The run is that of the first window.
+    second.expect("#wall-started", started)
+    second.expect("#wall-audience", "2 windows follow, 1 generator runs")
+    first.close()
+    second.expect("#wall-audience", "1 window follows, 1 generator runs")
+    second.expect("#wall-status", "running")
+
+
 def show(tab: Tab, name: str) -> None:
     """Open one of the gallery's tabs."""
     tab.evaluate(
