@@ -127,3 +127,18 @@ def test_logging_a_user_out(open_example: Open, console: Console) -> None:
     for tab in (page, other):
         tab.close()
     assert all("401" in refused for refused in console.take())
+
+
+def test_a_job_that_survives_a_reload(open_example: Open) -> None:
+    page = open_example("how-to/job.md")
+    page.click("#start")
+    expect(page.locator("#out")).to_contain_text("of 100")
+    page.reload()
+    expect(page.locator("#out")).to_contain_text("of 100")
+    expect(page.locator("#start")).to_be_disabled()
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator("#out")).to_contain_text("of 100")
+    other.click("#stop")
+    for seen in (page, other):
+        expect(seen.locator("#out")).to_have_text("no job")
