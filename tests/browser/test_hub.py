@@ -91,9 +91,16 @@ window.SharedWorker = class { constructor() { this.port = new MessageChannel().p
 """
 
 
-@pytest.mark.parametrize("lack", ["absent", "forbidden", "silent"])
+@pytest.mark.parametrize(
+    ("lack", "reason"),
+    [
+        ("absent", "this browser has or allows none"),
+        ("forbidden", "it could not be loaded"),
+        ("silent", "it does not answer"),
+    ],
+)
 def test_without_a_hub_each_tab_has_its_own_connection_and_says_so_once(
-    serving: Serve, context: BrowserContext, open_tab: OpenTab, console: Console, lack: str
+    serving: Serve, context: BrowserContext, open_tab: OpenTab, console: Console, lack: str, reason: str
 ) -> None:
     tabs = Tabs()
     said: list[str] = []
@@ -114,7 +121,7 @@ def test_without_a_hub_each_tab_has_its_own_connection_and_says_so_once(
     tabs.expect_links(1, 1)
     for page in pages:
         expect_going_on(page)
-    assert len(said) == len(pages)
+    assert [reason in text for text in said] == [True] * len(pages), said
     errors = console.take()
     assert len(errors) == (len(pages) if lack == "forbidden" else 0), errors
 
