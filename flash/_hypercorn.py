@@ -162,8 +162,9 @@ def unanswered_request(send: object) -> UnansweredRequest | None:
     # Servers of other apps than Flash's cannot stop reading.
     if not hasattr(server, "stop_reading") or not isinstance(server.stream, trio.SocketStream):
         return None
-    stream: HTTPStream = protocol.stream
-    if any(name in (b"content-length", b"transfer-encoding") for name, _ in stream.scope["headers"]):
+    stream: HTTPStream | None = protocol.stream
+    # There is none any more if the client has left.
+    if stream is None or any(name in (b"content-length", b"transfer-encoding") for name, _ in stream.scope["headers"]):
         return None
     return UnansweredRequest(stream, protocol, server)
 

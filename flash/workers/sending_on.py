@@ -22,6 +22,7 @@ request fails.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -66,7 +67,7 @@ VERDICT_TIMEOUT = 10.0
 """Seconds in which another worker has to say whether it holds a browser: its event loop may be held up for moments."""
 
 SEARCH_TIMEOUT = 2.0
-"""Seconds for which a holder is looked for: a worker that is killed loses its browsers in less."""
+"""Seconds for which a holder is looked for when the first one was none: the directory knows it in less."""
 
 SEARCH_INTERVAL = 0.02
 """Seconds between two questions for a holder that cannot be reached."""
@@ -105,8 +106,7 @@ class SendingOn:
         browser = browser_needed(scope)
         if browser is None:
             return await self._app(scope, receive, send)
-        deadline = trio.current_time() + SEARCH_TIMEOUT
-        is_last = False
+        deadline = math.inf
         while True:
             holder = await self._holdings.claim(browser)
             if holder is None:
@@ -122,10 +122,11 @@ class SendingOn:
             if await self._send_on(holder, scope, receive, send):
                 return None
             self._holdings.forget(browser)
-            if is_last:
+            # Whoever was known may take long to say no, or nothing. And the directory may take long to hear it.
+            now = trio.current_time()
+            if now >= deadline:
                 break
-            # Whoever was known may take long to say no, or nothing: the directory is asked again in any case.
-            is_last = trio.current_time() >= deadline
+            deadline = min(deadline, now + SEARCH_TIMEOUT)
             await trio.sleep(SEARCH_INTERVAL)
         _warnings.warn("no holder", "A request was refused: the worker that holds its browser did not answer")
         return await _refuse(scope, send, "The server process that holds this page does not answer. Try again.")

@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 import trio
 
+from flash._hypercorn import unanswered_request
 from flash.workers.frames import MalformedFrame
 from flash.workers.handing_over import CONNECTION, adopt
 from flash.workers.peer_connection import PeerConnection, PeerGone
 from tests.faults.sockets import Page, Site, serving
+from tests.http.servers import Serve
 from tests.support.eventually import TIMEOUT, eventually
+from tests.workers.apps import CountingApp
 from tests.workers.test_processes import anybody, connection_to, link_by
 
 APP = """
@@ -203,6 +206,28 @@ async def check_leaving_worker(site: Site, page: Page, other: int) -> None:
     await eventually(lambda: not Path(f"/proc/{other}").exists())
     numbers = [number async for number in children(events, 20)]
     assert numbers == list(range(numbers[0], numbers[0] + 20))
+
+
+async def test_a_request_whose_client_has_left_has_nothing_to_hand_over(serve: Serve) -> None:
+    app = CountingApp()
+    found: list[object] = []
+
+    async def leaving(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        found.append(unanswered_request(send))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        found.append(unanswered_request(send))
+
+    server = await serve(app, at=leaving)
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: found)
+    await eventually(lambda: len(found) == 2)
+    assert found[0] is not None
+    assert found[1] is None
 
 
 class Way:

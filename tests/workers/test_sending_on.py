@@ -371,6 +371,33 @@ async def test_the_directory_is_asked_again_however_long_a_dead_holder_says_noth
     assert holders(workers, page)[-1] is workers[1]
 
 
+async def test_a_directory_that_hears_late_of_a_dead_holder_is_asked_until_it_has_heard(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 0.5)
+    monkeypatch.setattr(sending_on, "VERDICT_TIMEOUT", 0.6)
+    workers = await fleet(CountingApp, 2)
+    page = await workers[0].server.page()
+    there = workers[1].page(page)
+    workers[0].die()
+    await trio.testing.wait_all_tasks_blocked()
+    claims, asked = workers[0].claims, workers[1].directory.asked
+    claims.join(workers[0].name, workers[0].address)
+    claims.claim(browser_key(page.cookie), workers[0].name)
+
+    async def hear_of_it() -> None:
+        # The first time, the holder has said nothing for longer than it would have been looked for.
+        async with listen(workers[0].address):
+            await eventually(lambda: len(asked) >= 2)
+        await eventually(lambda: len(asked) >= 4)
+        claims.leave(workers[0].name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hear_of_it)
+        assert (await there.start("go")).status_code == 204
+    assert holders(workers, page) == [workers[1]]
+
+
 async def test_a_page_whose_cookie_was_overtaken_comes_to_the_holder_of_the_new_one_and_loses_no_click(
     fleet: StartFleet,
 ) -> None:
