@@ -12,8 +12,9 @@ Three loads:
   while the kernel keeps what comes for it, and counts afterwards, by the times at which the updates were yielded.
 - Requests of a page, acknowledgements, over a connection to the worker that holds its browser, and over one to the
   other worker, in turn: what being sent on adds.
-- Links that are direct, and then such that are sent on: that of a page with a stream without pause, and those of
-  `--tabs` pages with a stream of 2 updates/s each. Beside these comes one more that does not read its link.
+- Links that are direct, and then such that have come to the other worker, which hands them over: that of a page with a
+  stream without pause, and those of `--tabs` pages with a stream of 2 updates/s each. Beside these comes one more that
+  does not read its link.
 
 CPU is that of all processes of a server together.
 """
@@ -36,7 +37,7 @@ from flash.asgi.tokens import new_token
 NAME = "workers"
 APP = "benchmarks.apps.flash_workers:app"
 ONE, TWO, HALF = "one process", "two workers", "one process, half the pages"
-DIRECT, SENT_ON = "direct", "sent on"
+DIRECT, SENT_ON, HANDED_OVER = "direct", "sent on", "handed over"
 CPU, BUSY, RATE = "server CPU per update", "CPUs in use", "rate"
 LATE, LATE_BESIDE = "p99 from yield to client", "p99 beside a page that does not read"
 MEDIAN, P99 = "p50", "p99"
@@ -45,7 +46,7 @@ INTERVAL = 1.0
 """Seconds between the updates of a stream."""
 
 TAB_INTERVAL = 0.5
-"""Seconds between the updates of a page whose link is direct, or sent on."""
+"""Seconds between the updates of a page whose link is direct, or handed over."""
 
 HANDFUL = 10
 """Pages that are loaded at a time."""
@@ -72,10 +73,10 @@ def measure(options: argparse.Namespace) -> list[Result]:
     for subject, pages in ((HALF, options.pages // 2), (ONE, options.pages), (TWO, options.pages)):
         say(f"{NAME}: {pages} pages, {subject}")
         _many_pages(many, rush, subject, pages, options)
-    say(f"{NAME}: requests and links that are sent on")
+    say(f"{NAME}: requests that are sent on, links that are handed over")
     with serve("flash-2-workers", APP) as server, ChoosingClient(server) as client:
         _requests(requests, client, options.requests)
-        for subject in (DIRECT, SENT_ON):
+        for subject in (DIRECT, HANDED_OVER):
             _links(links, burst, subject, server, client, options)
     load = f"{NAME}: {options.pages} x {STREAMS} streams"
     request, several, single = (f"{NAME}: {what}" for what in ("a request", f"{options.tabs} links", "a full link"))
@@ -91,12 +92,12 @@ def measure(options: argparse.Namespace) -> list[Result]:
         requests.result(request, SENT_ON, P99, "ms", reference=DIRECT),
         _added(request, requests, MEDIAN),
         _added(request, requests, P99),
-        links.result(several, SENT_ON, CPU, "us", reference=DIRECT),
-        links.result(several, SENT_ON, LATE, "ms", reference=DIRECT),
+        links.result(several, HANDED_OVER, CPU, "us", reference=DIRECT),
+        links.result(several, HANDED_OVER, LATE, "ms", reference=DIRECT),
         links.result(several, DIRECT, LATE_BESIDE, "ms"),
-        links.result(several, SENT_ON, LATE_BESIDE, "ms", reference=DIRECT),
-        burst.result(single, SENT_ON, RATE, "updates/s", reference=DIRECT),
-        burst.result(single, SENT_ON, CPU, "us", reference=DIRECT),
+        links.result(several, HANDED_OVER, LATE_BESIDE, "ms", reference=DIRECT),
+        burst.result(single, HANDED_OVER, RATE, "updates/s", reference=DIRECT),
+        burst.result(single, HANDED_OVER, CPU, "us", reference=DIRECT),
     ]
 
 
