@@ -22,7 +22,18 @@ from benchmarks import plots
 from benchmarks.harness import say
 from benchmarks.results import Result, as_json, markdown, table
 
-NAMES = ("one_stream", "many_pages", "cancel", "slow_reader", "browser", "plain_callbacks", "workers", "tabs", "budget")
+NAMES = (
+    "one_stream",
+    "many_pages",
+    "shared",
+    "cancel",
+    "slow_reader",
+    "browser",
+    "plain_callbacks",
+    "workers",
+    "tabs",
+    "budget",
+)
 PACKAGES = ("dash", "hypercorn", "quart-trio", "trio", "orjson")
 
 

@@ -195,7 +195,7 @@ def _few(runs: Runs, subject: str, options: argparse.Namespace) -> None:
         before = server.memory()
         crowd.grow(warm + options.pages, 1, 1 / RATE)
         client.run_for(options.settle)
-        load = _watch(server, crowd, options.seconds)
+        load = watch(server, crowd, options.seconds)
         memory = (server.memory() - before) / options.pages / 1024
         runs.add(subject, **load.figures(), **{MEMORY: memory})
 
@@ -209,14 +209,15 @@ def _many(runs: Runs, curve: Curve, subject: str, options: argparse.Namespace) -
         for pages in steps if subject == FLASH else steps[-1:]:
             crowd.grow(pages, STREAMS, CROWD_INTERVAL)
             client.run_for(options.settle)
-            load = _watch(server, crowd, options.seconds if pages == steps[-1] else options.seconds / 3)
+            load = watch(server, crowd, options.seconds if pages == steps[-1] else options.seconds / 3)
             curve.add(subject, pages * STREAMS, load.cpu)
         assert load is not None
         memory = (server.memory() - before) / options.crowd / 1024
         runs.add(subject, **load.figures(), **{MEMORY: memory})
 
 
-def _watch(server: Server, crowd: Crowd, seconds: float) -> Load:
+def watch(server: Server, crowd: Crowd, seconds: float) -> Load:
+    """What the pages of a server cost for so many seconds."""
     late = crowd.arrivals.late
     late.clear()
     cpu, began, requests = server.cpu(), time.monotonic(), crowd.client.answered

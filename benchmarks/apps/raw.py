@@ -2,6 +2,7 @@
 
 /burst?updates=200000&batch=64      frames that were encoded beforehand, 64 to a body message
 /ticks?interval=1&streams=10        ten updates in each second, at phases of their own, one to a message
+/same?interval=0.1                  ten updates in each second, the same bytes to all who ask, at the same moments
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["path"] == "/burst":
             await burst(write, int(query["updates"]), int(query["batch"]))
+        elif scope["path"] == "/same":
+            await same(write, query["interval"])
         else:
             await ticks(write, query["interval"], int(query.get("streams", 1)))
         await send({"type": "http.response.body", "body": b"event: end\ndata: {}\n\n", "more_body": False})
@@ -65,6 +68,22 @@ async def ticks(write: Write, interval: float, streams: int) -> None:
             due[stream] += interval
             number += 1
             await write(frame(number, time.monotonic_ns()))
+
+
+newest: tuple[int, bytes] = 0, b""
+"""The number of the newest tick of `same`, and its frame."""
+
+
+async def same(write: Write, interval: float) -> None:
+    """What one task has made, the others write, too."""
+    global newest  # noqa: PLW0603 - one for all who ask
+    number = int(trio.current_time() / interval)
+    while True:
+        number += 1
+        await trio.sleep_until(number * interval)
+        if newest[0] < number:
+            newest = number, frame(number, time.monotonic_ns())
+        await write(newest[1])
 
 
 def frame(number: int, value: int) -> bytes:

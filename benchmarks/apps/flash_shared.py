@@ -1,0 +1,25 @@
+"""One generator that does nothing but yield, for all pages that follow it, and the same for each page by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+
+import trio
+
+from flash import Flash, Input, Update, event_callback, every, html, stream_props
+
+app = Flash(__name__, pages_per_browser=20_000, pages_per_server=20_000)
+app.layout = html.Div([html.Button(id="shared"), html.Button(id="alone"), html.Div(id="out")])
+
+
+async def tick(setting: dict[str, float]) -> AsyncGenerator[Update, None]:
+    """The time, at an interval, from a moment on that the client names."""
+    at = trio.current_time() + setting["begin"] - time.monotonic()
+    async for _ in every(setting["interval"], first=at):
+        yield stream_props("out", {"children": time.monotonic_ns()})
+
+
+# A property that does not count: its value tells runs apart.
+event_callback(Input("shared", "value"), shared="all")(tick)
+event_callback(Input("alone", "value"))(tick)

@@ -1,0 +1,122 @@
+"""Many pages that follow one source: CPU per update of a page, memory per page, and how late the slowest page is.
+
+    python -m benchmarks.shared [--pages 1000] [--seconds 5] [--runs 2]
+
+Starts, each in a process of its own and in turn, Flash with one generator for all pages, Flash with a generator for
+each, and a raw ASGI app that writes the same bytes to each page, on Hypercorn's trio worker. Each page gets 10 updates
+a second, all pages at the same moments. Counted is what arrives. Each update carries the time at which it was yielded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+
+from benchmarks import harness
+from benchmarks.client import Client, Dependencies, FlashPage, get_stream
+from benchmarks.harness import Runs, say, serve
+from benchmarks.many_pages import HANDFUL, Arrivals, BareCrowd, Crowd, watch
+from benchmarks.results import Result
+
+NAME = "shared stream"
+SHARED, ALONE, RAW = "Flash, one source", "Flash, a generator each", "raw ASGI, the same bytes"
+CPU, MEMORY, LATE = "server CPU per update of a page", "memory per page", "p99 from yield to client"
+
+INTERVAL = 0.1
+"""Seconds between two updates."""
+
+SMALL = ["--pages", "10", "--seconds", "0.5", "--settle", "0.1", "--runs", "1"]
+"""Options by which the benchmark only shows that it works."""
+
+
+class FollowingCrowd(Crowd):
+    """Pages of Flash that all follow one source."""
+
+    button = "shared"
+
+    def __init__(self, client: Client, arrivals: Arrivals) -> None:
+        super().__init__(client, arrivals)
+        self.pages: list[FlashPage] = []
+        self._dependencies = Dependencies(client)
+        self._begin = time.monotonic() + 1
+
+    def grow(self, pages: int, streams: int, interval: float) -> None:
+        setting = {"interval": interval, "begin": self._begin}
+        while len(self.pages) < pages:
+            new = [
+                FlashPage(self.client, self._dependencies, self.arrivals.take)
+                for _ in range(min(HANDFUL, pages - len(self.pages)))
+            ]
+            self.client.run(lambda new=new: all(page.greeted for page in new))
+            for page in new:
+                page.start(self.button, "value", setting)
+            self.client.run(self.client.idle)
+            self.pages += new
+        assert not self.client.refused, self.client.refused[:3]
+
+
+class AloneCrowd(FollowingCrowd):
+    """The same pages, with a generator each."""
+
+    button = "alone"
+
+
+class SameBytesCrowd(BareCrowd):
+    """Pages of the raw app, which writes to all at the same moments."""
+
+    def grow(self, pages: int, streams: int, interval: float) -> None:
+        while len(self.pages) < pages:
+            self.pages.append(get_stream(self.client, f"/same?interval={interval}", self.arrivals.take))
+            self.client.run_for(0.0)
+
+
+CROWDS: dict[str, tuple[str, str, type[Crowd]]] = {
+    SHARED: ("flash", "benchmarks.apps.flash_shared:app", FollowingCrowd),
+    ALONE: ("flash", "benchmarks.apps.flash_shared:app", AloneCrowd),
+    RAW: ("hypercorn-trio", "benchmarks.apps.raw:app", SameBytesCrowd),
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pages", type=int, default=1_000)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a measuring")
+    parser.add_argument("--settle", type=float, default=1.0)
+    parser.add_argument("--runs", type=int, default=2)
+
+
+def measure(options: argparse.Namespace) -> list[Result]:
+    runs = Runs()
+    for number in range(options.runs):
+        say(f"{NAME}: {options.pages} pages, run {number + 1} of {options.runs}")
+        subjects = list(CROWDS)
+        random.shuffle(subjects)
+        for subject in subjects:
+            _follow(runs, subject, options)
+    name = f"{NAME}: {options.pages} pages x {1 / INTERVAL:g}/s"
+    return [
+        runs.result(name, SHARED, CPU, "us", reference=ALONE, at_most=0.6, of_ratio=True),
+        runs.result(name, SHARED, CPU, "us", reference=RAW, at_most=1.2, of_ratio=True),
+        runs.result(name, SHARED, MEMORY, "KiB", reference=ALONE),
+        runs.result(name, SHARED, LATE, "ms", reference=RAW),
+    ]
+
+
+def _follow(runs: Runs, subject: str, options: argparse.Namespace) -> None:
+    kind, app, crowd_of = CROWDS[subject]
+    with serve(kind, app) as server, Client(server.port) as client:
+        crowd = crowd_of(client, Arrivals([]))
+        # What is only needed once is not a page's.
+        warm = min(20, options.pages)
+        crowd.grow(warm, 1, INTERVAL)
+        client.run_for(options.settle)
+        before = server.memory()
+        crowd.grow(warm + options.pages, 1, INTERVAL)
+        client.run_for(options.settle)
+        load = watch(server, crowd, options.seconds)
+        memory = (server.memory() - before) / options.pages / 1024
+        runs.add(subject, **{CPU: load.cpu, MEMORY: memory, LATE: load.late})
+
+
+if __name__ == "__main__":
+    harness.main(__doc__, add_options, measure)
