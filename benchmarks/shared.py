@@ -26,6 +26,9 @@ CPU, MEMORY, LATE = "server CPU per update of a page", "memory per page", "p99 f
 INTERVAL = 0.1
 """Seconds between two updates."""
 
+START = 0.012
+"""Seconds that a page may take to be loaded and to start its stream."""
+
 SMALL = ["--pages", "10", "--seconds", "0.5", "--settle", "0.1", "--runs", "1"]
 """Options by which the benchmark only shows that it works."""
 
@@ -39,9 +42,11 @@ class FollowingCrowd(Crowd):
         super().__init__(client, arrivals)
         self.pages: list[FlashPage] = []
         self._dependencies = Dependencies(client)
-        self._begin = time.monotonic() + 1
+        self._begin = 0.0
 
     def grow(self, pages: int, streams: int, interval: float) -> None:
+        # No stream yields before all have been started, for both at once are too much. For all, it is one moment.
+        self._begin = self._begin or time.monotonic() + START * pages
         setting = {"interval": interval, "begin": self._begin}
         while len(self.pages) < pages:
             new = [
@@ -53,6 +58,7 @@ class FollowingCrowd(Crowd):
                 page.start(self.button, "value", setting)
             self.client.run(self.client.idle)
             self.pages += new
+        self.client.run_for(max(0.0, self._begin - time.monotonic()))
         assert not self.client.refused, self.client.refused[:3]
 
 
@@ -106,12 +112,8 @@ def _follow(runs: Runs, subject: str, options: argparse.Namespace) -> None:
     kind, app, crowd_of = CROWDS[subject]
     with serve(kind, app) as server, Client(server.port) as client:
         crowd = crowd_of(client, Arrivals([]))
-        # What is only needed once is not a page's.
-        warm = min(20, options.pages)
-        crowd.grow(warm, 1, INTERVAL)
-        client.run_for(options.settle)
         before = server.memory()
-        crowd.grow(warm + options.pages, 1, INTERVAL)
+        crowd.grow(options.pages, 1, INTERVAL)
         client.run_for(options.settle)
         load = watch(server, crowd, options.seconds)
         memory = (server.memory() - before) / options.pages / 1024

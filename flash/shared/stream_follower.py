@@ -52,6 +52,7 @@ class StreamFollower:
         self._join = join
         self.hold = hold
         self._stops_all = stops_all
+        self._is_over = False
         self._over = trio.Event()
         self._end: Callable[[], BaseException] = StopAsyncIteration
 
@@ -91,7 +92,7 @@ class StreamFollower:
         self.stream.put_state(given)
 
     def put(self, value: SharedUpdate) -> None:
-        if not self._over.is_set() and not self.stream.put_shared(value):
+        if not self._is_over and not self.stream.put_shared(value):
             name = self.stream.spec.callback
             self.end(
                 lambda: FeedOverrun(
@@ -102,8 +103,8 @@ class StreamFollower:
             )
 
     def end(self, exception: Callable[[], BaseException], *, at_once: bool = False) -> None:
-        if not self._over.is_set():
-            self._end = exception
+        if not self._is_over:
+            self._is_over, self._end = True, exception
             self._over.set()
 
     @property

@@ -205,6 +205,10 @@ class Stream:
         if not self._sent_first:
             self._note_first()
         buffer = self.buffer
+        if not buffer.updates and self.spec.encode_by_prop is None:
+            # Most updates find nothing that waits.
+            self._host.outbox.put_update(update.pairs, buffer)
+            return True
         behind = buffer.full() or (buffer.tail is not None and buffer.tail.conflated)
         if not behind and self.spec.encode_by_prop is None:
             self._host.outbox.put_update(update.pairs, buffer)
