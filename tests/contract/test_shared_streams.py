@@ -239,16 +239,31 @@ async def test_where_a_condition_stops_all_one_ends_every_stream_and_the_run(
         shared.start(page, on_error=errors.append, conditions=[is_met("stop.value", desired=False)]) for page in pages
     ]
     await told.say(say(1))
-    # One of them is being lost in the same moment.
-    streams[2].scope.cancel(EndReason.DISCONNECTED)
     streams[0].scope.change(0, value=True)
     await trio.testing.wait_all_tasks_blocked()
     assert told.open == 0
     await eventually(lambda: len(errors) == 3)
-    cancelled = [error for error in errors if error.reason is EndReason.CANCELLED]
-    assert [(error.condition, error.value) for error in cancelled] == [("stop.value", True)] * 2
+    assert [(error.reason, error.condition, error.value) for error in errors] == [
+        (EndReason.CANCELLED, "stop.value", True)
+    ] * 3
     assert len({id(error) for error in errors}) == 3
     assert app.shared_stream_infos() == []
+
+
+async def test_a_page_that_is_lost_as_another_stops_all_does_not_have_the_run_linger(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    # Which of the two leaves last is up to Trio.
+    for _ in range(12):
+        told = Told()
+        first, second = await pages_of(nursery, 2)
+        shared = SharedCallback(told, app, linger=10, stops_all=True)
+        streams = [shared.start(page) for page in (first, second)]
+        await told.say(say(1))
+        streams[1].scope.cancel(EndReason.DISCONNECTED)
+        streams[0].scope.cancel(EndReason.CANCELLED, "stop.value")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (told.open, shared.held, app.shared_stream_infos()) == (0, 0, [])
 
 
 @pytest.mark.parametrize(("reason", "condition"), [*LOST, (EndReason.SUPERSEDED, None), (EndReason.TIMED_OUT, None)])
