@@ -56,6 +56,7 @@ __all__ = [
     "is_flash",
     "is_no_update",
     "is_set_up",
+    "keeping_current_app",
     "make_pages_plain",
     "map_grouping",
     "output_props",
@@ -282,6 +283,16 @@ def is_set_up(app: dash.Dash) -> bool:
 def setup_server(app: dash.Dash) -> None:
     """Make the app ready for requests: assets, layout, callbacks."""
     app._setup_server()
+
+
+@contextlib.contextmanager
+def keeping_current_app() -> Generator[None]:
+    """Have `dash.get_app()` return the same app after the block, in which another one is made, as before."""
+    current: Any = _get_app.APP
+    try:
+        yield
+    finally:
+        _get_app.APP = current
 
 
 def shows_dev_tools(app: dash.Dash) -> bool:

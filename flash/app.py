@@ -39,6 +39,7 @@ from .event_callback import (
 )
 from .flask_apps.ended_session import end_session
 from .flask_apps.server import QuartBehindFlask, asgi_server_of
+from .inspector.mount import Inspector
 from .options import COUNT, FlashOptions, check
 from .server.all_workers import AllWorkers
 from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
@@ -103,6 +104,9 @@ class Flash(RunningStreams, _dash.DashApp):
             beyond that is answered with 429.
         metrics: whether to serve Prometheus metrics at `_flash/metrics`, which takes `prometheus-client`.
         telemetry: whether to trace each stream as a span of OpenTelemetry, which takes `opentelemetry-api`.
+        inspect: a function of the request, plain or async, that says who may see the inspector at `_flash/inspect/`: it
+            returns False, `"look"`, or True for those who may end streams there as well; by default with dev tools
+            everybody may, else nobody.
         start_timeout: seconds for which the first streams of a page go on before it has a link.
         cross_site_frames: whether streams are to work where the app is in a frame of another site's page, which takes
             HTTPS: its cookie is then `SameSite=None; Secure; Partitioned`.
@@ -147,6 +151,7 @@ class Flash(RunningStreams, _dash.DashApp):
         sources_per_browser: int = 100,
         metrics: bool = False,
         telemetry: bool = False,
+        inspect: Callable[[Any], Any] | None = None,
         start_timeout: float = 5.0,
         cross_site_frames: bool = False,
         forwarded_allow_ips: str | Sequence[str] | None = None,
@@ -175,6 +180,7 @@ class Flash(RunningStreams, _dash.DashApp):
             sources_per_browser=sources_per_browser,
             metrics=metrics,
             telemetry=telemetry,
+            inspect=inspect,
             start_timeout=start_timeout,
             cross_site_frames=cross_site_frames,
             forwarded_allow_ips=forwarded_allow_ips,
@@ -212,11 +218,12 @@ class Flash(RunningStreams, _dash.DashApp):
         self.metrics: Metrics | None = None
         if metrics:
             self.metrics = Metrics(self.streams, lambda: len(self.websockets), self.feeds, yielded)
+        self.inspector = Inspector(inspect)
         limits = Limits(
             buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
             cleanup_timeout=cleanup_timeout,
             threads=StreamThreads(stream_threads),
-            observer=observer_of(self.metrics, Telemetry() if telemetry else None),
+            observer=observer_of(self.metrics, Telemetry() if telemetry else None, self.inspector.ends),
         )
         page_limits = PageLimits(
             streams=streams_per_page,
@@ -282,6 +289,15 @@ class Flash(RunningStreams, _dash.DashApp):
         if isinstance(server, QuartBehindFlask):
             server.share_body_limit()
             self.server = server.flask_app
+        if self.inspector.is_asked_for:
+            self.inspector.mount(self, Flash)
+
+    def enable_dev_tools(self, *arguments: Any, **options: Any) -> Any:
+        """Dash's dev tools, and the inspector."""
+        enabled = cast("Any", super()).enable_dev_tools(*arguments, **options)
+        if _dash.shows_dev_tools(self):
+            self.inspector.mount(self, Flash)
+        return enabled
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The app is an ASGI app itself: `hypercorn -k trio module:app`."""

@@ -256,6 +256,10 @@ class Channels:
         finally:
             self._starts.remove(start)
 
+    def pages(self) -> list[Channel]:
+        """The channels that there are, those that are closing included."""
+        return list(self._all)
+
     def __len__(self) -> int:
         return len(self._all)
 

@@ -35,6 +35,7 @@ from .streams.limits import Limits, Load, PageLimits, StreamInfo
 from .streams.link import Attachment, Link
 from .streams.liveness import Liveness
 from .streams.outbox import Outbox
+from .streams.page_view import PageView
 from .streams.runs import MOST_WAITING, Runs, Waiting
 from .streams.spec import StreamSpec
 from .streams.stream import TASK_NAME, Stream
@@ -318,6 +319,18 @@ class Channel:
             waiting=None if stream.waiting_since is None else now - stream.waiting_since,
             user=stream.spec.user,
             source=stream.source,
+        )
+
+    def look(self) -> PageView:
+        """What the inspector shows of the page."""
+        nursery = self._nursery
+        return PageView(
+            browser=self.browser,
+            page=self.page[:8],
+            is_linked=self._liveness.attachment is not None,
+            unacknowledged=self.outbox.unacknowledged,
+            streams=list(self._streams.values()),
+            tasks=[] if nursery is None else list(nursery.child_tasks),
         )
 
     def revocable(self) -> list[Stream]:

@@ -249,6 +249,16 @@ class FlashOptions:
             see="[Traces](observability.md#traces)",
         ),
     )
+    inspect: Callable[[Any], Any] | None = _option(
+        None,
+        OptionInfo(
+            None,
+            "a function of the request, plain or async, that says who may see the inspector at `_flash/inspect/`: it "
+            'returns False, `"look"`, or True for those who may end streams there as well',
+            default="with dev tools everybody may, else nobody",
+            see="[The inspector](inspector.md)",
+        ),
+    )
     start_timeout: float = _option(
         5.0,
         OptionInfo(SECONDS, "seconds for which the first streams of a page go on before it has a link", unit="s"),

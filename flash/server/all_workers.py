@@ -92,6 +92,7 @@ class AllWorkers:
     Attributes:
         peers: the workers; None where there is one process.
         directory: says which of them holds a browser.
+        snapshot: says what this process runs, for the inspector; None without one.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class AllWorkers:
         """
         self.peers: Peers | None = None
         self.directory: Directory | None = None
+        self.snapshot: Callable[[], dict[str, Any]] | None = None
         self._channels = channels
         self._streams = streams
         self._nursery = nursery
@@ -129,6 +131,7 @@ class AllWorkers:
             f"{self._prefix}revoke": self._revoke,
             f"{self._prefix}revoked": lambda about: self._channels.revoked.remember(*json.loads(about)),
             f"{self._prefix}health": lambda _: self._health(),
+            f"{self._prefix}inspect": lambda _: None if self.snapshot is None else self.snapshot(),
             f"{self._prefix}metrics": lambda _: "" if self._metrics is None else self._metrics.expose().decode(),
         }
 
@@ -137,6 +140,14 @@ class AllWorkers:
         if self.peers is None:
             return self._streams()
         return sorted(await self._ask_for_streams("streams"), key=lambda info: -info.age)
+
+    async def snapshots(self) -> Mapping[str, dict[str, Any] | None]:
+        """What each worker runs, by its name; None for one that does not answer."""
+        assert self.snapshot is not None
+        if self.peers is None:
+            return {"This process": self.snapshot()}
+        answers = await self.peers.ask_all(f"{self._prefix}inspect")
+        return {f"Worker {name}": answer for name, answer in answers.items()}
 
     async def revocable(self) -> list[StreamInfo]:
         """`Channels.revocable` of every worker."""

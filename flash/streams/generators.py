@@ -31,6 +31,7 @@ class Steps(Protocol):
     """A generator that can be driven from a Trio task.
 
     Attributes:
+        generator: the generator itself.
         observe: whether to find out if a step lets other tasks run.
         suspended: whether the last step that was observed did.
     """
@@ -38,6 +39,8 @@ class Steps(Protocol):
     observe: bool
     suspended: bool
 
+    @property
+    def generator(self) -> object: ...
     def next(self) -> Awaitable[object]: ...
     async def throw(self, error: BaseException) -> object: ...
     async def close(self) -> bool: ...
@@ -47,22 +50,22 @@ class AsyncSteps:
     """The steps of an async generator: they run in the task that drives it."""
 
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
-        self._generator = generator
+        self.generator = generator
         self.observe = False
         self.suspended: bool = False
 
     def next(self) -> Awaitable[object]:
-        return self._observed_step() if self.observe else self._generator.__anext__()
+        return self._observed_step() if self.observe else self.generator.__anext__()
 
     async def throw(self, error: BaseException) -> object:
-        return await self._generator.athrow(error)
+        return await self.generator.athrow(error)
 
     async def close(self) -> bool:
-        if self._generator.ag_frame is None:
+        if self.generator.ag_frame is None:
             return True
         # Not aclose(): when that has failed once, Python takes the generator for closed and does nothing any more.
         try:
-            await self._generator.athrow(GeneratorExit())
+            await self.generator.athrow(GeneratorExit())
         except (GeneratorExit, StopAsyncIteration):
             return True
         except BaseExceptionGroup as group:
@@ -74,7 +77,7 @@ class AsyncSteps:
 
     def _observed_step(self) -> Awaitable[object]:
         self.suspended = False
-        return when_suspended(self._generator.__anext__(), self._note)
+        return when_suspended(self.generator.__anext__(), self._note)
 
     def _note(self) -> None:
         self.suspended = True
@@ -84,13 +87,13 @@ class ThreadSteps:
     """The steps of a plain generator: they run in the stream's thread, and cannot be cut once they run."""
 
     def __init__(self, generator: Generator[object, None, None], thread: StreamThread) -> None:
-        self._generator = generator
+        self.generator = generator
         self._thread = thread
         # A thread leaves the event loop to others.
         self.observe = self.suspended = True
 
     async def next(self) -> object:
-        return await self._step(lambda: next(self._generator))
+        return await self._step(lambda: next(self.generator))
 
     async def throw(self, error: BaseException) -> object:
         if isinstance(error, trio.Cancelled):
@@ -98,18 +101,18 @@ class ThreadSteps:
             if await self.close():
                 raise error
             return None
-        return await self._step(lambda: self._generator.throw(error))
+        return await self._step(lambda: self.generator.throw(error))
 
     async def close(self) -> bool:
         def run() -> bool:
             try:
-                self._generator.throw(GeneratorExit())
+                self.generator.throw(GeneratorExit())
             except (GeneratorExit, StopIteration):
                 return True
             return False
 
-        if inspect.getgeneratorstate(self._generator) in (inspect.GEN_CREATED, inspect.GEN_CLOSED):
-            self._generator.close()
+        if inspect.getgeneratorstate(self.generator) in (inspect.GEN_CREATED, inspect.GEN_CLOSED):
+            self.generator.close()
             return True
         return await self._thread.run(run, shielded=True)
 

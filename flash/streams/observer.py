@@ -23,6 +23,11 @@ class ObservedStream(Protocol):
         """What it runs."""
         ...
 
+    @property
+    def started(self) -> float:
+        """When it opened, on Trio's clock."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:

@@ -65,6 +65,7 @@ class Stream:
         overran: its clean-up did not return by its deadline; it may have since.
         buffer: counts its updates that wait for the page, and those that were sent.
         started: when it opened, on Trio's clock.
+        task: its task; None before that begins and once it is over.
         share: says when its yields let other tasks run.
         waiting_since: when its generator began to wait for room in the buffer; None if it does not.
         source: the id of the source that it follows; None if it follows none.
@@ -79,6 +80,7 @@ class Stream:
         self.started: float = trio.current_time()
         self.waiting_since: float | None = None
         self.source: str | None = None
+        self.task: trio.lowlevel.Task | None = None
         self._lifecycle = Lifecycle()
         self._host = host
         self._limits = limits
@@ -98,6 +100,11 @@ class Stream:
     def state(self) -> str:
         """What `app.streams()` says of it: `running`, `ending` or `stuck`."""
         return LISTED_AS[self._lifecycle.state]
+
+    @property
+    def generator(self) -> object | None:
+        """The user's generator, to be looked at only; None before it is made."""
+        return None if self._steps is None else self._steps.generator
 
     def open(self) -> None:
         """Tell the page that the stream starts."""
@@ -120,6 +127,7 @@ class Stream:
         """The stream's task. Nothing that the generator or `on_error` raises leaves it."""
         error: BaseException | None = None
         CURRENT_DEADLINE.set(self._deadline)
+        self.task = trio.lowlevel.current_task()
         try:
             with self.scope.cancel_scope:
                 try:
@@ -152,6 +160,7 @@ class Stream:
             finally:
                 if self._thread is not None:
                     self._thread.end()
+                self.task = None
                 self._host.task_over(self.id)
             if self.overran:
                 _log.warning("The clean-up of %s has returned after all.", self.spec.name)

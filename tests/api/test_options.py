@@ -172,8 +172,8 @@ ALLOWED = [(name, value) for name, (allowed, _) in EDGES.items() for value in al
 REFUSED = [(name, value) for name, (_, refused) in EDGES.items() for value in refused]
 
 
-def test_only_three_options_have_no_constraint_in_the_table() -> None:
-    assert OPTIONS.keys() - EDGES.keys() == {"metrics", "forwarded_allow_ips", "identify"}
+def test_only_four_options_have_no_constraint_in_the_table() -> None:
+    assert OPTIONS.keys() - EDGES.keys() == {"metrics", "forwarded_allow_ips", "identify", "inspect"}
 
 
 @pytest.mark.parametrize(("option", "value"), ALLOWED)
@@ -226,10 +226,11 @@ def reached_by_options(app: Flash) -> list[object]:
         app.metrics is None,
         type(limits.observer),
         app.stream_settings.identify is None,
+        app.inspector.is_asked_for,
     ]
 
 
-OTHER_VALUES: dict[str, Any] = {"stall_timeout": 100, "forwarded_allow_ips": "*", "identify": lambda request: None}
+OTHER_VALUES: dict[str, Any] = {"stall_timeout": 100, "forwarded_allow_ips": "*", "identify": print, "inspect": print}
 
 
 @pytest.mark.parametrize("option", OPTIONS)

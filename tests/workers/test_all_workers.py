@@ -44,6 +44,21 @@ async def test_streams_of_all_workers_are_listed_by_any_the_oldest_first(fleet: 
         assert len(worker.app.streams()) == 1
 
 
+async def test_the_inspector_of_any_worker_shows_what_all_of_them_run(fleet: StartFleet) -> None:
+    workers = await fleet(lambda: CountingApp(inspect=lambda request: True), 3)
+    pages = [await running(worker) for worker in workers[:2]]
+    found = await workers[2].app.all_workers.snapshots()
+    shown = {
+        name: [page["page"] for browser in (snapshot or {})["browsers"] for page in browser["pages"]]
+        for name, snapshot in found.items()
+    }
+    assert shown == {
+        "Worker 1": [pages[0].token[:8]],
+        "Worker 2": [pages[1].token[:8]],
+        "Worker 3": [],
+    }
+
+
 async def test_streams_of_all_workers_end_from_any(fleet: StartFleet) -> None:
     workers = await fleet(lambda: CountingApp(identify=lambda request: request.headers["X-User"]), 3)
     for worker in workers:
