@@ -53,10 +53,8 @@ from .server.tracebacks import describe_failure
 from .shared.sources import Sources, yielded
 from .sse import Routes
 from .streaming_callback import CallbackDecorator, declare_callback
-from .streams.buffer import Bounds
 from .streams.limits import Limits, Load, PageLimits, ServerLimits
 from .streams.observer import observer_of
-from .streams.thread import StreamThreads
 from .user_code.functions import is_generator_function, name_of, takes
 from .user_code.threads import as_plain
 from .websockets import control_socket, route as websocket_route
@@ -202,41 +200,19 @@ class Flash(RunningStreams, _dash.DashApp):
         own = None if isinstance(server, bool | None) else asgi_server_of(server)
         workers = options.get("websocket_max_workers") or CALLBACK_THREADS
         check("websocket_max_workers", COUNT, workers)
-        server_limits = ServerLimits(pages_per_server, pages_per_browser, streams_per_server, streams_per_user)
         self.websockets: CallbackSockets = CallbackSockets(
-            WebsocketLimits(
-                buffer=stream_buffer_bytes,
-                stall_timeout=own_options.effective_stall_timeout,
-                cleanup_timeout=cleanup_timeout,
-                threads=trio.CapacityLimiter(workers),
-                sockets=pages_per_server,
-                per_browser=pages_per_browser,
-                ping_interval=ping_interval,
-            )
+            WebsocketLimits.of(own_options, trio.CapacityLimiter(workers))
         )
         self.controls: OpenSockets[control_socket.ControlSocket] = OpenSockets(pages_per_server, pages_per_browser)
         self.metrics: Metrics | None = None
         if metrics:
             self.metrics = Metrics(self.streams, lambda: len(self.websockets), self.feeds, yielded)
         self.inspector = Inspector(inspect)
-        limits = Limits(
-            buffer=Bounds(stream_buffer_bytes, stream_buffer_updates),
-            cleanup_timeout=cleanup_timeout,
-            threads=StreamThreads(stream_threads),
-            observer=observer_of(self.metrics, Telemetry() if telemetry else None, self.inspector.ends),
-        )
-        page_limits = PageLimits(
-            streams=streams_per_page,
-            window=window,
-            reconnect_grace=reconnect_grace,
-            start_timeout=start_timeout,
-            stall_timeout=own_options.effective_stall_timeout,
-            ping_interval=ping_interval,
-            values=values_per_page,
-        )
+        observer = observer_of(self.metrics, Telemetry() if telemetry else None, self.inspector.ends)
+        limits = Limits.of(own_options, observer)
         self.sources: Sources = Sources(self._nursery, limits, sources_per_server, sources_per_browser)
         self.stream_settings: StreamSettings = StreamSettings(
-            Channels(limits, page_limits, Load(server_limits)),
+            Channels(limits, PageLimits.of(own_options), Load(ServerLimits.of(own_options))),
             self.sources,
             self._nursery,
             lambda callback, error: describe_failure(self, callback, error),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import trio
 
 from ..errors import RequestRefused
-from ..options import DEFAULTS
+from ..options import DEFAULTS, FlashOptions
 from .buffer import Bounds
 from .observer import Observer
 from .thread import StreamThreads
@@ -33,6 +33,16 @@ class Limits:
     handlers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(40))
     observer: Observer = field(default_factory=Observer)
 
+    @classmethod
+    def of(cls, options: FlashOptions, observer: Observer) -> Limits:
+        """Those that the options of an app say."""
+        return cls(
+            buffer=Bounds(options.stream_buffer_bytes, options.stream_buffer_updates),
+            cleanup_timeout=options.cleanup_timeout,
+            threads=StreamThreads(options.stream_threads),
+            observer=observer,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
@@ -49,6 +59,16 @@ class ServerLimits:
     pages_per_browser: int = DEFAULTS.pages_per_browser
     streams: int = DEFAULTS.streams_per_server
     streams_per_user: int | None = DEFAULTS.streams_per_user
+
+    @classmethod
+    def of(cls, options: FlashOptions) -> ServerLimits:
+        """Those that the options of an app say."""
+        return cls(
+            pages=options.pages_per_server,
+            pages_per_browser=options.pages_per_browser,
+            streams=options.streams_per_server,
+            streams_per_user=options.streams_per_user,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,19 @@ class PageLimits:
     stall_timeout: float = DEFAULTS.effective_stall_timeout
     ping_interval: float = DEFAULTS.ping_interval
     values: int = DEFAULTS.values_per_page
+
+    @classmethod
+    def of(cls, options: FlashOptions) -> PageLimits:
+        """Those that the options of an app say."""
+        return cls(
+            streams=options.streams_per_page,
+            window=options.window,
+            reconnect_grace=options.reconnect_grace,
+            start_timeout=options.start_timeout,
+            stall_timeout=options.effective_stall_timeout,
+            ping_interval=options.ping_interval,
+            values=options.values_per_page,
+        )
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ import trio
 from .._dash import PreventUpdate, WebsocketDisconnected
 from ..asgi.client_log import ClientWarnings
 from ..errors import RequestRefused
-from ..options import DEFAULTS
+from ..options import DEFAULTS, FlashOptions
 from ..user_code.cleanup import Deadline, clean_up_of
 from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.first_wait import when_suspended
@@ -116,6 +116,19 @@ class WebsocketLimits:
     sockets: int
     per_browser: int = DEFAULTS.pages_per_browser
     ping_interval: float = DEFAULTS.ping_interval
+
+    @classmethod
+    def of(cls, options: FlashOptions, threads: trio.CapacityLimiter) -> WebsocketLimits:
+        """Those that the options of an app say."""
+        return cls(
+            buffer=options.stream_buffer_bytes,
+            stall_timeout=options.effective_stall_timeout,
+            cleanup_timeout=options.cleanup_timeout,
+            threads=threads,
+            sockets=options.pages_per_server,
+            per_browser=options.pages_per_browser,
+            ping_interval=options.ping_interval,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ PATH = "/_flash/inspect/"
 
 
 def new_app(**options: Any) -> Flash:
-    app = Flash(__name__, **{"inspect": lambda request: True, **options})
+    options.setdefault("inspect", lambda request: True)
+    app = Flash(__name__, **options)
     app.layout = html.Div(id="out")
     return app
 
