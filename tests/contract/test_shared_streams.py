@@ -12,6 +12,7 @@ import trio.testing
 
 from flash.cancel_scopes import EndReason, StreamCancelled
 from flash.errors import FeedOverrun, FeedUnavailable, InvalidUpdate
+from flash.props import stream_props
 from flash.shared.sources import Sources
 from flash.streams.events import ConflatedEvent
 from flash.streams.stream import Stream
@@ -715,3 +716,42 @@ async def test_a_run_that_clean_up_holds_is_stuck_and_another_one_starts_beside_
     assert sorted(info.state for info in app.shared_stream_infos()) == ["running", "stuck"]
     second.read()
     assert said(second, again) == ["open", 2]
+
+
+async def test_an_update_does_not_overtake_a_conflated_one_that_is_held_back(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    told = Told()
+    page = await open_page(nursery, updates=2)
+    channel = page.link.channel
+    stream = SharedCallback(told, app).start(page)
+    await trio.testing.wait_all_tasks_blocked()
+    await told.say(*map(say, range(5)))
+    # The page takes the conflated event, and does not acknowledge it: the next one is held back.
+    page.read()
+    await told.say(say(5), say(6), stream_props("text", {"children": 7}))
+    page.read()
+    assert stream.buffer.held_back is not None
+    await told.say(say("newest"))
+    page.read()
+    channel.acknowledge(channel.life, page.number)
+    page.read()
+    log = said(page, stream)
+    assert log[1:] == [0, 1, 4, 5, 6, 7, "newest"]
+
+
+async def test_a_stream_that_was_cancelled_takes_no_update_that_comes_in_the_same_moment(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    # Which task runs first is up to Trio.
+    for _ in range(12):
+        told = Told()
+        [page] = await pages_of(nursery, 1)
+        stream = SharedCallback(told, app).start(page)
+        await told.say(say(1))
+        page.read()
+        told.tell(say(2))
+        stream.scope.cancel(EndReason.CANCELLED, "stop.n_clicks")
+        await trio.testing.wait_all_tasks_blocked()
+        page.read()
+        assert said(page, stream) == ["open", 1, "cancelled"]
