@@ -171,9 +171,14 @@ class FlashBackend(_dash.QuartDashServer):
                 # As with any Dash app, the server goes on. Set-up fails again for each page, which shows the cause.
                 _log.error("The app has a mistake, and none of its pages can be shown.", exc_info=error)
             if dash_app.metrics is not None:
-                self.server.nursery.start_soon(dash_app.metrics.watch_lag)
+                dash_app.metrics.watch_lag(self.server.nursery)
             if _dash.shows_dev_tools(dash_app):
                 trio.lowlevel.add_instrument(BlockWatch())
+
+        @self.server.after_serving
+        async def end() -> None:
+            if dash_app.metrics is not None:
+                dash_app.metrics.end_lag_watch()
 
     def before_request(self, func: Callable[[], Any]) -> None:
         """Register a hook: the user's run for every request and websocket, Dash's own run once, for the first.

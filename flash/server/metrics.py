@@ -136,6 +136,7 @@ class Metrics(Observer):
         self._waits = prometheus.Histogram(
             "flash_buffer_wait_seconds", "Waits of generators for room in the buffer.", callback, registry=registry
         )
+        self._lag_watch = trio.CancelScope()
         self._lag = prometheus.Histogram(
             "flash_event_loop_lag_seconds",
             "By how much a timer of the event loop was late.",
@@ -164,9 +165,18 @@ class Metrics(Observer):
         """All metrics, in the text format of Prometheus."""
         return self._generate(self._registry)
 
-    async def watch_lag(self) -> None:
-        """Measure the event loop's lag every `LAG_INTERVAL`, until cancelled."""
-        while True:
-            began = trio.current_time()
-            await trio.sleep(LAG_INTERVAL)
-            self._lag.observe(max(0.0, trio.current_time() - began - LAG_INTERVAL))
+    def watch_lag(self, nursery: trio.Nursery) -> None:
+        """Measure the event loop's lag every `LAG_INTERVAL`, in a task of this nursery, until `end_lag_watch`."""
+        self._lag_watch = trio.CancelScope()
+        nursery.start_soon(self._measure_lag, self._lag_watch)
+
+    def end_lag_watch(self) -> None:
+        """Stop measuring the lag: else the server would wait for the task when it stops."""
+        self._lag_watch.cancel()
+
+    async def _measure_lag(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                began = trio.current_time()
+                await trio.sleep(LAG_INTERVAL)
+                self._lag.observe(max(0.0, trio.current_time() - began - LAG_INTERVAL))

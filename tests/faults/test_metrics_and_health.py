@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from prometheus_client.parser import text_string_to_metric_families
 
 from flash import Flash, Input, InvalidOption, State, Update, feed, html, stream_props
@@ -243,6 +244,19 @@ async def test_metrics_of_feeds_go_by_the_feed_and_not_by_its_arguments(serve: S
     metrics = await metrics_of(pages[0])
     assert [key for key in metrics if key[0] in ("flash_feeds", "flash_feed_followers")] == []
     assert metrics["flash_feed_values_total", "letters"] == 5
+
+
+async def test_a_server_that_measures_the_lag_of_its_event_loop_stops_at_once(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    app = new_app(metrics=True)
+    async with app.server.test_app():
+        # The clock is not to jump before: it would jump over the thread that prepares the app.
+        mock_clock.autojump_threshold = 0
+        # So many seconds it would wait for a background task.
+        app.server.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = 3600
+        stopped = trio.current_time()
+    assert trio.current_time() - stopped < 60
 
 
 async def test_metrics_tell_of_waits_for_room_and_of_the_lag_of_the_event_loop(serve: Serve) -> None:
