@@ -401,8 +401,9 @@ class Channel:
             if not self._liveness.had_link and self._count:
                 _log.warning(
                     "The streams of the page %s… end: it has opened no connection to this process within start_timeout "
-                    "(%g s). If several processes serve the app, serve with `flash run --workers N`, or have them "
-                    "share a Redis: see 'Workers' in the documents on deployment.",
+                    "(%g s). The page or the server may have been too slow: then raise start_timeout. Or several "
+                    "processes serve the app, and do not know each other: then serve with `flash run --workers N`, or "
+                    "have them share a Redis (see 'Workers' in the documents on deployment).",
                     self.page[:8],
                     self._page_limits.start_timeout,
                 )

@@ -164,6 +164,8 @@ async def test_a_page_that_started_streams_has_the_start_timeout_to_open_a_link(
     assert trio.current_time() == 7
     assert stream.scope.reason == "disconnected"
     assert "no connection to this process within start_timeout (7 s)" in caplog.text
+    assert "too slow" in caplog.text
+    assert "several processes" in caplog.text
 
 
 async def test_starts_that_come_at_once_share_the_channel_even_if_the_first_is_given_up(nursery: trio.Nursery) -> None:
