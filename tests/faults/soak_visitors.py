@@ -213,6 +213,9 @@ class Visitor:
             try:
                 while True:
                     event = await connection.next_of_all()
+                    if scope.cancel_called:
+                        # The page has left the link while the event was being read, and says that it has not had it.
+                        break
                     if event.name == "ping":
                         self._silent.set()
                         if self._applied and self._random.random() < 0.9:
