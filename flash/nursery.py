@@ -247,9 +247,10 @@ class Channel:
             runs.current.scope.cancel(EndReason.SUPERSEDED)
         return stream
 
-    def runs(self, key: str) -> bool:
-        """Whether a stream of this key has opened, and not sent its `end`."""
-        return key in self._runs
+    def running(self, key: str) -> Stream | None:
+        """The stream of this key that has opened, and not sent its `end`; None if there is none."""
+        runs = self._runs.get(key)
+        return None if runs is None else runs.current
 
     def change(self, stream_id: str, index: int | str, value: object, number: int | None = None) -> None:
         """A property that a stream depends on has changed: see `StreamScope.change`. Starts that wait for it note it.

@@ -27,6 +27,7 @@ from ..shared.sources import Sources, join, source_of
 from ..shared.stream_follower import StreamFollower
 from ..streams.events import SharedUpdate
 from ..streams.mistakes import Mistakes, yielded_none
+from ..streams.stream import Stream
 from ..user_code.functions import call, describe_call, kind_of_generator
 from .declaration import Declaration
 from .sharing import COUNTER, Scope
@@ -60,8 +61,14 @@ class SharedRun:
         source = source_of(self.key)
         return source is not None and source.is_live
 
-    def check(self, sources: Sources) -> None:
-        """Raise RequestRefused if it can neither be followed nor started."""
+    def check(self, sources: Sources, before: Stream | None) -> None:
+        """Raise RequestRefused if it can neither be followed nor started.
+
+        Args:
+            sources: of the app.
+            before: the stream whose end the new one waits for; None if it waits for none. A run that nobody else
+                follows ends with it, so that the new stream begins another one.
+        """
         source = source_of(self.key)
         if source is None or (source.is_kept and self.starts_anew):
             try:
@@ -69,7 +76,9 @@ class SharedRun:
             except FeedUnavailable as refused:
                 raise RequestRefused(refused.status, str(refused)) from None
         elif source.is_live and (refusal := source.memory.refusal) is not None:
-            raise RequestRefused(409, refusal)
+            ends_first = before is not None and before.source == source.id and len(source.followers) == 1
+            if not ends_first:
+                raise RequestRefused(409, refusal)
 
     def follower(self, sources: Sources, channels: Channels, channel: Channel) -> StreamFollower:
         """What a stream of the channel follows it by."""

@@ -180,7 +180,8 @@ class Starter:
 
         That is so for a page that resumes as well: it has been faster, and what it asks for runs.
         """
-        return (self._declaration.overlap == "drop" or request.resumes) and channel.runs(self._key(request))
+        may_drop = self._declaration.overlap == "drop" or request.resumes
+        return may_drop and channel.running(self._key(request)) is not None
 
     def _key(self, request: StartRequest) -> str:
         """What a stream of this request is a run of."""
@@ -205,7 +206,7 @@ class Starter:
             follower = None
             run = run or await self._shared_run(request)
             if run is not None:
-                run.check(settings.sources)
+                run.check(settings.sources, channel.running(self._key(request)))
                 follower = run.follower(settings.sources, settings.channels, channel)
             live = LiveProps()
             live.stream = stream = channel.start(self._spec(request, user, live, follower))

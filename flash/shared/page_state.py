@@ -72,8 +72,8 @@ class PageState:
         if not self._is_over and not self._lost:
             return None
         return (
-            f"{self._name!r} was not started: it runs for other pages, and what it has sent them is too large for one "
-            f"that joins now (more than {self._bound} bytes). Have it yield whole values now and then, or raise "
+            f"{self._name!r} was not started: it runs already, and what it has sent is too large for a page that "
+            f"joins now (more than {self._bound} bytes). Have it yield whole values now and then, or raise "
             "stream_buffer_bytes= of Flash(...)."
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import quart
@@ -249,8 +249,42 @@ async def test_a_page_that_would_have_to_be_given_too_much_is_refused_with_a_sen
     link = await late.connect()
     response = await late.start("go")
     assert response.status_code == 409
-    assert "too large for one that joins now" in response.text
+    assert "too large for a page that joins now" in response.text
     assert (await link.expect("refused"))["message"] == response.text
+
+
+@pytest.mark.parametrize("overlap", ["supersede", "queue"])
+async def test_the_only_page_of_a_run_that_nobody_can_join_any_more_can_start_another_one(
+    serve: Serve, overlap: Literal["supersede", "queue"]
+) -> None:
+    runs = 0
+    app = Flash(__name__, stream_buffer_bytes=500)
+    app.layout = layout()
+    to_its_end = trio.Event()
+
+    @app.event_callback(Input("go", "n_clicks"), shared="all", overlap=overlap)
+    async def live(clicks: int) -> AsyncIterator[Update]:
+        nonlocal runs
+        runs += 1
+        yield stream_props("out", {"children": [f"run {runs}"]})
+        for _ in range(10):
+            patch = Patch()
+            patch.append("x" * 50)
+            yield stream_props("out", {"children": patch})
+            await trio.sleep(0.01)
+        await to_its_end.wait()
+
+    server = await serve(app)
+    page, link, _ = await follow(server)
+    await eventually(lambda: not app.shared_streams()[0].can_be_joined)
+    assert (await page.start("go")).status_code == 204
+    if overlap == "queue":
+        to_its_end.set()
+    _, end = await link.to_end()
+    assert end["reason"] == ("superseded" if overlap == "supersede" else "completed")
+    await link.expect("open")
+    assert (await link.expect("props"))["props"] == [["out", {"children": ["run 2"]}]]
+    to_its_end.set()
 
 
 async def test_stop_in_one_tab_ends_the_run_of_its_browser_in_every_tab(serve: Serve) -> None:
