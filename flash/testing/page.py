@@ -26,6 +26,7 @@ from .own_behaviour import OwnBehaviour
 from .page_link import PageLink
 from .page_streams import PageStreams
 from .renderer import Renderer
+from .resuming import Resuming
 from .runs import Component, Run
 from .served_app import Response
 from .virtual_time import VirtualTime
@@ -195,6 +196,7 @@ class Page:
         self._renderer = Renderer(self._layout, dependencies, self._call, self._nursery, self._changed)
         self._own = OwnBehaviour(self._layout, self._renderer, self._nursery, path)
         self._streams = PageStreams(self._renderer, self._nursery, self._cancel, self._start)
+        self._resuming = Resuming(self._renderer, self._streams, self._nursery, self._start)
         self.link = PageLink(self.browser, self._token, self._secret, self._streams, self._nursery)
         self.is_open = True
         self._to_report, changes = trio.open_memory_channel[Cancel](math.inf)
@@ -204,6 +206,7 @@ class Page:
         self._renderer.begin()
         self._own.mount()
         self._renderer.run()
+        self._resuming.begin()
         await self._settle()
 
     async def _fetch(self, target: str) -> Response:
@@ -258,6 +261,7 @@ class Page:
     def _changed(self) -> None:
         self._own.mount()
         self._streams.changed()
+        self._resuming.changed()
 
     # Time
 

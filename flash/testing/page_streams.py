@@ -97,6 +97,10 @@ class PageStreams:
         self._lost: dict[str, PageStream] = {}
         self._is_check_due = False
 
+    def has_of(self, callback_id: str) -> bool:
+        """Whether a stream of an event callback runs, which is named by its hidden component."""
+        return any(stream.opening["callback_id"] == callback_id for stream in self._running.values())
+
     def open(self, opening: dict[str, Any]) -> None:
         """`open`: a stream runs."""
         component = self._renderer.layout.props(opening["callback_id"]) or {}

@@ -65,6 +65,7 @@ class Renderer:
 
     Attributes:
         layout: of the page.
+        callbacks: those that it calls.
         failures: what callbacks have raised, and not been reported.
     """
 
@@ -82,11 +83,11 @@ class Renderer:
             specs: the app's callbacks, as JSON.
             send: sends the request that calls a callback; returns what it answers, None for nothing.
             nursery: in which calls run.
-            changed: is called when properties have been set.
+            changed: is called when properties have been set, and when a call is over.
         """
         self.layout = layout
         self.failures: list[AssertionError] = []
-        self._callbacks = [each for each in map(Callback, specs) if not each.is_clientside]
+        self.callbacks = [each for each in map(Callback, specs) if not each.is_clientside]
         self._send = send
         self._nursery = nursery
         self._changed = changed
@@ -101,7 +102,7 @@ class Renderer:
     def begin(self) -> None:
         """Request what is to be called when the page is loaded; `run` starts it."""
         group = Group()
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             if callback.prevents_initial_call:
                 continue
             for matched in self._initial_instances(callback, list(self.layout.components)):
@@ -157,7 +158,7 @@ class Renderer:
     def _observers(self, component_id: ComponentId, prop: str, predecessors: tuple[str, ...]) -> None:
         """Request the calls for which a property is an Input."""
         changed = f"{key_of(component_id)}.{prop}"
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             for dependency in callback.inputs:
                 if dependency.prop == prop:
                     for matched in callback.instances_for(self.layout, dependency, component_id):
@@ -228,6 +229,7 @@ class Renderer:
             if not call.is_stale:
                 self._apply_result(call, answer.get("response", {}))
         self.run()
+        self._changed()
 
     def _side_update(self, call: Call, which: str) -> None:
         """Set what `running=` of a plain callback has for the time in which it runs, or for afterwards."""
@@ -266,7 +268,7 @@ class Renderer:
     def _bring(self, came: Sequence[str], gone: Iterable[str], predecessors: tuple[str, ...]) -> None:
         """Components have come and gone: request the calls that this means."""
         group, keys = Group(), set(came)
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             if not callback.prevents_initial_call and callback.outputs:
                 for matched in self._initial_instances(callback, came):
                     self._add(Call(callback, matched, predecessors=predecessors, group=group))
