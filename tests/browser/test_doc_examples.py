@@ -36,7 +36,7 @@ def test_a_first_stream(open_example: Open) -> None:
 def test_stop(open_example: Open) -> None:
     page = open_example("tutorial/stop.md")
     page.click("#go")
-    expect(page.locator("#out")).to_have_text("1")
+    expect(page.locator("#out")).to_have_text(re.compile(r"\d+"))
     page.click("#stop")
     expect(page.locator("#out")).to_have_text("ready")
 
@@ -65,9 +65,13 @@ def test_errors(open_example: Open) -> None:
     page.click("#go")
     expect(page.locator("#message")).to_have_text("Something went wrong: division by zero.")
     page.fill("#divisor", "2")
+    page.click("#go")
     expect(page.locator("#out")).to_have_text("5.00")
     page.click("#stop")
     expect(page.locator("#message")).to_have_text("Ended: cancelled.")
+    page.click("#go")
+    expect(page.locator("#message")).to_have_text("dividing")
+    expect(page.locator("#message")).to_have_text("Ended: timed_out.")
 
 
 def test_a_feed_for_many(open_example: Open) -> None:
@@ -114,6 +118,10 @@ def test_a_laboratory_instrument(open_example: Open) -> None:
 def test_logging_a_user_out(open_example: Open, console: Console) -> None:
     page = open_example("how-to/log-out.md")
     page.fill("[name=user]", "ada")
+    page.fill("[name=password]", "babbage")
+    page.get_by_text("Log in").click()
+    expect(page.get_by_text("the password is another one")).to_be_visible()
+    page.fill("[name=user]", "ada")
     page.fill("[name=password]", "lovelace")
     page.get_by_text("Log in").click()
     expect(page.locator("#seconds")).to_contain_text("s")
@@ -124,6 +132,8 @@ def test_logging_a_user_out(open_example: Open, console: Console) -> None:
     expect(page.locator("[name=password]")).to_be_visible()
     expect(other.locator("#message")).to_have_text("You have been logged out.")
     expect(other.locator("#seconds")).to_have_text("")
+    other.click("#log-out")
+    expect(other.locator("[name=password]")).to_be_visible()
     for tab in (page, other):
         tab.close()
     assert all("401" in refused for refused in console.take())
