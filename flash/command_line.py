@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Generator
 from importlib import metadata
+from types import ModuleType
 from typing import Any
 
 from hypercorn.config import Config
@@ -120,14 +121,23 @@ def load(path: str) -> Flash:
             raise
         raise CannotRun(f"there is no module {module_name!r} here. Write module:app.") from None
     found: Any = module
-    for name in (attribute or "app").split("."):
-        found = getattr(found, name, None)
-    if isinstance(found, Flash):
-        return found
-    app = getattr(found, "extensions", {}).get("flash")
+    attribute = attribute or "app"
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise CannotRun(f"the module {module_name!r} has no {attribute!r}.{_apps_in(module)}")
+        found = getattr(found, name)
+    app = found if isinstance(found, Flash) else getattr(found, "extensions", {}).get("flash")
     if isinstance(app, Flash):
         return app
-    raise CannotRun(f"{path!r} is not a Flash app, but {found!r}.")
+    raise CannotRun(f"{path!r} is not a Flash app, but {found!r}.{_apps_in(module)}")
+
+
+def _apps_in(module: ModuleType) -> str:
+    """A sentence that says how to run each Flash app of a module; one that says that there is none."""
+    names = [f"{module.__name__}:{name}" for name, value in vars(module).items() if isinstance(value, Flash)]
+    if not names:
+        return " There is no Flash app in it."
+    return f" There is {' and '.join(names)}."
 
 
 def _versions() -> str:

@@ -84,10 +84,24 @@ def test_a_module_that_is_not_there(name: str, capsys: pytest.CaptureFixture[str
     assert said == f"flash: there is no module {name.partition(':')[0]!r} here. Write module:app.\n"
 
 
-@pytest.mark.parametrize("attribute", ["", ":other", ":app.other", ":text"])
-def test_a_module_without_such_an_app(attribute: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = module(folder, "without_app", APP if attribute else "")
-    assert "is not a Flash app" in refusal(capsys, name + attribute)
+@pytest.mark.parametrize("attribute", ["ap", "other.app", "app.other"])
+def test_a_module_without_such_a_name_says_which_apps_it_has(
+    attribute: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = module(folder, "misspelt", APP)
+    said = refusal(capsys, f"{name}:{attribute}")
+    assert said == f"flash: the module {name!r} has no {attribute!r}. There is {name}:app.\n"
+
+
+def test_a_module_without_an_app_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = module(folder, "without_app", "")
+    assert refusal(capsys, name) == f"flash: the module {name!r} has no 'app'. There is no Flash app in it.\n"
+
+
+def test_something_else_is_not_a_flash_app(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = module(folder, "with_text", APP)
+    said = refusal(capsys, f"{name}:text")
+    assert said == f"flash: '{name}:text' is not a Flash app, but 'not an app'. There is {name}:app.\n"
 
 
 def test_a_dash_app_is_not_a_flash_app(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
