@@ -24,6 +24,7 @@ from flash import (
     html,
     stream_props,
 )
+from tests.support.global_callbacks import forget_global_callbacks
 
 GO = Input("go", "n_clicks")
 NAME = Input("name", "value")
@@ -94,6 +95,8 @@ def test_two_event_callbacks_may_have_the_same_inputs() -> None:
     for dependency in (GO, GO_MATCH):
         app.event_callback(dependency)(one)
         app.event_callback(dependency)(two)
+    # Another test may have declared one without an app.
+    forget_global_callbacks()
     app._setup_server()
     assert len(app.callback_map) == 4
 

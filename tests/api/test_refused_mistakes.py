@@ -10,11 +10,10 @@ import dash
 import pytest
 import trio
 import trio.lowlevel
-from dash._callback import GLOBAL_CALLBACK_LIST, GLOBAL_CALLBACK_MAP
 
 import flash
 from flash import Flash, Input, InvalidEventCallback, Output, State, Update, clientside_callback, html, stream_props
-from flash.event_callback import GLOBAL_EVENT_CALLBACKS
+from tests.support.global_callbacks import forget_global_callbacks
 
 GO = Input("go", "n_clicks")
 OUT = Output("out", "children")
@@ -199,9 +198,7 @@ def test_an_app_of_dashs_does_not_take_over_an_event_callback() -> None:
         with pytest.raises(InvalidEventCallback, match=r"astray.*app = Flash"):
             app._setup_server()
     finally:
-        GLOBAL_EVENT_CALLBACKS.take()
-        GLOBAL_CALLBACK_LIST.clear()
-        GLOBAL_CALLBACK_MAP.clear()
+        forget_global_callbacks()
 
 
 def test_a_counter_that_is_to_have_been_clicked_is_doubted(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from flash import Flash
 from tests.engines.conftest import Serve
+from tests.engines.errors import take_errors
 from tests.engines.tabs import Browser, Tab
 
 
@@ -49,6 +50,8 @@ def test_the_table_goes_on_loading_while_its_page_is_loaded_again(
     tab.wait_for("return document.querySelectorAll('#table-grid .ag-row').length > 5")
     [job] = server.run(gallery.shared_streams)
     tab.reload()
+    # The page that is left may say of a request under way that it got no answer.
+    assert [error for error in take_errors(browser) if "the server did not respond" not in error] == []
     tab.expect("#table-status", "completed")
     tab.expect("#table-rows", "1,704")
     tab.wait_for("return dash_ag_grid.getApi('table-grid').getDisplayedRowCount() === 1704")

@@ -388,8 +388,14 @@ def test_a_browser_has_streams_background_callbacks_and_streaming_callbacks(
         page.click("#background")
         eventually_sync(lambda: len(jobs(tmp_path)) == 2)
         assert runs(jobs(tmp_path)[1])
-        page.click("#halt")
-        eventually_sync(lambda: not runs(jobs(tmp_path)[1]), "the job is over")
+
+        def halt() -> bool:
+            # A click cancels the job only once the page has been told of it.
+            page.click("#halt")
+            page.wait_for_timeout(100)
+            return not runs(jobs(tmp_path)[1])
+
+        eventually_sync(halt, "the job is over")
         page.click("#stop")
         expect(page.locator("#out")).to_have_attribute("title", "reset")
         page.close()
