@@ -282,3 +282,8 @@ KINDS = (
     "whole", "list", "patch", "figure", "extend", "rows", "add row", "one", "two props", "all", "box", "in box",
     "patch in box", "mixed",
 )  # fmt: skip
+
+
+async def pages_of(nursery: trio.Nursery, count: int) -> list[PretendPage]:
+    """So many pages, each of a browser of its own."""
+    return [await open_page(nursery, f"page {number}") for number in range(count)]

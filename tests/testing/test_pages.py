@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from flash import (
     Patch,
     State,
     Watched,
-    cleanup,
     ctx,
     dcc,
     every,
@@ -29,44 +27,8 @@ from flash import (
     set_props,
     stream_props,
 )
-from flash.testing import Page, open_page
-
-Updates = AsyncGenerator[Any, None]
-
-
-def app_with(*children: Any, **options: Any) -> Flash:
-    app = Flash(__name__, **options)
-    app.layout = html.Div(list(children))
-    return app
-
-
-@pytest.fixture
-def app() -> Flash:
-    """An app with a clock that runs while its tab is shown."""
-    app = app_with(
-        dcc.Tabs(id="tabs", value="dashboard"),
-        html.Button(id="start"),
-        html.Button(id="stop"),
-        html.P(id="progress", children=""),
-        html.P(id="status"),
-    )
-
-    @app.event_callback(
-        Input("start", "n_clicks"),
-        cancel=[(Input("tabs", "value"), "dashboard"), Input("stop", "n_clicks")],
-        on_error=lambda error: stream_props("progress", {"title": str(getattr(error, "reason", error))}),
-        reset_props=[("progress", {"children": ""})],
-        running=[(Output("start", "disabled"), True, False)],
-    )
-    async def clock(n_clicks: int) -> Updates:
-        async for number in every(0.5):
-            yield stream_props("progress", {"children": f"tick {number}"})
-
-    @app.callback(Output("status", "children"), Input(clock, "status"))
-    def show(status: str) -> str:
-        return status
-
-    return app
+from flash.testing import open_page
+from tests.testing.apps import Updates, app_with
 
 
 def test_a_condition_ends_a_run(app: Flash) -> None:
@@ -129,14 +91,6 @@ def test_an_app_may_take_its_time_to_start_and_to_lay_out_its_page() -> None:
     with open_page(app) as page:
         # Dash asks for the layout once more, when the app starts.
         assert page["out"].children in ("3.2 s", "3.4 s")
-
-
-def test_a_shutdown_that_fails_fails_the_test(app: Flash) -> None:
-    @app.server.after_serving
-    async def fails() -> None:
-        raise ValueError("no farewell")
-
-    failing(lambda page: None, app, "The app has failed when it was shut down: .*no farewell")
 
 
 def test_plain_async_and_streaming_callbacks_answer_in_their_order() -> None:
@@ -415,249 +369,3 @@ def test_an_app_may_have_prefixes(prefixes: dict[str, str]) -> None:
         page.click("go")
         page.elapse(2)
         assert page["out"].children == 2
-
-
-def test_two_pages_of_one_browser_and_of_two_run_by_themselves(app: Flash) -> None:
-    with open_page(app) as page:
-        other = page.open_page()
-        stranger = page.open_page(new_browser=True)
-        runs = [each.click("start") for each in (page, other, stranger)]
-        page.elapse(1)
-        other.close()
-        assert [run.ended and run.ended.reason for run in runs] == [None, "disconnected", None]
-        page.set("tabs", value="settings")
-        assert runs[0].end().reason == "cancelled"
-        page.elapse(1)
-        assert stranger["progress"].children == "tick 4"
-
-
-def test_a_cut_within_reconnect_grace_changes_nothing(app: Flash) -> None:
-    with open_page(app) as page:
-        run = page.click("start")
-        page.cut(3)
-        assert page["progress"].children == "tick 6"
-        assert run.ended is None
-
-
-def test_a_page_that_is_away_for_longer_loses_its_streams(app: Flash) -> None:
-    with open_page(app) as page:
-        run = page.click("start")
-        page.elapse(1)
-        page.cut(60)
-        assert run.end(0).reason == "disconnected"
-        assert (page["progress"].children, page["status"].children) == ("", "disconnected")
-        assert not page["start"].disabled
-        assert page.click("start").ended is None
-
-
-def test_a_page_that_hangs_slows_its_generator_and_is_given_up(app: Flash) -> None:
-    yielded: list[int] = []
-
-    @app.event_callback(Input("stop", "n_clicks"))
-    async def much(n_clicks: int) -> Updates:
-        for number in range(100_000):
-            yielded.append(number)
-            yield stream_props("progress", {"title": "x" * 1_000})
-
-    with open_page(app) as page:
-        page.stall()
-        page.click("stop")
-        page.elapse(10)
-        held = len(yielded)
-        assert 500 <= held < 5_000
-        page.elapse(10)
-        assert len(yielded) == held
-        page.elapse(100)
-        assert app.streams() == []
-        page.resume()
-
-
-def test_streams_start_again_on_another_server() -> None:
-    app = app_with(html.Button(id="go"), html.P(id="out", children=""), html.P(id="other"))
-    starts: list[Any] = []
-
-    @app.event_callback(Input("go", "n_clicks"), restart=True, reset_props=[("out", {"children": "lost"})])
-    async def ticks(n_clicks: int) -> Updates:
-        starts.append(ctx.triggered_id)
-        async for number in every(1):
-            yield stream_props("out", {"children": number})
-
-    with open_page(app) as page:
-        run = page.click("go")
-        page.elapse(3)
-        page.server_lost()
-        assert run.end(0).reason == "disconnected"
-        assert page["out"].children == "lost"
-        page.elapse(1)
-        assert page["out"].children == 0
-        assert starts == ["go", None]
-
-
-def test_a_failure_of_a_stream_is_its_end() -> None:
-    app = app_with(html.Button(id="go"), html.P(id="out", children=""))
-
-    @app.event_callback(Input("go", "n_clicks"))
-    async def fails(n_clicks: int) -> Updates:
-        yield stream_props("out", {"children": "begun"})
-        raise ValueError("secret")
-
-    with open_page(app) as page:
-        end = page.click("go").end()
-        assert (end.reason, end.error) == ("failed", "The stream failed on the server.")
-        assert page["out"].children == "begun"
-
-
-def test_a_start_that_is_refused_starts_no_run() -> None:
-    app = app_with(html.Button(id="go"), dcc.Input(id="name", value="no"), html.P(id="out"), streams_per_page=1)
-
-    @app.event_callback(Input("go", "n_clicks"), cancel=[(Input("name", "value"), "yes")])
-    async def ticks(n_clicks: int) -> Updates:
-        async for number in every(1):
-            yield stream_props("out", {"children": number})
-
-    @app.event_callback(Input("name", "n_submit"))
-    async def other(n_submit: int) -> Updates:
-        yield stream_props("out", {"children": "other"})
-
-    with open_page(app) as page:
-        assert page.click("go") is None
-        assert page[ticks].status == "idle"
-        assert "name.value" in page[ticks].error
-        page.set("name", value="yes")
-        assert page.click("go") is not None
-        assert page.set("name", n_submit=1) is None
-        assert page[other].status == "failed"
-        assert "streams_per_page" in page[other].error
-
-
-def test_updates_of_components_that_are_not_there_are_noted() -> None:
-    app = app_with(html.Button(id="go"))
-
-    @app.event_callback(Input("go", "n_clicks"))
-    async def nowhere(n_clicks: int) -> Updates:
-        yield stream_props("missing", {"children": 1})
-
-    with open_page(app) as page:
-        assert page.click("go").end().reason == "completed"
-        assert "'missing', which is not in the layout" in page.mistakes[0]
-
-
-# What a test is told
-
-
-def failing(act: Callable[[Page], Any], app: Flash, match: str) -> BaseException | None:
-    with pytest.raises(AssertionError, match=match) as raised, open_page(app) as page:
-        act(page)
-    return raised.value.__cause__
-
-
-def test_a_component_that_is_not_there_is_named_beside_those_that_are(app: Flash) -> None:
-    failing(
-        lambda page: page["nothing"], app, "no component with the id 'nothing'. It has: tabs, start, stop, progress"
-    )
-    failing(lambda page: page.click("nothing"), app, "no component with the id 'nothing'")
-
-
-def test_a_run_that_does_not_end_is_named_with_its_line(app: Flash) -> None:
-    failing(
-        lambda page: page.click("start").end(timeout=5),
-        app,
-        r"clock' has not ended within 5 s: it waits at .*test_pages.py:",
-    )
-
-
-def test_a_plain_generator_that_does_not_end_is_named_with_its_line() -> None:
-    app = app_with(html.Button(id="go"), html.P(id="out"))
-
-    @app.event_callback(Input("go", "n_clicks"))
-    def plain(n_clicks: int) -> Generator[Any, None, None]:
-        for number in every(1):
-            yield stream_props("out", {"children": number})
-
-    failing(lambda page: page.click("go").end(2), app, r"plain' has not ended within 2 s: it waits at .*test_pages.py:")
-
-
-def test_a_thread_that_never_waits_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flash.testing.virtual_time.PATIENCE", 0.3)
-    app = app_with(html.Button(id="go"), html.P(id="out"))
-
-    @app.event_callback(Input("go", "n_clicks"))
-    def endless(n_clicks: int) -> Generator[Any, None, None]:
-        while True:
-            time.sleep(0.05)
-            yield stream_props("out", {"children": 1})
-
-    failing(
-        lambda page: page.click("go"), app, r"these do not come to an end: thread of .*endless at .*test_pages.py:\d+"
-    )
-
-
-def test_a_callback_that_fails_fails_the_test_with_its_line() -> None:
-    app = app_with(html.Button(id="go"), html.P(id="out"))
-
-    @app.callback(Output("out", "children"), Input("go", "n_clicks"), prevent_initial_call=True)
-    def fails(n_clicks: int) -> None:
-        raise ValueError("broken")
-
-    cause = failing(
-        lambda page: page.click("go"),
-        app,
-        r"The callback of 'out.children' failed at .*test_pages.py:\d+ \(in .*fails\)",
-    )
-    assert isinstance(cause, ValueError)
-
-
-def test_what_still_runs_at_the_end_is_named() -> None:
-    app = app_with(html.Button(id="go"), html.P(id="out"))
-
-    @app.event_callback(Input("go", "n_clicks"))
-    async def stuck(n_clicks: int) -> Updates:
-        try:
-            async for number in every(1):
-                yield stream_props("out", {"children": number})
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(500)
-
-    failing(
-        lambda page: page.click("go"),
-        app,
-        r"The app has not ended 35 s after its page was closed: '.*stuck' \(stuck\): it waits at .*test_pages.py:",
-    )
-
-
-def test_an_app_that_does_not_start_fails_the_test() -> None:
-    app = app_with()
-
-    @app.server.before_serving
-    async def fails() -> None:
-        raise ValueError("no database")
-
-    failing(lambda page: None, app, "The app did not start: .*no database")
-
-
-def test_what_a_test_raises_is_raised_as_it_is(app: Flash) -> None:
-    with pytest.raises(ZeroDivisionError), open_page(app) as page:
-        page.elapse(1 / len(page["progress"].children))
-
-
-def test_clean_up_is_over_when_a_page_is_closed() -> None:
-    app = app_with(html.Button(id="go"), html.P(id="out"))
-    saved: list[str] = []
-
-    @app.event_callback(Input("go", "n_clicks"))
-    async def saves(n_clicks: int) -> Updates:
-        try:
-            async for number in every(1):
-                yield stream_props("out", {"children": number})
-        finally:
-            with cleanup():
-                await trio.sleep(2)
-                saved.append("saved")
-
-    with open_page(app) as page:
-        page.click("go")
-    assert saved == ["saved"]
-    # The same app can be tested again.
-    with open_page(app) as page:
-        assert page.click("go") is not None
