@@ -14,7 +14,7 @@ from quart import Request, Websocket
 from .._dash import keeping_current_app
 from ..errors import InvalidOption
 from ..server.all_workers import AllWorkers
-from ..shared.sources import feeds
+from ..shared.sources import sources_for
 from ..streams.limits import StreamInfo
 from ..user_code.containment import log_failure
 from ..user_code.functions import takes
@@ -71,7 +71,7 @@ class Inspector:
             return
         self.is_mounted = self.ends.are_kept = True
         workers: AllWorkers = app.all_workers
-        workers.snapshot = lambda: take_snapshot(app.channels, feeds(), self.ends)
+        workers.snapshot = lambda: take_snapshot(app.channels, sources_for(app.sources), self.ends)
         config, server = app.config, app.asgi_server
         prefix = f"{config.routes_pathname_prefix}{ROUTE}"
 

@@ -31,7 +31,7 @@ def show(found: Mapping[str, Snapshot | None], rates: Mapping[str, float], *, wi
         ("pages", sum(snapshot["pages"] for snapshot in answered), False),
         ("streams", sum(snapshot["streams"] for snapshot in answered), False),
         ("updates/s", round(sum(rates.values())), False),
-        ("sources", sum(len(snapshot["sources"]) for snapshot in answered), False),
+        ("sources", sum(len(snapshot["feeds"]) + len(snapshot["shared_streams"]) for snapshot in answered), False),
         ("stuck", stuck, stuck > 0),
     ]
     boxes = [
@@ -52,8 +52,10 @@ def _worker(name: str, snapshot: Snapshot | None, rates: Mapping[str, float], wi
         parts += [_page(page, rates, with_buttons) for page in browser["pages"]]
     if not snapshot["browsers"]:
         parts.append(html.P("No page is open.", className="quiet"))
-    if snapshot["sources"]:
-        parts += [html.H3("Sources of feeds"), _sources(snapshot["sources"])]
+    if snapshot["feeds"]:
+        parts += [html.H3("Sources of feeds"), _feeds(snapshot["feeds"])]
+    if snapshot["shared_streams"]:
+        parts += [html.H3("Sources of shared streams"), _shared_streams(snapshot["shared_streams"])]
     if snapshot["ends"]:
         parts += [html.H3("The last ends"), _ends(snapshot["ends"])]
     return html.Section(parts, className="worker")
@@ -77,7 +79,8 @@ def _page(page: Snapshot, rates: Mapping[str, float], with_buttons: bool) -> Sho
 def _streams(streams: Sequence[Snapshot], rates: Mapping[str, float], with_buttons: bool) -> Shown:
     rows: list[list[Shown]] = []
     for stream in streams:
-        waits: list[Shown] = [html.Code(stream["line"] or "-")]
+        follows = stream["follows"]
+        waits: list[Shown] = [html.Code(stream["line"] or "-") if follows is None else f"follows {follows}"]
         if stream["waiting"] is not None:
             waits.append(html.Div(f"for room, {stream['waiting']:.1f} s", className="quiet"))
         if stream["tasks"]:
@@ -102,7 +105,7 @@ def _streams(streams: Sequence[Snapshot], rates: Mapping[str, float], with_butto
     return _table([*columns, ""] if with_buttons else columns, rows)
 
 
-def _sources(sources: Iterable[Snapshot]) -> Shown:
+def _feeds(sources: Iterable[Snapshot]) -> Shown:
     rows: list[list[Shown]] = [
         [
             source["feed"],
@@ -110,10 +113,26 @@ def _sources(sources: Iterable[Snapshot]) -> Shown:
             _seconds(source["age"]),
             f"{source['values']:,}",
             html.Ul([html.Li(_follower(follower)) for follower in source["followers"]]) if source["followers"] else "-",
+            html.Code(source["line"] or "-"),
         ]
         for source in sources
     ]
-    return _table(["source", "state", "*age", "*values", "followers"], rows)
+    return _table(["source", "state", "*age", "*values", "followers", "waits at"], rows)
+
+
+def _shared_streams(sources: Iterable[Snapshot]) -> Shown:
+    rows: list[list[Shown]] = [
+        [
+            source["source"],
+            _state(source["state"], None),
+            _seconds(source["age"]),
+            f"{source['updates']:,}",
+            f"{source['followers']:,}",
+            html.Code(source["line"] or "-"),
+        ]
+        for source in sources
+    ]
+    return _table(["source", "state", "*age", "*updates", "*followers", "waits at"], rows)
 
 
 def _follower(follower: Snapshot) -> str:

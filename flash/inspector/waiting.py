@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-_INSTALLED = tuple(
-    {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
+_FOLDERS = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+# A frame has the path by which its module was found, which may lead through a link.
+_INSTALLED = tuple({str(path) for folder in _FOLDERS for path in (folder, folder.resolve())})
 _FLASH = str(Path(__file__).parents[1])
 
 

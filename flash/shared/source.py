@@ -124,6 +124,11 @@ class Source:
         return tuple(self._followers)
 
     @property
+    def generator(self) -> object:
+        """What it runs; None before and after."""
+        return None if self._steps is None else self._steps.generator
+
+    @property
     def shared_stream_info(self) -> SharedStreamInfo:
         """What `app.shared_streams()` lists."""
         return SharedStreamInfo(
@@ -140,7 +145,6 @@ class Source:
     def info(self) -> FeedInfo:
         """What `app.feeds()` lists."""
         now = trio.current_time()
-        followers = sorted((follower.info for follower in self._followers), key=lambda info: -info.behind)
         return FeedInfo(
             feed=self.spec.name,
             state=LISTED_AS[self._lifecycle.state],
@@ -148,7 +152,7 @@ class Source:
             values=self.values,
             failures=0 if self._backoff is None else self._backoff.failures,
             waiting=None if self._waiting_since is None else now - self._waiting_since,
-            followers=tuple(followers),
+            followers=tuple(sorted((follower.info for follower in self._followers), key=lambda info: -info.behind)),
         )
 
     def add(self, follower: SourceFollower) -> None:
@@ -238,9 +242,8 @@ class Source:
     def _spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /) -> None:
         nursery = self._nursery
         assert nursery is not None
-        message = f"The task {name!r} failed."
         # start_soon copies the context that it is called in.
-        context.run(lambda: nursery.start_soon(contain, _log, message, function, name=name))
+        context.run(lambda: nursery.start_soon(contain, _log, f"The task {name!r} failed.", function, name=name))
 
     async def _watch(self) -> None:
         """Do what is due at the deadline of each state; return when the generator is over."""

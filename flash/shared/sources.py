@@ -83,6 +83,10 @@ class Sources:
         """What runs, with its arguments; may be asked from any thread."""
         return sorted(source.spec.name for source in list(self._running))
 
+    def running(self) -> list[Source]:
+        """The sources themselves, oldest first."""
+        return list(self._running)
+
     def infos(self) -> list[FeedInfo]:
         """What `app.feeds()` lists, as far as it runs here."""
         return [source.info for source in self._running if source.spec.kind == "feed"]
@@ -232,6 +236,12 @@ def feeds() -> list[FeedInfo]:
     """The sources that run in this run of Trio, oldest first."""
     infos = [info for sources in _served() for info in sources.infos()]
     return sorted(infos, key=lambda info: -info.age)
+
+
+def sources_for(app: Sources) -> list[Source]:
+    """The sources that run for an app: those of feeds, which belong to no app, and of its shared streams."""
+    of_feeds = [source for sources in _served() for source in sources.running() if source.spec.kind == "feed"]
+    return of_feeds + [source for source in app.running() if source.spec.kind != "feed"]
 
 
 def yielded() -> Mapping[str, int]:

@@ -15,6 +15,7 @@ import flash
 from flash import MATCH, Flash, Input, InvalidOption, Update, feed, html, stream_props
 from flash.inspector import snapshot
 from flash.inspector.ends import KEPT
+from flash.inspector.view import show
 from tests.faults.conftest import Serve
 
 PATH = "/_flash/inspect/"
@@ -59,7 +60,7 @@ async def test_a_snapshot_has_browsers_pages_streams_sources_and_tasks(serve: Se
     await link.until("props")
     taken = await snapshot_of(app)
     assert (taken["pages"], taken["streams"]) == (1, 1)
-    ((browser,), (source,)) = taken["browsers"], taken["sources"]
+    ((browser,), (source,)) = taken["browsers"], taken["feeds"]
     (shown,) = browser["pages"]
     assert (page.token.startswith(shown["page"]), shown["is_linked"], shown["left_out"]) == (True, True, 0)
     (stream,) = shown["streams"]
@@ -69,7 +70,35 @@ async def test_a_snapshot_has_browsers_pages_streams_sources_and_tasks(serve: Se
     (task,) = stream["tasks"]
     assert task["line"].endswith("watch_device")
     assert (source["feed"].rpartition(".")[2], source["values"]) == ("prices('KELP')", 1)
+    assert source["line"].endswith(".prices")
     assert page.browser not in json.dumps(taken), "the secret of the browser"
+    await link.close()
+
+
+async def test_a_stream_that_follows_a_shared_run_says_which_and_the_source_where_its_generator_waits(
+    serve: Serve,
+) -> None:
+    app = new_app()
+
+    @app.event_callback(Input("go", "n_clicks"), shared="all")
+    async def live(n_clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": 1})
+        await trio.sleep_forever()
+
+    page = await (await serve(app)).page()
+    link = await page.connect()
+    await page.begin("go")
+    await link.until("props")
+    taken = await snapshot_of(app)
+    (stream,) = taken["browsers"][0]["pages"][0]["streams"]
+    (source,) = taken["shared_streams"]
+    assert (stream["follows"], stream["line"]) == (source["source"], None)
+    assert (source["updates"], source["followers"], source["state"]) == (1, 1, "running")
+    assert source["line"].endswith(".live")
+    shown = repr(show({"worker": taken}, {}, with_buttons=False))
+    assert f"follows {source['source']}" in shown
+    assert source["line"] in shown
+    assert "B('1'), 'sources'" in shown
     await link.close()
 
 
