@@ -20,10 +20,12 @@ async def open_exchange() -> None:
 
 @callback(
     Output("held", "children"),
+    Output("held-name", "children"),
     Output("weather-held", "children"),
     Output("wall-audience", "children"),
     Input("clock", "n_intervals"),
 )
 async def count_streams(n_intervals: int):
     streams = app.streams()
-    return len(streams), weather.held(streams), wall.audience(streams)
+    name = "stream held" if len(streams) == 1 else "streams held"
+    return len(streams), name, weather.held(streams), wall.audience(streams)

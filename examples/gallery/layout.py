@@ -65,7 +65,13 @@ def shell(*tabs: Tab) -> dmc.MantineProvider:
         Output("tabs", "value"),
         Input("address", "hash"),
     )
-    count = html.Footer([html.Output("0", id="held"), html.Span("streams held")], className="held")
+    # The open tab is in the address: there it is found when the page is loaded again.
+    clientside_callback(
+        "tab => { history.replaceState(history.state, '', '#' + tab); }",
+        Input("tabs", "value"),
+        prevent_initial_call=True,
+    )
+    count = html.Footer([html.Output("0", id="held"), html.Span("streams held", id="held-name")], className="held")
     return dmc.MantineProvider(
         [
             dmc.Tabs(
@@ -93,6 +99,11 @@ def badge(id: str, stream: Component) -> html.Span:
         Input(stream, "status"),
     )
     return html.Span("idle", id=id, className="badge idle")
+
+
+def percent(change: float) -> str:
+    """A change with its sign, a minus being as wide as a plus."""
+    return f"{change:+.2f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def readout(id: str, label: str, value: str = "0") -> html.Div:

@@ -12,7 +12,7 @@ from trio_websocket import open_websocket_url
 
 from flash import Input, Watched, dcc, event_callback, html, stream_props
 
-from .layout import COLOURWAY, PLOT, Tab, badge, readout
+from .layout import COLOURWAY, PLOT, Tab, badge, percent, readout
 from .stock_exchange import HISTORY, SHARES, Tick
 
 FEED = "/ws/exchange"
@@ -76,7 +76,7 @@ def figures(quote: dict[str, Any]) -> list[html.Strong | html.Em | html.Small]:
     direction = "rise" if quote["change"] >= 0 else "fall"
     return [
         html.Strong(f"{quote['last']:.2f}"),
-        html.Em(f"{quote['change']:+.2f} %", className=direction),
+        html.Em(percent(quote["change"]), className=direction),
         html.Small(f"bid {quote['bid']:.2f}   ask {quote['ask']:.2f}"),
     ]
 

@@ -7,7 +7,7 @@ import dash_mantine_components as dmc
 
 from flash import Input, StreamInfo, Update, clientside_callback, event_callback, html, stream_props
 
-from .layout import Tab, badge
+from .layout import Tab, badge, percent
 from .stock_exchange import SHARES, Tick, exchange
 
 
@@ -31,7 +31,7 @@ def figures(quote: dict[str, float]) -> list[html.Output | html.Span]:
     start = 50 if quote["change"] >= 0 else 50 - length
     return [
         html.Output(f"{quote['last']:.2f}"),
-        html.Output(f"{quote['change']:+.2f} %", className=direction),
+        html.Output(percent(quote["change"]), className=direction),
         html.Span(className=f"swing {direction}", style={"--from": f"{start:.1f}%", "--length": f"{length:.1f}%"}),
     ]
 

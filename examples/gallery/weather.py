@@ -79,6 +79,7 @@ async def start_over(n_clicks: int):
 @event_callback(
     Input("called-go", "n_clicks"),
     cancel=[Input("called-stop", "n_clicks")],
+    running=[(Output("called-stop", "disabled"), False, True)],
     reset_props=[("called-gauge", {"value": 0})],
     on_error=log_end("Is called off"),
 )
@@ -92,6 +93,7 @@ async def be_called_off(n_clicks: int):
 @event_callback(
     Input("blocking-go", "n_clicks"),
     cancel=[Input("blocking-stop", "n_clicks")],
+    running=[(Output("blocking-stop", "disabled"), False, True)],
     on_error=log_end("Blocks a thread"),
 )
 def block_a_thread(n_clicks: int):
@@ -117,7 +119,7 @@ def card(key: str, name: str, text: str, stream: Component) -> html.Section:
     clientside_callback("error => error", Output(f"{key}-error", "children"), Input(stream, "error"))
     buttons = [dmc.Button("Start", id=f"{key}-go", size="xs")]
     if key in CANCELLABLE:
-        buttons.append(dmc.Button("Cancel", id=f"{key}-stop", size="xs", variant="default"))
+        buttons.append(dmc.Button("Cancel", id=f"{key}-stop", size="xs", variant="default", disabled=True))
     return html.Section(
         [
             html.Header([html.H2(name), badge(f"{key}-status", stream)]),

@@ -25,6 +25,8 @@ def test_the_gallery_opens_and_its_streams_run_and_stop(browser: Browser, servin
 
     show(tab, "Live")
     tab.expect("#live-status", "running")
+    # A page that is loaded again opens the tab that is in its address.
+    tab.wait_for("return location.hash === '#live'")
     tab.wait_for("return document.querySelector('#live-chart .scatterlayer path.js-line') !== null")
     for _ in range(2):
         clock = tab.texts("#live-clock")

@@ -62,6 +62,16 @@ def test_rows_come_in_pieces_and_are_gone_when_they_are_called_off(gallery: Flas
         assert (page["table-rows"].children, page["table-grid"].rowData) == ("0", [])
 
 
+def test_a_page_that_joins_the_job_late_is_given_few_pieces(gallery: Flash) -> None:
+    from examples.gallery.table import ROWS, load
+
+    updates: list[Any] = collect(load, 1, seconds=10)
+    grids = [update["table-grid"] for update in updates if "table-grid" in update]
+    pieces = "".join("w" if "rowData" in grid else "+" for grid in grids if "columnDefs" not in grid)
+    assert max(map(len, pieces.split("w"))) == 5
+    assert grids[-1] == {"rowData": ROWS}
+
+
 def test_words_are_written_token_by_token_and_leave_nothing_behind(gallery: Flash) -> None:
     from examples.gallery.words import write
 
