@@ -66,8 +66,9 @@ FROM_APP = (
 VERDICT_TIMEOUT = 10.0
 """Seconds in which another worker has to say whether it holds a browser: its event loop may be held up for moments."""
 
-SEARCH_TIMEOUT = 2.0
-"""Seconds for which a holder is looked for when the first one was none: the directory knows it in less."""
+SEARCH_TIMEOUT = 5.0
+"""Seconds for which a holder is looked for when the first one was none. The directory knows it in less, unless the
+machine is so busy that what it is told takes seconds."""
 
 SEARCH_INTERVAL = 0.02
 """Seconds between two questions for a holder that cannot be reached."""
