@@ -22,7 +22,7 @@ from .app import Flash
 from .errors import FlashError, InvalidOption
 from .server.reloading import same_command
 from .server.run_options import number_of_workers
-from .server.serving import run, run_workers
+from .server.serving import check_can_listen, run, run_workers
 from .server.shutdown import RELOADED, SHUTDOWN_TIMEOUT
 from .workers.machine import ADVERTISE_VARIABLE, FILE_VARIABLE, VARIABLE as SECRET_VARIABLE, Machine
 from .workers.machine_options import find_machine
@@ -241,6 +241,9 @@ def _config(options: argparse.Namespace) -> Config:
 def _run_again_on_changes(arguments: list[str], options: argparse.Namespace) -> None:
     import watchfiles
 
+    config = _config(options)
+    with _saying_what_is_wrong(config):
+        check_can_listen(config)
     os.environ[RELOADED] = "true"
     command = [sys.executable, "-m", "flash", *[argument for argument in arguments if argument != "--reload"]]
     watchfiles.run_process(

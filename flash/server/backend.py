@@ -334,6 +334,7 @@ class FlashBackend(_dash.QuartDashServer):
             self.server, dash_app, dash_app.websockets, dash_app.stream_settings, describe_exception
         )
 
+    @serving.exiting_if_it_cannot_listen()
     def run(self, dash_app: Any, host: str, port: int, debug: bool, **kwargs: Any) -> None:
         """Serve with Hypercorn's trio worker until SIGINT or SIGTERM.
 
@@ -346,14 +347,18 @@ class FlashBackend(_dash.QuartDashServer):
             debug: start the program again when its code changes, unless `use_reloader` says otherwise.
             kwargs: Flask's keywords, as far as they have a meaning here, and options of Hypercorn's Config, such as
                 `certfile` or `keep_alive_timeout`, and `workers` and others: see `run_options`.
+
+        Raises:
+            SystemExit: it cannot listen there, or does not start; with a sentence, or a status.
         """
         in_main_thread = threading.current_thread() is threading.main_thread()
         timeout = SHUTDOWN_TIMEOUT if in_main_thread else THREAD_SHUTDOWN_TIMEOUT
         options = read_run_options({"graceful_timeout": timeout} | kwargs)
         config = options.config
-        if (debug if options.reload is None else options.reload) and can_reload():
-            reload_on_changes(options.extra_files, options.exclude_patterns, config.graceful_timeout)
         config.bind = [f"{host}:{port}"]
+        if (debug if options.reload is None else options.reload) and can_reload():
+            serving.check_can_listen(config)
+            reload_on_changes(options.extra_files, options.exclude_patterns, config.graceful_timeout)
         if _dash.silences_routes(dash_app):
             logging.getLogger("quart.app").setLevel(logging.ERROR)
         worker = this_worker()

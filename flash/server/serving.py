@@ -21,7 +21,7 @@ from hypercorn.config import Config
 from .. import _hypercorn
 from .._hypercorn_worker import Adopt, serve_connections
 from .._trio import forget_killed_threads
-from ..errors import InvalidOption
+from ..errors import FlashError, InvalidOption
 from ..workers.directory import Directory
 from ..workers.machine import Machine
 from ..workers.redis_claims import URL_VARIABLE, RedisClaims, check_redis
@@ -38,6 +38,10 @@ MAX_USER_TIMEOUT = 2**31 - 1
 
 YOUNG_OBJECTS = 5_000
 """New objects after which Python looks for garbage among them: those of a hundred updates that are under way."""
+
+
+class CannotListen(FlashError, OSError):
+    """The server cannot listen: `filename` has the addresses, `strerror` the system's reason."""
 
 
 class Served(StreamingApp, AppOfWorkers, Protocol):
@@ -60,6 +64,7 @@ def run(app: Served, config: Config, request: StopRequest | None = None, outcome
         outcome: is told the failure for which the server does not start, or stops.
 
     Raises:
+        CannotListen: it cannot listen where `config` says.
         SystemExit: the server did not start, because the app's code exited, or could not go on; with that status or
             message, or 1.
     """
@@ -175,7 +180,7 @@ def run_workers(
     Raises:
         InvalidOption: an option of the configuration, the folder, or the address of the machine cannot be used, or
             Redis does not answer.
-        OSError: the process cannot listen there.
+        CannotListen: the process cannot listen there.
         SystemExit: the code does not start, or a worker has not stopped in time; with its status.
     """
     if not hasattr(socket, "send_fds") or not hasattr(signal, "SIGHUP"):
@@ -215,16 +220,50 @@ def listening_sockets(config: Config, stall_timeout: float | None = None) -> Gen
     Args:
         config: has the addresses.
         stall_timeout: seconds after which connections end whose peer takes nothing; None to leave that to others.
+
+    Raises:
+        CannotListen: the process cannot listen there.
     """
-    sockets = config.create_sockets()
     with contextlib.ExitStack() as closing:
-        for created in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
-            closing.enter_context(created)
-        for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
-            if stall_timeout is not None:
-                give_up_on_silent_peers(listening, stall_timeout)
-            listening.listen(config.backlog)
+        try:
+            sockets = config.create_sockets()
+            for created in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
+                closing.enter_context(created)
+            for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
+                if stall_timeout is not None:
+                    give_up_on_silent_peers(listening, stall_timeout)
+                listening.listen(config.backlog)
+        except OSError as error:
+            raise CannotListen(error.errno, error.strerror or str(error), ", ".join(config.bind)) from error
         yield sockets
+
+
+def check_can_listen(config: Config) -> None:
+    """Raise CannotListen if this process cannot listen where `config` says.
+
+    A reloader checks it before it starts the server: then no change of the code would help.
+    """
+    with listening_sockets(config):
+        pass
+
+
+@contextlib.contextmanager
+def exiting_if_it_cannot_listen() -> Generator[None]:
+    """Have the program exit with a sentence if the block cannot listen; in another thread than the main one, raise.
+
+    Raises:
+        CannotListen: it cannot, in another thread: an exit would end that alone, and say nothing.
+        SystemExit: it cannot; with the sentence, which Python prints, and status 1.
+    """
+    try:
+        yield
+    except CannotListen as error:
+        if threading.current_thread() is not threading.main_thread():
+            raise
+        raise SystemExit(
+            f"Flash cannot listen on {error.filename}: {error.strerror}. Listen elsewhere with app.run(port=...) or "
+            "app.run(host=...)."
+        ) from error
 
 
 @contextlib.contextmanager

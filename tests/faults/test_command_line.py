@@ -200,10 +200,12 @@ def test_a_certificate_that_is_not_there(option: str, folder: Path, certificate:
     assert "missing.pem" in refusal_of_a_process(folder, *[part for item in files.items() for part in item])
 
 
-def test_a_port_that_is_taken(folder: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--reload"]], ids=["served", "with the reloader"])
+def test_a_port_that_is_taken(options: list[str], folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert port in refusal_of_a_process(folder, "--port", port)
+        said = refusal_of_a_process(folder, "--port", port, *options)
+        assert said == f"flash: cannot listen on 127.0.0.1:{port}: Address already in use.\n"
 
 
 def test_an_address_that_is_not_this_machines(folder: Path) -> None:

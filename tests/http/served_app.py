@@ -40,6 +40,8 @@ if __name__ == "__main__":
         app.run(port=port)
     elif how == "run with debug":
         app.run(port=port, debug=True, use_reloader=False)
+    elif how == "run with reloader":
+        app.run(port=port, debug=True)
     else:
         thread = threading.Thread(target=app.run, kwargs={"port": port}, daemon=True)
         thread.start()

@@ -62,16 +62,28 @@ async def test_app_run_works_in_another_thread(tmp_path: Path) -> None:
         await eventually(lambda: server.log == ["finally", "on_error disconnected"])
 
 
-async def test_app_run_says_that_its_port_is_taken_and_the_server_that_has_it_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["run", "run with reloader"])
+async def test_app_run_says_that_its_port_is_taken_and_the_server_that_has_it_goes_on(tmp_path: Path, how: str) -> None:
     async with served(tmp_path, *RUN) as server:
-        with python(tmp_path, str(SCRIPT), "run", str(server.port), ignored=UNCLOSED_SOCKET) as second:
-            assert await second.status() != 0
-            assert "ddress already in use" in second.output
+        with python(tmp_path, str(SCRIPT), how, str(server.port), ignored=UNCLOSED_SOCKET) as second:
+            assert await second.status() == 1
+            said = second.output.rpartition("Dash is running on ")[2].splitlines()
+            assert [line for line in said[1:] if line] == [
+                f"Flash cannot listen on 127.0.0.1:{server.port}: Address already in use. Listen elsewhere with "
+                "app.run(port=...) or app.run(host=...)."
+            ]
         async with page_with_stream(server.port) as (page, events):
             await page.leave()
             await events.until_closed()
         server.send(signal.SIGTERM)
         assert await server.status() == 0
+
+
+async def test_app_run_in_another_thread_raises_if_its_port_is_taken(tmp_path: Path) -> None:
+    async with served(tmp_path, *RUN) as server:
+        with python(tmp_path, str(SCRIPT), "thread", str(server.port), ignored=UNCLOSED_SOCKET) as second:
+            assert await second.status() == 0
+            assert f"Address already in use: '127.0.0.1:{server.port}'" in second.output
 
 
 async def test_hypercorn_serves_the_app_and_its_streams_clean_up_when_it_is_told_to_stop(tmp_path: Path) -> None:
