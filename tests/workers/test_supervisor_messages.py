@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from flash.workers.directory import Holder
 from flash.workers.supervisor_messages import (
@@ -40,6 +40,7 @@ MESSAGE: st.SearchStrategy[Message] = st.one_of(
 
 
 @given(st.lists(MESSAGE), st.data())
+@settings(deadline=None)
 def test_messages_are_read_as_they_were_written_however_their_bytes_are_cut(
     messages: list[Message], data: st.DataObject
 ) -> None:
