@@ -21,9 +21,9 @@ from typing import Any
 import trio
 
 from flash.asgi.tokens import new_token
+from flash.testing.component_ids import ComponentId
 from tests.faults.http2 import Http2, Reply
 from tests.support.connections import open_connection, reset
-from tests.support.dash_requests import ComponentId
 from tests.support.eventually import TIMEOUT
 from tests.support.http1 import Answer, Http1
 from tests.support.link import Link

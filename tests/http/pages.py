@@ -19,8 +19,9 @@ import httpx
 
 from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.page_secret import PAGE_ID
+from flash.testing.component_ids import ComponentId, key_of
 from tests.support.connections import open_connection
-from tests.support.dash_requests import ComponentId, components_of, key_of
+from tests.support.dash_requests import components_of
 from tests.support.eventually import TIMEOUT
 from tests.support.http1 import Http1
 from tests.support.linked_page import LinkedPage

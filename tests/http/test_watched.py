@@ -8,9 +8,9 @@ from typing import Any
 import trio
 
 from flash import ALL, MATCH, Flash, Input, Output, State, Update, Watched, ctx, dcc, html, stream_props
+from flash.testing.component_ids import ComponentId
 from tests.http.pages import Page
 from tests.http.servers import Serve
-from tests.support.dash_requests import ComponentId
 from tests.support.link import Link
 
 

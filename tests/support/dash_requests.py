@@ -8,11 +8,10 @@ Does not import pytest, which the benchmarks do without.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-ComponentId = str | dict[str, Any]
+from flash.testing.component_ids import ComponentId, fill_in, is_pattern, key_of, match, parse_id
 
 Values = Mapping[str, Mapping[str, Any]]
 """Properties of the components that are in the layout, by the component's key."""
@@ -40,7 +39,7 @@ class Callbacks:
             for dependency in self.dependencies
             for entry in dependency["inputs"]
             if entry["property"] == prop
-            and (matched := _match(pattern_of(entry["id"]), component_id)) is not None
+            and (matched := match(parse_id(entry["id"]), component_id)) is not None
             and callback in " ".join([dependency["output"], *(entry["id"] for entry in dependency["inputs"])])
         ]
         assert len(found) == 1, f"{len(found)} callbacks have the Input {component_id!r}.{prop}"
@@ -82,49 +81,18 @@ def components_of(layout: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from components_of(props.get("children"))
 
 
-def key_of(component_id: ComponentId) -> str:
-    """A component's id as Dash writes it in `changedPropIds`."""
-    if isinstance(component_id, str):
-        return component_id
-    return json.dumps(component_id, sort_keys=True, separators=(",", ":"))
-
-
-def pattern_of(written: str) -> ComponentId:
-    """The id that a dependency has, or a key: a string, or an object in which `["MATCH"]` is a wildcard."""
-    return cast("dict[str, Any]", json.loads(written)) if written.startswith("{") else written
-
-
-def fill_in(pattern: ComponentId, matched: Mapping[str, Any]) -> ComponentId:
-    """The id that a pattern stands for, with what its MATCHes stand for."""
-    if isinstance(pattern, str):
-        return pattern
-    return {name: matched.get(name, value) if value == ["MATCH"] else value for name, value in pattern.items()}
-
-
 def _entry(entry: Mapping[str, Any], values: Values, matched: Mapping[str, Any]) -> Any:
     """What the renderer sends for one Input or State."""
     prop = entry["property"]
-    component_id = fill_in(pattern_of(entry["id"]), matched)
-    if isinstance(component_id, dict) and any(isinstance(value, list) for value in component_id.values()):
-        ids = [found for key in values if _match(component_id, found := pattern_of(key)) is not None]
+    component_id = fill_in(parse_id(entry["id"]), matched)
+    if is_pattern(component_id):
+        ids = [found for key in values if match(component_id, found := parse_id(key)) is not None]
         return [{"id": found, "property": prop, "value": values[key_of(found)].get(prop)} for found in ids]
     props = values.get(key_of(component_id))
     if props is None:
         # This is how the renderer says that a component is not in the layout.
         return dict(entry)
     return {"id": component_id, "property": prop, "value": props.get(prop)}
-
-
-def _match(pattern: ComponentId, component_id: ComponentId) -> dict[str, Any] | None:
-    """What the wildcards of `pattern` stand for in `component_id`; None if that is another component."""
-    if isinstance(pattern, str) or isinstance(component_id, str):
-        return {} if pattern == component_id else None
-    if pattern.keys() != component_id.keys():
-        return None
-    for name, value in pattern.items():
-        if not isinstance(value, list) and value != component_id[name]:
-            return None
-    return {name: component_id[name] for name, value in pattern.items() if value == ["MATCH"]}
 
 
 def _outputs(output: str) -> Any:

@@ -17,8 +17,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from flash.asgi.page_secret import PAGE_ID
 from flash.asgi.tokens import new_token
+from flash.testing.component_ids import ComponentId, key_of
 from flash.wire import START_HEADER
-from tests.support.dash_requests import Callbacks, ComponentId, key_of
+from tests.support.dash_requests import Callbacks
 from tests.support.wire_client import PageIdentity, Post
 
 Sent = TypeVar("Sent")
