@@ -6,6 +6,9 @@ Every operation is one call of one script, which Redis runs as a whole: claims c
 and whatever keeps it from being answered is one exception, `Unreachable`: a refused connection, a Redis that is silent
 on a connection that looks healthy, one that is read-only or out of memory.
 
+A timeout has to tell something of Redis, not of this process. So the claims of a crowd of browsers take turns, and a
+call's time begins with its turn; and what an event loop that was held up has not read in time is asked for again.
+
 What is to be done then is decided in `redis_directory`.
 """
 
@@ -34,6 +37,15 @@ TIMEOUT = 1.0
 
 START_TIMEOUT = 3.0
 """The same when a server starts, where a name may have to be looked up first."""
+
+AT_ONCE = 32
+"""How many calls that concern one browser wait for Redis at a time. More make none of them sooner."""
+
+HELD_UP = 0.1
+"""Seconds after a timeout at which a call that wakes up shows that the event loop was held up meanwhile."""
+
+MAX_ATTEMPTS = 3
+"""How often a call is made whose answer came too late for an event loop that was held up."""
 
 PREFIX = "{flash}:"
 """What all keys begin with. Braces have Redis keep them in one place."""
@@ -142,6 +154,7 @@ class RedisClaims:
         self._prefix = prefix
         self._timeout = timeout
         self._script: Any = None
+        self._turns = trio.CapacityLimiter(AT_ONCE)
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
@@ -155,6 +168,8 @@ class RedisClaims:
         )
         async with client:
             self._script = client.register_script(_SCRIPT)
+            # Those that wait for their turn at the last connection are not to keep anybody waiting at this one.
+            self._turns = trio.CapacityLimiter(AT_ONCE)
             try:
                 yield
             finally:
@@ -174,14 +189,14 @@ class RedisClaims:
         await self._call("leave", worker.address)
 
     async def claim(self, worker: Holder, browser: str, dead: str) -> Holder | Answer:
-        answer, *holder = await self._call("claim", worker.address, browser, _milliseconds(RECORD_TTL), dead)
+        answer, *holder = await self._call_in_turn("claim", worker.address, browser, _milliseconds(RECORD_TTL), dead)
         return Holder(*holder, here=holder[1] == worker.address) if answer == HELD else Answer(answer)
 
     async def is_late(self, worker: Holder) -> bool:
         return bool(await self._call("is_late", worker.address, _milliseconds(LEASE - LATE)))
 
     async def give_up(self, worker: Holder, browser: str) -> None:
-        await self._call("give_up", worker.address, browser)
+        await self._call_in_turn("give_up", worker.address, browser)
 
     async def hold(self, worker: Holder, browsers: Sequence[str]) -> list[str]:
         return await self._call("hold", worker.address, _milliseconds(RECORD_TTL), *browsers)
@@ -190,22 +205,33 @@ class RedisClaims:
         found: list[str] = await self._call("workers")
         return list(zip(found[::2], found[1::2], strict=True))
 
+    async def _call_in_turn(self, operation: str, *arguments: str | int) -> Any:
+        """`_call`, for what every browser of a crowd asks for at the same time."""
+        script = self._script
+        async with self._turns:
+            if self._script is not script:
+                raise Unreachable("the connection is closed")
+            return await self._call(operation, *arguments)
+
     async def _call(self, operation: str, *arguments: str | int) -> Any:
-        """Have Redis do something.
+        """Have Redis do something. It may do so twice, which changes nothing.
 
         Raises:
             Unreachable: it has not answered, or refuses.
         """
         if self._script is None:
             raise Unreachable("there is no connection")
-        try:
-            with trio.fail_after(self._timeout):
-                return await self._script([], [operation, self._prefix, *arguments])
-        except trio.TooSlowError:
-            raise Unreachable(f"it has not answered within {self._timeout:g} s") from None
-        # Whatever fails in the library that speaks to Redis, the browsers that are held are to go on.
-        except Exception as error:
-            raise Unreachable(str(error).rstrip(".") or type(error).__name__) from error
+        for _ in range(MAX_ATTEMPTS):
+            deadline = trio.current_time() + self._timeout
+            try:
+                with trio.move_on_at(deadline):
+                    return await self._script([], [operation, self._prefix, *arguments])
+            # Whatever fails in the library that speaks to Redis, the browsers that are held are to go on.
+            except Exception as error:
+                raise Unreachable(str(error).rstrip(".") or type(error).__name__) from error
+            if trio.current_time() < deadline + HELD_UP or self._script is None:
+                break
+        raise Unreachable(f"it has not answered within {self._timeout:g} s")
 
 
 def _milliseconds(seconds: float) -> int:

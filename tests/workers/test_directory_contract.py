@@ -47,7 +47,9 @@ class WorkersOnRedis:
             return [f"/run/{name}" for name in NAMES]
 
         self._workers = {
-            name: RedisDirectory(RedisClaims(url, prefix), name, f"/run/{name}", neighbours) for name in NAMES
+            # No test here is about a Redis that is away: what a busy machine takes is not to look like one.
+            name: RedisDirectory(RedisClaims(url, prefix, timeout=60), name, f"/run/{name}", neighbours)
+            for name in NAMES
         }
         self.directories: dict[str, Directory] = {**self._workers}
 

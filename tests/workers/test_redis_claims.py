@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -95,6 +96,30 @@ async def test_the_heartbeats_of_a_worker_keep_it_from_lapsing(
     await trio.sleep(1)
     assert await two.claim("a") == Holder("1", "1/1", here=False)
     nursery.cancel_scope.cancel()
+
+
+async def test_the_claims_of_a_crowd_that_take_longer_than_one_call_may_do_not_look_like_a_redis_that_is_away(
+    shared_redis: RedisServer, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = await start(nursery, shared_redis.url, "1", "crowd:")
+    async with trio.open_nursery() as crowd:
+        for number in range(4_000):
+            crowd.start_soon(directory.claim, str(number))
+    assert caplog.messages == []
+    nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_a_held_up_event_loop_reads_too_late_is_asked_for_again(shared_redis: RedisServer) -> None:
+    claims = RedisClaims(shared_redis.url, "held up:", timeout=0.5)
+
+    async def hold_up() -> None:
+        time.sleep(0.7)
+
+    async with claims.connected():
+        await join(claims, "1")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hold_up)
+            assert await holder(claims, "1", "a") == "1"
 
 
 async def test_nobody_takes_a_browser_while_workers_write_back_what_they_hold(
