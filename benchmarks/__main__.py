@@ -2,7 +2,8 @@
 
     python -m benchmarks [--small] [--into benchmarks/results] [name ...]
 
-Prints one table, and writes it as JSON and as Markdown, with pictures. Nothing else should run meanwhile: a
+Prints one table, and another one of the figures by which Flash is judged, and writes them as JSON and as Markdown, with
+pictures. Nothing else should run meanwhile: a
 server takes one processor, and its pages another.
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from benchmarks import plots
 from benchmarks.harness import say
-from benchmarks.results import Result, as_json, markdown, table
+from benchmarks.results import Result, as_json, goals_table, markdown, table
 
 NAMES = (
     "one_stream",
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
             failed.append(name)
         say(f"{name} took {time.monotonic() - began:.0f} s")
     print(table(results))
+    print(f"\nThe goals:\n{goals_table(results)}")
     write(results, options.into)
     missed = sum(result.met is False for result in results)
     print(f"{missed} of {sum(result.met is not None for result in results)} targets missed.", file=sys.stderr)

@@ -180,6 +180,7 @@ class Runs:
         at_least: float | None = None,
         at_most: float | None = None,
         of_ratio: bool = False,
+        goal: str = "",
     ) -> Result:
         """The median of a figure, beside that of a reference, if there is one, and a target.
 
@@ -192,6 +193,7 @@ class Runs:
             at_least: the target, if more is better.
             at_most: the target, if less is better.
             of_ratio: the target is for the ratio, not for the figure itself.
+            goal: one of GOALS, if the target is one of that.
         """
         values = self._values[subject, figure]
         compared = reference is not None and (reference, figure) in self._values
@@ -208,6 +210,7 @@ class Runs:
             at_least=at_least,
             at_most=at_most,
             of_ratio=of_ratio,
+            goal=goal,
         )
 
 

@@ -33,6 +33,7 @@ NAME = "many pages"
 FLASH, SLEEPING, RAW, BODY = "Flash", "Flash, trio.sleep_until", "raw ASGI", "Quart-Trio body"
 CPU, MEMORY, LATE = "server CPU per update", "memory per page", "p99 from yield to client"
 BUSY, REQUESTS = "server's share of a CPU", "acknowledgements per update"
+EACH = "memory of each further stream of a page"
 
 RATE = 2.0
 """Updates per second of each page of the first load."""
@@ -164,12 +165,14 @@ def measure(options: argparse.Namespace) -> list[Result]:
         say(f"{NAME}: {options.crowd} pages with {STREAMS} streams, run {number + 1}")
         for subject in (FLASH, SLEEPING, RAW):
             _many(crowd, curve, subject, options)
+    further = crowd.median(FLASH, MEMORY) - runs.median(FLASH, MEMORY)
+    crowd.add(FLASH, **{EACH: further / (STREAMS - 1)})
     small, large = f"{options.pages} x 1 stream x {RATE:g}/s", f"{options.crowd} x {STREAMS} streams x 1/s"
     few, many = f"{NAME}: {small}", f"{NAME}: {large}"
     return [
         runs.result(few, FLASH, CPU, "us", reference=RAW, at_most=1.3, of_ratio=True),
         runs.result(few, FLASH, CPU, "us", reference=BODY),
-        runs.result(few, FLASH, MEMORY, "KiB", reference=RAW, at_most=2.5, of_ratio=True),
+        runs.result(few, FLASH, MEMORY, "KiB", reference=RAW, at_most=1.6, of_ratio=True, goal="memory"),
         runs.result(few, FLASH, LATE, "ms", reference=RAW, at_most=10),
         runs.result(few, FLASH, BUSY, "", reference=RAW),
         runs.result(few, FLASH, REQUESTS, ""),
@@ -178,7 +181,8 @@ def measure(options: argparse.Namespace) -> list[Result]:
         crowd.result(many, FLASH, BUSY, "", reference=RAW),
         crowd.result(many, FLASH, REQUESTS, ""),
         crowd.result(many, FLASH, MEMORY, "KiB", reference=RAW),
-        crowd.result(many, SLEEPING, CPU, "us", reference=RAW),
+        crowd.result(many, FLASH, EACH, "KiB", at_most=8, goal="memory"),
+        crowd.result(many, SLEEPING, CPU, "us", reference=RAW, at_most=0.5, of_ratio=True, goal="crowds"),
         crowd.result(many, SLEEPING, BUSY, "", reference=RAW),
         *curve.results(many),
     ]

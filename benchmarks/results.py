@@ -9,6 +9,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+GOALS = ("flat out", "memory", "crowds", "alone", "plain callbacks", "start-up", "page")
+"""What Flash aims at, in the order of the table of goals: each has one or several targets."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -27,6 +30,7 @@ class Result:
         at_least: the target, if more is better.
         at_most: the target, if less is better.
         of_ratio: the target is for the ratio to the reference.
+        goal: one of GOALS, if its target is one of that.
         curve: the title of the curve that it is a point of, if any.
         size: where on that curve.
         size_of: what the size is the number of.
@@ -44,6 +48,7 @@ class Result:
     at_least: float | None = None
     at_most: float | None = None
     of_ratio: bool = False
+    goal: str = ""
     curve: str | None = None
     size: float = 0.0
     size_of: str = ""
@@ -137,14 +142,32 @@ def rows(results: Iterable[Result]) -> list[tuple[str, ...]]:
 
 def table(results: Iterable[Result]) -> str:
     """For a terminal."""
-    lines = [HEADINGS, *rows(results)]
+    return _columns([HEADINGS, *rows(results)])
+
+
+def _columns(lines: Sequence[tuple[str, ...]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
+def goal_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """The results that decide whether the goals are met as text, by goal; a goal that was not measured says so."""
+    found: list[tuple[str, ...]] = []
+    for goal in GOALS:
+        decisive = rows(result for result in results if result.goal == goal)
+        found += [(goal, *row[1:]) for row in decisive] or [(goal, "not measured", *[""] * (len(HEADINGS) - 2))]
+    return found
+
+
+def goals_table(results: Sequence[Result]) -> str:
+    """The goals for a terminal."""
+    return _columns([("goal", *HEADINGS[1:]), *goal_rows(results)])
+
+
 def markdown(results: Sequence[Result], machine: str, plots: Sequence[str]) -> str:
-    """For `results/`: the same, by benchmark."""
-    parts = ["# Results", "", machine, ""]
+    """For `results/`: the goals, and then all results, by benchmark."""
+    parts = ["# Results", "", machine, "", "## Goals", ""]
+    parts += [_line(("goal", *HEADINGS[1:])), _line(["---"] * len(HEADINGS)), *map(_line, goal_rows(results)), ""]
     parts += [line for plot in plots for line in (f"![{plot.rpartition('.')[0]}]({plot})", "")]
     for name in dict.fromkeys(result.name for result in results):
         parts += [f"## {name}", "", _line(HEADINGS[1:]), _line(["---"] * (len(HEADINGS) - 1))]

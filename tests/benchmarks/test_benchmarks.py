@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import NAMES, write
-from benchmarks.results import Curve, Result
+from benchmarks.results import GOALS, Curve, Result
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,6 +25,8 @@ def test_it_finds_a_figure_for_each_of_its_targets(name: str) -> None:
     found: list[Result] = module.measure(parser.parse_args([*module.SMALL, *without]))
     assert found
     for result in found:
+        assert result.goal in ("", *GOALS)
+        assert not result.goal or result.target, result
         assert math.isfinite(result.value), result
         assert result.met is not None or not result.target or result.reference is None, result
 
@@ -42,12 +44,14 @@ def test_what_was_found_is_written_with_pictures(tmp_path: Path) -> None:
     curve = Curve("many pages: CPU per update", "streams", "us")
     for size in (100, 1_000):
         curve.add("Flash", size, 50)
-    aimed = Result(name="one stream", subject="Flash", metric="rate", unit="/s", value=9, at_least=10)
+    aimed = Result(name="one stream", subject="Flash", metric="rate", unit="/s", value=9, at_least=10, goal="flat out")
     write([aimed, *curve.results("many pages")], tmp_path)
     (first, *_) = json.loads((tmp_path / "results.json").read_text())["results"]
     assert (first["value"], first["met"]) == (9, False)
     text = (tmp_path / "README.md").read_text()
-    assert "MISSED" in text
+    goals = text.partition("## Goals")[2].partition("## one stream")[0]
+    assert "| flat out | Flash | rate | 9 /s |  |  |  | ≥ 10 /s | MISSED |" in goals
+    assert goals.count("not measured") == len(GOALS) - 1
     pictures = sorted(path.name for path in tmp_path.glob("*.png"))
     assert pictures == ["many_pages_cpu_per_update.png", "targets.png"]
     assert all(f"({name})" in text for name in pictures)
