@@ -75,8 +75,8 @@ class Directory(Protocol):
         """Another worker is gone, which the directory may learn later: its machine has said so."""
         ...
 
-    async def note_refused(self, worker: Holder) -> None:
-        """The machine of another worker has refused a connection: nothing listens there, or a firewall is between."""
+    async def note_unreachable(self, worker: Holder) -> None:
+        """The machine of another worker has refused a connection, or says nothing: it is dead, or a firewall is between."""
         ...
 
     async def workers(self) -> Sequence[Holder]:

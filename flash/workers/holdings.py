@@ -105,9 +105,9 @@ class Holdings:
         """The machine of a worker says that it has no such worker any more."""
         self._directory.note_gone(worker)
 
-    async def note_refused(self, worker: Holder) -> None:
-        """The machine of a worker has refused a connection."""
-        await self._directory.note_refused(worker)
+    async def note_unreachable(self, worker: Holder) -> None:
+        """The machine of a worker has refused a connection, or says nothing."""
+        await self._directory.note_unreachable(worker)
 
     def lose(self, browser: str) -> None:
         """Hold a browser no longer, because the directory says that another worker does."""

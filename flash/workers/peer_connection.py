@@ -29,8 +29,11 @@ READ_SIZE = 65_536
 BACKLOG = 1_000
 """Connections that may wait until a worker accepts them: as many as a burst of requests brings."""
 
-CONNECT_TIMEOUT = 2.0
-"""Seconds in which another machine has to answer: one that is gone says nothing."""
+CONNECT_TIMEOUT = 1.0
+"""Seconds in which the system of another machine has to take a connection: one that is gone says nothing."""
+
+OPEN_TIMEOUT = 2.0
+"""Seconds, from the same moment, in which the supervisor there has to answer, which is a process that may be slow."""
 
 KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """When the system asks whether a machine that says nothing is there: after 20 s without answer the connection ends."""
@@ -225,6 +228,7 @@ class Dialer:
 
         Raises:
             ConnectionRefusedError: nothing listens at the address.
+            TimeoutError: its machine says nothing.
             OSError: the worker cannot be reached for another reason.
             PeerGone: it has closed the connection.
             BadSignature: at the address is something else than a worker.
@@ -238,7 +242,7 @@ class Dialer:
             if self._folder is None:
                 raise OSError(f"The worker at {address} had the address of this one before.")
             return PeerConnection(await trio.open_unix_socket(str(self._folder / f"{name}.sock")), expected)
-        with trio.move_on_after(CONNECT_TIMEOUT):
+        with trio.move_on_after(OPEN_TIMEOUT):
             stream = await _connect(*host_and_port(machine))
             try:
                 notice_silence(stream)
@@ -246,7 +250,7 @@ class Dialer:
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
-        raise TimeoutError(f"The machine at {machine} does not answer.")
+        raise _silent(machine)
 
 
 async def _connect(host: str, port: int) -> trio.SocketStream:
@@ -254,16 +258,23 @@ async def _connect(host: str, port: int) -> trio.SocketStream:
 
     Raises:
         ConnectionRefusedError: nothing listens there, at any address of the host.
+        TimeoutError: it says nothing.
         OSError: it cannot be reached for another reason.
     """
-    try:
-        return await trio.open_tcp_stream(host, port)
-    except OSError as error:
-        # Trio raises one error for the errors at all addresses.
-        errors = getattr(error.__cause__, "exceptions", ())
-        if errors and all(isinstance(each, ConnectionRefusedError) for each in errors):
-            raise ConnectionRefusedError(str(error)) from error
-        raise
+    with trio.move_on_after(CONNECT_TIMEOUT):
+        try:
+            return await trio.open_tcp_stream(host, port)
+        except OSError as error:
+            # Trio raises one error for the errors at all addresses.
+            errors = getattr(error.__cause__, "exceptions", ())
+            if errors and all(isinstance(each, ConnectionRefusedError) for each in errors):
+                raise ConnectionRefusedError(str(error)) from error
+            raise
+    raise _silent(host)
+
+
+def _silent(machine: str) -> TimeoutError:
+    return TimeoutError(f"The machine at {machine} does not answer.")
 
 
 async def _open(

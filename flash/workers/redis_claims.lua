@@ -86,6 +86,17 @@ function operations.is_late(address, left)
   return (is_stopping(address) or redis.call('PTTL', worker_key(address)) < tonumber(left)) and 1 or 0
 end
 
+-- The same `left`. Returns 1 if the worker stops, which keeps its record, or 0.
+function operations.forget_late(address, left)
+  if is_stopping(address) then
+    return 1
+  end
+  if operations.is_late(address, left) == 1 then
+    operations.leave(address)
+  end
+  return 0
+end
+
 function operations.give_up(address, browser)
   if redis.call('GET', browser_key(browser)) == address then
     redis.call('DEL', browser_key(browser))

@@ -193,7 +193,11 @@ class RedisClaims:
         return Holder(*holder, here=holder[1] == worker.address) if answer == HELD else Answer(answer)
 
     async def is_late(self, worker: Holder) -> bool:
+        """Whether a worker's heartbeat is late, or it stops."""
         return bool(await self._call("is_late", worker.address, _milliseconds(LEASE - LATE)))
+
+    async def forget_late(self, worker: Holder) -> bool:
+        return bool(await self._call("forget_late", worker.address, _milliseconds(LEASE - LATE)))
 
     async def give_up(self, worker: Holder, browser: str) -> None:
         await self._call_in_turn("give_up", worker.address, browser)

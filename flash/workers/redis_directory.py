@@ -113,8 +113,8 @@ class SharedClaims(Protocol):
         """
         ...
 
-    async def is_late(self, worker: Holder) -> bool:
-        """Whether a worker's heartbeat is late, or it stops: it is dead if its machine takes no connections either."""
+    async def forget_late(self, worker: Holder) -> bool:
+        """Forget a worker whose heartbeat is late, which learns it by its next one. Returns whether it stops."""
         ...
 
     async def give_up(self, worker: Holder, browser: str) -> None:
@@ -244,15 +244,17 @@ class RedisDirectory:
         if len(self._gone) > GONE_KNOWN:
             del self._gone[next(iter(self._gone))]
 
-    async def note_refused(self, worker: Holder) -> None:
-        """`Directory.note_refused`: the worker is gone if its heartbeat is late as well.
+    async def note_unreachable(self, worker: Holder) -> None:
+        """`Directory.note_unreachable`: the worker is taken for dead if its heartbeat is late as well, or it stops.
 
-        Either alone is no proof: a firewall may refuse connections, and an event loop may be held up.
+        Either alone is no proof: a firewall may refuse connections or drop them, and an event loop may be held up.
+        Both together are none either, but good reason: the table forgets the worker, so that no other request waits for
+        it, by whichever worker. Should it live, it joins again.
         """
         await trio.lowlevel.checkpoint()
         if self._away_since is None:
             try:
-                if await self._claims.is_late(worker):
+                if await self._claims.forget_late(worker):
                     self.note_gone(worker)
             except Unreachable as error:
                 self._note_away(error)

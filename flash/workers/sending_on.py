@@ -165,8 +165,8 @@ class SendingOn:
             except WorkerGone:
                 self._holdings.note_gone(holder)
                 return False
-            except ConnectionRefusedError:
-                await self._holdings.note_refused(holder)
+            except (ConnectionRefusedError, TimeoutError):
+                await self._holdings.note_unreachable(holder)
                 return False
             except (OSError, PeerGone):
                 return False

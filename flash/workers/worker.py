@@ -215,8 +215,8 @@ class Worker:
     def note_gone(self, worker: Holder) -> None:
         """`Directory.note_gone`. The supervisor of all workers knows it first."""
 
-    async def note_refused(self, worker: Holder) -> None:
-        """`Directory.note_refused`. The same."""
+    async def note_unreachable(self, worker: Holder) -> None:
+        """`Directory.note_unreachable`. The same."""
 
     async def workers(self) -> tuple[Holder, ...]:
         """`Directory.workers`: those of this worker's generation that have started."""

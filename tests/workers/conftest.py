@@ -65,7 +65,7 @@ class ClaimsDirectory:
     def note_gone(self, worker: Holder) -> None:
         self.gone.append(worker.name)
 
-    async def note_refused(self, worker: Holder) -> None:
+    async def note_unreachable(self, worker: Holder) -> None:
         await trio.lowlevel.checkpoint()
 
     async def workers(self) -> Sequence[Holder]:

@@ -30,7 +30,7 @@ class SlowDirectory(ClaimsDirectory):
         await self.going_on.wait()
         return await super().claim(browser)
 
-    async def note_refused(self, worker: Holder) -> None:
+    async def note_unreachable(self, worker: Holder) -> None:
         await trio.lowlevel.checkpoint()
 
     def note_gone(self, worker: Holder) -> None:

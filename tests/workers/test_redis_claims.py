@@ -182,6 +182,25 @@ async def test_a_heartbeat_is_late_before_the_worker_has_lapsed(
         assert await claims.is_late(WORKERS["1"])
 
 
+async def test_a_late_worker_is_forgotten_and_learns_it_by_its_next_heartbeat(
+    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = RedisClaims(shared_redis.url, "forget:")
+    async with claims.connected():
+        await join(claims, "1")
+        await join(claims, "2")
+        assert await holder(claims, "1", "a") == "1"
+        assert not await claims.forget_late(WORKERS["1"])
+        assert await claims.beat(WORKERS["1"]), "it was in time"
+        monkeypatch.setattr(module, "LATE", 0)
+        assert not await claims.forget_late(WORKERS["1"])
+        assert await holder(claims, "2", "a") == "2"
+        assert not await claims.beat(WORKERS["1"])
+        await claims.stop(WORKERS["2"])
+        assert await claims.forget_late(WORKERS["2"])
+        assert await claims.beat(WORKERS["2"]), "it says by itself when it is over"
+
+
 async def test_redis_learns_neither_a_cookie_nor_anything_else_that_lasts(shared_redis: RedisServer) -> None:
     claims = RedisClaims(shared_redis.url, "keys:")
     secret = "the secret of a browser"

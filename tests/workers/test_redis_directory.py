@@ -77,9 +77,12 @@ class PretendClaims:
             holder = self.holders[browser] = worker.address
         return Holder(self._workers[holder][0], holder, holder == worker.address)
 
-    async def is_late(self, worker: Holder) -> bool:
+    async def forget_late(self, worker: Holder) -> bool:
         await self._call()
-        return self._workers[worker.address][2] < trio.current_time() + LEASE - LATE
+        name, is_stopping, until = self._workers.get(worker.address, ("", False, 0.0))
+        if not is_stopping and until < trio.current_time() + LEASE - LATE:
+            self._workers.pop(worker.address, None)
+        return is_stopping
 
     async def give_up(self, worker: Holder, browser: str) -> None:
         await self._call()
@@ -426,14 +429,41 @@ async def test_what_a_worker_has_held_is_taken_when_its_machine_refuses_connecti
     assert await claims.claim(there("dead"), "a", "") == here("dead")
     one, two = await worker("one"), await worker("two")
     assert await one.claim("b") == here("one")
-    await two.note_refused(there("dead"))
+    await two.note_unreachable(there("dead"))
     assert await two.claim("a") == there("dead"), "its heartbeat may come yet"
     await trio.sleep(LATE + 0.1)
     assert await two.claim("a") == there("dead"), "its event loop may be held up"
-    await two.note_refused(there("dead"))
+    await two.note_unreachable(there("dead"))
     assert await two.claim("a") == here("two")
-    await two.note_refused(there("one"))
+    await two.note_unreachable(there("one"))
     assert await two.claim("b") == there("one"), "a firewall may keep this worker out"
     claims.is_away = True
-    await two.note_refused(there("one"))
+    await two.note_unreachable(there("one"))
     assert two.status == "away"
+
+
+async def test_a_worker_that_was_late_and_could_not_be_reached_joins_again_and_loses_what_was_taken(
+    claims: PretendClaims, worker: StartWorker, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    one, two = await worker("one"), await worker("two")
+    lost: list[str] = []
+    one.on_lost = lost.append
+    for browser in "ab":
+        assert await one.claim(browser) == here("one")
+    beat = claims.beat
+
+    async def hang(worker: Holder) -> bool:
+        if worker.name == "one":
+            await trio.sleep(2 * LATE)
+        return await beat(worker)
+
+    monkeypatch.setattr(claims, "beat", hang)
+    await trio.sleep(2 * LATE)
+    await two.note_unreachable(there("one"))
+    assert await two.claim("a") == here("two")
+    monkeypatch.undo()
+    await trio.sleep(2 * LATE)
+    assert lost == ["a"]
+    assert await one.claim("a") == there("two")
+    assert await two.claim("b") == there("one")
+    assert await two.workers() == [there("one"), here("two")]

@@ -155,6 +155,43 @@ async def test_a_killed_holder_on_another_machine_ends_its_own_pages_which_begin
     await other.leave()
 
 
+def processes_of(machine: Process) -> list[int]:
+    """The supervisor of a machine, and its workers."""
+    tasks = Path(f"/proc/{machine.pid}/task").iterdir()
+    return [machine.pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
+
+
+async def test_of_the_requests_to_a_machine_that_is_silent_one_waits_and_the_next_ones_do_not(
+    machines: Machines,
+) -> None:
+    tabs = [await machines.there.page() for _ in range(3)]
+    _, holder = await link_by(tabs[0], anybody)
+    for tab in tabs[1:]:
+        await link_by(tab, lambda pid: pid == holder)
+    pages = [by(tab, machines.here) for tab in tabs]
+    silent = processes_of(machines.processes[1])
+    took: list[float] = []
+    try:
+        for pid in silent:
+            os.kill(pid, signal.SIGSTOP)
+        for page in pages:
+            began = time.monotonic()
+            assert (await page.status()).status == 200
+            took.append(time.monotonic() - began)
+    finally:
+        for pid in silent:
+            os.kill(pid, signal.SIGCONT)
+    # A machine without power would not even take connections, which is noticed sooner.
+    assert took[0] > 0.5
+    assert max(took[1:]) < 0.5, took
+
+    async def takes_part() -> bool:
+        health = (await machines.here.get("/_flash/health")).json()
+        return [worker["status"] for worker in health["workers"].values()] == ["ok"] * 4
+
+    await eventually(takes_part)
+
+
 async def test_a_killed_worker_that_only_sends_on_to_another_machine_costs_no_stream(machines: Machines) -> None:
     tab = await machines.there.page()
     await link_by(tab, anybody)
