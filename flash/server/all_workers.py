@@ -24,7 +24,7 @@ from ..sse import HEADERS
 from ..streams.limits import StreamInfo
 from ..workers.directory import Directory
 from ..workers.peer_port import PeerReceiver
-from ..workers.peers import HAS_COME, Answer, Peers
+from ..workers.peers import HAVE_COME, Answer, Peers
 from ..workers.sending_on import App
 from .current_run import APPS
 from .metrics import Metrics, join
@@ -67,7 +67,9 @@ def join_workers(
         answering: the ASGI app that answers requests here; None for the server itself.
     """
     apps: list[AppOfWorkers] = server.extensions[APPS]
-    answers: dict[str, Answer] = {HAS_COME: lambda page: [each.channels.has_gone(page) for each in apps]}
+    answers: dict[str, Answer] = {
+        HAVE_COME: lambda pages: [each.channels.has_gone(page) for page in json.loads(pages) for each in apps]
+    }
     for each in apps:
         answers |= each.all_workers.answers()
     peers = Peers(answering or server, directory, socket_path, answers, arrivals)

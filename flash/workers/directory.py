@@ -76,7 +76,7 @@ class Directory(Protocol):
         ...
 
     async def note_unreachable(self, worker: Holder) -> None:
-        """The machine of another worker has refused a connection, or says nothing: it is dead, or a firewall is between."""
+        """The machine of another worker has refused a connection, or is silent: it is dead, or behind a firewall."""
         ...
 
     async def workers(self) -> Sequence[Holder]:

@@ -7,8 +7,9 @@ the same request to the same address again. It does so over another connection, 
 another worker. A request that had come before, and is refused because the worker has begun to leave meanwhile, has the
 same answer.
 
-Over HTTP/2, where the connection stays, requests are refused in the way that has clients repeat them: see
-`_hypercorn_http2`.
+Over HTTP/2 the connection would stay. So a request that has come over it to this worker is refused in the way that has
+clients repeat it: see `_hypercorn_http2`. But one that another worker has sent on has the same answer as over HTTP/1.1:
+the connection is that worker's, which sends the request on to another holder, or begins with it itself.
 """
 
 from __future__ import annotations
@@ -40,11 +41,16 @@ class Leaving:
         """Whether the worker does not take a request any more."""
         return self.begun and begins_something(scope)
 
-    def around(self, app: App) -> App:
-        """The ASGI app whose requests are sent again if they come too late for `app`."""
+    def around(self, app: App, *, sent_on: bool = False) -> App:
+        """The ASGI app whose requests are sent again if they come too late for `app`.
+
+        Args:
+            app: answers all others.
+            sent_on: whether the requests were sent on by other workers.
+        """
 
         async def leaving(scope: Any, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http" or not scope["http_version"].startswith("1") or not begins_something(scope):
+            if not begins_something(scope) or not (sent_on or scope["http_version"].startswith("1")):
                 await app(scope, receive, send)
             elif self.begun:
                 await _read_body(receive)
@@ -89,7 +95,8 @@ async def _have_sent_again(scope: Any, send: Send) -> None:
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
     headers = [(b"location", target), (b"content-length", b"0"), (b"cache-control", b"no-store")]
-    # The worker that has the connection may be another one, which does not close it by itself yet.
-    headers.append((b"connection", b"close"))
+    if scope["http_version"].startswith("1"):
+        # The worker that has the connection may be another one, which does not close it by itself yet.
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": 307, "headers": headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

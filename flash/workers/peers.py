@@ -39,8 +39,12 @@ _log = logging.getLogger("flash.workers")
 Answer = Callable[[str], object]
 """Takes what a question is about, or "", and answers with something that JSON can say."""
 
-HAS_COME = "has come"
-"""The question that tells of a page, by its token, which has its channel in the worker that asks now."""
+HAVE_COME = "have come"
+"""The question that tells of pages, by their tokens, which have their channels in the worker that asks now."""
+
+GATHER_INTERVAL = 0.05
+"""Seconds for which pages that have come are gathered, so that they cost one question each worker, however many they
+are."""
 
 QUESTION, ANSWER = "flash.question", "flash.answer"
 
@@ -81,7 +85,7 @@ class Peers:
             app: answers requests on this worker.
             directory: says which worker holds a browser.
             socket_path: of the unix socket on which this worker serves the others of its machine, or None.
-            answers: for each question that a worker may be asked, what answers it; `HAS_COME` tells rather than asks.
+            answers: for each question that a worker may be asked, what answers it; `HAVE_COME` tells rather than asks.
             arrivals: the connections of other machines; None if there are none.
         """
         self.holdings = Holdings(directory, self._tell_of_page)
@@ -89,13 +93,14 @@ class Peers:
         self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._dialer, self._start_soon)
         self.asgi: App = self._sending_on
         self.leaving = Leaving()
-        self._app = self.leaving.around(app)
+        self._app = self.leaving.around(app, sent_on=True)
         self._directory = directory
         self.socket_path = socket_path
         self._answers = answers
         self._arrivals = arrivals
         self.state: dict[str, Any] | None = None
         self._nursery: trio.Nursery | None = None
+        self._have_come: list[str] = []
         self._requests = 0
         self._idle = trio.Event()
 
@@ -159,13 +164,22 @@ class Peers:
         self._start_soon(self._tell_others, question, about)
 
     def _tell_of_page(self, page: str) -> None:
-        """Tell the other workers of a page that has come to this one."""
-        self.tell_others(HAS_COME, page)
+        """Tell the other workers soon of a page that has come to this one."""
+        self._have_come.append(page)
+        if len(self._have_come) == 1:
+            self._start_soon(self._tell_of_pages)
+
+    async def _tell_of_pages(self) -> None:
+        await trio.sleep(GATHER_INTERVAL)
+        pages, self._have_come = self._have_come, []
+        await self._tell_others(HAVE_COME, json.dumps(pages))
 
     async def _tell_others(self, question: str, about: str) -> None:
-        for worker in await self._directory.workers():
-            if not worker.here:
-                await self._ask(worker, question, about)
+        workers = await self._directory.workers()
+        async with trio.open_nursery() as nursery:
+            for worker in workers:
+                if not worker.here:
+                    nursery.start_soon(self._ask, worker, question, about)
 
     async def _ask(self, worker: Holder, question: str, about: str = "") -> Any:
         if worker.here:

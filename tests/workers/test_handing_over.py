@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,39 @@ async def test_a_link_is_the_same_to_the_byte_over_whichever_worker_it_comes(tmp
 
 
 async def test_the_worker_that_a_link_has_come_to_has_no_part_in_it_any_more(tmp_path: Path) -> None:
-    async with serving(tmp_path, "--workers", "2", source=APP) as (_, site):
+    async with serving(tmp_path, "--workers", "2", source=APP) as (supervisor, site):
         page, holder = await page_held_by(site)
         other = (await connection_to(site, lambda pid: pid != holder))[2]
+        await check_descriptors(site, page, {holder: 1, other: 0, supervisor.pid: 0})
         await check_leaving_client(site, page, holder, other)
         await check_slow_reader(site, page, holder, other)
         await check_leaving_worker(site, page, other)
+
+
+async def check_descriptors(site: Site, page: Page, expected: dict[int, int]) -> None:
+    """A link that has come to a worker which does not hold its browser costs one descriptor, that of the holder."""
+    (other,) = (pid for pid in list(expected)[:2] if not expected[pid])
+    stream, http, _ = await connection_to(site, lambda pid: pid == other)
+    client: tuple[str, int] = stream.socket.getsockname()
+    assert descriptors_of(client, [other]) == {other: 1}, "it is counted right"
+    link = await page.connect(over=http)
+    await eventually(
+        lambda: descriptors_of(client, expected) == expected, lambda: f"{descriptors_of(client, expected)}"
+    )
+    await link.close()
+
+
+def descriptors_of(client: tuple[str, int], pids: Iterable[int]) -> dict[int, int]:
+    """How many descriptors each of these processes has of the server's end of a client's connection."""
+    entries = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # Local address, remote address, and in the tenth field the number that names the socket.
+    (name,) = (f"socket:[{entry[9]}]" for entry in entries if int(entry[2].rpartition(":")[2], 16) == client[1])
+    counts = dict.fromkeys(pids, 0)
+    for pid in counts:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                counts[pid] += os.readlink(descriptor) == name
+    return counts
 
 
 async def is_so(site: Site, worker: int, **expected: object) -> bool:

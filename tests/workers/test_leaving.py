@@ -9,6 +9,13 @@ import trio
 
 from flash.wire import START_HEADER
 from flash.workers.leaving import App, Leaving, Receive, Send
+from tests.faults.conftest import Certificate, certificate as certificate
+from tests.faults.sockets import Site
+from tests.http.conftest import serve as serve
+from tests.support.http1 import Answer
+from tests.workers.apps import CountingApp
+from tests.workers.conftest import StartFleet
+from tests.workers.test_sending_on import holders, streams
 
 START = [(START_HEADER.lower().encode(), b"1")]
 
@@ -88,6 +95,15 @@ async def test_websockets_and_http_2_are_left_to_the_server(leaving: App) -> Non
     assert await ask(leaving, "/_flash/events", version="2") is None
 
 
+async def test_over_http_2_a_request_that_another_worker_has_sent_on_is_sent_again_and_its_connection_stays() -> None:
+    leaving = Leaving()
+    leaving.begun = True
+    answer = await ask(leaving.around(app, sent_on=True), "/_flash/events", version="2")
+    assert answer is not None
+    assert answer[b"location"] == b"events"
+    assert b"connection" not in answer
+
+
 async def test_a_worker_that_does_not_leave_answers_everything() -> None:
     assert await ask(Leaving().around(app), "/_flash/events") is None
 
@@ -109,3 +125,68 @@ async def test_a_request_that_came_before_and_is_refused_is_sent_again_if_it_beg
         assert answer is None
         assert sent[0]["status"] == 503
         assert sent[1]["body"] == b"The server is stopping."
+
+
+async def test_a_start_that_is_sent_on_to_a_worker_that_leaves_begins_where_it_landed(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    leaving, other = workers
+    page = await leaving.server.page()
+    await page.connect()
+    assert (await page.start("go")).status_code == 204
+    leaving.claims.stop(leaving.name)
+    leaving.peers.leaving.begun = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leaving.app.channels.shut_down)
+        assert (await other.page(page).start("go")).status_code == 204
+    assert holders(workers, page) == [other]
+    assert streams(workers) == [0, 1]
+
+
+async def test_a_start_that_was_sent_on_to_a_worker_before_it_left_is_sent_again(fleet: StartFleet) -> None:
+    workers = await fleet(CountingApp, 2)
+    leaving, other = workers
+    page = await leaving.server.page()
+    await page.connect()
+
+    async def leave() -> None:
+        leaving.peers.leaving.begun = leaving.app.channels.closing = True
+
+    leaving.app.server.before_request(leave)
+    answer = await other.page(page).start("go")
+    assert answer.status_code == 307
+    assert answer.headers["Location"] == "_dash-update-component"
+    assert answer.headers["Connection"] == "close"
+
+
+async def test_a_start_over_http_2_that_was_sent_on_to_a_worker_before_it_left_is_sent_again_and_begins_elsewhere(
+    fleet: StartFleet, certificate: Certificate, nursery: trio.Nursery
+) -> None:
+    workers = await fleet(CountingApp, 2, certfile=certificate.certfile, keyfile=certificate.keyfile)
+    leaving = workers[0]
+    first, second = (Site(worker.server.port, certificate.trust) for worker in workers)
+    tab = await first.page()
+    await tab.connect_http2(await first.http2(nursery))
+    page = await second.page(tab.browser)
+    connection = await second.http2(nursery)
+
+    async def leave() -> None:
+        leaving.claims.stop(leaving.name)
+        leaving.peers.leaving.begun = leaving.app.channels.closing = True
+
+    leaving.app.server.before_request(leave)
+    post = page.start_post("go")
+
+    async def start() -> Answer:
+        return await (await connection.request("POST", post.target, [*page.headers, *post.headers], post.body)).answer()
+
+    answer = await start()
+    assert answer.status == 307, answer.text
+    assert answer.headers["location"] == "_dash-update-component"
+    assert "connection" not in answer.headers
+    async with trio.open_nursery() as shutting_down:
+        shutting_down.start_soon(leaving.app.channels.shut_down)
+        # As a browser does, over the same connection.
+        assert (await start()).status == 204
+    assert streams(workers) == [0, 1]
+    for site in (first, second):
+        await site.close()

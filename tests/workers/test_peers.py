@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,13 +14,16 @@ import trio
 import trio.testing
 
 from flash.asgi.tokens import new_token
-from flash.workers import peers as module, sending_on
+from flash.workers import peer_connection, peers as module, sending_on
 from flash.workers.directory import Claims, browser_key
+from flash.workers.machine import Machine
+from flash.workers.peer_connection import Dialer
 from flash.workers.peers import Answer, Peers
 from flash.workers.sending_on import App
 from tests.support.eventually import eventually
 from tests.support.wire_client import cookie
 from tests.workers.conftest import ClaimsDirectory
+from tests.workers.machines import SECRET as SECRET_OF_ALL
 
 SECRET = new_token()
 
@@ -346,6 +351,23 @@ async def test_what_is_no_message_ends_its_own_connection_only(
     browser = Browser({"type": "http.request", "body": b"still there", "more_body": False})
     await workers.ask(browser)
     assert browser.body == b"still there"
+
+
+async def test_a_machine_that_takes_no_connection_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_connection, "CONNECT_TIMEOUT", 0.2)
+    with socket.socket() as silent, contextlib.ExitStack() as waiting:
+        silent.bind(("127.0.0.2", 0))
+        silent.listen(0)
+        # With those that it lets wait it has enough, and does not answer any more.
+        for _ in range(2):
+            connection = waiting.enter_context(socket.socket())
+            connection.setblocking(False)
+            connection.connect_ex(silent.getsockname())
+        address = "{}:{}/2".format(*silent.getsockname())
+        began = trio.current_time()
+        with pytest.raises(TimeoutError, match="does not answer"):
+            await Dialer(None, Machine("127.0.0.1:1", SECRET_OF_ALL)).connect(address, ())
+        assert trio.current_time() - began < peer_connection.OPEN_TIMEOUT
 
 
 async def test_a_question_is_answered_by_every_worker(pair: StartPair) -> None:

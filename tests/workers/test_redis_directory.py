@@ -79,7 +79,7 @@ class PretendClaims:
 
     async def forget_late(self, worker: Holder) -> bool:
         await self._call()
-        name, is_stopping, until = self._workers.get(worker.address, ("", False, 0.0))
+        _, is_stopping, until = self._workers.get(worker.address, ("", False, 0.0))
         if not is_stopping and until < trio.current_time() + LEASE - LATE:
             self._workers.pop(worker.address, None)
         return is_stopping

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from flash.asgi.tokens import new_token
 from flash.workers import sending_on
 from flash.workers.directory import browser_key
 from flash.workers.peer_connection import listen
+from flash.workers.peers import HAVE_COME
 from tests.faults.conftest import Certificate, certificate as certificate
 from tests.http.pages import Page
 from tests.support.eventually import TIMEOUT, eventually
@@ -414,6 +417,23 @@ async def test_a_page_whose_cookie_was_overtaken_comes_to_the_holder_of_the_new_
     assert streams(workers) == [0, 1]
 
 
+async def test_of_many_pages_that_come_at_once_each_other_worker_is_told_in_few_questions(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = await fleet(CountingApp, 3)
+    asked: list[list[str]] = []
+    for worker in workers[1:]:
+        answers = cast("dict[str, Callable[[str], object]]", worker.peers._answers)
+        monkeypatch.setitem(answers, HAVE_COME, lambda about: asked.append(json.loads(about)))
+    pages = [await workers[0].server.page() for _ in range(20)]
+    async with trio.open_nursery() as nursery:
+        for page in pages:
+            nursery.start_soon(page.start, "go")
+    tokens = sorted(page.token for page in pages)
+    await eventually(lambda: sorted(token for told in asked for token in told) == sorted(tokens * 2))
+    assert len(asked) < 20
+
+
 async def test_a_page_that_does_not_prove_itself_ends_nothing_of_another_worker(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 2)
     page, events = await page_with_stream(workers[0])
@@ -423,34 +443,3 @@ async def test_a_page_that_does_not_prove_itself_ends_nothing_of_another_worker(
     for _ in range(20):
         await events.expect("props")
     assert streams(workers) == [1, 0]
-
-
-async def test_a_start_that_is_sent_on_to_a_worker_that_leaves_begins_where_it_landed(fleet: StartFleet) -> None:
-    workers = await fleet(CountingApp, 2)
-    leaving, other = workers
-    page = await leaving.server.page()
-    await page.connect()
-    assert (await page.start("go")).status_code == 204
-    leaving.claims.stop(leaving.name)
-    leaving.peers.leaving.begun = True
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(leaving.app.channels.shut_down)
-        assert (await other.page(page).start("go")).status_code == 204
-    assert holders(workers, page) == [other]
-    assert streams(workers) == [0, 1]
-
-
-async def test_a_start_that_was_sent_on_to_a_worker_before_it_left_is_sent_again(fleet: StartFleet) -> None:
-    workers = await fleet(CountingApp, 2)
-    leaving, other = workers
-    page = await leaving.server.page()
-    await page.connect()
-
-    async def leave() -> None:
-        leaving.peers.leaving.begun = leaving.app.channels.closing = True
-
-    leaving.app.server.before_request(leave)
-    answer = await other.page(page).start("go")
-    assert answer.status_code == 307
-    assert answer.headers["Location"] == "_dash-update-component"
-    assert answer.headers["Connection"] == "close"
