@@ -76,6 +76,10 @@
     function carry(port, carry) {
         const before = entries.get(carry.page);
         if (before !== undefined && before.port !== port) {
+            if (carry.turn < before.carry.turn) {
+                reportTakenOver({port, carry});
+                return;
+            }
             reportTakenOver(before);
         }
         forget(carry.page);
@@ -88,7 +92,7 @@
 
     /**
      * A page has been opened a second time, by the same token: only the newer one is carried.
-     * @param {Entry} before  the other one
+     * @param {{port: MessagePort, carry: Carry}} older
      */
     function reportTakenOver({port, carry: {page, turn, last}}) {
         const status = wire.TAKEN_OVER;
@@ -295,6 +299,9 @@
 
     /**
      * A page has sent a message.
+     *
+     * Messages of one port come in order, but those of two may not. A page that has left a hub which stood still, and
+     * has come back to it, has two: what it has said over the first is not to undo what it has said over the second.
      * @param {MessagePort} port
      * @param {PageMessage} message
      */
@@ -302,7 +309,9 @@
         if (message.kind === 'carry') {
             carry(port, message);
         } else if (message.kind === 'drop') {
-            drop(message.page);
+            if (entries.get(message.page)?.port === port) {
+                drop(message.page);
+            }
         } else if (message.kind === 'ack') {
             acknowledge(port, message);
         } else {

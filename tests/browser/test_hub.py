@@ -84,6 +84,36 @@ def test_a_hub_that_is_gone_is_replaced_and_costs_no_stream(
     assert {channel.life for channel in tabs.app.stream_settings.channels._all} < lives
 
 
+SAY_LATE = """
+() => {
+    const {requests, renderer} = flash;
+    const script = dash_component_api.getLayout('_flash').props.hub;
+    const {port} = new SharedWorker(requests.address(script), {name: `Flash ${renderer.config().prefix}`});
+    const page = requests.page();
+    const late = new Promise(resolve => (port.onmessage = ({data}) => data.kind !== 'event' && resolve(data.kind)));
+    port.postMessage({kind: 'carry', page, turn: 0, last: '', ticket: null, lock: null, headers: requests.proofs()});
+    port.postMessage({kind: 'drop', page});
+    port.postMessage({kind: 'alive'});
+    return late;
+}
+"""
+
+
+def test_what_a_page_has_said_before_it_came_back_to_its_hub_and_is_heard_late_changes_nothing(
+    serving: Serve, open_tab: OpenTab
+) -> None:
+    tabs = Tabs()
+    url = serving(tabs.app).url
+    page = open_tab(url)
+    assert page.evaluate(SAY_LATE) == "alive"
+    expect_going_on(page)
+    # The hub opens another link, with all of its pages.
+    open_tab(url)
+    tabs.expect_links(2)
+    expect_going_on(page)
+    assert tabs.ended.rest() == []
+
+
 FORBIDDEN = "default-src 'self' 'unsafe-inline'; worker-src 'none'"
 
 SILENT = """

@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+import quart
 from playwright.sync_api import BrowserContext, Error as PlaywrightError, Page, expect
 
 from tests.browser.conftest import Serve
 from tests.browser.tabs import COUNT, OpenTab, Tabs, expect_going_on, process_of
 from tests.support.chromium import INSECURE_HOST
+from tests.support.serving import Journal
 
 STALL_TIMEOUT = 3.0
 """Seconds, in the tests in which a page is to be missed by its silence. In the others it is missed otherwise."""
@@ -28,6 +30,18 @@ def kill(page: Page) -> None:
     """Have the system end a page's process, as a lack of memory does."""
     with page.expect_event("crash"):
         process_of(page).kill()
+
+
+def links_of(tabs: Tabs) -> Journal[str]:
+    """Notes each request for a link that comes to the app from now on."""
+    opened = Journal[str]()
+
+    @tabs.app.server.before_request
+    async def note() -> None:
+        if quart.request.path.endswith("_flash/events"):
+            opened.note(quart.request.query_string.decode())
+
+    return opened
 
 
 @pytest.mark.parametrize(
@@ -83,6 +97,7 @@ def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
 ) -> None:
     """The pages that could not wait for it have links of their own by then."""
     tabs = Tabs(ping_interval=0.5, stall_timeout=LONG, reconnect_grace=LONG)
+    opened = links_of(tabs)
     server = serving(tabs.app)
     given_up: list[str] = []
     context.on("console", lambda message: given_up.append(message.text) if "do not share" in message.text else None)
@@ -92,6 +107,8 @@ def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
     lives = {channel.life for channel in tabs.app.stream_settings.channels._all}
     with process_of(pages[0]).standing_still():
         tabs.expect_links(1, 1, 1)
+        opened.rest()
+    # Whatever waited in the hub, it opens a link for its own page at the most.
     for _ in range(2):
         for page in pages:
             expect_going_on(page)
@@ -99,3 +116,34 @@ def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
     assert tabs.ended.rest() == []
     assert {channel.life for channel in tabs.app.stream_settings.channels._all} == lives
     assert len(given_up) == 2
+    assert len(opened.rest()) <= 1
+
+
+COUNT_HUBS = """
+window.hubs = 0;
+const Original = window.SharedWorker;
+window.SharedWorker = class extends Original { constructor(...given) { super(...given); window.hubs += 1; } };
+"""
+
+
+def test_pages_that_have_left_a_hub_which_stood_still_come_back_to_it_and_stay(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab
+) -> None:
+    """What they have said when they left it, and when they came back, reaches the hub at once, in whichever order."""
+    context.add_init_script(COUNT_HUBS)
+    tabs = Tabs(ping_interval=0.5, stall_timeout=LONG, reconnect_grace=LONG)
+    opened = links_of(tabs)
+    server = serving(tabs.app)
+    # The hub runs in the process of the page that has started it.
+    pages = [open_tab(server.url) for _ in range(3)]
+    tabs.expect_links(3)
+    with process_of(pages[0]).standing_still():
+        for page in pages[1:]:
+            page.wait_for_function("hubs == 2")
+        opened.rest()
+    for _ in range(2):
+        for page in pages:
+            expect_going_on(page)
+    tabs.expect_links(3)
+    assert tabs.ended.rest() == []
+    assert len(opened.rest()) <= len(pages)
