@@ -59,7 +59,7 @@ class SharedRun:
     def is_there(self) -> bool:
         """Whether there is such a run to follow."""
         source = source_of(self.key)
-        return source is not None and source.is_live
+        return source is not None and source.can_be_followed
 
     def check(self, sources: Sources, before: Stream | None) -> None:
         """Raise RequestRefused if it can neither be followed nor started.
@@ -75,7 +75,7 @@ class SharedRun:
                 sources.check(self.spec)
             except FeedUnavailable as refused:
                 raise RequestRefused(refused.status, str(refused)) from None
-        elif source.is_live and (refusal := source.memory.refusal) is not None:
+        elif source.can_be_followed and (refusal := source.memory.refusal) is not None:
             ends_first = before is not None and before.source == source.id and len(source.followers) == 1
             if not ends_first:
                 raise RequestRefused(409, refusal)

@@ -7,12 +7,9 @@ its `SourceSpec`: how what the generator yields becomes what followers are given
                         ├─ the generator's task: steps it, and gives each value to every follower
                         └─ the thread of a plain generator
 
-The generator runs, and unwinds, in a task of its own and in a fresh context: it belongs to no page and no request.
-Its cancel scope is shielded, so only `cancel` ends it: when it has lingered long enough, or when the server stops.
-`yield` is a checkpoint inside the generator, as in a stream: see `streams.stream`. User code that reaches for the
-nursery of its task finds the source's own, and cannot reach another source.
-
-While a value is given to many followers, other tasks may run: see `fan_out`. The generator stands at its `yield` then.
+The generator has a task of its own: see `source_generator`. User code that reaches for the nursery of that task finds
+the source's own, and cannot reach another source. Only `cancel` ends a source: when it has lingered long enough, when
+somebody has stopped it, or when the server stops.
 
 The source's task wakes at the deadline of the present state: the end of lingering, and of clean-up. The states are in
 `states`.
@@ -20,33 +17,25 @@ The source's task wakes at the deadline of the present state: the end of lingeri
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import logging
 import math
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from inspect import isawaitable
 
 import trio
 
-from .._trio import is_cancelled
-from ..errors import FeedUnavailable, FlashError
-from ..streams.fairness import FairShare
-from ..streams.generators import Steps, close_for_good, steps_of
+from ..errors import FeedUnavailable
 from ..streams.limits import Limits
-from ..streams.thread import StreamThread
-from ..user_code.backoff import Backoff
-from ..user_code.cleanup import CURRENT_DEADLINE, UNWIND_TIMEOUT, Deadline, report_cut
+from ..user_code.cleanup import UNWIND_TIMEOUT
 from ..user_code.containment import contain, log_failure, watch_despite_cancel
-from ..user_code.failures import read_end, sentence_of
-from ..user_code.inner_generators import InnerGenerators
-from .failures import note_missing_page
+from ..user_code.failures import sentence_of
 from .fan_out import AT_A_TIME, give_to_many
 from .following import SourceFollower
 from .listing import FeedInfo, SharedStreamInfo
 from .memory import NOTHING, Memory
+from .source_generator import SourceGenerator
 from .source_spec import SourceSpec
 from .states import LISTED_AS, Lifecycle, SourceState, Trigger
 
@@ -65,6 +54,7 @@ class Source:
         memory: what it has for those who join late.
         key_is_free: set when another source of the same arguments may start.
         values: how many it has yielded.
+        full: the followers whose buffers are full, and for which it waits.
     """
 
     def __init__(self, spec: SourceSpec, limits: Limits, over: Callable[[Source], None]) -> None:
@@ -85,27 +75,24 @@ class Source:
         self.values: int = 0
         self.memory: Memory = spec.memory()
         self._followers: dict[SourceFollower, None] = {}
-        self._full: set[SourceFollower] = set()
+        self.full: set[object] = set()
         self._kept_end: Callable[[], BaseException] = StopAsyncIteration
         self._release: Callable[[], None] | None = None
         self._room: trio.Event | None = None
         self._waiting_since: float | None = None
         self._nursery: trio.Nursery | None = None
-        self._scope = trio.CancelScope(shield=True)
-        self._deadline = Deadline(f"the {spec.kind}", spec.name, limits.cleanup_timeout)
+        self._generator = SourceGenerator(spec, self._name, limits, self)
         self._alarm = trio.CancelScope()
         self._alarm_at = math.inf
-        retry = spec.options.retry
-        self._backoff: Backoff | None = None if retry is None else Backoff(retry, spec.options.retries)
-        self._share = FairShare()
-        self._steps: Steps | None = None
-        self._thread: StreamThread | None = None
-        if spec.is_plain:
-            self._own_thread()
 
     @property
     def is_live(self) -> bool:
-        """It can be followed."""
+        """Its generator runs, and was not cancelled."""
+        return self._lifecycle.is_live
+
+    @property
+    def can_be_followed(self) -> bool:
+        """It is live, or kept."""
         return self._lifecycle.is_live or self.is_kept
 
     @property
@@ -126,7 +113,7 @@ class Source:
     @property
     def generator(self) -> object:
         """What it runs; None before and after."""
-        return None if self._steps is None else self._steps.generator
+        return self._generator.generator
 
     @property
     def shared_stream_info(self) -> SharedStreamInfo:
@@ -138,7 +125,7 @@ class Source:
             age=trio.current_time() - self._started,
             updates=self.values,
             followers=len(self._followers),
-            can_be_joined=self.is_live and self.memory.refusal is None,
+            can_be_joined=self.can_be_followed and self.memory.refusal is None,
         )
 
     @property
@@ -150,13 +137,13 @@ class Source:
             state=LISTED_AS[self._lifecycle.state],
             age=now - self._started,
             values=self.values,
-            failures=0 if self._backoff is None else self._backoff.failures,
+            failures=self._generator.failures,
             waiting=None if self._waiting_since is None else now - self._waiting_since,
             followers=tuple(sorted((follower.info for follower in self._followers), key=lambda info: -info.behind)),
         )
 
     def add(self, follower: SourceFollower) -> None:
-        """Take in a follower. The source is live."""
+        """Take in a follower. The source can be followed."""
         if self.is_kept:
             follower.begin(self, self.memory.given())
             follower.end(self._kept_end)
@@ -190,16 +177,16 @@ class Source:
 
     def is_full(self, follower: SourceFollower) -> None:
         if self.spec.options.overflow == "wait":
-            self._full.add(follower)
+            self.full.add(follower)
 
     def has_room(self, follower: SourceFollower) -> None:
-        self._full.discard(follower)
-        if self._room is not None and not self._full:
+        self.full.discard(follower)
+        if self._room is not None and not self.full:
             self._room.set()
 
     def cancel(self) -> None:
         """End the source: it has lingered long enough, was stopped, or the server stops. Only the first call counts."""
-        if not self.is_live:
+        if not self.can_be_followed:
             return
         was_kept = self.is_kept
         self._lifecycle.advance(Trigger.CANCELLED)
@@ -210,10 +197,7 @@ class Source:
             return
         name = self._name
         self._end_followers(lambda: FeedUnavailable(f"{name} is over: the server stops."), at_once=True)
-        self._deadline.begin()
-        self._scope.cancel()
-        if self._thread is not None:
-            self._thread.cancel()
+        self._generator.cancel()
         self._set_alarm(trio.current_time() + self._limits.cleanup_timeout)
 
     def _let_go(self) -> None:
@@ -228,7 +212,7 @@ class Source:
         """The source's task. It is over when the generator is."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._spawn(contextvars.copy_context(), self._run_generator, f"{TASK_NAME}{self.spec.name}")
+            self.spawn(contextvars.copy_context(), self._generator.run, f"{TASK_NAME}{self.spec.name}")
             try:
                 await watch_despite_cancel(nursery, self._watch, _log, self._name, "It goes on")
             finally:
@@ -238,12 +222,6 @@ class Source:
                     await self._watch()
                 # The tasks that are left were started by user code.
                 nursery.cancel_scope.cancel()
-
-    def _spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /) -> None:
-        nursery = self._nursery
-        assert nursery is not None
-        # start_soon copies the context that it is called in.
-        context.run(lambda: nursery.start_soon(contain, _log, f"The task {name!r} failed.", function, name=name))
 
     async def _watch(self) -> None:
         """Do what is due at the deadline of each state; return when the generator is over."""
@@ -263,7 +241,7 @@ class Source:
 
     async def _overrun(self) -> None:
         """The time for clean-up is over."""
-        if self._deadline.shields:
+        if self._generator.deadline.shields:
             # `cleanup()` is cut at this very moment, and the generator unwinds.
             with trio.move_on_after(UNWIND_TIMEOUT):
                 await self.key_is_free.wait()
@@ -282,138 +260,36 @@ class Source:
         self._over(self)
         self.key_is_free.set()
 
-    # The generator's task
+    # What its generator needs: see `GeneratorHost`.
 
-    # A Ctrl-C is never raised in here: see `containment`.
-    @trio.lowlevel.enable_ki_protection
-    async def _run_generator(self) -> None:
-        """The generator's task. Nothing that the generator raises leaves it."""
-        CURRENT_DEADLINE.set(self._deadline)
-        error: BaseException | None = None
-        try:
-            with self._scope:
-                error = await self._run_and_retry()
-        except BaseException as caught:
-            # Raised in the clean-up after a cancellation. Kept even if `read_end` raises.
-            error = caught
-            error = read_end(caught, self._name, self.spec.finishes, cancelled=True)
-        finally:
-            if self._thread is not None:
-                self._thread.end()
-            self._finish(error)
+    def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /) -> None:
+        nursery = self._nursery
+        assert nursery is not None
+        # start_soon copies the context that it is called in.
+        context.run(lambda: nursery.start_soon(contain, _log, f"The task {name!r} failed.", function, name=name))
 
-    async def _run_and_retry(self) -> BaseException | None:
-        """Run the generator, again and again if it fails and is to be retried; return its last failure."""
-        while True:
-            error = await self._run_once()
-            pause = None if error is None or self._backoff is None else self._backoff.pause()
-            if pause is None:
-                return error
-            log_failure(
-                _log, error, "%s failed; it is started again in %g s.", self._name, pause, level=logging.WARNING
-            )
-            del error
-            await trio.sleep(pause)
-
-    async def _run_once(self) -> BaseException | None:
-        """Run the generator to its end; return its failure. Raises what a cancelled one raises."""
-        try:
-            async with InnerGenerators(self._name) as inner:
-                try:
-                    await self._drive(inner)
-                finally:
-                    if self._steps is not None:
-                        await close_for_good(self._steps, self._name)
-        except BaseException as error:
-            if not self._lifecycle.is_live:
-                report_cut(error, self._deadline)
-                raise
-            failure = read_end(error, self._name, self.spec.finishes, cancelled=False)
-            if failure is not None:
-                note_missing_page(failure, self.spec.kind)
-            return failure
-        finally:
-            self._steps = None
-        return None
-
-    async def _drive(self, inner: InnerGenerators) -> None:
-        """Step the generator to its end."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        made = self.spec.generator()
-        # A decorator that is `async def` gives the generator when it has been awaited.
-        steps = self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
-        share, task = self._share, trio.lowlevel.current_task()
-        must_end = False
-        try:
-            value = await steps.next()
-            while True:
-                if must_end:
-                    _log.error(
-                        "%s went on yielding after it was cancelled; it is closed. Let trio.Cancelled and "
-                        "GeneratorExit pass: use `finally`, not a bare `except`, for clean-up.",
-                        self._name,
-                    )
-                    return
-                try:
-                    if inner.left or self._full or share.is_used_up(steps):
-                        await self._pause(inner)
-                    elif is_cancelled(task):
-                        # The source, or a scope that the user opened.
-                        await trio.lowlevel.checkpoint_if_cancelled()
-                    await self._publish(value)
-                except trio.Cancelled as cancelled:
-                    must_end = not self._lifecycle.is_live
-                    value = await steps.throw(cancelled)
-                except FlashError as refusal:
-                    # Raised where the user can see it, at the yield. Whatever comes of that, the source has failed.
-                    with contextlib.suppress(StopAsyncIteration, *self.spec.finishes):
-                        await steps.throw(refusal)
-                    raise
-                else:
-                    # Do not keep it: the next value may come much later.
-                    value = None
-                    value = await steps.next()
-        except (StopAsyncIteration, *self.spec.finishes):
-            pass
-
-    def _own_thread(self) -> StreamThread:
-        """The thread of a plain generator. It is made here for a generator that `spec` did not say was plain."""
-        if self._thread is None:
-            self._thread = StreamThread(self._limits.threads, self._spawn, self.spec.name)
-        return self._thread
-
-    async def _pause(self, inner: InnerGenerators) -> None:
-        """The checkpoint at the `yield`: raise a pending cancellation, let other tasks run, wait for followers."""
-        if inner.left:
-            await inner.close_left()
-        await trio.lowlevel.checkpoint()
-        if self._full:
-            self._waiting_since = trio.current_time()
-            try:
-                while self._full:
-                    self._room = trio.Event()
-                    await self._room.wait()
-            finally:
-                self._room = self._waiting_since = None
-            # A cancellation in the same tick has ended the followers, which made the room.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        self._share.begin()
-
-    async def _publish(self, value: object) -> None:
-        """Give a value to every follower. There is none any more in clean-up, under a shield, which may yield, too."""
+    async def publish(self, value: object, /) -> bool:
+        # There is nobody to be given anything in clean-up, under a shield, which may yield, too.
         if not self._lifecycle.is_live or (given := self.memory.take(value)) is NOTHING:
-            return
+            return False
         self.values += 1
-        if self._backoff is not None:
-            self._backoff.failures = 0
         if len(self._followers) <= AT_A_TIME:
             for follower in self.followers:
                 follower.put(given)
-        else:
-            await give_to_many(self.followers, given, self._followers)
-            self._share.begin()
+            return False
+        await give_to_many(self.followers, given, self._followers)
+        return True
 
-    def _finish(self, error: BaseException | None) -> None:
+    async def wait_for_followers(self) -> None:
+        self._waiting_since = trio.current_time()
+        try:
+            while self.full:
+                self._room = trio.Event()
+                await self._room.wait()
+        finally:
+            self._room = self._waiting_since = None
+
+    def generator_over(self, error: BaseException | None, /) -> None:
         """The generator is over: end the followers, and let others start, unless its end is kept."""
         end = StopAsyncIteration if error is None else partial(self.spec.failure, self._name, error)
         if self.spec.keeps_end and self._lifecycle.state is SourceState.LINGERING:
@@ -445,6 +321,6 @@ class Source:
         followers, self._followers = self._followers, {}
         for follower in followers:
             follower.end(exception, at_once=at_once)
-        self._full.clear()
+        self.full.clear()
         if self._room is not None:
             self._room.set()

@@ -213,7 +213,7 @@ async def join(
     while (source := run.by_key.get(key)) is not None:
         if source.is_kept and starts_anew:
             source.cancel()
-        elif source.is_live:
+        elif source.can_be_followed:
             break
         else:
             await source.key_is_free.wait()
