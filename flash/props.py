@@ -200,7 +200,7 @@ def encode_shared(pairs: Sequence[Pair]) -> SharedUpdate:
     """
     by_prop = encode_by_prop(pairs)
     encoded = by_prop[0].pair if len(by_prop) == 1 else encode_pairs(pairs)
-    return SharedUpdate(encoded, by_prop, not all(prop_update.whole for prop_update in by_prop))
+    return SharedUpdate(encoded, by_prop)
 
 
 E = TypeVar("E")

@@ -138,7 +138,7 @@ class SharedRuns:
         sharing.check_call(function, args, kwargs)
         outputs = None if declaration.outputs is None else request.dash_context.outputs_list
         dependencies = [*declaration.inputs, *declaration.states]
-        encode = encoder(declaration.name, to_pairs, encode_shared, SharedUpdate(b"", [], False))
+        encode = encoder(declaration.name, to_pairs, encode_shared, SharedUpdate(b"", []))
         bound = request.callback_request.settings.channels.limits.buffer.bytes
         spec = SourceSpec(
             name=describe_call(declaration.name, args, kwargs),

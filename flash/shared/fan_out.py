@@ -27,6 +27,5 @@ async def give_to_many(followers: tuple[SourceFollower, ...], given: object, lef
             follower.put(given)
         if index % AT_A_TIME == 0:
             # A cancellation must not keep the value from the followers that have not had it.
-            with trio.CancelScope(shield=True):
-                await trio.lowlevel.checkpoint()
+            await trio.lowlevel.cancel_shielded_checkpoint()
     await trio.lowlevel.checkpoint_if_cancelled()

@@ -96,9 +96,10 @@ class StreamFollower:
             name = self.stream.spec.callback
             self.end(
                 lambda: FeedOverrun(
-                    f"The page is too far behind the shared stream of {name!r}: what adds up has no room in its "
-                    "buffer, and would be missing. Yield whole values, which are conflated for such a page, or raise "
-                    "stream_buffer_updates= or stream_buffer_bytes= of Flash(...)."
+                    f"The page is too far behind the shared stream of {name!r}: an update has no room in its buffer, "
+                    "of which twice as much waits as it is to hold, and would be missing. Yield whole values of the "
+                    "same properties, which are conflated for such a page, or raise stream_buffer_updates= or "
+                    "stream_buffer_bytes= of Flash(...)."
                 )
             )
 

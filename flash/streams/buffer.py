@@ -7,12 +7,13 @@ waits at its `yield`. So a page that reads slowly slows down its own generators 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
 
 from ..options import DEFAULTS
-from .events import Event
+from .events import ConflatedEvent, Event, PropUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,24 @@ class StreamBuffer(BoundedBuffer):
 
     def full(self, times: int = 1) -> bool:
         return self.updates >= times * self.bounds.updates or self.bytes >= times * self.bounds.bytes
+
+    @property
+    def is_behind(self) -> bool:
+        """For a source that waits for no page: what comes next is conflated, until what waits was sent."""
+        return self.full() or (self.tail is not None and self.tail.conflated)
+
+    def can_conflate(self, prop_updates: Sequence[PropUpdate]) -> bool:
+        """Whether a stream that is behind can take in an update, conflated.
+
+        Newer values of properties take the place of older ones, and always can. What needs more room can while what
+        waits is less than twice as much as may wait, or the conflated part of it is less than may wait. So what is
+        buffered exceeds twice the bound by less than two updates.
+        """
+        tail = self.tail
+        if not self.full(times=2) or not isinstance(tail, ConflatedEvent):
+            return True
+        has_room = tail.size < self.bounds.bytes and tail.updates < self.bounds.updates
+        return has_room or tail.replaces_by(prop_updates)
 
     def charge(self, size: int) -> None:
         """Count one more update, of `size` bytes of JSON, that waits."""

@@ -109,12 +109,10 @@ class SharedUpdate(NamedTuple):
     Attributes:
         pairs: the inner part of the JSON array of its pairs.
         by_prop: the same, property by property; empty if there is nothing to send.
-        adds_up: a part of it is no whole value.
     """
 
     pairs: bytes
     by_prop: Sequence[PropUpdate]
-    adds_up: bool
 
 
 class ConflatedEvent(Event):
@@ -139,6 +137,10 @@ class ConflatedEvent(Event):
         self._values[key] = prop_update.pair
         self.size += len(prop_update.pair)
         self.buffer.charge(len(prop_update.pair))
+
+    def replaces_by(self, prop_updates: Sequence[PropUpdate]) -> bool:
+        """Whether all of these are newer values of properties that it has."""
+        return all(prop_update.whole and prop_update.key in self._values for prop_update in prop_updates)
 
     @property
     def pairs(self) -> bytes:

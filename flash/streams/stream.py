@@ -207,22 +207,18 @@ class Stream:
         When the buffer is full, the page gets the newest whole values only, in one event behind those that wait.
 
         Returns:
-            False if the page is so far behind that what adds up has no room any more; it would have a gap from now on.
+            False if the page is so far behind that the update has no room any more; it would have a gap from now on.
         """
-        if not self._lifecycle.is_running:
+        if self._lifecycle.state is not StreamState.RUNNING:
             return True
         if not self._sent_first:
             self._note_first()
         buffer = self.buffer
-        if not buffer.updates and self.spec.encode_by_prop is None:
-            # Most updates find nothing that waits.
+        # Most updates find nothing that waits.
+        if self.spec.encode_by_prop is None and (not buffer.updates or not buffer.is_behind):
             self._host.outbox.put_update(update.pairs, buffer)
             return True
-        behind = buffer.full() or (buffer.tail is not None and buffer.tail.conflated)
-        if not behind and self.spec.encode_by_prop is None:
-            self._host.outbox.put_update(update.pairs, buffer)
-            return True
-        if buffer.full(times=2) and (update.adds_up or buffer.updates >= 2 * buffer.bounds.updates):
+        if not buffer.can_conflate(update.by_prop):
             return False
         self._host.outbox.put_by_prop(update.by_prop, buffer)
         return True

@@ -93,7 +93,7 @@ class SharedCallback:
     finishes: tuple[type[Exception], ...] = ()
 
     def spec(self, key: str = "key", browser: str | None = None) -> SourceSpec:
-        encode = encoder("test", None, encode_shared, SharedUpdate(b"", [], False))
+        encode = encoder("test", None, encode_shared, SharedUpdate(b"", []))
         return SourceSpec(
             name=f"test({key!r})",
             generator=self.generator,

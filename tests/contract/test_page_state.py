@@ -15,7 +15,7 @@ from flash.shared.page_state import CHUNK, PageState
 from flash.streams.events import SharedUpdate
 from tests.contract.pretend_sharing import KINDS, Shown, a_kind_of_update, append
 
-encode = encoder("test", None, encode_shared, SharedUpdate(b"", [], False))
+encode = encoder("test", None, encode_shared, SharedUpdate(b"", []))
 
 
 def a_state(bound: int = 1_000_000) -> PageState:

@@ -11,8 +11,10 @@ import trio.testing
 
 from flash.cancel_scopes import EndReason, StreamCancelled
 from flash.errors import FeedOverrun, InvalidUpdate
+from flash.props import stream_props
 from flash.shared.sources import Sources
 from flash.streams.events import ConflatedEvent
+from flash.streams.stream import Stream
 from tests.contract.pretend_page import on_mock_clock, warnings
 from tests.contract.pretend_sharing import SharedCallback, Shown, Told, a_kind_of_update, open_page, pages_of, said, say
 from tests.support.eventually import eventually
@@ -201,6 +203,57 @@ async def test_what_adds_up_and_does_not_fit_ends_the_stream_of_a_slow_page_as_f
     assert told.open == 1
     fast.read()
     assert len(fast.log(streams[1])) == 21
+
+
+async def slow_stream(app: Sources, nursery: trio.Nursery, **bounds: int) -> tuple[Told, Stream, list[Exception]]:
+    """A stream of a page that reads nothing, what its source yields, and what the stream fails with."""
+    told, page, errors = Told(), await open_page(nursery, **bounds), list[Exception]()
+    stream = SharedCallback(told, app).start(page, on_error=errors.append)
+    await trio.testing.wait_all_tasks_blocked()
+    return told, stream, errors
+
+
+async def test_whole_values_of_ever_more_properties_are_bounded_in_bytes_as_what_adds_up_is(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    told, stream, errors = await slow_stream(app, nursery, size=1_000)
+    most = 0
+    for number in range(100):
+        await told.say(stream_props({"n": number}, {"children": "x" * 100}))
+        most = max(most, stream.buffer.bytes)
+    await eventually(lambda: bool(errors))
+    assert isinstance(errors[0], FeedOverrun)
+    assert 2_000 <= most < 2_000 + 2 * 150
+
+
+async def test_newer_values_of_the_same_properties_always_find_room_however_large_they_are(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    told, stream, errors = await slow_stream(app, nursery, size=1_000)
+    for number in range(100):
+        await told.say(say(f"{number}" + "x" * 5_000))
+        assert stream.buffer.bytes < 2 * 5_100
+    assert (stream.state, errors) == ("running", [])
+
+
+async def test_what_is_held_back_behind_an_event_in_flight_may_be_twice_the_buffer(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    told, page, errors = Told(), await open_page(nursery, updates=3), list[Exception]()
+    stream = SharedCallback(told, app).start(page, on_error=errors.append)
+    await trio.testing.wait_all_tasks_blocked()
+    for _ in range(2):
+        # Three wait in order, and one behind them, conflated. The page takes what it may, and acknowledges nothing.
+        await told.say(*map(say, range(4)))
+        page.read()
+    assert stream.buffer.held_back is not None
+    for waiting in range(1, 6):
+        assert stream.buffer.updates == waiting
+        await told.say(a_kind_of_update("patch", waiting))
+    assert (stream.state, stream.buffer.updates) == ("running", 6)
+    await told.say(a_kind_of_update("patch", 6))
+    await eventually(lambda: bool(errors))
+    assert isinstance(errors[0], FeedOverrun)
 
 
 async def test_a_page_that_catches_up_gets_every_update_again(app: Sources, nursery: trio.Nursery) -> None:
