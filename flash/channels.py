@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -245,6 +245,19 @@ class Channels:
         for start in self._starts:
             start.revocations.append((fits, why))
         return sum(channel.revoke(stream, why) for channel, stream in chosen)
+
+    def stop_others(self, stopped: Channel, source_key: Hashable, condition: str, value: object) -> None:
+        """A condition that ends the streams of all pages that follow a source is not met any more in one of them.
+
+        Args:
+            stopped: the page in which it is not met. It knows itself which of its own starts that stops.
+            source_key: of the source.
+            condition: the property.
+            value: of the property.
+        """
+        for channel in list(self._all):
+            if channel is not stopped:
+                channel.stop(source_key, condition, value)
 
     @contextmanager
     def start_under_way(self) -> Generator[StartUnderWay]:

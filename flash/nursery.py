@@ -24,7 +24,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from functools import cached_property
 
 import trio
@@ -266,6 +266,26 @@ class Channel:
             for waiting in self._runs[self._streams[stream_id].spec.key].waiting:
                 waiting.note(index, value, number)
 
+    def stop(self, source_key: Hashable, condition: str, value: object) -> None:
+        """A condition is not met any more in another page that follows the source of this key, which it ends for all.
+
+        The stream that follows the source is cancelled. Starts that wait for its end, or are to follow that source,
+        will not open.
+        """
+        for runs in list(self._runs.values()):
+            follows = runs.current.spec.source_key == source_key
+            for waiting in runs.waiting:
+                if follows or waiting.stream.spec.source_key == source_key:
+                    self._drop(runs, waiting.stream, waiting.stopped_elsewhere(condition))
+            if follows:
+                runs.current.scope.cancel(EndReason.CANCELLED, condition, value)
+
+    def _drop(self, runs: Runs, stream: Stream, refusal: Refused) -> None:
+        """A start that waits will not open; tell the page."""
+        runs.waiting = tuple(waiting for waiting in runs.waiting if waiting.stream is not stream)
+        stream.discard()
+        self.refuse(refusal)
+
     def _values_size(self) -> int:
         """Bytes of memory that the values take with which the page's streams were started."""
         return sum(stream.spec.values_size for stream in self.revocable())
@@ -351,10 +371,8 @@ class Channel:
                 return False
             self.revoked = (*self.revoked[1 - REMEMBERED_REVOKED :], stream.id)
             return True
-        runs.waiting = tuple(waiting for waiting in runs.waiting if waiting.stream is not stream)
-        stream.discard()
         message = f"{stream.spec.callback!r} was not started: the app has ended it while it waited."
-        self.refuse(stream.spec.refused(message, str(EndReason.REVOKED)))
+        self._drop(runs, stream, stream.spec.refused(message, str(EndReason.REVOKED)))
         _log.info("%s: %s before it was started%s", stream.spec.label, EndReason.REVOKED, why and f": {why}")
         return False
 

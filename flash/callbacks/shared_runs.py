@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dash
@@ -92,7 +93,7 @@ class SharedRun:
                 starts_none=self.starts_none,
             ),
             _holding(channels, channel),
-            stops_all=self.stops_all,
+            partial(channels.stop_others, channel, self.key) if self.stops_all else None,
         )
 
 

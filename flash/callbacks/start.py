@@ -209,7 +209,7 @@ class Starter:
                 run.check(settings.sources, channel.running(self._key(request)))
                 follower = run.follower(settings.sources, settings.channels, channel)
             live = LiveProps()
-            live.stream = stream = channel.start(self._spec(request, user, live, follower))
+            live.stream = stream = channel.start(self._spec(request, user, live, run, follower))
         except RequestRefused as refusal:
             self._tell_refusal(channel, request, refusal)
             raise
@@ -237,7 +237,12 @@ class Starter:
         return None if outputs is None else partial(outputs.pairs, resolved=request.dash_context.outputs_list)
 
     def _spec(
-        self, request: StartRequest, user: str | None, live: LiveProps, follower: StreamFollower | None
+        self,
+        request: StartRequest,
+        user: str | None,
+        live: LiveProps,
+        run: SharedRun | None,
+        follower: StreamFollower | None,
     ) -> StreamSpec:
         """What the stream is to run, in terms that know nothing of Dash."""
         declaration, settings = self._declaration, request.callback_request.settings
@@ -281,7 +286,7 @@ class Starter:
             waits_its_turn=declaration.overlap == "queue",
             check_at_turn=self._check_at_turn(request),
             finishes=FINISHES,
-            is_shared=follower is not None,
+            source_key=None if run is None else run.key,
         )
 
     def _check_at_turn(self, request: StartRequest) -> Callable[[Mapping[int, object]], str | None] | None:

@@ -40,27 +40,28 @@ class StreamFollower:
         self,
         join: Callable[[StreamFollower], Awaitable[Source]],
         hold: Callable[[], Callable[[], None]],
-        *,
-        stops_all: bool = False,
+        stop_others: Callable[[str, object], object] | None = None,
     ) -> None:
         """
         Args:
             join: has a source follow; returns the source.
             hold: keeps this process the holder of the page's browser; returns what lets it go.
-            stops_all: where a condition ends this stream, it ends the others that follow the source, too.
+            stop_others: where a condition ends this stream, it ends the others, too, that follow the source or are to:
+                called with the property of the condition and its value. None if it ends this one only.
         """
         self._join = join
         self.hold = hold
-        self._stops_all = stops_all
+        self._stop_others = stop_others
         self._is_over = False
         self._over = trio.Event()
         self._end: Callable[[], BaseException] = StopAsyncIteration
 
     async def follow(self) -> AsyncGenerator[object, None]:
         """The generator of the stream."""
-        source = await self._join(self)
-        self.stream.source = source.id
+        source = None
         try:
+            source = await self._join(self)
+            self.stream.source = source.id
             await self._over.wait()
         finally:
             self._leave(source)
@@ -70,19 +71,21 @@ class StreamFollower:
         return
         yield  # makes it a generator
 
-    def _leave(self, source: Source) -> None:
+    def _leave(self, source: Source | None) -> None:
+        """Leave the source; None if the stream has ended before it could follow one."""
         scope = self.stream.scope
-        if scope.reason is EndReason.SHUTDOWN:
+        is_lost = scope.reason in (None, EndReason.DISCONNECTED) or scope.condition == LAYOUT
+        if scope.reason is EndReason.CANCELLED and not is_lost and self._stop_others is not None:
+            self._stop_others(scope.condition or "", scope.exception().value)
+            if source is not None:
+                source.cancel()
+        elif source is None:
+            return
+        elif scope.reason is EndReason.SHUTDOWN:
             # The sources end when all streams have ended.
             source.leave(self, math.inf)
-        elif scope.reason in (None, EndReason.DISCONNECTED) or scope.condition == LAYOUT:
+        elif is_lost:
             source.leave(self)
-        elif scope.reason is EndReason.CANCELLED and self._stops_all:
-            value = scope.exception().value
-            for follower in source.followers:
-                if isinstance(follower, StreamFollower):
-                    follower.stream.scope.cancel(EndReason.CANCELLED, scope.condition, value)
-            source.cancel()
         else:
             source.leave(self, 0)
 

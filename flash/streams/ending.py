@@ -46,7 +46,7 @@ def log_end(
         handled: `on_error` has returned.
     """
     failed = reason is EndReason.FAILED
-    if failed and spec.is_shared and error is not None:
+    if failed and spec.source_key is not None and error is not None:
         why, error = sentence_of(error), None
     log_failure(
         _log,

@@ -44,6 +44,12 @@ class Waiting:
         message = spec.check_at_turn({index: value for index, (_, value) in self.changes.items()})
         return None if message is None else spec.refused(message, "idle")
 
+    def stopped_elsewhere(self, condition: str) -> Refused:
+        """What the page is told if it is not to open because the condition is not met any more in another page."""
+        spec = self.stream.spec
+        message = f"{spec.callback!r} was not started: its condition on {condition} is not met any more in another tab."
+        return spec.refused(message, "idle")
+
 
 @dataclass(slots=True)
 class Runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,8 @@ class StreamSpec:
         check_at_turn: for one that does: given the newest values of the conditions that have changed while it waited,
             by their places, says why it does not open; None if it may. Without it, it may.
         finishes: types of exceptions that end the generator, or `on_error`, without a failure.
-        is_shared: the stream follows a source, which puts the updates into the outbox; the generator only waits.
+        source_key: tells the source that the stream follows from others; that puts the updates into the outbox, and the
+            generator only waits. None for a stream that runs by itself.
     """
 
     callback: str
@@ -71,7 +72,7 @@ class StreamSpec:
     waits_its_turn: bool = False
     check_at_turn: Callable[[Mapping[int, object]], str | None] | None = None
     finishes: tuple[type[Exception], ...] = ()
-    is_shared: bool = False
+    source_key: Hashable | None = None
 
     @property
     def name(self) -> str:

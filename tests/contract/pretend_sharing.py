@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import trio
@@ -81,6 +82,7 @@ class SharedCallback:
         bound: bytes that the state may have.
         held: how many browsers are held by runs that linger.
         nones: how often its generator has yielded None.
+        pages: those that have started a stream of it.
     """
 
     generator: Callable[[], AsyncGenerator[Any, None]]
@@ -91,6 +93,7 @@ class SharedCallback:
     held: int = 0
     nones: int = 0
     finishes: tuple[type[Exception], ...] = ()
+    pages: list[PretendPage] = field(default_factory=list[PretendPage])
 
     def spec(self, key: str = "key", browser: str | None = None) -> SourceSpec:
         encode = encoder("test", None, encode_shared, SharedUpdate(b"", []))
@@ -129,15 +132,21 @@ class SharedCallback:
                 starts_none=starts_none,
             ),
             self._hold,
-            stops_all=self.stops_all,
+            partial(self._stop_others, page, (self.generator, key)) if self.stops_all else None,
         )
         options.setdefault("resets", b"")
         options.setdefault("off", b"")
         encode = encoder("test", None, encode_pairs, b"")
         stream = page.start(
-            follower.follow, key_of_stream, encode=encode, is_shared=True, finishes=self.finishes, **options
+            follower.follow,
+            key_of_stream,
+            encode=encode,
+            source_key=(self.generator, key),
+            finishes=self.finishes,
+            **options,
         )
         follower.stream = stream
+        self.pages.append(page)
         return stream
 
     def _hold(self) -> Callable[[], None]:
@@ -147,6 +156,10 @@ class SharedCallback:
             self.held -= 1
 
         return release
+
+    def _stop_others(self, stopped: PretendPage, source_key: Hashable, condition: str, value: object) -> None:
+        for page in self.pages:
+            page.channels.stop_others(stopped.link.channel, source_key, condition, value)
 
     def _note_none(self) -> None:
         self.nones += 1

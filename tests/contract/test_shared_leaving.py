@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -13,6 +15,7 @@ import trio.testing
 from flash.cancel_scopes import EndReason, StreamCancelled
 from flash.errors import FeedUnavailable
 from flash.shared.sources import Sources
+from flash.wire import Refused
 from tests.contract.pretend_app import served_app
 from tests.contract.pretend_page import is_met, on_mock_clock
 from tests.contract.pretend_sharing import SharedCallback, Told, pages_of, said, say
@@ -102,6 +105,59 @@ async def test_where_a_condition_stops_all_one_ends_every_stream_and_the_run(
     ] * 3
     assert len({id(error) for error in errors}) == 3
     assert app.shared_stream_infos() == []
+
+
+async def test_a_start_that_waits_its_turn_in_another_page_does_not_run_after_all_were_stopped(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    told, other = Told(), Told()
+    first, second, third = await pages_of(nursery, 3)
+    shared, beside = (SharedCallback(each, app, linger=10, stops_all=True) for each in (told, other))
+    options: dict[str, Any] = {"waits_its_turn": True, "refused": partial(Refused, "cb", None)}
+    streams = [shared.start(page, **options) for page in (first, second)]
+    behind = shared.start(second, **options)
+    # It waits behind a stream that follows another source, and is to follow this one.
+    aside = beside.start(third, "aside", **options)
+    to_come = shared.start(third, **options)
+    await told.say(say(1))
+    await other.say(say("aside"))
+    second.read()
+    streams[0].scope.cancel(EndReason.CANCELLED, "stop.n_clicks", 1)
+    await trio.testing.wait_all_tasks_blocked()
+    # One that starts behind that is another matter.
+    later = shared.start(second, **options)
+    await told.say(say(2))
+    aside.scope.cancel(EndReason.TIMED_OUT)
+    await trio.testing.wait_all_tasks_blocked()
+    for page in (first, second, third):
+        page.read()
+    assert said(second, streams[1]) == ["open", 1, "cancelled"]
+    assert [said(page, stream) for page, stream in ((second, behind), (third, to_come))] == [[], []]
+    assert said(second, later) == ["open", 2]
+    refusals = [data for page in (second, third) for name, data in page.seen if name == "refused"]
+    assert [refusal["status"] for refusal in refusals] == ["idle"] * 2
+    assert "its condition on stop.n_clicks is not met any more in another tab" in refusals[0]["message"]
+    assert told.runs == 2
+
+
+async def test_stop_in_one_page_stops_all_that_wait_for_the_clean_up_of_the_run_before(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    told = Told(clean_up=2)
+    pages = await pages_of(nursery, 2)
+    shared = SharedCallback(told, app, stops_all=True)
+    before = shared.start(pages[0])
+    await told.say(say(1))
+    before.scope.cancel(EndReason.CANCELLED, "stop.n_clicks")
+    await trio.testing.wait_all_tasks_blocked()
+    streams = [shared.start(page) for page in pages]
+    await trio.sleep(1)
+    streams[0].scope.cancel(EndReason.CANCELLED, "stop.n_clicks")
+    await trio.sleep(2)
+    for page, stream in zip(pages, streams, strict=True):
+        page.read()
+        assert said(page, stream) == ["open", "cancelled"]
+    assert (told.runs, app.shared_stream_infos()) == (1, [])
 
 
 async def test_a_page_that_is_lost_as_another_stops_all_does_not_have_the_run_linger(

@@ -302,6 +302,27 @@ async def test_stop_in_one_tab_ends_the_run_of_its_browser_in_every_tab(serve: S
     await eventually(lambda: runs.open == 1)
 
 
+async def test_stop_in_one_tab_stops_the_starts_that_wait_their_turn_in_another(serve: Serve) -> None:
+    runs = Runs()
+    options = {"cancel": [Input("stop", "n_clicks")], "overlap": "queue"}
+    server = await serve(make_app(runs, "browser", declare=options))
+    first, first_link, stream = await follow(server)
+    second, second_link, _ = await follow(server, browser=first.client)
+    for _ in range(2):
+        assert (await second.start("go")).status_code == 204
+    await first.cancel(stream)
+    assert (await first_link.expect("end"))["reason"] == "cancelled"
+    for _ in range(2):
+        refused = await second_link.expect("refused")
+        assert (refused["status"], "in another tab" in refused["message"]) == ("idle", True)
+    assert (await second_link.expect("end"))["reason"] == "cancelled"
+    await eventually(lambda: runs.open == 0)
+    await second.start("go")
+    await second_link.expect("open")
+    await second_link.expect("props")
+    assert len(runs.given) == 2
+
+
 async def test_with_all_stop_is_each_pages_own_until_the_last(serve: Serve) -> None:
     runs = Runs()
     options = {"cancel": [Input("stop", "n_clicks")], "linger": 100}
