@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,8 +23,9 @@ from ..nursery import Channel
 from ..props import Pair, encode_shared, encoder
 from ..shared.failures import failure_of_stream
 from ..shared.page_state import PageState
+from ..shared.source import Source
 from ..shared.source_spec import SourceSpec
-from ..shared.sources import Sources, join, source_of
+from ..shared.sources import Sources, join, rejoin, source_of
 from ..shared.stream_follower import StreamFollower
 from ..streams.events import SharedUpdate
 from ..streams.mistakes import Mistakes, yielded_none
@@ -47,20 +48,15 @@ class SharedRun:
         spec: what it runs, if it does not run yet.
         stops_all: where a condition ends one stream, it ends all that follow the run.
         starts_anew: a run that is over, and kept for its end, is not followed.
-        starts_none: only a run that is there is followed.
+        resumed: the run that was there for a page that resumes, and so starts none; None for other starts, and if
+            there was none.
     """
 
     key: Hashable
     spec: SourceSpec
     stops_all: bool
     starts_anew: bool
-    starts_none: bool
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there is such a run to follow."""
-        source = source_of(self.key)
-        return source is not None and source.can_be_followed
+    resumed: Source | None
 
     def check(self, sources: Sources, before: Stream | None) -> None:
         """Raise RequestRefused if it can neither be followed nor started.
@@ -72,26 +68,28 @@ class SharedRun:
         """
         source = source_of(self.key)
         if source is None or (source.is_kept and self.starts_anew):
+            ending = () if before is None else _ending(sources, before)
             try:
-                sources.check(self.spec)
+                sources.check(self.spec, ending)
             except FeedUnavailable as refused:
                 raise RequestRefused(refused.status, str(refused)) from None
-        elif source.can_be_followed and (refusal := source.memory.refusal) is not None:
-            ends_first = before is not None and before.source == source.id and len(source.followers) == 1
-            if not ends_first:
-                raise RequestRefused(409, refusal)
+            return
+        refusal = source.memory.refusal if source.can_be_followed else None
+        if refusal is not None and (before is None or not _ends_with(source, before)):
+            raise RequestRefused(409, refusal)
 
-    def follower(self, sources: Sources, channels: Channels, channel: Channel) -> StreamFollower:
-        """What a stream of the channel follows it by."""
+    def follower(self, sources: Sources, channels: Channels, channel: Channel, before: Stream | None) -> StreamFollower:
+        """What a stream of the channel follows it by; `before` is as in `check`."""
+        found = self.resumed
+
+        def follow(follower: StreamFollower) -> Awaitable[Source | None]:
+            if found is not None:
+                return rejoin(self.key, follower, found)
+            more = {"starts_anew": self.starts_anew, "waits_for_room": before is not None}
+            return join(self.spec, self.key, follower, sources, **more)
+
         return StreamFollower(
-            lambda follower: join(
-                self.spec,
-                self.key,
-                follower,
-                sources,
-                starts_anew=self.starts_anew,
-                starts_none=self.starts_none,
-            ),
+            follow,
             _holding(channels, channel),
             partial(channels.stop_others, channel, self.key) if self.stops_all else None,
         )
@@ -153,16 +151,31 @@ class SharedRuns:
             keeps_end=True,
             browser=request.browser,
         )
+        key = (self, scope.key, _digest(dependencies, request.values, [request.matched, outputs]))
+        there = source_of(key) if request.resumes else None
         return SharedRun(
-            (self, scope.key, _digest(dependencies, request.values, [request.matched, outputs])),
+            key,
             spec,
             sharing.stops_all,
             starts_anew=request.by_user,
-            starts_none=request.resumes,
+            resumed=there if there is not None and there.can_be_followed else None,
         )
 
     def _note_none(self) -> None:
         self._mistakes.log_once(*yielded_none(f"the event callback {self._declaration.name!r}"))
+
+
+def _ending(sources: Sources, before: Stream) -> list[Source]:
+    """The sources that will have ended, or are about to, when the stream `before` has."""
+    return [source for source in sources.running() if source.is_unwinding or _ends_with(source, before)]
+
+
+def _ends_with(source: Source, stream: Stream) -> bool:
+    """Whether a source ends with a stream that follows it: nobody else does."""
+    if source.id != stream.source or len(source.followers) != 1:
+        return False
+    [follower] = source.followers
+    return isinstance(follower, StreamFollower) and follower.stream is stream
 
 
 def _digest(dependencies: Sequence[Any], values: Sequence[object], more: object) -> str:

@@ -106,7 +106,7 @@ class Starter:
         with request.callback_request.settings.channels.start_under_way() as start:
             user = await self._user(request)
             run = await self._shared_run(request) if request.resumes else None
-            if request.resumes and (run is None or not run.is_there):
+            if request.resumes and (run is None or run.resumed is None):
                 raise dash.exceptions.PreventUpdate
             channel = await self._channel(request)
             if request.callback_request.http is not None:
@@ -161,7 +161,9 @@ class Starter:
         try:
             return await identify.user_of(request.callback_request.http or quart.websocket, self._declaration.name)
         except RequestRefused as refusal:
-            self._tell_refusal(await self._channel(request), request, refusal)
+            # A page that resumes has asked by itself: nobody waits for what would be refused.
+            if not request.resumes:
+                self._tell_refusal(await self._channel(request), request, refusal)
             raise
 
     async def _channel(self, request: StartRequest) -> Channel:
@@ -206,8 +208,9 @@ class Starter:
             follower = None
             run = run or await self._shared_run(request)
             if run is not None:
-                run.check(settings.sources, channel.running(self._key(request)))
-                follower = run.follower(settings.sources, settings.channels, channel)
+                before = channel.running(self._key(request))
+                run.check(settings.sources, before)
+                follower = run.follower(settings.sources, settings.channels, channel, before)
             live = LiveProps()
             live.stream = stream = channel.start(self._spec(request, user, live, run, follower))
         except RequestRefused as refusal:

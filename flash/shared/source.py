@@ -76,7 +76,7 @@ class Source:
         self.memory: Memory = spec.memory()
         self._followers: dict[SourceFollower, None] = {}
         self.full: set[object] = set()
-        self._kept_end: Callable[[], BaseException] = StopAsyncIteration
+        self._end: Callable[[], BaseException] | None = None
         self._release: Callable[[], None] | None = None
         self._room: trio.Event | None = None
         self._waiting_since: float | None = None
@@ -99,6 +99,16 @@ class Source:
     def is_kept(self) -> bool:
         """Its generator is over, and it is there for its state and its end."""
         return self._lifecycle.state is SourceState.KEPT
+
+    @property
+    def has_finished(self) -> bool:
+        """Its generator has come to its end, or has failed, and was not cancelled before."""
+        return self._end is not None
+
+    @property
+    def is_unwinding(self) -> bool:
+        """It was cancelled, and makes room when it has cleaned up."""
+        return self._lifecycle.state is SourceState.UNWINDING
 
     @property
     def is_over(self) -> bool:
@@ -143,10 +153,10 @@ class Source:
         )
 
     def add(self, follower: SourceFollower) -> None:
-        """Take in a follower. The source can be followed."""
-        if self.is_kept:
+        """Take in a follower. The source can be followed, or has finished: then the follower gets its state and end."""
+        if self._end is not None:
             follower.begin(self, self.memory.given())
-            follower.end(self._kept_end)
+            follower.end(self._end)
             return
         if self._lifecycle.state is SourceState.LINGERING:
             self._lifecycle.advance(Trigger.JOINED)
@@ -292,9 +302,10 @@ class Source:
     def generator_over(self, error: BaseException | None, /) -> None:
         """The generator is over: end the followers, and let others start, unless its end is kept."""
         end = StopAsyncIteration if error is None else partial(self.spec.failure, self._name, error)
+        if self._lifecycle.is_live:
+            self._end = end
         if self.spec.keeps_end and self._lifecycle.state is SourceState.LINGERING:
             self._lifecycle.advance(Trigger.END_KEPT)
-            self._kept_end = end
             if error is not None:
                 log_failure(_log, error, "%s failed while nobody followed it.", self._name, level=logging.WARNING)
             return

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -98,8 +98,12 @@ class Sources:
     def __len__(self) -> int:
         return len(self._running)
 
-    def check(self, spec: SourceSpec) -> None:
+    def check(self, spec: SourceSpec, ending: Collection[Source] = ()) -> None:
         """Check that a source may start.
+
+        Args:
+            spec: what it is to run.
+            ending: those that will have ended by then.
 
         Raises:
             FeedUnavailable: there are as many sources, or as many threads, as there may be, or the server stops.
@@ -107,22 +111,36 @@ class Sources:
         what = f"The {spec.kind} {spec.name} was not started"
         if self.closing:
             raise FeedUnavailable(f"{what}: the server stops.")
-        if len(self._running) >= self.most:
+        running = len(self._running) - len(ending)
+        if running >= self.most:
             raise FeedUnavailable(
-                f"{what}: the server runs {len(self._running)} sources already. Follow fewer feeds and shared streams, "
+                f"{what}: the server runs {running} sources already. Follow fewer feeds and shared streams, "
                 "with fewer different arguments, or raise sources_per_server= of Flash(...).",
             )
-        if spec.browser is not None and self._of_browser[spec.browser] >= self.most_per_browser:
+        browser = spec.browser
+        if browser is not None:
+            of_browser = self._of_browser[browser] - sum(source.spec.browser == browser for source in ending)
+            if of_browser >= self.most_per_browser:
+                raise FeedUnavailable(
+                    f"{what}: this browser has started {of_browser} sources that still run. Let some end first, "
+                    "shorten linger=, or raise sources_per_browser= of Flash(...).",
+                    429,
+                )
+        threads = self.limits.threads
+        held = threads.held - sum(source.spec.is_plain for source in ending)
+        if spec.is_plain and held >= threads.total:
             raise FeedUnavailable(
-                f"{what}: this browser has started {self._of_browser[spec.browser]} sources that still run. Let some "
-                "end first, shorten linger=, or raise sources_per_browser= of Flash(...).",
-                429,
+                f"{what}: the server runs {held} plain generators already, and each has a thread for its life. Raise "
+                "stream_threads= of Flash(...), or write it as `async def`.",
             )
-        if spec.is_plain and self.limits.threads.held >= self.limits.threads.total:
-            raise FeedUnavailable(
-                f"{what}: the server runs {self.limits.threads.held} plain generators already, and each has a thread "
-                "for its life. Raise stream_threads= of Flash(...), or write it as `async def`.",
-            )
+
+    def to_wait_for(self, spec: SourceSpec) -> Source | None:
+        """A source that cleans up, where a new one has no room before one ends; None if the new one is not to wait."""
+        try:
+            self.check(spec)
+        except FeedUnavailable:
+            return next((source for source in self._running if source.is_unwinding), None)
+        return None
 
     def start(self, spec: SourceSpec, over: Callable[[Source], object]) -> Source:
         """Start a source.
@@ -191,7 +209,7 @@ async def join(
     app: Sources | None = None,
     *,
     starts_anew: bool = False,
-    starts_none: bool = False,
+    waits_for_room: bool = False,
 ) -> Source:
     """Have a follower follow the source of this key; start the source if it does not run.
 
@@ -203,28 +221,65 @@ async def join(
         follower: is to follow it.
         app: in whose nursery the source runs; None for the app that has been served longest.
         starts_anew: a source that is kept for its end makes room for another one.
-        starts_none: only follow one that runs.
+        waits_for_room: where there may be no more sources, wait for those that clean up.
 
     Raises:
         FeedUnavailable: no app is served, all are stopping, the source would be one too many, or cannot be joined.
     """
     await trio.lowlevel.checkpoint()
     run = _run()
+    while (source := await _find(run, key, starts_anew)) is None:
+        sources = app or _app_of(run, spec.name)
+        ending = sources.to_wait_for(spec) if waits_for_room else None
+        if ending is None:
+            source = run.by_key[key] = sources.start(spec, partial(run.forget, key))
+            break
+        await ending.key_is_free.wait()
+    _add(source, follower)
+    return source
+
+
+async def rejoin(key: Hashable, follower: SourceFollower, found: Source) -> Source | None:
+    """Have a follower follow the source of this key, and start none.
+
+    Args:
+        key: what tells the source from others.
+        follower: is to follow it.
+        found: the source that there was a moment ago. If it has finished since, and no other one runs, the follower
+            gets its state and its end.
+
+    Returns:
+        The source; None if there is none to follow any more.
+
+    Raises:
+        FeedUnavailable: the source cannot be joined.
+    """
+    await trio.lowlevel.checkpoint()
+    source = await _find(_run(), key)
+    if source is None:
+        if not found.has_finished:
+            return None
+        source = found
+    _add(source, follower)
+    return source
+
+
+async def _find(run: _Run, key: Hashable, starts_anew: bool = False) -> Source | None:
+    """The source of this key that can be followed; None if another one may start. See `join`."""
     while (source := run.by_key.get(key)) is not None:
         if source.is_kept and starts_anew:
             source.cancel()
         elif source.can_be_followed:
-            break
+            return source
         else:
             await source.key_is_free.wait()
-    if source is None:
-        if starts_none:
-            raise FeedUnavailable(f"The {spec.kind} {spec.name} is over.")
-        source = run.by_key[key] = (app or _app_of(run, spec.name)).start(spec, partial(run.forget, key))
-    elif source.memory.refusal is not None:
+    return None
+
+
+def _add(source: Source, follower: SourceFollower) -> None:
+    if source.memory.refusal is not None:
         raise FeedUnavailable(source.memory.refusal)
     source.add(follower)
-    return source
 
 
 def source_of(key: Hashable) -> Source | None:

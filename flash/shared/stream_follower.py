@@ -38,18 +38,18 @@ class StreamFollower:
 
     def __init__(
         self,
-        join: Callable[[StreamFollower], Awaitable[Source]],
+        join: Callable[[StreamFollower], Awaitable[Source | None]],
         hold: Callable[[], Callable[[], None]],
         stop_others: Callable[[str, object], object] | None = None,
     ) -> None:
         """
         Args:
-            join: has a source follow; returns the source.
+            join: has a source follow; returns the source, or None if there is none to follow.
             hold: keeps this process the holder of the page's browser; returns what lets it go.
             stop_others: where a condition ends this stream, it ends the others, too, that follow the source or are to:
                 called with the property of the condition and its value. None if it ends this one only.
         """
-        self._join = join
+        self._join: Callable[[StreamFollower], Awaitable[Source | None]] | None = join
         self.hold = hold
         self._stop_others = stop_others
         self._is_over = False
@@ -58,9 +58,16 @@ class StreamFollower:
 
     async def follow(self) -> AsyncGenerator[object, None]:
         """The generator of the stream."""
-        source = None
+        # What knows the start, and the sources before, is not to live as long as the stream.
+        join, self._join = self._join, None
+        assert join is not None
+        joining, source = join(self), None
+        del join
         try:
-            source = await self._join(self)
+            source = await joining
+            del joining
+            if source is None:
+                return
             self.stream.source = source.id
             await self._over.wait()
         finally:

@@ -117,6 +117,7 @@ class StreamThread:
         self._cancellation = trio.CancelScope(shield=True)
         self._shield = trio.CancelScope()
         self._token = trio.lowlevel.current_trio_token()
+        self._is_counted = True
         threads.held += 1
 
     @property
@@ -164,10 +165,19 @@ class StreamThread:
         """Let the thread end after its present job."""
         if self._state is _State.NEW:
             self._state = _State.OVER
-            self._threads.held -= 1
+            self._uncount()
         elif self._state is _State.RUNNING:
             self._state = _State.ENDING
             self._jobs.put(None)
+            if self._job is None:
+                # It ends at once: whoever waits for its place need not wait for the operating system.
+                self._uncount()
+
+    def _uncount(self) -> None:
+        """The thread takes no place any more."""
+        if self._is_counted:
+            self._is_counted = False
+            self._threads.held -= 1
 
     async def _keep(self) -> None:
         """The task that keeps the thread."""
@@ -181,7 +191,7 @@ class StreamThread:
             _log.warning("The thread of %r was ended.", self._callback, exc_info=error)
         finally:
             self._state = _State.OVER
-            self._threads.held -= 1
+            self._uncount()
             if self._job is not None:
                 self._answer(self._job, Error(RuntimeError(f"The thread of {self._callback!r} was ended.")))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -18,8 +18,9 @@ from flash.props import Update, encode_pairs, encode_shared, encoder, stream_pro
 from flash.shared.failures import failure_of_stream
 from flash.shared.options import FeedOptions
 from flash.shared.page_state import PageState
+from flash.shared.source import Source
 from flash.shared.source_spec import SourceSpec
-from flash.shared.sources import Sources, join
+from flash.shared.sources import Sources, join, rejoin
 from flash.shared.stream_follower import StreamFollower
 from flash.streams.buffer import Bounds
 from flash.streams.events import SharedUpdate
@@ -117,20 +118,22 @@ class SharedCallback:
         *,
         browser: str | None = None,
         starts_anew: bool = False,
-        starts_none: bool = False,
+        waits_for_room: bool = False,
+        resumed: Source | None = None,
         key_of_stream: str = "key",
         **options: Any,
     ) -> Stream:
         """Start a stream of this event callback on a page."""
+
+        def follow(follower: StreamFollower) -> Awaitable[Source | None]:
+            source_key = (self.generator, key)
+            if resumed is not None:
+                return rejoin(source_key, follower, resumed)
+            more = {"starts_anew": starts_anew, "waits_for_room": waits_for_room}
+            return join(self.spec(key, browser), source_key, follower, self.sources, **more)
+
         follower = StreamFollower(
-            lambda follower: join(
-                self.spec(key, browser),
-                (self.generator, key),
-                follower,
-                self.sources,
-                starts_anew=starts_anew,
-                starts_none=starts_none,
-            ),
+            follow,
             self._hold,
             partial(self._stop_others, page, (self.generator, key)) if self.stops_all else None,
         )

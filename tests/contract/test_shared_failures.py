@@ -205,9 +205,9 @@ async def test_what_adds_up_and_does_not_fit_ends_the_stream_of_a_slow_page_as_f
     assert len(fast.log(streams[1])) == 21
 
 
-async def slow_stream(app: Sources, nursery: trio.Nursery, **bounds: int) -> tuple[Told, Stream, list[Exception]]:
+async def slow_stream(app: Sources, nursery: trio.Nursery, size: int) -> tuple[Told, Stream, list[Exception]]:
     """A stream of a page that reads nothing, what its source yields, and what the stream fails with."""
-    told, page, errors = Told(), await open_page(nursery, **bounds), list[Exception]()
+    told, page, errors = Told(), await open_page(nursery, size=size), list[Exception]()
     stream = SharedCallback(told, app).start(page, on_error=errors.append)
     await trio.testing.wait_all_tasks_blocked()
     return told, stream, errors

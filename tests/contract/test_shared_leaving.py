@@ -13,7 +13,6 @@ import trio
 import trio.testing
 
 from flash.cancel_scopes import EndReason, StreamCancelled
-from flash.errors import FeedUnavailable
 from flash.shared.sources import Sources
 from flash.wire import Refused
 from tests.contract.pretend_app import served_app
@@ -284,14 +283,83 @@ async def test_a_start_by_hand_makes_what_is_kept_give_way_to_another_run(app: S
     assert (said(second, again), told.runs, shared.held) == (["open", 2], 2, 0)
 
 
-async def test_a_page_that_resumes_starts_no_run(app: Sources, nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("order", ["end", ValueError("broken")], ids=["end", "failure"])
+async def test_a_page_that_resumes_gets_state_and_end_of_a_run_that_has_finished_since_it_was_found(
+    app: Sources, nursery: trio.Nursery, order: Any
+) -> None:
     told = Told()
-    [page] = await pages_of(nursery, 1)
+    first, second = await pages_of(nursery, 2)
+    shared = SharedCallback(told, app)
+    shared.start(first)
+    await told.say(say(1), say(2))
+    [found] = app.running()
+    await told.say(order)
+    assert app.running() == []
+    stream = shared.start(second, resumed=found)
+    await second.settle()
+    assert said(second, stream) == ["open", 2, "completed" if order == "end" else "failed"]
+    assert told.runs == 1
+
+
+async def test_a_page_that_resumes_follows_the_run_that_another_has_started_since(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    told = Told()
+    first, second = await pages_of(nursery, 2)
+    shared = SharedCallback(told, app)
+    shared.start(first)
+    await told.say(say(1))
+    [found] = app.running()
+    await told.say("end")
+    shared.start(first)
+    await told.say(say(2))
+    stream = shared.start(second, resumed=found)
+    await second.settle()
+    assert said(second, stream) == ["open", 2]
+
+
+async def test_a_page_that_resumes_a_run_that_was_stopped_since_ends_quietly_and_starts_none(
+    app: Sources, nursery: trio.Nursery
+) -> None:
+    told = Told(clean_up=1)
+    first, second = await pages_of(nursery, 2)
     errors: list[Exception] = []
-    SharedCallback(told, app).start(page, starts_none=True, on_error=errors.append)
-    await eventually(lambda: bool(errors))
-    assert isinstance(errors[0], FeedUnavailable)
-    assert told.runs == 0
+    shared = SharedCallback(told, app)
+    before = shared.start(first)
+    await told.say(say(1))
+    [found] = app.running()
+    before.scope.cancel(EndReason.CANCELLED, "stop.n_clicks")
+    await trio.testing.wait_all_tasks_blocked()
+    stream = shared.start(second, resumed=found, on_error=errors.append)
+    await trio.sleep(2)
+    second.read()
+    assert (said(second, stream), errors, told.runs) == (["open", "completed"], [], 1)
+
+
+async def test_where_there_may_be_no_more_runs_a_start_that_supersedes_waits_for_the_clean_up_of_its_own(
+    nursery: trio.Nursery,
+) -> None:
+    async with served_app(most=1) as app:
+        told = {key: Told(clean_up=2) for key in "abc"}
+        [page] = await pages_of(nursery, 1)
+        shared = {key: SharedCallback(told[key], app) for key in "abc"}
+        began = trio.current_time()
+        streams = [shared["a"].start(page, "a")]
+        await told["a"].say(say(1))
+        for key in "bc":
+            streams.append(shared[key].start(page, key, waits_for_room=True))
+            await told[key].say(say(2))
+        page.read()
+        assert [info.source for info in app.shared_stream_infos()] == ["test('a')"]
+        await eventually(lambda: bool(page.read()))
+        assert trio.current_time() - began == pytest.approx(2, abs=0.1)
+        assert [said(page, stream) for stream in streams] == [
+            ["open", "superseded"],
+            ["open", "superseded"],
+            ["open", 2],
+        ]
+        assert [told[key].runs for key in "abc"] == [1, 0, 1]
+        await page.channels.shut_down()
 
 
 async def test_a_run_that_is_kept_ends_with_the_server(nursery: trio.Nursery) -> None:

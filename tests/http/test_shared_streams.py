@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
@@ -24,9 +26,10 @@ from flash import (
     html,
     stream_props,
 )
+from flash.channels import Channels
 from tests.http.pages import Page
 from tests.http.servers import Serve, Server
-from tests.support.eventually import eventually
+from tests.support.eventually import TIMEOUT, eventually
 from tests.support.link import Link
 
 
@@ -36,36 +39,36 @@ class Runs:
     Attributes:
         given: what each was called with.
         open: how many have not ended.
-        next: has those that run yield once more.
+        orders: what those that run have been told, one after the other.
     """
 
     def __init__(self) -> None:
         self.given: list[Any] = []
         self.open = 0
         self.orders: list[str] = []
-        self.next = trio.Event()
+        self._ordered = trio.Event()
 
     async def run(self, *given: Any) -> AsyncIterator[Update]:
         self.given.append(given)
         self.open += 1
+        begin = len(self.orders)
         try:
             yield stream_props("out", {"children": str(given)})
-            count = 0
-            while True:
-                await self.next.wait()
-                order = self.orders.pop(0)
+            for count in itertools.count(1):
+                while len(self.orders) < begin + count:
+                    await self._ordered.wait()
+                order = self.orders[begin + count - 1]
                 if order == "end":
                     return
                 if order == "fail":
                     raise ValueError("the secret of the app")
-                count += 1
                 yield stream_props("out", {"children": f"{order} {count}"})
         finally:
             self.open -= 1
 
     def say(self, order: str) -> None:
         self.orders.append(order)
-        event, self.next = self.next, trio.Event()
+        event, self._ordered = self._ordered, trio.Event()
         event.set()
 
 
@@ -505,15 +508,56 @@ async def test_a_browser_may_start_so_many_runs_and_no_more(serve: Serve) -> Non
         page.set("name", children=name)
         statuses.append((await page.start("go")).status_code)
         await eventually(lambda: len(runs.given) == len(server.app.shared_streams()))
-    other = await server.page()
     for name in ("C", "D"):
+        other = await server.page()
         other.set("name", children=name)
         statuses.append((await other.start("go")).status_code)
         await eventually(lambda: len(runs.given) == len(server.app.shared_streams()))
     assert statuses[:4] == [204, 204, 429, 204]
-    # The first of the other browser's is superseded, and frees its place only when it has ended.
     assert statuses[4] == 204
     assert statuses[5] == 503
+
+
+@pytest.mark.parametrize("bound", ["sources_per_browser", "sources_per_server", "stream_threads"])
+async def test_a_start_that_ends_a_run_of_its_own_has_its_place(serve: Serve, bound: str) -> None:
+    runs = Runs()
+    bounds: dict[str, Any] = {bound: 1}
+    app = Flash(__name__, reconnect_grace=0, **bounds)
+    app.layout = layout()
+    cleaned_up = threading.Event()
+
+    @app.event_callback(Input("go", "n_clicks"), State("name", "children"), shared="all")
+    def live(clicks: int, name: str) -> Iterator[Update]:
+        runs.given.append(name)
+        try:
+            yield stream_props("out", {"children": name})
+            trio.from_thread.run(trio.sleep_forever)
+        finally:
+            # The place is free only when clean-up is over.
+            cleaned_up.wait(TIMEOUT)
+
+    server = await serve(app)
+    page, link, _ = await follow(server)
+    page.set("name", children="B")
+    assert (await page.start("go")).status_code == 204
+    assert (await link.expect("end"))["reason"] == "superseded"
+    await link.expect("open")
+    assert [info.state for info in app.shared_streams()] == ["ending"]
+    cleaned_up.set()
+    assert (await link.expect("props"))["props"] == [["out", {"children": "B"}]]
+    # Where others follow the run as well, its place is not free.
+    await follow(server, await page_like(server, page))
+    page.set("name", children="C")
+    assert (await page.start("go")).status_code == (429 if bound == "sources_per_browser" else 503)
+    assert "was not started" in (await link.expect("refused"))["message"]
+    assert runs.given == ["A", "B"]
+
+
+async def page_like(server: Server, page: Page) -> Page:
+    """Another tab, with the same value in its State."""
+    other = await server.page(browser=page.client)
+    other.set("name", children="B")
+    return other
 
 
 # Pages that are loaded again
@@ -574,6 +618,48 @@ async def test_what_is_kept_of_a_run_is_for_who_resumes_and_a_click_starts_anoth
     await link.expect("open")
     await link.expect("props")
     assert len(runs.given) == 2
+
+
+async def test_a_run_that_ends_while_a_page_resumes_gives_it_state_and_end(serve: Serve) -> None:
+    runs = Runs()
+    server = await serve(make_app(runs, "browser", declare={"resume": True}))
+    page, link, _ = await follow(server)
+    again = await server.page(browser=page.client)
+    again_link = await again.connect()
+    await again_link.expect("hello")
+    sources = server.app.sources
+    [source] = sources.running()
+    # It ends in the moment between the look and the start.
+    admit = server.app.channels.open
+
+    async def open_later(*args: Any, **options: Any) -> Any:
+        if source in sources.running():
+            runs.say("end")
+            await eventually(lambda: source not in sources.running())
+        return await admit(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Channels, "open", lambda channels, *args, **options: open_later(*args, **options))
+        assert await resume(again) == 204
+    await link.expect("end")
+    await again_link.expect("open")
+    props, end = await again_link.to_end()
+    assert (props, end["reason"]) == ([["out", {"children": "('A',)"}]], "completed")
+
+
+async def test_resume_is_refused_by_identify_without_a_word_on_the_page_and_a_start_with_one(serve: Serve) -> None:
+    def identify(request: Any) -> str:
+        raise Forbidden
+
+    server = await serve(make_app(Runs(), "all", declare={"resume": True}, identify=identify))
+    page = await server.page()
+    assert await resume(page) == 403
+    assert len(server.app.channels) == 0
+    link = await page.connect()
+    assert await resume(page) == 403
+    assert (await page.start("go")).status_code == 403
+    # It is the first thing that the page is told.
+    assert "was not started" in (await link.expect("refused"))["message"]
 
 
 async def test_resume_is_refused_by_the_function_without_a_word_on_the_page(serve: Serve) -> None:
