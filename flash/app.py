@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import dash
@@ -37,7 +38,7 @@ from .event_callback import (
     declare,
     prepare_dash,
 )
-from .flask_apps.ended_session import end_session
+from .flask_apps.ended_request import end_request
 from .flask_apps.server import QuartBehindFlask, asgi_server_of
 from .inspector.mount import Inspector
 from .options import COUNT, FlashOptions, check
@@ -219,7 +220,6 @@ class Flash(RunningStreams, _dash.DashApp):
             options.get("on_error"),
             lambda: _dash.shows_dev_tools(self),
             None if identify is None else Identify(identify),
-            end_session,
         )
         self.background: BackgroundWork = BackgroundWork(cleanup_timeout)
         self.all_workers = AllWorkers(self.channels, self.streams, lambda: self.asgi_server.nursery)
@@ -247,7 +247,10 @@ class Flash(RunningStreams, _dash.DashApp):
     def init_app(self, app: Any = None, **kwargs: Any) -> None:
         """Add the app's routes to a QuartTrio or a Flask app, for an app that was made with `server=False`."""
         initialize = cast("Any", super()).init_app
-        initialize(None if app is None else asgi_server_of(app), **kwargs)
+        asked = None if app is None else asgi_server_of(app)
+        if isinstance(asked, QuartBehindFlask):
+            self.stream_settings = replace(self.stream_settings, enter_stream=end_request)
+        initialize(asked, **kwargs)
         server = self.asgi_server
         self._request_limits.apply(server)
         routes = Routes(self.stream_settings.channels, self._nursery)

@@ -20,7 +20,7 @@ from flask import Flask
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestTimeout
 
 from ..user_code.containment import log_failure
-from .ended_session import end_session
+from .ended_request import end_request
 from .request import Answer, ByteHeaders, FlaskRequest
 from .wsgi import IncomingBody, Receive, environ_of, path_of
 
@@ -58,7 +58,15 @@ class FlaskFront:
         self._hook_threads = trio.CapacityLimiter(HOOK_THREADS)
         self._own_threads = trio.CapacityLimiter(OWN_THREADS)
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send, dash: App, body_timeout: float | None) -> None:
+    async def __call__(
+        self,
+        scope: Any,
+        receive: Receive,
+        send: Send,
+        dash: App,
+        body_timeout: float | None,
+        response_timeout: float | None,
+    ) -> None:
         """Answer a request or a handshake.
 
         Args:
@@ -67,6 +75,8 @@ class FlaskFront:
             send: of ASGI.
             dash: answers what Flask lets through.
             body_timeout: seconds in which the body has to come; None for no limit.
+            response_timeout: seconds in which the response of a route of the app's own has to be taken; None for no
+                limit. Event streams have none: they last for as long as the client is there.
         """
         body = IncomingBody(receive, body_timeout)
         client = _Client(scope, send)
@@ -93,7 +103,7 @@ class FlaskFront:
         if request.is_let_through:
             await self._pass_on(request, scope, receive, client, dash)
         else:
-            await self._send(request, threads, receive if body.is_complete else None, client)
+            await self._send(request, threads, receive if body.is_complete else None, client, response_timeout)
 
     def _leads_to_dash(self, scheme: str, environ: dict[str, Any]) -> bool:
         """Whether Flask is going to find a route of Dash's, as far as can be told before its middleware has run."""
@@ -132,39 +142,60 @@ class FlaskFront:
             raise failures[0]
 
     async def _send(
-        self, request: FlaskRequest, threads: trio.CapacityLimiter, receive: Receive | None, client: _Client
+        self,
+        request: FlaskRequest,
+        threads: trio.CapacityLimiter,
+        receive: Receive | None,
+        client: _Client,
+        seconds: float | None,
     ) -> None:
         """Send the response of one of the app's own routes, or of a hook."""
-        async with trio.open_nursery() as nursery:
-            if receive is not None and not client.is_websocket:
-                nursery.start_soon(client.watch, receive)
-            # When the server stops, a thread that waits in the app's generator is left alone.
-            await trio.to_thread.run_sync(
-                request.send,
-                partial(trio.from_thread.run, client.start),
-                partial(trio.from_thread.run, client.send),
-                limiter=threads,
-                abandon_on_cancel=True,
-            )
-            nursery.cancel_scope.cancel()
-        await client.end()
+        scope = trio.CancelScope()
+
+        async def start(status: int, headers: ByteHeaders) -> None:
+            if seconds is not None and not _is_event_stream(headers):
+                scope.deadline = trio.current_time() + seconds
+            await client.start(status, headers)
+
+        with scope:
+            async with trio.open_nursery() as nursery:
+                if receive is not None and not client.is_websocket:
+                    nursery.start_soon(client.watch, receive)
+                # When the server stops, a thread that waits in the app's generator is left alone.
+                await trio.to_thread.run_sync(
+                    request.send,
+                    partial(trio.from_thread.run, start),
+                    partial(trio.from_thread.run, client.send),
+                    limiter=threads,
+                    abandon_on_cancel=True,
+                )
+                nursery.cancel_scope.cancel()
+        if scope.cancelled_caught:
+            # The server cuts a response that has no end. The thread is told with the next chunk.
+            client.is_gone = True
+        else:
+            await client.end()
 
 
 class _Client:
-    """The client of one request, which is sent a response; the handshake of a websocket is refused with it."""
+    """The client of one request, which is sent a response; the handshake of a websocket is refused with it.
+
+    Attributes:
+        is_gone: it has disconnected, or is to be sent nothing more.
+    """
 
     def __init__(self, scope: Any, send: Send) -> None:
         self.server_send = send
         self.is_websocket = scope["type"] == "websocket"
         self._prefix = "websocket." if self.is_websocket else ""
         self._can_respond = not self.is_websocket or "websocket.http.response" in scope.get("extensions", {})
-        self._is_gone = False
+        self.is_gone = False
 
     async def watch(self, receive: Receive) -> None:
         """Notice when the client disconnects."""
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._is_gone = True
+        self.is_gone = True
 
     async def start(self, status: int, headers: ByteHeaders) -> None:
         """Send status and headers."""
@@ -176,11 +207,13 @@ class _Client:
 
     async def send(self, chunk: bytes, *, more: bool = True) -> bool:
         """Send some of the body, and return whether the client is there to take more."""
+        if self.is_gone:
+            return False
         if self._can_respond:
             await self.server_send({"type": f"{self._prefix}http.response.body", "body": chunk, "more_body": more})
         elif not more:
             await self.server_send({"type": "websocket.close"})
-        return not self._is_gone
+        return not self.is_gone
 
     async def end(self) -> None:
         """Send the end of the body."""
@@ -250,7 +283,7 @@ class _Answering:
         answer = await self.conclude(Answer(101 if is_accepted else 403, headers, b""))
         if is_accepted:
             # From here on the task of the websocket calls the user's code.
-            end_session()
+            end_request()
             message = {**message, "headers": [header for header in answer.headers if header[0] not in _OF_BODIES]}
         await self.passes_on_to(message)
 

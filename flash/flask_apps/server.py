@@ -15,6 +15,7 @@ from flask import Flask
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException, NotFound
 
+from .._flask import handles_kind
 from ..errors import WrongServer
 from .front import RULE, FlaskFront
 from .request import current_request, install
@@ -41,8 +42,9 @@ class QuartBehindFlask(quart_trio.QuartTrio):
 
     async def asgi_app(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket"):
-            timeout = cast("Any", self.config)["BODY_TIMEOUT"]
-            await self._front(scope, receive, send, super().asgi_app, timeout)
+            limits = cast("Any", self.config)
+            timeouts = limits["BODY_TIMEOUT"], limits["RESPONSE_TIMEOUT"]
+            await self._front(scope, receive, send, super().asgi_app, *timeouts)
         else:
             await super().asgi_app(scope, receive, send)
 
@@ -70,12 +72,16 @@ class QuartBehindFlask(quart_trio.QuartTrio):
 
     # The arguments depend on the version of Quart: the last one is the exception.
     async def handle_user_exception(self, *arguments: Any, **keywords: Any) -> Any:
-        """Leave an exception to Flask's error handlers, unless Dash itself has one for it."""
+        """Leave an exception to Flask's error handlers, unless Dash itself has one for it.
+
+        The dev tools have one for all exceptions; one of Flask's for exceptions of this kind comes before that.
+        """
         request, error = current_request(), arguments[-1]
         # Over a websocket that is open, nothing is answered any more; and a cancellation is no failure.
         if request.is_over or not isinstance(error, Exception):
             raise error
-        if not isinstance(error, HTTPException | ExceptionGroup):
+        is_dashs = not isinstance(error, HTTPException | ExceptionGroup) and not handles_kind(self.flask_app, error)
+        if is_dashs:
             try:
                 return await super().handle_user_exception(*arguments, **keywords)
             except Exception as unhandled:

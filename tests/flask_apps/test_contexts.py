@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import contextlib
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from types import FrameType
 from typing import Any
 
 import flask
@@ -152,6 +156,70 @@ async def test_a_stream_has_the_request_that_started_it_and_a_session_to_read(se
     assert (await page.get("session")).json() == {"name": "A."}
 
 
+def open_database() -> list[str]:
+    """The tutorial of Flask opens its database so."""
+    if "database" not in flask.g:
+        flask.g.database = []
+    return flask.g.database
+
+
+REFUSED: dict[str, Callable[[], object]] = {
+    "flask.g.database was set": open_database,
+    "flask.g.user was set or deleted": lambda: flask.g.pop("user"),
+    "flask.g.user was set or": lambda: delattr(flask.g, "user"),
+    "flask.g.other was set": lambda: flask.g.setdefault("other", 1),
+    "flask.after_this_request was called": lambda: flask.after_this_request(lambda response: response),
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+async def test_a_stream_reads_flasks_g_and_is_told_that_nothing_would_see_what_it_writes(
+    serve: Serve, sentence: str
+) -> None:
+    app = make_app()
+    app.server.before_request(lambda: setattr(flask.g, "closed", False))
+
+    @app.server.teardown_request
+    def close(error: BaseException | None) -> None:
+        flask.g.closed = True
+
+    def steps() -> Iterator[Update]:
+        yield stream_props("out", {"children": [flask.g.user, flask.g.setdefault("user", ""), [*flask.g]]})
+        with pytest.raises(FlashError) as caught:
+            REFUSED[sentence]()
+        yield stream_props("out", {"children": str(caught.value)})
+        # What extensions keep is the stream's own, as is a context of its own with what its end tears down.
+        flask.g._login_user = "Ada"
+        del flask.g._login_user
+        with app.server.app_context():
+            open_database().append("row")
+            yield stream_props("out", {"children": flask.g.database})
+
+    @app.event_callback(Input("go", "n_clicks"))
+    def in_thread(clicks: int) -> Iterator[Update]:
+        yield from steps()
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def in_task(clicks: int) -> AsyncIterator[Update]:
+        for update in steps():
+            yield update
+            await trio.lowlevel.checkpoint()
+
+    page = await (await serve(app)).page()
+    page.client.headers["X-User"] = "Ada"
+    for name in ("in_task", "in_thread"):
+        link = await page.connect()
+        await page.start("go", callback=name)
+        await link.expect("open")
+        shown = [(await link.expect("props"))["props"][0][1]["children"] for _ in range(3)]
+        assert shown[0][:2] == ["Ada", "Ada"]
+        assert {"user", "closed"} <= {*shown[0][2]}
+        assert sentence in shown[1]
+        assert shown[2] == ["row"]
+        assert (await link.expect("end"))["reason"] == "completed"
+        await link.close()
+
+
 async def test_whose_a_stream_is_may_be_asked_of_flask(serve: Serve) -> None:
     app = make_app(identify=lambda request: flask.session.get("name"))
     app.server.route("/login")(lambda: flask.session.update(name="A.") or "")
@@ -254,9 +322,41 @@ async def test_what_teardown_closes_is_closed_after_the_callback(twins: MakeTwin
     assert set(order) == {"used,after ValueError"}
 
 
-async def test_without_a_flask_app_nothing_of_flasks_is_there(serve: Serve) -> None:
-    app = Flash(__name__)
-    app.layout = [html.Button(id="go"), html.Div(id="out")]
+@contextlib.contextmanager
+def calls_into(folder: str) -> Generator[set[str]]:
+    """The functions of a folder of Flash's that are called while the block runs, in this thread or one that begins."""
+    called: set[str] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and f"/flash/{folder}/" in frame.f_code.co_filename:
+            called.add(frame.f_code.co_qualname)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+@pytest.mark.parametrize("with_flask", [False, True])
+async def test_an_app_without_flask_runs_nothing_of_what_is_for_flask_apps(serve: Serve, with_flask: bool) -> None:
+    app = Flash(__name__, server=flask.Flask(__name__)) if with_flask else Flash(__name__)
+    app.layout = [html.Button(id="go"), html.Button(id="stream"), html.Div(id="out")]
     app.callback(Output("out", "title"), Input("go", "n_clicks"))(lambda _: flask.has_request_context())
-    page = await (await serve(app)).page()
-    assert (await page.call("go"))["out"]["title"] is False
+
+    @app.event_callback(Input("stream", "n_clicks"))
+    async def stream(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": flask.has_request_context()})
+
+    server = await serve(app)
+    with calls_into("flask_apps") as called:
+        page = await server.page()
+        assert (await page.call("go"))["out"]["title"] is with_flask
+        link = await page.connect()
+        await page.start("stream")
+        await link.expect("open")
+        assert (await link.expect("props"))["props"][0][1]["children"] is with_flask
+        await link.expect("end")
+    assert ("FlaskFront.__call__" in called, bool(called)) == (with_flask, with_flask)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import dash_uploader
 import flask
 import flask_login
 import flask_session
@@ -233,36 +234,49 @@ async def test_flask_session(twins: MakeTwins, tmp_path: Path) -> None:
     assert (await pair.get("/count")).text == "2"
 
 
-class Uploader:
-    """A plug-in that adds a route which takes files in parts, as those for large uploads do."""
-
-    def __init__(self, app: Any, folder: Path) -> None:
-        self._folder = folder
-        app.server.add_url_rule("/API/upload", "upload", self._upload, methods=["GET", "POST"])
-
-    def _upload(self) -> Any:
-        name, part = flask.request.values["name"], int(flask.request.values["part"])
-        target = self._folder / f"{name}.{part}"
-        if flask.request.method == "GET":
-            return ("", 200) if target.exists() else ("", 404)
-        flask.request.files["file"].save(target)
-        return {"parts": len([*self._folder.glob(f"{name}.*")])}
+def parts_of(content: bytes, size: int) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """What the page of dash-uploader sends for a file: form and content of each part."""
+    count = max(1, len(content) // size)
+    for number in range(count):
+        part = content[number * size : None if number == count - 1 else (number + 1) * size]
+        form = {
+            "resumableChunkNumber": number + 1,
+            "resumableTotalChunks": count,
+            "resumableCurrentChunkSize": len(part),
+            "resumableTotalSize": len(content),
+            "resumableIdentifier": f"{len(content)}-data",
+            "resumableFilename": "data",
+            "upload_id": "ada",
+        }
+        yield form, part
 
 
 @pytest.mark.parametrize("size", [1_000, 2_000_000])
-async def test_an_upload_plug_in(twins: MakeTwins, tmp_path: Path, size: int) -> None:
-    folders = iter(["one", "two"])
+async def test_uploads_with_dash_uploader(twins: MakeTwins, tmp_path: Path, size: int) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    waiting = iter(folders)
 
     def declare(app: Any) -> None:
-        folder = tmp_path / next(folders)
-        folder.mkdir()
-        declare_page(app, lambda: sorted((each.name, each.stat().st_size) for each in folder.iterdir()))
-        Uploader(app, folder)
+        declare_page(app, lambda: "nobody")
+        dash_uploader.configure_upload(app, str(next(waiting)))
+        app.layout.children.append(dash_uploader.Upload(id="files"))
 
+        @dash_uploader.callback(output=Output("out", "lang"), id="files")
+        def show(names: list[str]) -> str:
+            return f"{Path(names[0]).name} has come"
+
+    content = bytes(range(250)) * (size * 5 // 2 // 250)
     pair = await twins(Build(declare))
-    for part in (1, 2):
-        params = {"name": "data", "part": part}
-        assert (await pair.get("/API/upload", params=params)).status_code == 404
-        sent = await pair.ask("POST", "/API/upload", data=params, files={"file": ("data", b"x" * size)})
-        assert sent.json() == {"parts": part}
-    assert (await called(pair))[0] == [["data.1", size], ["data.2", size]]
+    for form, part in parts_of(content, size):
+        sent = await pair.ask("POST", "/API/resumable", data=form, files={"file": ("blob", part)})
+        assert (sent.status_code, sent.text) == (200, "data")
+    assert [(folder / "ada" / "data").read_bytes() == content for folder in folders] == [True, True]
+    body = click("files", True)
+    body["output"], body["outputs"]["property"] = "out.lang", "lang"
+    body["inputs"][0]["property"], body["changedPropIds"] = "isCompleted", ["files.isCompleted"]
+    body["state"] = [
+        {"id": "files", "property": "fileNames", "value": ["data"]},
+        {"id": "files", "property": "upload_id", "value": "ada"},
+    ]
+    shown = await pair.ask("POST", "/_dash-update-component", json=body)
+    assert shown.json()["response"] == {"out": {"lang": "data has come"}}

@@ -78,6 +78,21 @@ async def test_who_is_refused_gets_no_stream_no_link_and_no_message(serve: Serve
     assert [(stream.state, stream.id) for stream in app.streams()] == [("running", opened["stream"])]
 
 
+async def test_a_page_that_is_refused_when_it_says_that_it_is_closed_keeps_its_streams_for_the_grace(
+    serve: Serve,
+) -> None:
+    app = GuardedApp(reconnect_grace=0.3)
+    page = await (await serve(app)).page()
+    link = await page.connect()
+    await page.start("go")
+    await link.expect("open")
+    app.refuses = True
+    assert (await page.leave()).status_code == 401
+    await link.close()
+    assert len(app.streams()) == 1
+    await eventually(lambda: app.streams() == [])
+
+
 @pytest.mark.parametrize("path", ["_flash/control", "_dash-ws-callback"])
 async def test_who_is_refused_gets_no_websocket(serve: Serve, path: str) -> None:
     app = GuardedApp()

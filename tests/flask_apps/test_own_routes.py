@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.flask_apps.twins import Build, MakeTwins, Twins, click
 from tests.http.servers import Serve
 from tests.support.connections import open_connection
 from tests.support.eventually import TIMEOUT, eventually
-from tests.support.http1 import Http1
+from tests.support.http1 import ConnectionLost, Http1
 
 
 class OutOfStock(Exception):
@@ -218,21 +220,92 @@ async def test_a_wrapped_view_of_dashs_is_asked(twins: MakeTwins) -> None:
     assert answer.status_code == 200
 
 
-async def test_events_that_flask_sends_come_at_once_and_end_with_the_client(serve: Serve) -> None:
-    closed = trio.Event()
-    token = trio.lowlevel.current_trio_token()
-    app = Flash(__name__, server=flask.Flask(__name__))
+class Reading:
+    """A route of server-sent events, in one app: an event comes once another request has asked for it."""
+
+    def __init__(self, app: Any) -> None:
+        self.is_closed = threading.Event()
+        self._asked = queue.SimpleQueue[str]()
+        app.server.add_url_rule("/events", "events", self._events)
+        app.server.add_url_rule("/say/<text>", "say", self._say)
+
+    def _say(self, text: str) -> str:
+        self._asked.put(text)
+        return "said"
+
+    def _events(self) -> flask.Response:
+        flask.session["reads"] = True
+        response = flask.Response(flask.stream_with_context(self._send()), mimetype="text/event-stream")
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    def _send(self) -> Iterator[str]:
+        first = int(flask.request.headers.get("Last-Event-ID", "0"))
+        try:
+            while (number := first + 1) < 10:
+                try:
+                    yield f"id: {number}\ndata: {self._asked.get(timeout=0.05)} {flask.session['reads']}\n\n"
+                    first = number
+                except queue.Empty:
+                    yield ": still here\n\n"
+        finally:
+            self.is_closed.set()
+
+
+async def test_events_that_flask_sends_come_at_once_and_end_with_the_client(twins: MakeTwins) -> None:
+    readings: list[Reading] = []
+
+    def declare_events(app: Any) -> None:
+        declare(app)
+        readings.append(Reading(app))
+
+    pair = await twins(Build(declare_events))
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": "7"}
+    for text in ("one", "two"):
+        await pair.get(f"/say/{text}")
+    answer = await pair.get("/events", headers=headers)
+    assert answer.text == "id: 8\ndata: one True\n\nid: 9\ndata: two True\n\n"
+    assert (answer.headers["content-type"], "session" in answer.cookies) == ("text/event-stream; charset=utf-8", True)
+    for client, reading in zip((pair.flash, pair.dash), reversed(readings), strict=True):
+        reading.is_closed.clear()
+        async with await open_connection(client.base_url.port or 0) as stream:
+            reader = Http1(stream)
+            await reader.send("GET", "/events")
+            assert (await reader.head())[0] == 200
+            for text in ("three", "four"):
+                await client.get(f"/say/{text}")
+                with trio.fail_after(TIMEOUT):
+                    while b"data" not in (event := await reader.read()):
+                        pass
+                assert f"data: {text} True".encode() in event
+            assert not reading.is_closed.is_set()
+        await eventually(reading.is_closed.is_set)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_response_of_flasks_is_cut_after_the_timeout_that_the_app_asks_for(serve: Serve, reads: bool) -> None:
+    app = Flash(__name__, server=flask.Flask(__name__), response_timeout=0.2)
     app.layout = html.Div()
+    closed = threading.Event()
+
+    @app.server.route("/rows")
+    def rows() -> flask.Response:
+        def send() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield b"row\n" * (1 if reads else 100_000)
+                    time.sleep(0.01)
+            finally:
+                closed.set()
+
+        return flask.Response(send())
 
     @app.server.route("/events")
     def events() -> flask.Response:
         def send() -> Iterator[str]:
-            try:
-                for number in range(1_000):
-                    yield f"data: {number}\n\n"
-                    time.sleep(0.05)
-            finally:
-                token.run_sync_soon(closed.set)
+            for number in range(6):
+                time.sleep(0.1)
+                yield f"data: {number}\n\n"
 
         return flask.Response(send(), mimetype="text/event-stream")
 
@@ -240,12 +313,28 @@ async def test_events_that_flask_sends_come_at_once_and_end_with_the_client(serv
     with trio.fail_after(TIMEOUT):
         async with await open_connection(server.port) as stream:
             client = Http1(stream)
-            await client.send("GET", "/events")
-            status, headers = await client.head()
-            assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
-            assert await client.read() + await client.read() == b"data: 0\n\ndata: 1\n\n"
-            assert not closed.is_set()
-        await closed.wait()
+            await client.send("GET", "/rows")
+            assert (await client.head())[0] == 200
+            if reads:
+                with pytest.raises(ConnectionLost):
+                    await client.body()
+            await eventually(closed.is_set)
+        assert (await server.browser().get("/events")).text.endswith("data: 5\n\n")
+
+
+async def test_the_dev_tools_leave_to_flask_what_it_has_an_error_handler_for(twins: MakeTwins) -> None:
+    def declare_with_dev_tools(app: Any) -> None:
+        declare(app)
+        app.enable_dev_tools(debug=True, dev_tools_hot_reload=False)
+
+    pair = await twins(Build(declare_with_dev_tools))
+    for kind, status, kind_of_body in (("stock", 409, "application/json"), ("value", 500, "text/html")):
+        body = click("fail", kind)
+        body["output"], body["outputs"]["property"] = "out.title", "title"
+        answer = await pair.ask("POST", "/_dash-update-component", json=body, same_body=status == 409)
+        assert answer.status_code == status
+        assert answer.headers["content-type"].startswith(kind_of_body)
+    assert "ValueError" in answer.text
 
 
 async def test_a_route_that_fails_while_it_sends_cuts_its_connection_only(serve: Serve) -> None:

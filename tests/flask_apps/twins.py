@@ -136,7 +136,8 @@ def told(response: httpx.Response, same_body: bool) -> dict[str, Any]:
     headers: Mapping[str, Any] = {
         name: value
         for name, value in response.headers.items()
-        if name not in ("date", "server", "connection", "content-length", "set-cookie", "transfer-encoding")
+        if name
+        not in ("date", "server", "connection", "content-length", "set-cookie", "transfer-encoding", "server-timing")
         # The page of a Flash app has the secret of its page, and is not to be cached.
         and (name, value) != ("cache-control", "no-store")
     }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
+import types
+from typing import Any
 
 import flask
 import flask.sessions
+import pytest
 from flask.ctx import RequestContext
 
 from flash import _flask
@@ -24,18 +28,40 @@ def test_flask_still_keeps_the_request_where_flash_looks_for_it() -> None:
         assert context.request.path == "/path"
 
 
-def test_a_context_of_flasks_is_still_made_of_a_request_and_a_session() -> None:
+def test_contexts_of_flasks_are_still_made_of_what_a_request_has() -> None:
     parameters = inspect.signature(RequestContext).parameters
     assert [*parameters] == ["app", "environ", "request", "session"]
     with make_app().test_request_context() as context:
-        other: dict[str, str] = {"name": "other"}
+        functions: list[object] = []
         context.session["name"] = "own"
-        token = flask.globals._cv_request.set(context)
-        _flask.use_session(lambda session: flask.sessions.SecureCookieSession({**session, **other}))
-        assert dict(flask.session) == other
-        assert flask.request.path == context.request.path
-        flask.globals._cv_request.reset(token)
-        assert dict(flask.session) == {"name": "own"}
+        flask.g.name = "own"
+        copied = contextvars.copy_context()
+        copied.run(
+            _flask.use_in_context,
+            lambda session: flask.sessions.SecureCookieSession({**session, "name": "other"}),
+            lambda flask_globals: types.SimpleNamespace(name=f"not {flask_globals.name}"),
+            functions,
+        )
+        assert copied.run(lambda: (flask.session["name"], flask.g.name, flask.request.path)) == (
+            "other",
+            "not own",
+            "/",
+        )
+        assert copied.run(flask.after_this_request, str) is str
+        assert functions == [str]
+        assert (flask.session["name"], flask.g.name, context._after_request_functions) == ("own", "own", [])
+
+
+@pytest.mark.parametrize(
+    ("handled", "found"),
+    [([], False), ([Exception], False), ([LookupError], True), ([Exception, KeyError], True), ([404], False)],
+)
+def test_flask_still_finds_error_handlers_by_the_classes_of_exceptions(handled: list[Any], found: bool) -> None:
+    app = make_app()
+    for each in handled:
+        app.register_error_handler(each, lambda error: "answer")
+    with app.test_request_context():
+        assert _flask.handles_kind(app, KeyError()) is found
 
 
 def test_a_context_of_flasks_is_still_over_when_it_was_taken_away_as_often_as_it_was_entered() -> None:

@@ -70,13 +70,17 @@ class Http1:
             self._over = True
         return b""
 
-    async def answer(self) -> Answer:
-        """The whole response."""
-        status, headers = await self.head()
+    async def body(self) -> bytes:
+        """All of the body that is to come."""
         body = bytearray()
         while data := await self.read():
             body += data
-        return Answer(status, headers, bytes(body))
+        return bytes(body)
+
+    async def answer(self) -> Answer:
+        """The whole response."""
+        status, headers = await self.head()
+        return Answer(status, headers, await self.body())
 
     @property
     def is_reusable(self) -> bool:
