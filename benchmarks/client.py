@@ -295,9 +295,12 @@ class EventStream(Connection):
         self._on_events(block, now)
 
 
-def get_stream(client: Client, target: str, on_events: OnEvents, browser: str = "") -> EventStream:
+def get_stream(
+    client: Client, target: str, on_events: OnEvents, browser: str = "", headers: Headers = ()
+) -> EventStream:
     """The answer to a GET, as a stream of events."""
-    request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\nCookie: {cookie(browser)}\r\n\r\n"
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\nCookie: {cookie(browser)}\r\n{more}\r\n"
     return EventStream(client, request.encode(), on_events)
 
 
@@ -319,6 +322,7 @@ class FlashPage(AnyPage[None]):
         *,
         acknowledges: bool = True,
         browser: str | None = None,
+        link_headers: Headers = (),
     ) -> None:
         """Connect.
 
@@ -328,6 +332,7 @@ class FlashPage(AnyPage[None]):
             on_events: is given what comes.
             acknowledges: what has come is applied at once, and acknowledged when that is due.
             browser: the secret of its browser; None for a browser of its own.
+            link_headers: those of the request for its link, beside its cookie.
         """
         super().__init__(PageIdentity(browser=browser or new_token()), dependencies.dependencies)
         self.on_events = on_events
@@ -339,7 +344,7 @@ class FlashPage(AnyPage[None]):
         self._acknowledged = b""
         self._acknowledged_at = time.monotonic_ns()
         self._unasked = 0.0
-        self.stream = get_stream(client, self.identity.events, self._receive, self.identity.browser)
+        self.stream = get_stream(client, self.identity.events, self._receive, self.identity.browser, link_headers)
 
     def send(self, post: Post) -> None:
         self._client.post(post.target, post.body, browser=self.identity.browser, headers=post.headers)

@@ -12,9 +12,10 @@ Three loads:
   while the kernel keeps what comes for it, and counts afterwards, by the times at which the updates were yielded.
 - Requests of a page, acknowledgements, over a connection to the worker that holds its browser, and over one to the
   other worker, in turn: what being sent on adds.
-- Links that are direct, and then such that have come to the other worker, which hands them over: that of a page with a
-  stream without pause, and those of `--tabs` pages with a stream of 2 updates/s each. Beside these comes one more that
-  does not read its link.
+- Links that are direct; such that have come to the other worker, which hands them over; and such that cannot be handed
+  over, so that all they bring is sent on, as over HTTP/2, with TLS, or to another machine. In each case that of a page
+  with a stream without pause, and those of `--tabs` pages with a stream of 2 updates/s each. Beside these comes one
+  more that does not read its link.
 
 CPU is that of all processes of a server together.
 """
@@ -33,6 +34,7 @@ from benchmarks.harness import TIMEOUT, Runs, Server, percentile, say, serve
 from benchmarks.one_stream import Counter
 from benchmarks.results import Result
 from flash.asgi.tokens import new_token
+from tests.support.wire_client import Headers
 
 NAME = "workers"
 APP = "benchmarks.apps.flash_workers:app"
@@ -50,6 +52,9 @@ TAB_INTERVAL = 0.5
 
 HANDFUL = 10
 """Pages that are loaded at a time."""
+
+STAYING = [("Content-Length", "0")]
+"""Headers of a request for a link whose connection is not handed over: it may have a body."""
 
 ENDLESS = 10**9
 """Updates of a stream that goes on as long as it is let."""
@@ -73,10 +78,10 @@ def measure(options: argparse.Namespace) -> list[Result]:
     for subject, pages in ((HALF, options.pages // 2), (ONE, options.pages), (TWO, options.pages)):
         say(f"{NAME}: {pages} pages, {subject}")
         _many_pages(many, rush, subject, pages, options)
-    say(f"{NAME}: requests that are sent on, links that are handed over")
+    say(f"{NAME}: requests and links that are sent on, links that are handed over")
     with serve("flash-2-workers", APP) as server, ChoosingClient(server) as client:
         _requests(requests, client, options.requests)
-        for subject in (DIRECT, HANDED_OVER):
+        for subject in (DIRECT, HANDED_OVER, SENT_ON):
             _links(links, burst, subject, server, client, options)
     load = f"{NAME}: {options.pages} x {STREAMS} streams"
     request, several, single = (f"{NAME}: {what}" for what in ("a request", f"{options.tabs} links", "a full link"))
@@ -92,12 +97,18 @@ def measure(options: argparse.Namespace) -> list[Result]:
         requests.result(request, SENT_ON, P99, "ms", reference=DIRECT),
         _added(request, requests, MEDIAN),
         _added(request, requests, P99),
-        links.result(several, HANDED_OVER, CPU, "us", reference=DIRECT),
-        links.result(several, HANDED_OVER, LATE, "ms", reference=DIRECT),
         links.result(several, DIRECT, LATE_BESIDE, "ms"),
-        links.result(several, HANDED_OVER, LATE_BESIDE, "ms", reference=DIRECT),
-        burst.result(single, HANDED_OVER, RATE, "updates/s", reference=DIRECT),
-        burst.result(single, HANDED_OVER, CPU, "us", reference=DIRECT),
+        *(
+            result
+            for subject in (HANDED_OVER, SENT_ON)
+            for result in (
+                links.result(several, subject, CPU, "us", reference=DIRECT),
+                links.result(several, subject, LATE, "ms", reference=DIRECT),
+                links.result(several, subject, LATE_BESIDE, "ms", reference=DIRECT),
+                burst.result(single, subject, RATE, "updates/s", reference=DIRECT),
+                burst.result(single, subject, CPU, "us", reference=DIRECT),
+            )
+        ),
     ]
 
 
@@ -273,14 +284,17 @@ def _links(
     arrivals, dependencies, browser = Arrivals(), Dependencies(client), new_token()
     holder, other = client.workers
 
-    def load(count: int, on_events: OnEvents) -> list[FlashPage]:
-        pages = [FlashPage(client, dependencies, on_events, browser=browser) for _ in range(count)]
+    def load(count: int, on_events: OnEvents, headers: Headers = ()) -> list[FlashPage]:
+        pages = [
+            FlashPage(client, dependencies, on_events, browser=browser, link_headers=headers) for _ in range(count)
+        ]
         client.run(lambda: all(page.greeted for page in pages))
         return pages
 
     (first,) = load(1, lambda block, now: None)
     client.worker = holder if subject == DIRECT else other
-    (hasty,) = load(1, lambda block, now: None)
+    headers = STAYING if subject == SENT_ON else ()
+    (hasty,) = load(1, lambda block, now: None, headers)
     for updates in (options.burst // 10, options.burst):
         counter = Counter()
         hasty.on_events = counter.take
@@ -290,11 +304,11 @@ def _links(
         watch.stop()
     # The first ones were to warm up.
     burst.add(subject, **watch.figures(counter.updates))
-    tabs = load(options.tabs, arrivals.take)
+    tabs = load(options.tabs, arrivals.take, headers)
     for tab in tabs:
         tab.start("tick0", value=TAB_INTERVAL)
     links.add(subject, **_watch(server, client, arrivals, options.settle, options.seconds))
-    (deaf,) = load(1, lambda block, now: None)
+    (deaf,) = load(1, lambda block, now: None, headers)
     deaf.start("burst", value=ENDLESS)
     deaf.stream.ignore()
     links.add(subject, **{LATE_BESIDE: _watch(server, client, arrivals, options.settle, options.seconds / 2)[LATE]})

@@ -139,16 +139,19 @@ class EventStream:
         connect: Callable[[Link], Awaitable[list[Over]]],
         limits: PageLimits,
         linked_browser: LinkedBrowser | None = None,
+        workers: bool = False,
     ) -> None:
         """
         Args:
             connect: attaches the pages' channels to a link; returns the pages that it cannot attach.
             limits: see above.
             linked_browser: the browser at the other end; None if the server can find out nothing about it.
+            workers: see `Hello`.
         """
         self.limits: PageLimits = limits
         self._connect = connect
         self._link = Link(linked_browser)
+        self._workers = workers
         self._writer = DirectWriter.of_request()
         self._senders: dict[Attachment, PageSender] = {}
         self._last_write = 0.0
@@ -231,7 +234,7 @@ class EventStream:
         ping, reconnect_grace = (
             seconds if math.isfinite(seconds) else None for seconds in (limits.ping_interval, limits.reconnect_grace)
         )
-        hello = Hello(channel.page, channel.life, ping, reconnect_grace, channel.revoked)
+        hello = Hello(channel.page, channel.life, ping, reconnect_grace, channel.revoked, self._workers)
         # The id replaces that of an earlier life, which the EventSource would otherwise send when it reconnects.
         number = channel.outbox.acknowledged
         return _NUMBERED % (channel.life.encode(), number, hello.event.encode(), hello.encode())
@@ -293,7 +296,8 @@ class Routes:
             return refused
 
         linked_browser = LinkedBrowser.of_request(request, browser)
-        stream = EventStream(connect, self._channels.page_limits, linked_browser)
+        has_workers = self._channels.holding is not None
+        stream = EventStream(connect, self._channels.page_limits, linked_browser, has_workers)
         response = Response(EndlessBody(stream.run), content_type="text/event-stream")
         response.headers.pop("Content-Length", None)
         response.headers.update(HEADERS)

@@ -175,6 +175,7 @@ class Hello(Payload):
         reconnect_grace: seconds for which the server keeps the streams of a page without a link; None for ever.
         revoked: the ids of streams that have ended with `revoked`, of this life and those before it: if the page knows
             them still, it is not to take them for lost.
+        workers: several processes serve the app, and each sends the page's requests on to the one that has its channel.
     """
 
     event: ClassVar[str] = "hello"
@@ -183,6 +184,7 @@ class Hello(Payload):
     ping: float | None
     reconnect_grace: float | None
     revoked: Sequence[str] = ()
+    workers: bool = False
 
 
 class ReportedProperty(TypedDict):

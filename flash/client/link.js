@@ -152,7 +152,7 @@
             life = hello.life;
         }
         streams.forgetLost();
-        elsewhere.noteLink(life);
+        elsewhere.noteLink(life, hello.workers);
         conditions.sendAgain();
         streams.resume(requests.startAgain);
     }
@@ -264,7 +264,7 @@
         }
     }
 
-    /** The link may be half open, or the browser's hub gone: open another. */
+    /** The link may be half open, the browser's hub gone, or the link's server not the one any more: open another. */
     function replace() {
         close();
         startLossTimer();
@@ -300,7 +300,7 @@
         inbox.begin({handlers, hasLife: () => life !== '', afterSlice: acknowledgeUnasked});
         streams.watch(conditions.change);
         mistakes.begin(streams.refuseStart);
-        elsewhere.begin(() => link.state === 'open');
+        elsewhere.begin(() => link.state === 'open', replace);
         resume.begin();
         connect('begun');
         setInterval(replaceIfSilent, reconnect.CHECK_INTERVAL);

@@ -40,7 +40,7 @@
         begun: 'The layout has brought the token.',
         greeted: '`hello` has come.',
         cut: 'The EventSource has fired `error`, and opens another link.',
-        silent: 'Nothing has come for too long: the link may be half open.',
+        silent: 'Nothing has come for too long, or nothing of a stream that runs elsewhere: another link may help.',
         denied: 'The EventSource has fired `error`, and is closed; or `over` has come.',
         retried: 'The pause after a refusal is over, and `_flash/status` has been asked for its reason.',
         restarted: 'The server has answered that it does not know the page as it is: the page starts a new life.',

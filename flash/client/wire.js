@@ -10,7 +10,8 @@
  */
 
 /**
- * @typedef {{page: string, life: string, ping: number | null, reconnect_grace: number | null, revoked: string[]}} Hello
+ * @typedef {{page: string, life: string, ping: number | null, reconnect_grace: number | null, revoked: string[],
+ *     workers: boolean}} Hello
  * @typedef {{id: Id, property: string, value: any, missing: boolean, exempt: boolean,
  *            watched: boolean}} Condition
  * @typedef {{id: Id, property: string, optional: boolean}} Dependency
@@ -39,7 +40,9 @@
      * @type {{[Name in keyof Events]: (fields: Events[Name]) => Events[Name]}}
      */
     const events = {
-        hello: ({page, life, ping, reconnect_grace, revoked = []}) => ({page, life, ping, reconnect_grace, revoked}),
+        hello: ({page, life, ping, reconnect_grace, revoked = [], workers = false}) => {
+            return {page, life, ping, reconnect_grace, revoked, workers};
+        },
         open: ({stream, callback_id, output, match, again, conflate, components, conditions, props, reset}) => ({
             stream,
             callback_id,

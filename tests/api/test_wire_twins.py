@@ -24,7 +24,7 @@ STREAM = "1f0c9d2e-7"
 
 EXAMPLES: list[JsonObject] = [
     wire.Hello("token", "1f0c9d2e", 15.0, None),
-    wire.Hello("token", "2f0c9d2e", None, 5.0, ["1f0c9d2e-7"]),
+    wire.Hello("token", "2f0c9d2e", None, 5.0, ["1f0c9d2e-7"], True),
     wire.Open(
         callback_id="_flash-1",
         output="..out.children..",
