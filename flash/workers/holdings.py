@@ -119,7 +119,7 @@ class Holdings:
         while browser not in self:
             if not await self._wait_for_directory(browser):
                 # Should the directory take this worker for the holder, it is wrong for good unless it is told.
-                await self._directory.give_up(browser)
+                await self._tell_not_held(browser)
                 return False
         self._uses[browser] += 1
         return True
@@ -167,9 +167,13 @@ class Holdings:
     async def _give_up(self, browser: str) -> None:
         del self._uses[browser]
         self._lost.discard(browser)
+        await contain(_log, "A browser could not be given up.", lambda: self._tell_not_held(browser))
+
+    async def _tell_not_held(self, browser: str) -> None:
+        """Tell the directory that a browser is not held here. No claim that follows overtakes this."""
         event = self._under_way[browser] = trio.Event()
         try:
-            await contain(_log, "A browser could not be given up.", lambda: self._directory.give_up(browser))
+            await self._directory.give_up(browser)
         finally:
             del self._under_way[browser]
             event.set()

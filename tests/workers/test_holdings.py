@@ -18,12 +18,15 @@ class SlowDirectory(ClaimsDirectory):
 
     Attributes:
         going_on: until this is set, claims and what is given up wait.
+        hears_what_is_given_up: until this is set, too, what is given up waits.
         given_up: what was given up.
     """
 
     def __init__(self, claims: Claims, name: str) -> None:
         super().__init__(claims, name)
         self.going_on = trio.Event()
+        self.hears_what_is_given_up = trio.Event()
+        self.hears_what_is_given_up.set()
         self.given_up: list[str] = []
 
     async def claim(self, browser: str) -> Holder | None:
@@ -38,6 +41,7 @@ class SlowDirectory(ClaimsDirectory):
 
     async def give_up(self, browser: str) -> None:
         await self.going_on.wait()
+        await self.hears_what_is_given_up.wait()
         self.given_up.append(browser)
         await super().give_up(browser)
 
@@ -155,6 +159,22 @@ async def test_a_worker_that_is_taken_for_a_holder_by_mistake_says_so_to_the_dir
     claims.claim("a", "1")
     assert not await holdings.take("a")
     assert len(claims) == 0
+
+
+async def test_a_claim_is_not_overtaken_by_the_word_that_the_browser_was_not_held(
+    claims: Claims, directory: SlowDirectory, holdings: Holdings, nursery: trio.Nursery
+) -> None:
+    directory.going_on.set()
+    directory.hears_what_is_given_up = trio.Event()
+    nursery.start_soon(holdings.take, "a")
+    await wait_all_tasks_blocked()
+    nursery.start_soon(holdings.claim, "a")
+    await wait_all_tasks_blocked()
+    directory.hears_what_is_given_up.set()
+    await wait_all_tasks_blocked()
+    assert "a" in holdings
+    # Else a second worker would come to hold it.
+    assert claims.claim("a", "2") == Holder("1", "/one", here=False)
 
 
 async def test_a_claim_whose_client_leaves_is_not_forgotten(
