@@ -29,6 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from flash import EndReason
 from tests.faults.soak_app import KINDS, Ledger, Mishap, make_app
 from tests.faults.soak_footprint import Footprint, growth, settled
+from tests.faults.soak_timeline import Timeline, paragraphs
 from tests.faults.soak_visitors import Load
 from tests.faults.sockets import Site
 from tests.support.serving import serve
@@ -49,6 +50,7 @@ class Report:
     done: Counter[str]
     ended: Counter[str]
     violations: list[str]
+    timelines: list[str]
 
     def __str__(self) -> str:
         rate = self.started / self.seconds
@@ -67,6 +69,7 @@ class Report:
         ]
         lines += ["", f"{len(self.violations)} violations"]
         lines += [f"  {violation}" for violation in self.violations[:50]]
+        lines += self.timelines
         return "\n".join(lines)
 
 
@@ -119,6 +122,7 @@ def soak(streams: int, seed: int) -> Report:
     choice = random.Random(seed)
     done = Counter[str]()
     violations: list[str] = []
+    suspects: list[Timeline] = []
     with _listening() as lines, serve(app) as server:
         port = int(server.url.rpartition(":")[2])
         empty = server.run(lambda: Footprint.measure(app))
@@ -129,6 +133,7 @@ def soak(streams: int, seed: int) -> Report:
             trio.run(load.run)
             done.update(load.done)
             violations.extend(load.violations)
+            suspects.extend(load.suspects)
             return len(load.planned)
 
         warmed = run(WARM_UP, 0)
@@ -148,7 +153,7 @@ def soak(streams: int, seed: int) -> Report:
     if ended["shutdown"]:
         violations.append(f"{ended['shutdown']} streams ended with `shutdown`, and nobody has stopped the server")
     violations += growth(before, after, started)
-    return Report(seed, started, seconds, before, after, done, ended, violations)
+    return Report(seed, started, seconds, before, after, done, ended, violations, paragraphs(suspects))
 
 
 async def dependencies_of(port: int) -> dict[str, dict[str, Any]]:

@@ -10,11 +10,15 @@ from typing import Any
 
 import trio
 
+from tests.faults.soak_timeline import Timeline, name_of
 from tests.support.connections import open_connection
 from tests.support.eventually import TIMEOUT
 from tests.support.http1 import Answer, Http1
 from tests.support.linked_page import LinkedPage
 from tests.support.wire_client import PageIdentity, Post
+
+SHOWN = 120
+"""Bytes of the body of a request that the timeline shows."""
 
 
 class Page(LinkedPage[Answer]):
@@ -22,11 +26,13 @@ class Page(LinkedPage[Answer]):
 
     Attributes:
         port: of the server, on 127.0.0.1.
+        timeline: what the page does and is told.
     """
 
     def __init__(self, port: int, dependencies: list[dict[str, Any]]) -> None:
         super().__init__(PageIdentity(), dependencies)
         self.port = port
+        self.timeline = Timeline(name_of(self.identity.browser))
         self._http: Http1 | None = None
         self._turn = trio.Lock()
 
@@ -36,6 +42,7 @@ class Page(LinkedPage[Answer]):
     async def send(self, post: Post) -> Answer:
         length = ("Content-Length", str(len(post.body)))
         headers = [*self.identity.headers, length, ("Content-Type", "application/json"), *post.headers]
+        self.timeline.note(f"sends {post.target} {post.body[:SHOWN].decode(errors='replace')}")
         async with self._turn:
             whole = False
             try:
@@ -50,6 +57,7 @@ class Page(LinkedPage[Answer]):
                         await self._hang_up()
                         answer = await self._exchange(post, headers)
                 whole = self._http is not None and self._http.is_reusable
+                self.timeline.note(f"is answered {post.target} with {answer.status}, {self.describe(answer)}")
                 return answer
             finally:
                 if not whole:
@@ -59,6 +67,10 @@ class Page(LinkedPage[Answer]):
         """Close the connection that requests go by, and the links."""
         await self._hang_up()
         await super().close()
+
+    def describe(self, answer: Answer) -> str:
+        """What the timeline says of an answer."""
+        return answer.text
 
     async def _exchange(self, post: Post, headers: list[tuple[str, str]]) -> Answer:
         if self._http is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import trio
 
 from tests.faults.soak_app import GRACE, KINDS
 from tests.faults.soak_page import Page
+from tests.faults.soak_timeline import Timeline
 from tests.support.link import Link
 from tests.support.wire_client import Event
 
@@ -19,10 +21,15 @@ PAGES = 100
 """How many pages there are at a time."""
 
 
+Key = tuple[str, int | None]
+"""What a stream is a run of: the kind, and the index of its component if it has one."""
+
+
 @dataclass
 class Seen:
-    """A stream as a page has seen it: how many updates, of which run, and of how many that there are to be."""
+    """A stream as a page has seen it: of which key and run, and how many updates."""
 
+    key: Key
     run: int | None = None
     updates: int = 0
 
@@ -38,6 +45,7 @@ class Load:
         random: decides.
         done: how often each thing was done.
         violations: what was not as it is to be.
+        suspects: what happened to the pages that have complained.
     """
 
     port: int
@@ -47,6 +55,7 @@ class Load:
     first_run: int = 0
     done: Counter[str] = field(default_factory=Counter[str])
     violations: list[str] = field(default_factory=list)
+    suspects: list[Timeline] = field(default_factory=list[Timeline])
     planned: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -88,6 +97,7 @@ class Visitor:
         self._load = load
         self._random = choice
         self._page = page
+        self._note = page.timeline.note
         for stop in ("stop", *({"type": "stop", "index": index} for index in (1, 2, 3, 4))):
             self._page.set(stop, n_clicks=None)
         self._connection: Link | None = None
@@ -142,6 +152,8 @@ class Visitor:
 
     async def _send_start(self, kind: str, plan: dict[str, Any], index: int | None) -> None:
         self._load.done["start"] += 1
+        self._page.timeline.runs.add(plan["run"])
+        self._note(f"starts {kind} {'' if index is None else index}: {plan}")
         self._page.set("plan", data=plan)
         answer = await self._page.start(kind if index is None else {"type": kind, "index": index}, value=1)
         if answer.status not in (200, 204):
@@ -169,18 +181,27 @@ class Visitor:
     async def _wait_for_the_ends(self) -> None:
         """Let every stream come to its end, and see it."""
         self._load.done["waited for the ends"] += 1
-        for kind, index in (*(("walk", index) for index in (1, 2, 3, 4)), ("step", None), ("rogue", None)):
-            plan = self._load.plan(self._random, then="return", steps=1, pause=0)
-            await self._send_start(kind, plan, index)
+        for key in (*(("walk", index) for index in (1, 2, 3, 4)), ("step", None), ("rogue", None)):
+            await self._supersede(key)
         self._silent = trio.Event()
         with trio.move_on_after(30):
             # Superseded or cancelled by now, or timed out soon.
-            while self._running or not self._silent.is_set():  # noqa: ASYNC110 - it may end in several ways
-                await trio.sleep(0.01)
+            while self._running or not self._silent.is_set():
+                await self._go_on_waiting()
             return
         self._complain(f"these streams did not come to an end: {self._running}")
 
+    async def _supersede(self, key: Key) -> None:
+        """Start a stream that ends soon, which ends the one of this key."""
+        kind, index = key
+        await self._send_start(kind, self._load.plan(self._random, then="return", steps=1, pause=0), index)
+
+    async def _go_on_waiting(self) -> None:
+        """Let some time pass while streams come to their ends."""
+        await trio.sleep(0.01)
+
     async def _connect(self, nursery: trio.Nursery) -> None:
+        self._note(f"opens a link behind {self._applied or 'nothing'}")
         last, after = (self._applied, "") if self._random.random() >= 0.5 else ("", self._applied)
         connection = await self._page.connect(last=last, after=after, ok=False)
         self._connection = connection
@@ -191,6 +212,7 @@ class Visitor:
         if connection.status != 200 or hello is None or hello.name != "hello":
             self._complain(f"a connection was answered with {connection.status} and {hello}")
             return
+        self._note(f"has a link of life {hello.data['life']}")
         if hello.data["life"] != self._life:
             self._life = hello.data["life"]
             self._applied = ""
@@ -202,6 +224,7 @@ class Visitor:
     async def _disconnect(self) -> None:
         self._reading.cancel()
         if self._connection is not None:
+            self._note("leaves its link")
             if self._random.random() < 0.3:
                 self._connection.reset()
             else:
@@ -213,6 +236,8 @@ class Visitor:
             try:
                 while True:
                     event = await connection.next_of_all()
+                    if event.name != "props":
+                        self._note(f"reads {event.id} {event.name} {event.data}")
                     if scope.cancel_called:
                         # The page has left the link while the event was being read, and says that it has not had it.
                         break
@@ -226,7 +251,7 @@ class Visitor:
                         self._apply(event)
                         self._applied = event.id or ""
             except EOFError:
-                pass
+                self._note("has come to the end of a link")
             if not scope.cancel_called and connection is self._connection and not self._left:
                 self._complain("the server ended a connection")
 
@@ -245,7 +270,7 @@ class Visitor:
         if event.name == "open":
             if stream in self._running or stream in self._past:
                 self._complain(f"{stream} opened twice")
-            self._running[stream] = Seen()
+            self._running[stream] = Seen(_key_of(event.data))
             return
         seen = self._running.get(stream)
         if seen is None:
@@ -274,4 +299,15 @@ class Visitor:
                 self._complain(f"a stream that {end['reason']} sent {seen.updates} updates of {planned}")
 
     def _complain(self, what: str) -> None:
-        self._load.violations.append(what)
+        timeline = self._page.timeline
+        timeline.note(f"complains: {what}")
+        self._load.violations.append(f"page {timeline.name}: {what}")
+        if timeline not in self._load.suspects:
+            self._load.suspects.append(timeline)
+
+
+def _key_of(opened: dict[str, Any]) -> Key:
+    """The key of the stream of an event `open`."""
+    kind = next(kind for kind in KINDS if opened["callback_id"].endswith(f"-{kind}"))
+    match = opened["match"]
+    return kind, None if match is None else json.loads(match)["index"]

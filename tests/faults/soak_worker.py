@@ -5,19 +5,38 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from types import CoroutineType, FrameType
 from typing import Any
 
 import trio
-from quart import Response
+from quart import Response, request
 
+from flash import Update, ctx
+from flash.asgi.browser_cookie import COOKIE
 from tests.faults.soak import Lines, counts
 from tests.faults.soak_app import WORKER, Ledger, make_app
 from tests.faults.soak_footprint import Footprint, tasks
+from tests.faults.soak_timeline import name_of, name_of_run, note_in_worker
 
-ledger, lines = Ledger(), Lines()
+
+class NotingLedger(Ledger):
+    """A ledger whose entries stand in the timelines, too."""
+
+    def note(self, page_of_ledger: Counter[int], run: int) -> None:
+        super().note(page_of_ledger, run)
+        entry = next(name for name, page in vars(self).items() if page is page_of_ledger)
+        note_in_worker(name_of_run(run), f"run {run}: {entry}")
+
+    def handle(self, error: BaseException) -> Update:
+        run = ctx.states["plan.data"]["run"]
+        note_in_worker(name_of_run(run), f"run {run}: handled {error!r}")
+        return super().handle(error)
+
+
+ledger, lines = NotingLedger(), Lines()
 app = make_app(ledger)
 
 _log = logging.getLogger("flash.streams")
@@ -30,6 +49,8 @@ _log.propagate = False
 async def name_worker(response: Response) -> Response:
     """Say who holds the page: the hooks of a request that is sent on run there."""
     response.headers[WORKER] = str(os.getpid())
+    if (browser := request.cookies.get(COOKIE)) is not None:
+        note_in_worker(name_of(browser), f"answers {request.method} {request.full_path} with {response.status_code}")
     return response
 
 

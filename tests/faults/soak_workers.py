@@ -28,7 +28,8 @@ from tests.faults.soak import dependencies_of
 from tests.faults.soak_app import WORKER
 from tests.faults.soak_footprint import SETTLE, Footprint, growth
 from tests.faults.soak_page import Page
-from tests.faults.soak_visitors import Load, Visitor
+from tests.faults.soak_timeline import paragraphs, read_workers_lines
+from tests.faults.soak_visitors import Key, Load, Visitor
 from tests.faults.sockets import Site
 from tests.support.eventually import eventually
 from tests.support.http1 import Answer, Http1
@@ -42,6 +43,9 @@ WARM_UP = 200
 
 RECOVERY = 20.0
 """Seconds in which a page whose worker was killed has to find another one, on a machine that is busy."""
+
+SUPERSEDE_INTERVAL = 0.5
+"""Seconds in which a stream that is superseded has come to its end, on a machine that is not busy."""
 
 NOBODY, ANYBODY = 0, -1
 """In place of the id of a worker's process: the page depends on none here; or it cannot know yet on which."""
@@ -82,6 +86,7 @@ class Report:
     done: Counter[str]
     ended: Counter[str]
     violations: list[str]
+    timelines: list[str]
 
     def __str__(self) -> str:
         rate = self.started / self.seconds
@@ -104,6 +109,7 @@ class Report:
             lines += [f"  {looked.claims} browsers are claimed"]
         lines += ["", f"{len(self.violations)} violations"]
         lines += [f"  {violation}" for violation in self.violations[:50]]
+        lines += self.timelines
         return "\n".join(lines)
 
 
@@ -123,6 +129,9 @@ class WorkersPage(Page):
         self.is_recovering = False
         self._turns = 0
         self._workers: dict[Http1, int] = {}
+
+    def describe(self, answer: Answer) -> str:
+        return f"by worker {answer.headers.get(WORKER.lower())} through {self.requests_by}: {super().describe(answer)}"
 
     def depends_on(self, worker: int) -> bool:
         return not {worker, ANYBODY}.isdisjoint((self.holder, self.link_by, self.requests_by))
@@ -157,6 +166,7 @@ class WorkersPage(Page):
             await trio.sleep(0.1)
         # Without the header it is an answer that is complained of. The holder has the link wherever that has come to.
         self.holder = self.link_by = int(link.headers.get(WORKER.lower(), ANYBODY))
+        self.timeline.note(f"has the answer {link.status} to turn {self._turns}, by worker {self.holder}")
         return link
 
     async def _exchange(self, post: Post, headers: list[tuple[str, str]]) -> Answer:
@@ -179,6 +189,7 @@ class WorkersVisitor(Visitor):
         super().__init__(load, choice, page)
         self._visiting = trio.CancelScope()
         self._workers_page = page
+        self._given_up: set[Key] = set()
 
     async def visit(self) -> None:
         with self._visiting:
@@ -200,6 +211,25 @@ class WorkersVisitor(Visitor):
             await self._disconnect()
         await self._page.close()
 
+    async def _send_start(self, kind: str, plan: dict[str, Any], index: int | None) -> None:
+        try:
+            await super()._send_start(kind, plan, index)
+        except trio.Cancelled:
+            self._given_up.add((kind, index))
+            raise
+
+    async def _go_on_waiting(self) -> None:
+        """Let time pass, and end streams whose starts were given up when a worker was killed.
+
+        Who gives up a request does not undo it: another worker may look for the new holder meanwhile, and carry it out
+        after those that the page has sent since.
+        """
+        await super()._go_on_waiting()
+        for seen in list(self._running.values()):
+            if seen.key in self._given_up:
+                await self._supersede(seen.key)
+                await trio.sleep(SUPERSEDE_INTERVAL)
+
     async def _disconnect(self) -> None:
         await super()._disconnect()
         self._workers_page.link_by = NOBODY
@@ -207,6 +237,7 @@ class WorkersVisitor(Visitor):
     def killed(self, worker: int) -> None:
         """A worker was killed, at this moment."""
         if self._workers_page.depends_on(worker):
+            self._note(f"loses worker {worker}")
             self._visiting.cancel()
 
 
@@ -279,6 +310,7 @@ class Soak:
 
     def __init__(self, process: Process, workers: int) -> None:
         self.port = process.wait_for_port()
+        self.folder = process.folder
         self._process = process
         self._workers = workers
 
@@ -357,4 +389,5 @@ async def _soak(soak: Soak, workers: int, streams: int, seed: int, kills: int) -
     if after.claims:
         violations.append(f"{after.claims} browsers are claimed")
     ended = sum((Counter[str](verdict["ended"]) for verdict in verdicts.values()), Counter[str]())
-    return Report(seed, len(load.planned), seconds, load.kills, before, after, load.done, ended, violations)
+    timelines = paragraphs([*warming.suspects, *load.suspects], read_workers_lines(soak.folder))
+    return Report(seed, len(load.planned), seconds, load.kills, before, after, load.done, ended, violations, timelines)
