@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections import Counter
@@ -103,6 +104,7 @@ class Visitor:
         self._connection: Link | None = None
         self._reading = trio.CancelScope()
         self._silent = trio.Event()
+        self._pinged = trio.Event()
         self._left = False
         self._life = ""
         self._applied = ""
@@ -233,32 +235,46 @@ class Visitor:
 
     async def _read(self, connection: Link, scope: trio.CancelScope) -> None:
         with scope:
-            try:
-                while True:
-                    event = await connection.next_of_all()
-                    if event.name != "props":
-                        self._note(f"reads {event.id} {event.name} {event.data}")
-                    if scope.cancel_called:
-                        # The page has left the link while the event was being read, and says that it has not had it.
-                        break
-                    if event.name == "ping":
-                        self._silent.set()
-                        if self._applied and self._random.random() < 0.9:
-                            await self._acknowledge(scope)
-                    elif event.name == "over":
-                        self._complain(f"the page was told that it is over: {event.data}")
-                    else:
-                        self._apply(event)
-                        self._applied = event.id or ""
-            except EOFError:
-                self._note("has come to the end of a link")
+            async with trio.open_nursery() as nursery:
+                self._pinged = trio.Event()
+                nursery.start_soon(self._acknowledge, scope)
+                await self._read_to_end(connection, scope)
+                nursery.cancel_scope.cancel()
             if not scope.cancel_called and connection is self._connection and not self._left:
                 self._complain("the server ended a connection")
 
+    async def _read_to_end(self, connection: Link, scope: trio.CancelScope) -> None:
+        with contextlib.suppress(EOFError):
+            while True:
+                event = await connection.next_of_all()
+                if event.name != "props":
+                    self._note(f"reads {event.id} {event.name} {event.data}")
+                if scope.cancel_called:
+                    # The page has left the link while the event was being read, and says that it has not had it.
+                    return
+                if event.name == "ping":
+                    self._silent.set()
+                    if self._applied and self._random.random() < 0.9:
+                        self._pinged.set()
+                elif event.name == "over":
+                    self._complain(f"the page was told that it is over: {event.data}")
+                else:
+                    self._apply(event)
+                    self._applied = event.id or ""
+        self._note("has come to the end of a link")
+
     async def _acknowledge(self, scope: trio.CancelScope) -> None:
-        answer = await self._page.acknowledge(self._applied)
-        if answer.status != 204 and not scope.cancel_called and not self._left:
-            self._complain(f"an acknowledgement was answered with {answer}")
+        """Acknowledge what has been applied after each ping, or once after several.
+
+        The link is read meanwhile, as a page does. Else what comes behind the pings would be read later and later, on a
+        machine where an answer takes longer than the ping interval.
+        """
+        while True:
+            await self._pinged.wait()
+            self._pinged = trio.Event()
+            answer = await self._page.acknowledge(self._applied)
+            if answer.status != 204 and not scope.cancel_called and not self._left:
+                self._complain(f"an acknowledgement was answered with {answer}")
 
     def _apply(self, event: Event) -> None:
         """Check one event against all that came before it."""

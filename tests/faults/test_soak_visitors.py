@@ -8,6 +8,7 @@ import random
 from typing import Any
 
 import trio
+import trio.testing
 
 from flash.testing.component_ids import ComponentId
 from tests.faults.soak_page import Page
@@ -82,19 +83,13 @@ def test_a_page_that_has_left_its_link_does_not_apply_the_event_that_was_being_r
     assert trio.run(_leave_while_an_event_is_read) == []
 
 
-class _PageOfALateStart(WorkersPage):
-    """Its first start gets no answer, and is carried out behind the next starts; the stream ends by being superseded.
-
-    Attributes:
-        has_started: the first start was sent.
-    """
+class _PageThatIsTold(WorkersPage):
+    """What comes over its link is what the test says."""
 
     def __init__(self) -> None:
         super().__init__(0, [])
-        self.has_started = trio.Event()
         self._tell, self._told = trio.open_memory_channel[bytes](100)
         self._numbers = itertools.count(1)
-        self._late = ""
         self._ends = trio.socket.socketpair()
 
     async def connect(self, *others: AnyPage[Any], **options: Any) -> Link:
@@ -105,6 +100,35 @@ class _PageOfALateStart(WorkersPage):
         for end in self._ends:
             end.close()
 
+    def say_open(self, component_id: ComponentId) -> str:
+        """Open a stream of the callback that this component starts; returns its id."""
+        kind, match = (component_id, None) if isinstance(component_id, str) else ("walk", json.dumps(component_id))
+        stream = f"life-{next(self._numbers)}"
+        self._say("open", stream=stream, callback_id=f"_flash-app-{kind}", match=match)
+        return stream
+
+    def say_end(self, stream: str, reason: str) -> None:
+        self._say("end", stream=stream, reason=reason, props=[] if reason == "completed" else LAST_WORDS)
+
+    def say_ping(self) -> None:
+        self._tell.send_nowait(b'event: ping\ndata: {"lives":["life"]}\n\n')
+
+    def _say(self, name: str, **data: Any) -> None:
+        self._tell.send_nowait(f"id: life.{next(self._numbers)}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode())
+
+
+class _PageOfALateStart(_PageThatIsTold):
+    """Its first start gets no answer, and is carried out behind the next starts; the stream ends by being superseded.
+
+    Attributes:
+        has_started: the first start was sent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_started = trio.Event()
+        self._late = ""
+
     async def start(
         self, component_id: ComponentId = "go", prop: str = "n_clicks", value: Any = None, *, callback: str = ""
     ) -> Answer:
@@ -112,25 +136,16 @@ class _PageOfALateStart(WorkersPage):
             self.has_started.set()
             await trio.sleep_forever()
         if component_id == LATE and self._late:
-            self._say("end", stream=self._late, reason="superseded", props=LAST_WORDS)
-        self._say("end", stream=self._open(component_id), reason="completed", props=[])
+            self.say_end(self._late, "superseded")
+        self.say_end(self.say_open(component_id), "completed")
         if component_id == "rogue":
-            self._late = self._open(LATE)
-            self._tell.send_nowait(b'event: ping\ndata: {"lives":["life"]}\n\n')
+            self._late = self.say_open(LATE)
+            self.say_ping()
         return Answer(204, {}, b"")
 
     async def send(self, post: Post) -> Answer:
         await trio.lowlevel.checkpoint()
         return Answer(204, {}, b"")
-
-    def _open(self, component_id: ComponentId) -> str:
-        kind, match = (component_id, None) if isinstance(component_id, str) else ("walk", json.dumps(component_id))
-        stream = f"life-{next(self._numbers)}"
-        self._say("open", stream=stream, callback_id=f"_flash-app-{kind}", match=match)
-        return stream
-
-    def _say(self, name: str, **data: Any) -> None:
-        self._tell.send_nowait(f"id: life.{next(self._numbers)}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode())
 
 
 class _GivesUpAStart(WorkersVisitor):
@@ -158,3 +173,38 @@ async def _give_up_a_start() -> list[str]:
 
 def test_a_start_that_was_given_up_may_be_carried_out_behind_those_that_follow() -> None:
     assert trio.run(_give_up_a_start) == []
+
+
+class _PageOfNoAnswers(_PageThatIsTold):
+    async def send(self, post: Post) -> Answer:
+        await trio.sleep_forever()
+        raise AssertionError("it does not wake up")
+
+
+class _ReadsOn(WorkersVisitor):
+    def __init__(self, load: WorkersLoad, page: _PageOfNoAnswers) -> None:
+        super().__init__(load, random.Random(1), page)
+        self._page_of_no_answers = page
+
+    async def visit(self) -> None:
+        page = self._page_of_no_answers
+        async with trio.open_nursery() as nursery:
+            await self._connect(nursery)
+            stream = page.say_open(LATE)
+            for _ in range(10):
+                page.say_ping()
+            page.say_end(stream, "completed")
+            await trio.testing.wait_all_tasks_blocked()
+            assert stream in self._past
+            await self._disconnect()
+        await page.close()
+
+
+async def _read_on() -> list[str]:
+    load = WorkersLoad(0, {}, 0, random.Random(1))
+    await _ReadsOn(load, _PageOfNoAnswers()).visit()
+    return load.violations
+
+
+def test_a_page_reads_on_while_its_acknowledgements_are_not_answered() -> None:
+    assert trio.run(_read_on) == []
