@@ -21,6 +21,7 @@ request fails.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -67,8 +68,8 @@ VERDICT_TIMEOUT = 10.0
 """Seconds in which another worker has to say whether it holds a browser: its event loop may be held up for moments."""
 
 SEARCH_TIMEOUT = 5.0
-"""Seconds for which a holder is looked for when the first one was none. The directory knows it in less, unless the
-machine is so busy that what it is told takes seconds."""
+"""Seconds for which a holder is looked for when the first one was none, beside those in which workers say that they are
+none. The directory knows it in less, unless the machine is so busy that what it is told takes seconds."""
 
 SEARCH_INTERVAL = 0.02
 """Seconds between two questions for a holder that cannot be reached."""
@@ -83,6 +84,10 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 class WorkerGone(Exception):
     """The machine of another worker says that it has no such worker any more."""
+
+
+class NoAnswer(Exception):
+    """Another worker, or its machine, does not answer."""
 
 
 class SendingOn:
@@ -120,8 +125,12 @@ class SendingOn:
                     self._holdings.release(browser)
             if is_long(scope) and self._is_cut(holder):
                 return await _refuse(scope, send, "The server is stopping.")
-            if await self._send_on(holder, scope, receive, send):
-                return None
+            asked_at = trio.current_time()
+            with contextlib.suppress(NoAnswer):
+                if await self._send_on(holder, scope, receive, send):
+                    return None
+                # It has said no, or died. However long that took, the directory hears of it only now.
+                deadline += trio.current_time() - asked_at
             self._holdings.forget(browser)
             # Whoever was known may take long to say no, or nothing. And the directory may take long to hear it.
             now = trio.current_time()
@@ -146,7 +155,11 @@ class SendingOn:
                 scope.cancel()
 
     async def _send_on(self, holder: Holder, scope: Message, receive: Receive, send: Send) -> bool:
-        """Have `holder` answer a request. Returns False, and nothing has happened, if it does not hold the browser."""
+        """Have `holder` answer a request. Returns False, and nothing has happened, if it does not hold the browser.
+
+        Raises:
+            NoAnswer: it does not answer, and nothing has happened.
+        """
         response = _Response(scope, send)
         is_held = False
         with trio.CancelScope() as cut:
@@ -165,9 +178,12 @@ class SendingOn:
             except WorkerGone:
                 self._holdings.note_gone(holder)
                 return False
-            except (ConnectionRefusedError, TimeoutError):
+            except ConnectionRefusedError:
                 await self._holdings.note_unreachable(holder)
                 return False
+            except TimeoutError as error:
+                await self._holdings.note_unreachable(holder)
+                raise NoAnswer from error
             except (OSError, PeerGone):
                 return False
             except MalformedFrame as error:
@@ -195,21 +211,20 @@ async def _verdict(connection: PeerConnection, head: Message) -> str:
 
     Raises:
         WorkerGone: its machine says that it is dead, or has stopped.
+        NoAnswer: it has said nothing for `VERDICT_TIMEOUT`.
+        PeerGone: it has closed the connection.
         MalformedFrame: it answers with something else than a verdict, or neither side can trust the other.
     """
     with trio.move_on_after(VERDICT_TIMEOUT):
-        try:
-            await connection.send(head)
-            verdict = await connection.receive()
-        except PeerGone:
-            return NOT_HELD
+        await connection.send(head)
+        verdict = await connection.receive()
         if verdict["type"] == GONE:
             raise WorkerGone
         if verdict["type"] == REFUSED:
             raise BadSignature("It says that what this worker signs is forged.")
         connection.expect(FROM_APP)
         return verdict["type"]
-    return NOT_HELD
+    raise NoAnswer
 
 
 async def _relay(connection: PeerConnection, receive: Receive, response: _Response) -> None:

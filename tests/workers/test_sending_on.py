@@ -16,7 +16,8 @@ from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.tokens import new_token
 from flash.workers import sending_on
 from flash.workers.directory import browser_key
-from flash.workers.peer_connection import listen
+from flash.workers.frames import SCOPE_TYPES
+from flash.workers.peer_connection import PeerConnection, listen
 from flash.workers.peers import HAVE_COME
 from tests.faults.conftest import Certificate, certificate as certificate
 from tests.http.pages import Page
@@ -372,6 +373,36 @@ async def test_the_directory_is_asked_again_however_long_a_dead_holder_says_noth
     async with listen(workers[0].address):
         assert (await there.start("go")).status_code == 204
     assert holders(workers, page)[-1] is workers[1]
+
+
+async def test_a_holder_is_looked_for_no_less_when_the_last_one_takes_long_to_die(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 0.8)
+    workers = await fleet(CountingApp, 2)
+    page = await workers[0].server.page()
+    there = workers[1].page(page)
+    workers[0].die()
+    await trio.testing.wait_all_tasks_blocked()
+    claims, asked = workers[0].claims, workers[1].directory.asked
+    claims.join(workers[0].name, workers[0].address)
+    claims.claim(browser_key(page.cookie), workers[0].name)
+
+    async def die_slowly() -> None:
+        async with listener:
+            async with PeerConnection(await listener.accept(), SCOPE_TYPES) as connection:
+                await connection.receive()
+                await connection.send({"type": sending_on.NOT_HELD})
+            # Its socket is there until its process has ended, which takes longer than a holder is looked for.
+            async with await listener.accept():
+                await trio.sleep(sending_on.SEARCH_TIMEOUT)
+        await eventually(lambda: len(asked) >= 3)
+        claims.leave(workers[0].name)
+
+    async with trio.open_nursery() as nursery:
+        listener = listen(workers[0].address)
+        nursery.start_soon(die_slowly)
+        assert (await there.start("go")).status_code == 204
 
 
 async def test_a_directory_that_hears_late_of_a_dead_holder_is_asked_until_it_has_heard(
