@@ -14,6 +14,7 @@ from typing import Any, cast
 import trio
 from hypercorn.config import Config, Sockets
 from hypercorn.events import RawData
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
@@ -167,6 +168,31 @@ def unanswered_request(send: object) -> UnansweredRequest | None:
     if stream is None or any(name in (b"content-length", b"transfer-encoding") for name, _ in stream.scope["headers"]):
         return None
     return UnansweredRequest(stream, protocol, server)
+
+
+class RefusableRequest:
+    """A request of HTTP/2 of which no response was begun."""
+
+    def __init__(self, protocol: H2Protocol, number: int) -> None:
+        self._protocol: Any = protocol
+        self._number = number
+
+    async def refuse(self) -> None:
+        """Have the client send it again, over another connection: this one takes no more requests.
+
+        Hypercorn neither answers it any more nor logs it. Those that are being answered go on.
+        """
+        await self._protocol.refuse(self._number)
+
+
+def refusable_request(send: object) -> RefusableRequest | None:
+    """The request that an ASGI `send` is to answer, before it is called; None if it is of another kind, or wrapped."""
+    stream = _stream_of(send)
+    protocol: object = getattr(getattr(stream, "send", None), "__self__", None)
+    if not isinstance(stream, HTTPStream) or not isinstance(protocol, H2Protocol):
+        return None
+    # Servers of other apps than Flash's cannot refuse a request.
+    return RefusableRequest(protocol, stream.stream_id) if hasattr(protocol, "refuse") else None
 
 
 def limit_messages(send: object, size: int) -> None:

@@ -13,9 +13,10 @@ import trio
 from h2.errors import ErrorCodes
 from h2.events import RequestReceived
 from h2.exceptions import ProtocolError
-from hypercorn.events import Updated
-from hypercorn.protocol.events import Body
+from hypercorn.events import RawData, Updated
+from hypercorn.protocol.events import Body, StreamClosed
 from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BufferCompleteError, H2Protocol, StreamBuffer
+from hyperframe.frame import GoAwayFrame
 from priority.priority import MissingStreamError
 
 PIECE = 65_536
@@ -31,6 +32,7 @@ class FlashH2Protocol(H2Protocol):
     def set_up(self, report: object) -> None:
         self.stream_buffers = _BuffersWithTimeout()
         self._refused = set[int]()
+        self._takes_requests = True
 
     async def initiate(self, *arguments: Any, **keywords: Any) -> None:
         """Begin, and mark a connection idle that has no request yet, as one without TLS has not."""
@@ -48,8 +50,27 @@ class FlashH2Protocol(H2Protocol):
                 if type(event) is RequestReceived:
                     self._refused.add(event.stream_id)
                     self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+        if self._refused:
             events = [event for event in events if getattr(event, "stream_id", None) not in self._refused]
         await super()._handle_events(events)
+
+    async def refuse(self, number: int) -> None:
+        """Refuse a request that has come, as one that was not processed, and take no more on this connection.
+
+        A client sends such a request again by itself, over another connection if this one takes none. h2 can only say
+        so for all requests at once, and forgets those that are being answered. So the frame is made here.
+        """
+        if self._takes_requests:
+            self._takes_requests = False
+            last = self.connection.highest_inbound_stream_id
+            await self.send(RawData(data=GoAwayFrame(last_stream_id=last).serialize()))
+        self._refused.add(number)
+        with contextlib.suppress(ProtocolError):
+            self.connection.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+        await self._flush()
+        await self.stream_send(StreamClosed(stream_id=number))
+        # The sending task forgets the request.
+        await self._window_updated(number)
 
     async def stream_send(self, event: Any) -> None:
         """Send a part of a response: a large body piece by piece, and none to a client that takes none of it.

@@ -8,8 +8,8 @@ another worker. A request that had come before, and is refused because the worke
 same answer.
 
 Over HTTP/2 the connection would stay. So a request that has come over it to this worker is refused in the way that has
-clients repeat it: see `_hypercorn_http2`. But one that another worker has sent on has the same answer as over HTTP/1.1:
-the connection is that worker's, which sends the request on to another holder, or begins with it itself.
+clients repeat it over another: see `_hypercorn_http2`. But one that another worker has sent on has the same answer as
+over HTTP/1.1: the connection is that worker's, which sends the request on to another holder, or begins with it itself.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .._hypercorn import refusable_request
 from .routing import begins_something
 
 Receive = Callable[[], Awaitable[Any]]
@@ -50,13 +51,21 @@ class Leaving:
         """
 
         async def leaving(scope: Any, receive: Receive, send: Send) -> None:
-            if not begins_something(scope) or not (sent_on or scope["http_version"].startswith("1")):
-                await app(scope, receive, send)
-            elif self.begun:
+            if not begins_something(scope):
+                return await app(scope, receive, send)
+            is_answered = sent_on or scope["http_version"].startswith("1")
+            request = None if is_answered else refusable_request(send)
+            if not is_answered and request is None:
+                return await app(scope, receive, send)
+
+            async def send_again() -> None:
+                await (_have_sent_again(scope, send) if request is None else request.refuse())
+
+            if not self.begun:
+                return await app(scope, receive, _MayBeRefused(self, send_again, send).send)
+            if request is None:
                 await _read_body(receive)
-                await _have_sent_again(scope, send)
-            else:
-                await app(scope, receive, _MayBeRefused(self, scope, send).send)
+            return await send_again()
 
         return leaving
 
@@ -68,17 +77,17 @@ class _MayBeRefused:
         passes_on_to: the `send` of the server, which all but a refusal reaches unchanged.
     """
 
-    def __init__(self, leaving: Leaving, scope: Any, send: Send) -> None:
+    def __init__(self, leaving: Leaving, send_again: Callable[[], Awaitable[None]], send: Send) -> None:
         self.passes_on_to = send
         self._leaving = leaving
-        self._scope = scope
+        self._send_again = send_again
         self._is_sent_again = False
 
     async def send(self, message: Any) -> None:
         """The ASGI `send` of the request."""
         if self._leaving.begun and message["type"] == "http.response.start" and message["status"] == REFUSED:
             self._is_sent_again = True
-            await _have_sent_again(self._scope, self.passes_on_to)
+            await self._send_again()
         elif not self._is_sent_again:
             await self.passes_on_to(message)
 

@@ -33,6 +33,7 @@ from flash import _hypercorn_http2
         (H2Protocol, "initiate"),
         (H2Protocol, "stream_send"),
         (H2Protocol, "_handle_events"),
+        (H2Protocol, "_window_updated"),
         (Lifespan, "handle_lifespan"),
         (Lifespan, "wait_for_startup"),
         (Lifespan, "wait_for_shutdown"),

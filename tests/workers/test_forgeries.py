@@ -303,7 +303,7 @@ async def test_a_machine_that_does_not_answer_is_given_up_soon(
     between: StartBetween, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers = await between()
-    monkeypatch.setattr(peer_connection, "CONNECT_TIMEOUT", 0.05)
+    monkeypatch.setattr(peer_connection, "OPEN_TIMEOUT", 0.05)
     monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 0.1)
     # The system takes connections, and nobody answers them.
     with bound(4) as silent:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from playwright.sync_api import Browser, expect
 
 from flash.wire import START_HEADER
 from flash.workers.leaving import App, Leaving, Receive, Send
 from tests.faults.conftest import Certificate, certificate as certificate
-from tests.faults.sockets import Site
+from tests.faults.sockets import Site, flash_run
 from tests.http.conftest import serve as serve
+from tests.http.servers import Serve
+from tests.support.browser import chromium as chromium
+from tests.support.eventually import eventually_sync
 from tests.support.http1 import Answer
+from tests.support.processes import python
 from tests.workers.apps import CountingApp
 from tests.workers.conftest import StartFleet
 from tests.workers.test_sending_on import holders, streams
@@ -190,3 +199,79 @@ async def test_a_start_over_http_2_that_was_sent_on_to_a_worker_before_it_left_i
     assert streams(workers) == [0, 1]
     for site in (first, second):
         await site.close()
+
+
+async def test_over_http_2_a_start_that_came_before_its_worker_left_is_refused_so_that_the_client_repeats_it_elsewhere(
+    serve: Serve, certificate: Certificate, nursery: trio.Nursery
+) -> None:
+    app, leaving = CountingApp(), Leaving()
+    server = await serve(app, at=leaving.around(app), certfile=certificate.certfile, keyfile=certificate.keyfile)
+    site = Site(server.port, certificate.trust)
+    page = await site.page()
+    connection = await site.http2(nursery)
+
+    async def leave() -> None:
+        leaving.begun = app.channels.closing = True
+
+    app.server.before_request(leave)
+    post = page.start_post("go")
+    reply = await connection.request("POST", post.target, [*page.headers, *post.headers], post.body)
+    with pytest.raises(trio.ClosedResourceError):
+        await reply.status()
+    assert connection.over.is_set(), "the server has said that it takes no more requests on it"
+    await site.close()
+
+
+APP = """
+import os
+
+import trio
+
+from flash import Flash, Input, Output, html, stream_props
+
+app = Flash(__name__)
+app.layout = [html.Button("go", id="go"), html.Pre("-", id="out"), html.Pre(id="error")]
+
+
+@app.server.route("/pid")
+async def pid():
+    return str(os.getpid())
+
+
+@app.event_callback(Input("go", "n_clicks"), prevent_initial_call=True)
+async def run(clicks):
+    try:
+        yield stream_props("out", {"children": f"{os.getpid()} {clicks}"})
+        await trio.sleep_forever()
+    finally:
+        open("cleaning up", "w").close()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1.5)
+
+
+@app.callback(Output("error", "children"), Input(run, "error"))
+async def show(error):
+    return error
+"""
+
+
+def test_a_click_on_the_http_2_connection_of_a_worker_that_leaves_runs_in_another(
+    tmp_path: Path, certificate: Certificate, chromium: Browser
+) -> None:
+    (tmp_path / "served.py").write_text(APP)
+    tls = ("--certfile", certificate.certfile, "--keyfile", certificate.keyfile)
+    with python(tmp_path, *flash_run("--workers", "2", *tls)) as process:
+        process.wait_for_port()
+        page = chromium.new_context(ignore_https_errors=True).new_page()
+        page.goto(f"https://127.0.0.1:{process.ports[-1]}/")
+        page.click("#go")
+        expect(page.locator("#out")).to_have_text(re.compile(r"\d+ 1"))
+        leaving = int(page.evaluate("fetch('/pid').then(response => response.text())"))
+        assert page.locator("#out").inner_text() == f"{leaving} 1"
+        os.kill(leaving, signal.SIGTERM)
+        eventually_sync((tmp_path / "cleaning up").exists)
+        page.click("#go")
+        expect(page.locator("#out")).to_have_text(re.compile(r"\d+ 2"))
+        assert not page.locator("#out").inner_text().startswith(f"{leaving} ")
+        assert page.locator("#error").inner_text() == ""
+        page.context.close()
