@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flash.asgi.tokens import new_token
+from flash.workers.peer_connection import OPEN_TIMEOUT
 from tests.faults.sockets import Page, Site
 from tests.support.connections import free_port
 from tests.support.eventually import eventually
@@ -182,8 +183,7 @@ async def test_of_the_requests_to_a_machine_that_is_silent_one_waits_and_the_nex
         for pid in silent:
             os.kill(pid, signal.SIGCONT)
     # A machine without power would not even take connections, which is noticed sooner.
-    assert took[0] > 0.5
-    assert max(took[1:]) < 0.5, took
+    assert max(took[1:]) < OPEN_TIMEOUT <= took[0], took
 
     async def takes_part() -> bool:
         health = (await machines.here.get("/_flash/health")).json()
