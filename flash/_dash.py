@@ -23,6 +23,7 @@ from dash import _callback, _callback_context, _get_app, _grouping, _utils, _val
 from dash.dependencies import DashDependency, Wildcard
 from dash.development.base_component import Component, ComponentRegistry
 
+from ._dash_context import QuickContext
 from ._dash_reload_hash import SharedReloadHash
 from ._dash_signing_secret import SharedSigningSecret
 from .user_code.threads import run_async, run_without_waiting
@@ -168,7 +169,7 @@ validate_and_group_input_args = cast(
 )
 
 
-class DashApp(SharedReloadHash, SharedSigningSecret):
+class DashApp(QuickContext, SharedReloadHash, SharedSigningSecret):
     """A Dash app whose private methods that Flash overrides have names of Flash's own.
 
     Dash calls the private methods, which call those of Flash's names; the latter do what Dash does until a subclass

@@ -37,6 +37,7 @@ __all__ = [
     "WebsocketConnection",
     "complete_body",
     "current_request",
+    "current_websocket",
     "data_of",
     "empty_body",
     "encode_headers",
@@ -80,6 +81,11 @@ class HTTPConnection(TrioASGIHTTPConnection):
 def current_request() -> quart.Request:
     """The current request itself, not the proxy `quart.request`."""
     return cast("Any", quart.request)._get_current_object()
+
+
+def current_websocket() -> quart.Websocket:
+    """The current websocket itself, not the proxy `quart.websocket`."""
+    return cast("Any", quart.websocket)._get_current_object()
 
 
 def complete_body(incoming: quart.Request, data: bytes) -> None:

@@ -28,6 +28,7 @@ PACKAGE = Path(flash.__file__).parent
 PLACES = {
     "dash": (
         "_dash.py",
+        "_dash_context.py",
         "_dash_notebook.py",
         "_dash_patches.py",
         "_dash_reload_hash.py",

@@ -17,6 +17,7 @@ import quart
 from quart import Quart
 
 from .. import _dash
+from .._quart import current_request, current_websocket
 from ..asgi.browser_cookie import browser_or_address
 from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings
@@ -39,7 +40,10 @@ class RequestAdapter(_dash.RequestAdapter):
     """Gives Dash's own code the current request, or the current handshake of a websocket."""
 
     def __init__(self) -> None:
-        super().__init__(quart.request if quart.has_request_context() else quart.websocket)
+        if quart.has_request_context():
+            super().__init__(current_request())
+        else:
+            super().__init__(current_websocket() if quart.has_websocket_context() else quart.websocket)
 
 
 async def check_handshake(server: Quart, app: dash.Dash) -> None:

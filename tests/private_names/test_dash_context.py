@@ -1,0 +1,65 @@
+"""The context of a callback request has the entries that Dash itself would give it, over HTTP and by websocket."""
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import dash
+import pytest
+import trio
+
+from flash import Flash, _dash, html
+
+INPUT = {"id": "ask", "property": "n_clicks", "value": 3}
+STATE = {"id": {"row": 1}, "property": "value", "value": [1, 2]}
+BODIES: list[dict[str, Any]] = [
+    {},
+    {"inputs": [INPUT], "changedPropIds": ["ask.n_clicks"], "outputs": {"id": "answer", "property": "children"}},
+    {"inputs": [[STATE, STATE], INPUT], "state": [STATE], "changedPropIds": ["ask.n_clicks", "gone.value"]},
+]
+HEADERS = {"Cookie": "one=1; two=2", "Origin": "http://localhost", "X-Own": "yes"}
+PATH = "/_dash-update-component?cancelJob=1&cancelJob=2"
+
+
+def make_app() -> Flash:
+    app = Flash(__name__)
+    app.layout = html.Div()
+    return app
+
+
+def contexts(app: Flash, body: dict[str, Any]) -> tuple[Any, Any]:
+    """The context as Flash makes it, and as Dash does."""
+    ours, dashs = cast("Any", app)._initialize_context(body), cast("Any", dash.Dash)._initialize_context(app, body)
+    assert type(ours.dash_response) is type(dashs.dash_response)
+    for context in (ours, dashs):
+        del context["dash_response"]
+    return ours, dashs
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_context_over_http_has_what_dash_gives_it(body: dict[str, Any]) -> None:
+    app = make_app()
+
+    async def compare() -> None:
+        async with app.server.test_request_context(PATH, method="POST", headers=HEADERS):
+            ours, dashs = contexts(app, body)
+            assert dict(ours) == dict(dashs)
+            assert list(ours.args.getlist("cancelJob")) == ["1", "2"]
+
+    trio.run(compare)
+
+
+def test_an_entry_of_a_context_is_an_attribute_and_an_item_as_in_dash() -> None:
+    app = make_app()
+
+    async def look() -> None:
+        async with app.server.test_request_context(PATH, method="POST", headers=HEADERS):
+            context, _ = contexts(app, {})
+            assert isinstance(context, _dash.AttributeDict)
+            context.one, context["two"] = 1, 2
+            assert (context["one"], context.two, context.get("one"), context.first("three", "two")) == (1, 2, 1, 2)
+            assert not hasattr(context, "three")
+            assert dict(**context) == dict(context)
+
+    trio.run(look)
