@@ -23,6 +23,8 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.utils import LifespanFailureError, repr_socket_addr, wrap_app
 from wsproto.events import Ping
 
+from ._hypercorn_messages import RequestMessages
+
 
 async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:
     """Serve an ASGI app on sockets that listen, with Hypercorn's trio worker, until `stop` returns."""
@@ -44,8 +46,8 @@ def messages_at_hand(receive: object) -> Callable[[], Any] | None:
 
     None if a middleware wraps `receive`, or another server made it.
     """
-    channel: object = getattr(receive, "__self__", None)
-    return cast("Any", channel).receive_nowait if isinstance(channel, trio.MemoryReceiveChannel) else None
+    messages: object = getattr(receive, "__self__", None)
+    return messages.receive_nowait if isinstance(messages, RequestMessages) else None
 
 
 class DirectWriteConnection:

@@ -1,9 +1,9 @@
 """Patches Hypercorn's Trio worker, for the servers of Flash apps and for no other.
 
 When the lifespan of a Flash app starts, `adopt` notes the configuration of the server that runs it. From then on each
-connection that this server accepts is a `FlashTCPServer`, and speaks HTTP/2 and websockets by the classes of
-`_hypercorn_http2` and `_hypercorn_websocket`. Hypercorn has no option for its classes, so their constructors are
-replaced: they look at the configuration, and leave the connections of other servers as they are.
+connection that this server accepts is a `FlashTCPServer`, and speaks HTTP and websockets by the classes of
+`_hypercorn_http1`, `_hypercorn_http2` and `_hypercorn_websocket`. Hypercorn has no option for its classes, so their
+constructors are replaced: they look at the configuration, and leave the connections of other servers as they are.
 """
 # pyright: reportPrivateUsage=false, reportUnknownVariableType=false
 
@@ -19,10 +19,13 @@ import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 
+from ._hypercorn_http1 import FlashH11Protocol, FlashHTTPStream
 from ._hypercorn_http2 import FlashH2Protocol
 from ._hypercorn_websocket import FlashWSStream
 
@@ -55,7 +58,7 @@ def adopt(receive: object, report: Report) -> None:
         _reports[lifespan.config] = report
     else:
         _report_of_run.set(report)
-    for kind, replacement in ((TCPServer, FlashTCPServer), (H2Protocol, FlashH2Protocol), (WSStream, FlashWSStream)):
+    for kind, replacement in REPLACEMENTS.items():
         if not hasattr(kind.__init__, "makes_flashs"):
             _replace_instances(kind, replacement)
 
@@ -119,6 +122,9 @@ class FlashTCPServer(TCPServer):
                 raise others from None
 
     async def protocol_send(self, event: Any) -> None:
+        if type(event) is RawData and not event.data:
+            # The end of a body whose length was announced.
+            return
         if type(event) is RawData and type(self.stream) is trio.SocketStream and not self.send_lock.locked():
             await trio.lowlevel.checkpoint_if_cancelled()
             try:
@@ -189,6 +195,16 @@ class FlashTCPServer(TCPServer):
                 break
             await self.protocol.handle(RawData(data))
         await self.protocol.handle(Closed())
+
+
+REPLACEMENTS = {
+    TCPServer: FlashTCPServer,
+    H11Protocol: FlashH11Protocol,
+    H2Protocol: FlashH2Protocol,
+    HTTPStream: FlashHTTPStream,
+    WSStream: FlashWSStream,
+}
+"""The classes of Hypercorn, and what instances of them become that serve a Flash app."""
 
 
 class IdleTask:

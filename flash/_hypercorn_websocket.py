@@ -12,6 +12,8 @@ from typing import Any, cast
 from hypercorn.protocol.events import Body, Data, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WebsocketBuffer, WSStream
 
+from ._hypercorn_messages import AppTasks
+
 
 class FlashWSStream(WSStream):
     """One websocket of Hypercorn's.
@@ -24,6 +26,7 @@ class FlashWSStream(WSStream):
 
     def set_up(self, report: object) -> None:
         self.chunks_received = 0
+        self.task_group = cast("Any", AppTasks(self.task_group))
         self.buffer = BoundedMessage(self.config.websocket_max_message_size)
 
     def handle(self, event: Any) -> Awaitable[None]:  # pyright: ignore[reportIncompatibleMethodOverride]

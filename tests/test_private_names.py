@@ -40,7 +40,9 @@ PLACES = {
     "hypercorn": (
         "_hypercorn.py",
         "_hypercorn_patches.py",
+        "_hypercorn_http1.py",
         "_hypercorn_http2.py",
+        "_hypercorn_messages.py",
         "_hypercorn_websocket.py",
         "_hypercorn_worker.py",
     ),

@@ -8,11 +8,14 @@ import pytest
 import trio
 from hypercorn.config import Config
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WebsocketBuffer, WSStream
 from hypercorn.trio import serve as serve_with_hypercorn
 from hypercorn.trio.tcp_server import TCPServer
 
 from flash import Flash, html
+from flash._hypercorn_http1 import FlashH11Protocol, FlashHTTPStream
 from flash._hypercorn_http2 import FlashH2Protocol
 from flash._hypercorn_patches import FlashTCPServer
 from flash._hypercorn_websocket import BoundedMessage, FlashWSStream
@@ -118,11 +121,11 @@ async def test_a_hypercorn_that_serves_another_app_is_unchanged(flash_first: boo
     assert [kind.__module__.partition(".")[0] for kind in other.kinds] == ["hypercorn"] * 8
     assert [kind.__name__ for kind in ours.kinds] == [
         "FlashTCPServer",
-        "H11Protocol",
-        "HTTPStream",
+        "FlashH11Protocol",
+        "FlashHTTPStream",
         "IdleTask",
         "FlashTCPServer",
-        "H11Protocol",
+        "FlashH11Protocol",
         "FlashWSStream",
         "IdleTask",
     ]
@@ -152,6 +155,8 @@ async def test_hypercorns_own_classes_keep_their_methods() -> None:
     for kind, replacement in (
         (TCPServer, FlashTCPServer),
         (H2Protocol, FlashH2Protocol),
+        (H11Protocol, FlashH11Protocol),
+        (HTTPStream, FlashHTTPStream),
         (WSStream, FlashWSStream),
         (WebsocketBuffer, BoundedMessage),
     ):

@@ -1,4 +1,5 @@
 """The undocumented names of Hypercorn that Flash uses: an upgrade that drops one fails here, by name."""
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, Handshake, WebsocketBuffer, WSStream
 from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.task_group import TaskGroup, _handle
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask, WorkerContext
 
@@ -39,6 +41,7 @@ from flash import _hypercorn_http2
         (Lifespan, "wait_for_shutdown"),
         (H2Protocol, "_flush"),
         (HTTPStream, "app_send"),
+        (TaskGroup, "spawn_app"),
         (TrioSingleTask, "restart"),
         (TrioSingleTask, "stop"),
     ],
@@ -60,6 +63,21 @@ def test_hypercorn_still_says_nothing_of_a_request_that_is_closed_and_has_what_c
     assert 'self.scope = {\n                "type": "http"' in inspect.getsource(HTTPStream)
     assert "self.stream = HTTPStream(" in inspect.getsource(H11Protocol)
     assert isinstance(inspect.getattr_static(h11.Connection, "trailing_data"), property)
+
+
+def test_hypercorn_still_sends_a_response_in_the_parts_that_flash_puts_together() -> None:
+    assert [*inspect.signature(TaskGroup.spawn_app).parameters] == ["self", "app", "config", "scope", "send"]
+    runs = ["app", "config", "scope", "receive", "send", "sync_spawn", "call_soon"]
+    assert [*inspect.signature(_handle).parameters] == runs
+    assert "self.task_group.spawn_app(" in inspect.getsource(HTTPStream.handle)
+    assert "self.task_group.spawn_app(" in inspect.getsource(WSStream.handle)
+    end = inspect.getsource(HTTPStream._send_closed)
+    assert [end.index(part) for part in ("EndBody(", "CLOSED", "log.access(", "StreamClosed(")] == sorted(
+        end.index(part) for part in ("EndBody(", "CLOSED", "log.access(", "StreamClosed(")
+    )
+    head = inspect.getsource(H11Protocol.stream_send)
+    assert "self.keep_alive_requests >= self.config.keep_alive_max_requests" in head
+    assert "self.connection.their_state != h11.ERROR" in inspect.getsource(H11Protocol._send_h11_event)
 
 
 def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_bound() -> None:

@@ -1,0 +1,175 @@
+"""An answer is the same, byte for byte, from Hypercorn's own classes and from Flash's, which write it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypercorn.config import Config
+from hypercorn.events import RawData
+from hypercorn.trio import serve as serve_with_hypercorn
+
+from flash import Flash, html
+from flash._hypercorn_messages import RequestMessages
+from flash._hypercorn_patches import FlashTCPServer
+
+LENGTH = (b"content-length", b"4")
+
+Send = Callable[[Any], Awaitable[None]]
+
+
+def head(status: int, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+def body(data: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+ANSWERS: dict[str, list[dict[str, Any]]] = {
+    "/whole": [head(200, (b"Content-Type", b"text/plain"), LENGTH), body(b"text")],
+    "/parts": [head(200, LENGTH), body(b"te", more=True), body(b"xt")],
+    "/chunks": [head(200), body(b"te", more=True), body(b"xt")],
+    "/chunk": [head(201), body(b"text")],
+    "/nothing": [head(204), body(b"")],
+    "/none": [head(200, (b"content-length", b"0")), body(b"")],
+    "/unchanged": [head(304, LENGTH), body(b"")],
+    "/closing": [head(200, LENGTH, (b"connection", b"close")), body(b"text")],
+    "/headless": [head(500, LENGTH)],
+    "/silent": [],
+    "/too-short": [head(200, LENGTH), body(b"tex")],
+    "/pseudo": [head(200, LENGTH, (b":status", b"200")), body(b"text")],
+}
+
+REQUESTS = [
+    *(f"GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n" for path in ANSWERS if path != "/too-short"),
+    *(f"HEAD {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n" for path in ("/whole", "/parts", "/chunk")),
+    *(f"GET {path} HTTP/1.0\r\n\r\n" for path in ("/whole", "/chunk")),
+    "POST /whole HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\nabc"
+    "GET /chunks HTTP/1.1\r\nHost: here\r\n\r\nGET /closing HTTP/1.1\r\nHost: here\r\n\r\n",
+    "POST /whole HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
+    "not HTTP\r\n\r\n",
+]
+
+
+async def answer(scope: Any, receive: Any, send: Send) -> None:
+    """An ASGI app that answers as `ANSWERS` says."""
+    if scope["type"] == "lifespan":
+        for name in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{name}.complete"})
+        return
+    while (await receive()).get("more_body", False):
+        pass
+    for message in ANSWERS[scope["path"]]:
+        await send(message)
+
+
+def behind_flash(app: Callable[..., Awaitable[None]]) -> Any:
+    """An ASGI app whose server is a Flash app's, and whose requests `app` answers."""
+    flash = Flash(__name__)
+    flash.layout = html.Div()
+
+    async def mixed(scope: Any, receive: Any, send: Send) -> None:
+        await (flash.server if scope["type"] == "lifespan" else app)(scope, receive, send)
+
+    return mixed
+
+
+async def start(nursery: trio.Nursery, app: Any) -> int:
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.graceful_timeout = 1.0
+    config.include_date_header = False
+    config.errorlog = None
+    bound: list[str] = await nursery.start(
+        lambda task_status: serve_with_hypercorn(app, config, mode="asgi", task_status=task_status)
+    )
+    return int(bound[0].rpartition(":")[2])
+
+
+async def ask(port: int, request: str) -> bytes:
+    """All that the server sends until it closes the connection."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(request.encode())
+        return b"".join([part async for part in stream])
+
+
+async def test_each_answer_is_the_one_that_hypercorn_gives_by_itself() -> None:
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            hypercorns, flashs = await start(nursery, answer), await start(nursery, behind_flash(answer))
+            for request in REQUESTS:
+                assert await ask(flashs, request) == await ask(hypercorns, request), request
+            # Nothing is sent of a response in one piece that cannot be completed.
+            assert not await ask(flashs, "GET /too-short HTTP/1.1\r\nHost: here\r\n\r\n")
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_in_one_piece_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[bytes] = []
+    send = FlashTCPServer.protocol_send
+
+    async def counted(self: FlashTCPServer, event: Any) -> None:
+        if type(event) is RawData:
+            writes.append(event.data)
+        await send(self, event)
+
+    monkeypatch.setattr(FlashTCPServer, "protocol_send", counted)
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(20):
+            received = await ask(await start(nursery, behind_flash(answer)), REQUESTS[0])
+        nursery.cancel_scope.cancel()
+    assert writes == [received]
+    assert received.endswith(b"\r\n\r\ntext")
+
+
+@pytest.mark.parametrize("headers", [(), ((b"transfer-encoding", b"chunked"),)])
+async def test_the_head_of_a_response_of_no_known_length_leaves_at_once(headers: tuple[Any, ...]) -> None:
+    arrived = trio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Send) -> None:
+        await send(head(200, *headers))
+        await arrived.wait()
+        await send(body(b"text"))
+
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(20):
+            port = await start(nursery, behind_flash(slow))
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(REQUESTS[0].encode())
+                received = b""
+                while b"\r\n\r\n" not in received:
+                    received += await stream.receive_some()
+                arrived.set()
+                received += b"".join([part async for part in stream])
+        nursery.cancel_scope.cancel()
+    assert b"text" in received
+
+
+async def test_messages_arrive_in_order_and_one_that_finds_no_room_waits() -> None:
+    messages = RequestMessages(2)
+    with pytest.raises(trio.WouldBlock):
+        messages.receive_nowait()
+    received: list[int] = []
+
+    async def put_all() -> None:
+        for number in range(6):
+            await messages.put(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put_all)
+        await trio.testing.wait_all_tasks_blocked()
+        received += [messages.receive_nowait(), messages.receive_nowait()]
+        with pytest.raises(trio.WouldBlock):
+            messages.receive_nowait()
+        while len(received) < 6:
+            received.append(await messages.receive())
+    assert received == [0, 1, 2, 3, 4, 5]
+    with trio.move_on_after(0):
+        await messages.receive()
+    await messages.put(6)
+    assert await messages.receive() == 6
