@@ -10,6 +10,7 @@ itself, and are set at once. `tests/private_names/test_dash_context.py` compares
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 import dash
@@ -30,27 +31,45 @@ class CallbackContext(AttributeDict):
     __setattr__ = dict[str, Any].__setitem__
 
 
+HANDSHAKE: ContextVar[dict[str, Any] | None] = ContextVar("flash_handshake", default=None)
+"""What the callbacks of a websocket have of its handshake, which is read once; None for a callback over HTTP."""
+
+
 class QuickContext(dash.Dash):
     """A Dash app that makes the contexts of its callback requests in one go."""
 
+    def keep_handshake(self) -> None:
+        """Read the handshake of the current websocket, for the callbacks that tasks of this one run from now on."""
+        HANDSHAKE.set(self._request_entries())
+
+    def _request_entries(self) -> dict[str, Any]:
+        request = cast("Any", self.backend).request_adapter()
+        return {
+            "cookies": dict(request.cookies),
+            "headers": dict(request.headers),
+            "args": request.args,
+            "path": request.full_path,
+            "remote": request.remote_addr,
+            "origin": request.origin,
+        }
+
     def _initialize_context(self, body: Any) -> Any:
-        backend = cast("Any", self.backend)
-        request = backend.request_adapter()
         inputs, states = body.get("inputs", []), body.get("state", [])
         values = _inputs_to_dict(inputs)
+        entries = HANDSHAKE.get()
+        if entries is None:
+            entries = self._request_entries()
+        else:
+            # A callback may change what it finds there.
+            entries = {**entries, "cookies": entries["cookies"].copy(), "headers": entries["headers"].copy()}
         return CallbackContext(
+            **entries,
             inputs_list=inputs,
             states_list=states,
             outputs_list=body.get("outputs", []),
             input_values=values,
             state_values=_inputs_to_dict(states),
             triggered_inputs=[{"prop_id": name, "value": values.get(name)} for name in body.get("changedPropIds", [])],
-            dash_response=backend.response_adapter(),
-            cookies=dict(request.cookies),
-            headers=dict(request.headers),
-            args=request.args,
-            path=request.full_path,
-            remote=request.remote_addr,
-            origin=request.origin,
+            dash_response=cast("Any", self.backend).response_adapter(),
             updated_props={},
         )

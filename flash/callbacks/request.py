@@ -58,7 +58,7 @@ class StreamSettings:
         return lambda error: None if isinstance(error, StreamCancelled) else of_app(error)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallbackRequest:
     """One callback request, over HTTP or a websocket.
 

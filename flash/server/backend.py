@@ -49,6 +49,7 @@ from ..workers.machine_options import find_machine
 from ..workers.worker import this_worker
 from . import serving
 from .block_watch import BlockWatch
+from .callback_response import CallbackResponse
 from .current_run import APPS, StreamingApp
 from .lifespan import FlashLifespan
 from .reloading import can_reload, can_run_again, reload_on_changes, same_command
@@ -133,6 +134,7 @@ class FlashBackend(_dash.QuartDashServer):
         self._stop_request = StopRequest()
         _dash.set_shutdown_event(self, self._stop_request.make, lambda: not self._stop_request.pending)
         self.request_adapter: type[websocket_route.RequestAdapter] = websocket_route.RequestAdapter
+        self.response_adapter: type[CallbackResponse] = CallbackResponse
         self._mistakes = Mistakes()
         self._threads = trio.CapacityLimiter(CALLBACK_THREADS)
         self._view_threads = trio.CapacityLimiter(VIEW_THREADS)

@@ -100,7 +100,7 @@ class InnerGenerators:
     ) -> None:
         failures: list[BaseException] = []
         try:
-            while (generator := self._next()) is not None:
+            while (self.left or self.known or self._unbalanced) and (generator := self._next()) is not None:
                 await self._close(generator, failures)
             if self._unbalanced:
                 _log.warning(

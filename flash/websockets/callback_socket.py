@@ -76,7 +76,7 @@ class WebsocketClient(Protocol):
     async def ping(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
     """A callback that is ready to run.
 

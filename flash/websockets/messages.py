@@ -38,7 +38,7 @@ class Malformed(Exception):
     """Raised for a message of a form that no page sends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallbackMessage:
     """The page requests that a callback be run."""
 

@@ -128,6 +128,7 @@ def register(
         # The hooks of messages see this request, which has no callback yet.
         CALLBACK_REQUEST.set(CallbackRequest(stream_settings))
         _dash.app_context.set(app)
+        cast("_dash.DashApp", app).keep_handshake()
         await sockets.serve(CallbackSocket(websocket, transport, socket_settings, TRANSPORT.get().client), browser)
         return None
 
