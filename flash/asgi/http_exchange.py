@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from math import inf
 from typing import Any, cast
 
@@ -287,14 +287,18 @@ class FlashConnection(HTTPConnection):
             return
         complete_body(request, exchange.body)
         exchange.quart_body = request.body
-        async with trio.open_nursery() as nursery:
+        watch = _DisconnectWatch(receive)
 
-            def watch() -> None:
-                # Over HTTP/1 the server itself notices a disconnect while the end of the response is being sent.
-                if exchange.end_sent is None or not self._is_http_1:
-                    nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive)
+        def begin_watch() -> None:
+            # Over HTTP/1 the server itself notices a disconnect while the end of the response is being sent.
+            if exchange.end_sent is None or not self._is_http_1:
+                trio.lowlevel.spawn_system_task(watch.run, context=copy_context())
 
-            await when_suspended(self.handle_request(nursery, request, exchange), watch)
+        with watch.request_scope:
+            try:
+                await when_suspended(self._answer_and_send(request, exchange), begin_watch)
+            finally:
+                watch.end()
 
     async def _answer_while_receiving(self, request: Request, receive: Any, exchange: HttpExchange) -> None:
         unfinished = UnfinishedBody(browser_or_address(request))
@@ -346,6 +350,10 @@ class FlashConnection(HTTPConnection):
         return cast("Any", self.app).response_class("Internal Server Error", 500) if response is None else response
 
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: Any) -> None:
+        await self._answer_and_send(request, send)
+        nursery.cancel_scope.cancel()
+
+    async def _answer_and_send(self, request: Request, send: Any) -> None:
         response = await self._respond(request)
         data = data_of(response.response, SMALL)
         if data is not None:
@@ -358,10 +366,41 @@ class FlashConnection(HTTPConnection):
                 timeout = cast("Any", self.app.config["RESPONSE_TIMEOUT"])
             with trio.move_on_after(inf if timeout is None else timeout):
                 await self.send_response(send, response)
-        nursery.cancel_scope.cancel()
 
 
 async def _cancel_on_disconnect(scope: trio.CancelScope, receive: Callable[[], Awaitable[Any]]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
+
+
+class _DisconnectWatch:
+    """Cancels one request when its client disconnects: a system task, which ends when the request does.
+
+    It is in no nursery of the request's own, since most requests never wait, and a nursery costs as much as a task.
+
+    Attributes:
+        request_scope: the cancel scope of the request.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        self.request_scope = trio.CancelScope()
+        self._receive = receive
+        self._scope = trio.CancelScope()
+        self._failure: Exception | None = None
+
+    async def run(self) -> None:
+        """Wait for the client to disconnect."""
+        with self._scope:
+            try:
+                await _cancel_on_disconnect(self.request_scope, self._receive)
+            except Exception as error:
+                # It is the request that fails, and not the whole run of Trio.
+                self._failure = error
+                self.request_scope.cancel()
+
+    def end(self) -> None:
+        """Watch no more. Raises the failure of `receive`, if it has failed."""
+        self._scope.cancel()
+        if self._failure is not None:
+            raise self._failure

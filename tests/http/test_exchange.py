@@ -160,8 +160,10 @@ async def test_a_request_has_a_second_task_only_when_it_waits(serve: Serve) -> N
     tasks: list[int] = []
 
     def living() -> int:
-        nursery = trio.lowlevel.current_task().child_nurseries[-1]
-        return len(nursery.child_tasks)
+        root = trio.lowlevel.current_root_task()
+        assert root is not None
+        beside = [task.name for nursery in root.child_nurseries for task in nursery.child_tasks]
+        return sum("DisconnectWatch" in name for name in beside)
 
     async def count(clicks: int) -> list[int]:
         exchange = HTTP_EXCHANGE.get()
@@ -179,6 +181,21 @@ async def test_a_request_has_a_second_task_only_when_it_waits(serve: Serve) -> N
     async with socket.stream:
         await socket.send(whole(json.dumps(page.request("go", value=1)).encode()))
         assert json.loads((await socket.answer())[1])["response"] == {"out": {"children": [0, 1, 1]}}
+        await wait_all_tasks_blocked()
+        assert living() == 0
+
+
+async def test_a_request_that_waits_needs_no_lifespan() -> None:
+    app = Flash(__name__)
+    app.layout = html.Div()
+
+    @app.server.get("/waits")
+    async def waits() -> str:
+        await trio.lowlevel.checkpoint()
+        return "over"
+
+    answer = await app.server.test_client().get("/waits")
+    assert await answer.get_data() == b"over"
 
 
 async def test_nothing_is_left_of_a_client_of_http2_that_takes_no_answer(serve: Serve) -> None:
