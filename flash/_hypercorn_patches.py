@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Awaitable, Callable
+from time import time
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -38,6 +39,9 @@ FAIR_SENDS = 16
 Report = Callable[[str, BaseException], None]
 """Logs that a connection has failed. Takes the kind of the failure, which limits repeated lines, and the exception."""
 
+ResponseHeaders = Callable[[str], list[tuple[bytes, bytes]]]
+"""Makes the headers that a server adds to each response of a protocol."""
+
 _reports: WeakKeyDictionary[Config, Report] = WeakKeyDictionary()
 """The configurations of the servers that run Flash apps."""
 
@@ -55,6 +59,8 @@ def adopt(receive: object, report: Report) -> None:
     """
     lifespan: object = getattr(receive, "__self__", None)
     if isinstance(lifespan, Lifespan):
+        if lifespan.config not in _reports:
+            cast("Any", lifespan.config).response_headers = _once_a_second(lifespan.config.response_headers)
         _reports[lifespan.config] = report
     else:
         _report_of_run.set(report)
@@ -70,6 +76,19 @@ def _report_for(config: Config) -> Report | None:
         with contextlib.suppress(LookupError, RuntimeError):
             return _report_of_run.get()
     return report
+
+
+def _once_a_second(response_headers: ResponseHeaders) -> ResponseHeaders:
+    """Have the headers that the server adds to each response, the date among them, made once in a second."""
+    made: dict[str, tuple[int, list[tuple[bytes, bytes]]]] = {}
+
+    def headers_of_second(protocol: str) -> list[tuple[bytes, bytes]]:
+        second, headers = made.get(protocol, (0, []))
+        if second != int(time()):
+            second, headers = made[protocol] = int(time()), response_headers(protocol)
+        return headers.copy()
+
+    return headers_of_second
 
 
 def _replace_instances(kind: Any, replacement: Any) -> None:

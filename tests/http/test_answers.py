@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import hypercorn.config
 import pytest
 import trio
 import trio.testing
 from hypercorn.config import Config
 from hypercorn.events import RawData
 from hypercorn.trio import serve as serve_with_hypercorn
+from hypercorn.trio.lifespan import Lifespan
 
-from flash import Flash, html
+from flash import Flash, _hypercorn_patches, html
 from flash._hypercorn_messages import RequestMessages
-from flash._hypercorn_patches import FlashTCPServer
+from flash._hypercorn_patches import FlashTCPServer, adopt
 
 LENGTH = (b"content-length", b"4")
 
@@ -148,6 +150,20 @@ async def test_the_head_of_a_response_of_no_known_length_leaves_at_once(headers:
                 received += b"".join([part async for part in stream])
         nursery.cancel_scope.cancel()
     assert b"text" in received
+
+
+async def test_each_answer_has_the_date_of_its_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [1_000_000_000.0]
+    config = Config()
+    adopt(Lifespan(answer, config, {}).asgi_receive, lambda *_: None)
+    for clock in (_hypercorn_patches, hypercorn.config):
+        monkeypatch.setattr(clock, "time", lambda: seconds[-1])
+    for second in (1_000_000_000.0, 1_000_000_000.9, 1_000_000_001.0, 1_000_000_060.0):
+        seconds.append(second)
+        for protocol in ("h11", "h2"):
+            assert config.response_headers(protocol) == Config().response_headers(protocol)
+    config.response_headers("h11").clear()
+    assert config.response_headers("h11") == Config().response_headers("h11")
 
 
 async def test_messages_arrive_in_order_and_one_that_finds_no_room_waits() -> None:
