@@ -64,6 +64,10 @@ class Callback:
         return self.spec.get("clientside_function") is not None
 
     @property
+    def is_background(self) -> bool:
+        return self.spec.get("background") is not None
+
+    @property
     def prevents_initial_call(self) -> bool:
         return bool(self.spec.get("prevent_initial_call"))
 
@@ -95,6 +99,10 @@ class Callback:
     def inputs_in(self, layout: Layout, matched: Matched) -> set[tuple[str, str]]:
         """The properties of components that are its Inputs: keys and names."""
         return _properties(layout, self.inputs, matched)
+
+    def states_in(self, layout: Layout, matched: Matched) -> set[tuple[str, str]]:
+        """The properties of components that are its States: keys and names."""
+        return _properties(layout, self.states, matched)
 
     def can_be_called(self, layout: Layout, matched: Matched) -> bool:
         """Whether every component is there that it cannot do without."""

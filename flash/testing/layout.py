@@ -51,11 +51,13 @@ class Layout:
     Attributes:
         root: the layout as the server has sent it, changed since.
         components: those that have an id, by the key of the id.
+        unknown: why nothing is known of a property, by key and name: a clientside callback would have set it.
     """
 
     def __init__(self, root: Any) -> None:
         self.root = root
         self.components: dict[str, dict[str, Any]] = {}
+        self.unknown: dict[tuple[str, str], str] = {}
         self._index()
 
     def __contains__(self, component_id: ComponentId) -> bool:
@@ -104,6 +106,7 @@ class Layout:
                     any(True for _ in components_in(each)) for each in (value, current.get(name))
                 )
             current[name] = value
+            self.unknown.pop((key_of(component_id), name), None)
         if changes_layout:
             self._index()
         return changes_layout

@@ -29,6 +29,7 @@ from .renderer import Renderer
 from .resuming import Resuming
 from .runs import Component, Run
 from .served_app import Response
+from .stand_ins import StandIns, answer_of
 from .virtual_time import VirtualTime
 from .work_outside import place_of_failure
 
@@ -44,13 +45,19 @@ class Page:
     """
 
     def __init__(
-        self, browser: Browser, time: VirtualTime, nursery: trio.Nursery, pages: list[Page] | None = None
+        self,
+        browser: Browser,
+        time: VirtualTime,
+        nursery: trio.Nursery,
+        stand_ins: StandIns,
+        pages: list[Page] | None = None,
     ) -> None:
         """
         Args:
             browser: see above.
             time: the clock.
             nursery: in which the tasks of all pages run.
+            stand_ins: what is called in the place of callbacks that a page cannot call.
             pages: all pages of the app, of whatever browser.
         """
         self.browser = browser
@@ -58,6 +65,7 @@ class Page:
         self.pages.append(self)
         self._time = time
         self._nursery_of_pages = nursery
+        self._stand_ins = stand_ins
         self._changes = 0
         self.is_open: bool = False
         self.link: PageLink
@@ -71,7 +79,7 @@ class Page:
         if props is None:
             there = ", ".join(key for key in self._layout.components if not key.startswith("_"))
             raise AssertionError(f"The page has no component with the id {found!r}. It has: {there}.")
-        return Component(found, props)
+        return Component(found, props, self._layout.unknown)
 
     def __contains__(self, component_id: object) -> bool:
         return id_of(component_id) in self._layout
@@ -126,7 +134,7 @@ class Page:
         It is closed with this one, if not before.
         """
         browser = Browser(self.browser.served) if new_browser else self.browser
-        page = Page(browser, self._time, self._nursery_of_pages, self.pages)
+        page = Page(browser, self._time, self._nursery_of_pages, self._stand_ins, self.pages)
         await page.load(path)
         return page
 
@@ -193,7 +201,10 @@ class Page:
         names = self._layout.props(PAGE_ID)
         self._token, self._secret = ("", "") if names is None else (names["token"], names["secret"])
         self._nursery, self._scope = await self._nursery_of_pages.start(_hold_nursery)
-        self._renderer = Renderer(self._layout, dependencies, self._call, self._nursery, self._changed)
+        self._renderer = Renderer(
+            self._layout, dependencies, self._call, self._nursery, self._changed, self._can_be_called
+        )
+        self._stand_ins.check(self._renderer.callbacks)
         self._own = OwnBehaviour(self._layout, self._renderer, self._nursery, path)
         self._streams = PageStreams(self._renderer, self._nursery, self._cancel, self._start)
         self._resuming = Resuming(self._renderer, self._streams, self._nursery, self._start)
@@ -221,10 +232,14 @@ class Page:
 
     async def _call(self, callback: Callback, body: dict[str, Any]) -> dict[str, Any] | None:
         """Send the request that calls a callback."""
-        if callback.spec.get("background") is not None:
+        stand_in = self._stand_ins.function_for(callback)
+        if stand_in is not None:
+            return answer_of(stand_in, callback, body)
+        if callback.is_background:
             raise AssertionError(
                 f"The callback of {callback.output!r} runs in the background, in a process of its own, which a page "
-                "of flash.testing cannot wait for. Call its function in the test."
+                "of flash.testing cannot wait for. Give open_page a function that stands in for it: "
+                f"stand_ins={{{callback.output!r}: function}}."
             )
         response = await self.browser.call(body, self._secret)
         if response.status == 200:
@@ -234,6 +249,9 @@ class Page:
         elif response.status != 204:
             raise _failed(callback, response.status, response.text, response.failure)
         return None
+
+    def _can_be_called(self, callback: Callback) -> bool:
+        return not callback.is_clientside or self._stand_ins.function_for(callback) is not None
 
     def _refuse_start(self, callback: Callback, message: str) -> None:
         """The server has refused to start a stream: that is shown as its status."""

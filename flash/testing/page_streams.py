@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from ..cancel_scopes import LAYOUT, EndReason
-from .component_ids import ComponentId, has_many, is_pattern, match, parse_id
+from .component_ids import ComponentId, has_many, is_pattern, key_of, match, parse_id
 from .renderer import Renderer
 
 CHECK_DELAY = 0.05
@@ -244,6 +244,9 @@ class PageStreams:
         layout = self._renderer.layout
         found = layout.resolve(condition["id"], {})
         values = [(layout.props(each) or {}).get(condition["property"]) for each in found]
+        for each in found:
+            if (reason := layout.unknown.get((key_of(each), condition["property"]))) is not None:
+                self._renderer.failures.append(AssertionError(f"A stream has a condition on it: {reason}"))
         if has_many(condition["id"]):
             return True, values
         return bool(values), values[0] if values else None

@@ -76,6 +76,7 @@ class Renderer:
         send: Function[[Callback, dict[str, Any]], Awaitable[dict[str, Any] | None]],
         nursery: trio.Nursery,
         changed: Function[[], None],
+        is_called: Function[[Callback], bool],
     ) -> None:
         """
         Args:
@@ -84,10 +85,12 @@ class Renderer:
             send: sends the request that calls a callback; returns what it answers, None for nothing.
             nursery: in which calls run.
             changed: is called when properties have been set, and when a call is over.
+            is_called: whether a callback can be called; of what another one would change nothing is known any more.
         """
         self.layout = layout
         self.failures: list[AssertionError] = []
-        self.callbacks = [each for each in map(Callback, specs) if not each.is_clientside]
+        self.callbacks = [*map(Callback, specs)]
+        self._is_called = is_called
         self._send = send
         self._nursery = nursery
         self._changed = changed
@@ -209,6 +212,12 @@ class Renderer:
     # One call
 
     def _start(self, call: Call) -> None:
+        if not self._is_called(call.callback):
+            self._leave_out(call)
+            return
+        if (reason := self._unknown_of(call)) is not None:
+            self.failures.append(AssertionError(f"{call.callback.output!r} is to be called, but {reason}"))
+            return
         self._running[call.key] = call
         body = call.callback.request(self.layout, call.matched, list(call.changed))
         self._side_update(call, "running")
@@ -230,6 +239,26 @@ class Renderer:
                 self._apply_result(call, answer.get("response", {}))
         self.run()
         self._changed()
+
+    def _leave_out(self, call: Call) -> None:
+        """Note that nothing is known of what a clientside callback would change, and call what depends on that."""
+        changed = call.callback.outputs_in(self.layout, call.matched)
+        for key, prop in changed:
+            self.layout.unknown[key, prop] = (
+                f"{key}.{prop} is an Output of a clientside callback, which is JavaScript, and a page of flash.testing "
+                f"runs none. Give open_page a function of Python in its place, "
+                f"stand_ins={{{f'{key}.{prop}'!r}: function}}, or set the value: page.set({key!r}, {prop}=...)."
+            )
+        if call.group is not None:
+            call.group.changed |= changed
+        for key, prop in changed:
+            self._observers(parse_id(key), prop, (*call.predecessors, call.callback.output))
+        self._changed()
+
+    def _unknown_of(self, call: Call) -> str | None:
+        """Why the values that a call needs are not known; None if they are."""
+        needed = call.callback.inputs_in(self.layout, call.matched) | call.callback.states_in(self.layout, call.matched)
+        return next((self.layout.unknown[each] for each in needed if each in self.layout.unknown), None)
 
     def _side_update(self, call: Call, which: str) -> None:
         """Set what `running=` of a plain callback has for the time in which it runs, or for afterwards."""

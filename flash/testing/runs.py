@@ -19,13 +19,24 @@ class Component:
     `component.props` is a dict of all of them.
     """
 
-    def __init__(self, component_id: ComponentId, props: Mapping[str, Any]) -> None:
+    def __init__(
+        self, component_id: ComponentId, props: Mapping[str, Any], unknown: Mapping[tuple[str, str], str]
+    ) -> None:
+        """
+        Args:
+            component_id: its id.
+            props: its properties.
+            unknown: of all components, what of their properties nothing is known, by key and name, and why.
+        """
         self._id = component_id
         self._props = props
+        self._unknown = unknown
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if (reason := self._unknown.get((key_of(self._id), name))) is not None:
+            raise AssertionError(reason)
         return self._props if name == "props" else self._props.get(name)
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -12,14 +12,17 @@ from .browser_profile import Browser
 from .page import Page
 from .served_app import ServedApp
 from .single_stream import SingleStream
+from .stand_ins import StandIns
 from .virtual_time import VirtualTime
 
 
-async def begin(nursery: trio.Nursery, time: VirtualTime, app: Flash, path: str) -> Page:
+async def begin(
+    nursery: trio.Nursery, time: VirtualTime, app: Flash, path: str, stand_ins: Mapping[str, Callable[..., Any]]
+) -> Page:
     """Serve an app, and open a page of it."""
     served = ServedApp(app, nursery)
     await time.run(served.start, "The start of the app")
-    page = Page(Browser(served), time, nursery)
+    page = Page(Browser(served), time, nursery, StandIns(stand_ins))
     try:
         await page.load(path)
     except BaseException:

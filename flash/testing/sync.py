@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -143,7 +143,9 @@ class Page:
 
 
 @contextmanager
-def open_page(app: Flash, path: str = "/") -> Generator[Page]:
+def open_page(
+    app: Flash, path: str = "/", *, stand_ins: Mapping[str, Callable[..., Any]] | None = None
+) -> Generator[Page]:
     """Serve an app in memory, and open a page of it in a browser of its own.
 
     At the end the page is closed and the app shut down.
@@ -151,13 +153,16 @@ def open_page(app: Flash, path: str = "/") -> Generator[Page]:
     Args:
         app: the app.
         path: where the page is opened, with a query if it has one.
+        stand_ins: functions to call in the place of clientside callbacks and of those with `background=True`, by an
+            Output of the callback, as `"id.property"`. They are given the values of its Inputs and States, and return
+            what it would. Of what a clientside callback without one would set nothing is known, and needing that fails.
 
     Raises:
         AssertionError: the app does not start; at the end, something of it still runs.
     """
     thread = TrioThread()
     try:
-        page = thread.call(begin, thread.nursery, thread.time, app, path)
+        page = thread.call(begin, thread.nursery, thread.time, app, path, stand_ins or {})
         try:
             yield Page(page, thread)
         except BaseException as error:

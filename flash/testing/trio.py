@@ -11,7 +11,7 @@ While a page is open, only `elapse`, `cut` and `Run.end` move the clock. A clock
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,7 +29,9 @@ __all__ = ["Component", "End", "Page", "Run", "check_cancellation", "collect", "
 
 
 @asynccontextmanager
-async def open_page(app: Flash, path: str = "/") -> AsyncGenerator[Page]:
+async def open_page(
+    app: Flash, path: str = "/", *, stand_ins: Mapping[str, Callable[..., Any]] | None = None
+) -> AsyncGenerator[Page]:
     """Serve an app in memory, and open a page of it in a browser of its own.
 
     At the end the page is closed and the app shut down.
@@ -37,12 +39,15 @@ async def open_page(app: Flash, path: str = "/") -> AsyncGenerator[Page]:
     Args:
         app: the app.
         path: where the page is opened, with a query if it has one.
+        stand_ins: functions to call in the place of clientside callbacks and of those with `background=True`, by an
+            Output of the callback, as `"id.property"`. They are given the values of its Inputs and States, and return
+            what it would. Of what a clientside callback without one would set nothing is known, and needing that fails.
 
     Raises:
         AssertionError: the app does not start; at the end, something of it still runs.
     """
     async with _nursery_in_virtual_time() as (nursery, time):
-        page = await begin(nursery, time, app, path)
+        page = await begin(nursery, time, app, path, stand_ins or {})
         try:
             yield page
         finally:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from flash import Flash
+from flash import Flash, no_update
 from flash.testing import check_cancellation, collect, open_page
+
+AT_NO_TAB = {"tabs.value": lambda anchor: no_update}
+"""The callback that opens the tab which the address names is clientside. Here the address names none."""
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def gallery() -> Flash:
 
 
 def test_trials_end_as_their_cards_say(gallery: Flash) -> None:
-    with open_page(gallery) as page:
+    with open_page(gallery, stand_ins=AT_NO_TAB) as page:
         page.set("tabs", value="weather")
         reasons = {}
         for key in ("early", "midway", "slow"):
@@ -36,7 +39,7 @@ def test_trials_end_as_their_cards_say(gallery: Flash) -> None:
 
 
 def test_a_run_takes_over_from_another_and_one_is_called_off(gallery: Flash) -> None:
-    with open_page(gallery) as page:
+    with open_page(gallery, stand_ins=AT_NO_TAB) as page:
         first = page.click("twice-go")
         page.elapse(1)
         second = page.click("twice-go")
@@ -51,7 +54,7 @@ def test_a_run_takes_over_from_another_and_one_is_called_off(gallery: Flash) -> 
 
 
 def test_rows_come_in_pieces_and_are_gone_when_they_are_called_off(gallery: Flash) -> None:
-    with open_page(gallery) as page:
+    with open_page(gallery, stand_ins=AT_NO_TAB) as page:
         run = page.click("table-load")
         page.elapse(0.12 * 3)
         assert page["table-rows"].children != "0"
