@@ -77,11 +77,18 @@ def show_files(_app: Any, page: str, source: list[str]) -> None:
     source[0] = LINK.sub(to_page, source[0])
 
 
-def mark_examples(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+def mark_examples(
+    _app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]
+) -> None:
     """Say of an indented block in a docstring that it is code. Sections such as `Args:` have no blank line in front."""
     for index in range(len(lines) - 1, 1, -1):
         above = lines[index - 2]
-        if lines[index].startswith(" ") and not lines[index - 1] and above and not above.startswith(" "):
+        if (
+            lines[index].startswith(" ")
+            and not lines[index - 1]
+            and above
+            and not above.startswith(" ")
+        ):
             lines[index:index] = ["::", ""]
 
 
@@ -94,7 +101,8 @@ def leave_constructors_out(
 
 def setup(app: Any) -> None:
     app.connect("source-read", show_files)
-    app.connect("autodoc-process-docstring", mark_examples, priority=400)  # before Napoleon, which is given 500
+    # Napoleon is called later, with 500.
+    app.connect("autodoc-process-docstring", mark_examples, priority=400)
     app.connect("autodoc-process-signature", leave_constructors_out)
     # The states are drawn by Mermaid, where Markdown is shown; here a drawing is text, above its tables.
     app.add_lexer("mermaid", TextLexer)

@@ -7,6 +7,7 @@ other sites they check the form.
 from __future__ import annotations
 
 import functools
+import html
 import http.server
 import re
 import subprocess
@@ -26,6 +27,9 @@ from tests.support.browser import chromium as chromium, context as context, serv
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+COLUMNS = 95
+"""What the theme shows of a line of code on a laptop without scrolling."""
+
 FILES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
 
 
@@ -62,6 +66,15 @@ def address(site: Path) -> Iterator[str]:
 def test_the_site_has_every_page(site: Path) -> None:
     pages = {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")}
     assert pages <= {page.relative_to(site) for page in site.rglob("*.html")}
+
+
+def test_lines_of_code_are_no_wider_than_the_page(site: Path) -> None:
+    too_wide: list[str] = []
+    for page in site.rglob("*.html"):
+        for block in re.findall(r'<div class="highlight"><pre>(.*?)</pre>', page.read_text(), re.DOTALL):
+            lines = html.unescape(re.sub(r"<[^>]*>", "", block)).splitlines()
+            too_wide += [f"{page.name}: {line}" for line in lines if len(line) > COLUMNS]
+    assert too_wide == []
 
 
 def test_every_exported_name_has_its_docstring_in_the_site(site: Path) -> None:
