@@ -6,9 +6,10 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import quart
 import trio
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from flash import ALL, Flash, Input, Output, Patch, Update, dcc, html, set_props, stream_props
 from tests.browser.conftest import Console, Visit
@@ -173,8 +174,17 @@ def test_an_error_that_on_error_has_handled_is_no_news(visit: Visit, console: Co
     assert shown(page) == []
 
 
-def test_a_start_that_the_server_refuses_shows_in_the_status(visit: Visit, console: Console) -> None:
-    app = make_app()
+@pytest.mark.parametrize("way", ["request", "websocket"])
+def test_a_start_that_the_server_refuses_shows_in_the_status(
+    visit: Visit, console: Console, context: BrowserContext, way: str
+) -> None:
+    """A start that waits for a connection goes over the control websocket as well, and the first answer counts."""
+    app = make_app(streams_per_server=1)
+
+    @app.event_callback(Input("out", "children"), prevent_initial_call=False)
+    async def holding(children: str | None) -> AsyncIterator[Update]:
+        yield stream_props("out", {"title": "holds"})
+        await trio.sleep_forever()
 
     @app.event_callback(Input("go", CLICKS))
     async def refused(clicks: int) -> AsyncIterator[Update]:
@@ -184,23 +194,25 @@ def test_a_start_that_the_server_refuses_shows_in_the_status(visit: Visit, conso
     def show(status: str, error: str | None) -> str:
         return f"{status}: {error}"
 
+    if way == "request":
+        context.route_web_socket(re.compile("_flash/control"), lambda socket: socket.close())
     page = visit(app)
     expect(page.locator("#status")).to_have_text("idle: None")
+    expect(page.locator("#out")).to_have_attribute("title", "holds")
+    if way == "websocket":
+        # The request is on its way for good.
+        page.route(re.compile("_dash-update-component"), hang_starts)
+    page.click("#go")
     name = "test_a_start_that_the_server_refuses_shows_in_the_status.refused"
     sentence = f"'{name}' was not started: the server holds as many streams as it may."
-
-    def refuse(route: Any) -> None:
-        body = route.request.post_data_json
-        if "_flash" in str(body.get("state")):
-            route.fulfill(status=503, body=sentence)
-        else:
-            route.continue_()
-
-    page.route(re.compile("_dash-update-component"), refuse)
-    page.click("#go")
     expect(page.locator("#status")).to_have_text(f"failed: {sentence}")
-    # The browser's line on the answer, and Dash's on the error.
-    assert len(console.take()) == 2
+    # Dash's line on the error, and for a request the browser's on the answer.
+    assert len(console.take()) == (2 if way == "request" else 1)
+
+
+def hang_starts(route: Route) -> None:
+    if '"id":"_flash","property":"token"' not in (route.request.post_data or ""):
+        route.continue_()
 
 
 def test_a_component_that_is_removed_under_its_stream_is_named(visit: Visit, console: Console) -> None:
