@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import dash
 import nbformat
 import pytest
 from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
@@ -32,8 +35,52 @@ async def count(n_clicks):
         number += 1
         await trio.sleep(0.05)
 
-app.run(port={port})
+app.run(port={port}, jupyter_mode={mode!r})
 """
+
+LOAD_EXTENSION = """source => {
+    const app = window.jupyterapp;
+    let Widget = app.shell.constructor;
+    while (!Object.hasOwn(Widget, 'attach')) {
+        Widget = Object.getPrototypeOf(Widget);
+    }
+    const extension = {};
+    new Function('exports', 'require', source)(extension, name => (name === '@lumino/widgets' ? {Widget} : {}));
+    const notebooks = {widgetAdded: {connect: notice => notice(null, app.shell.currentWidget)}};
+    extension.default.activate(app, null, notebooks, {widgetAdded: {connect() {}}});
+}"""
+"""Starts the extension of Dash's, whose code this is given, in an open JupyterLab."""
+
+
+@dataclass
+class Lab:
+    """A JupyterLab that runs.
+
+    Attributes:
+        folder: where its notebooks are.
+        port: where it listens.
+    """
+
+    folder: Path
+    port: int
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    port = free_port()
+    settings = {"ip": "localhost", "port": port, "port_retries": 0, "open_browser": False, "allow_root": True}
+    options = [f"--ServerApp.{name}={value}" for name, value in settings.items()]
+    options.append("--LabApp.expose_app_in_browser=True")
+    # JupyterLab would propose, in a dialog, to build an extension that Dash brings.
+    labconfig = folder / "jupyter_config_dir" / "labconfig"
+    labconfig.mkdir(parents=True)
+    (labconfig / "page_config.json").write_text(json.dumps({"buildAvailable": False, "buildCheck": False}))
+    folders = {name: str(folder / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR")}
+    command = [sys.executable, "-m", "jupyterlab", "--IdentityProvider.token=", *options]
+    with running(command, folder, folders) as process:
+        process.wait_for(lambda: f"http://localhost:{port}/lab" in process.output, "JupyterLab serves")
+        yield Lab(folder, port)
 
 
 @pytest.fixture
@@ -42,55 +89,68 @@ def port() -> int:
 
 
 @pytest.fixture
-def notebook(tmp_path: Path, port: int, context: BrowserContext) -> Iterator[Page]:
-    """A notebook with two cells, the second of which serves another app at the same port."""
-    contents = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(APP.format(port=port, word=word).strip()) for word in ("first", "second")],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    )
-    nbformat.write(contents, tmp_path / "app.ipynb")
-    lab = free_port()
-    settings = {"ip": "localhost", "port": lab, "port_retries": 0, "open_browser": False, "allow_root": True}
-    options = [f"--ServerApp.{name}={value}" for name, value in settings.items()]
-    # JupyterLab would propose, in a dialog, to build an extension that Dash brings.
-    labconfig = tmp_path / "jupyter_config_dir" / "labconfig"
-    labconfig.mkdir(parents=True)
-    (labconfig / "page_config.json").write_text(json.dumps({"buildAvailable": False, "buildCheck": False}))
-    folders = {name: str(tmp_path / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR")}
-    command = [sys.executable, "-m", "jupyterlab", "--IdentityProvider.token=", *options]
-    with running(command, tmp_path, folders) as process:
-        process.wait_for(lambda: f"http://localhost:{lab}/lab" in process.output, "JupyterLab serves")
+def open_notebook(lab: Lab, port: int, context: BrowserContext) -> Iterator[Callable[[str], Page]]:
+    """Opens a notebook with two cells, the second of which serves another app at the same port."""
+    opened: list[Page] = []
+
+    def open_notebook(mode: str) -> Page:
+        cells = [APP.format(port=port, word=word, mode=mode).strip() for word in ("first", "second")]
+        contents = nbformat.v4.new_notebook(
+            cells=[*map(nbformat.v4.new_code_cell, cells)],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        )
+        nbformat.write(contents, lab.folder / f"{mode}.ipynb")
         page = context.new_page()
+        opened.append(page)
         page.set_default_timeout(TIMEOUT * 1000)
         # Not 127.0.0.1, where the app is: a cookie that is not made for frames would be lost.
-        page.goto(f"http://localhost:{lab}/lab/tree/app.ipynb")
+        page.goto(f"http://localhost:{lab.port}/lab/tree/{mode}.ipynb?reset")
         expect(page.locator(".jp-Notebook .jp-CodeCell")).to_have_count(2, timeout=TIMEOUT * 1000)
-        yield page
+        # A cell that is run before its kernel is there is lost.
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        return page
+
+    yield open_notebook
+    for page in opened:
         page.close()
 
 
 def run_cell(page: Page, number: int) -> None:
-    # A cell that is run before its kernel is there is lost.
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
 
 
-def frame(page: Page, port: int, number: int) -> FrameLocator:
-    """The app that the cell of this number shows."""
-    return page.locator(".jp-CodeCell").nth(number).frame_locator(f"iframe[src='http://127.0.0.1:{port}/']")
+def expect_stream(app: FrameLocator, word: str) -> None:
+    """Click in an app, and wait until its stream has updated it."""
+    app.locator("#go").click()
+    expect(app.locator("#out")).to_have_text(re.compile(rf"{word} \d\d"), timeout=TIMEOUT * 1000)
 
 
 def test_an_app_in_a_cell_streams_and_ends_when_another_takes_its_port(
-    notebook: Page, port: int, console: Console
+    open_notebook: Callable[[str], Page], port: int, console: Console
 ) -> None:
-    run_cell(notebook, 0)
-    first = frame(notebook, port, 0)
-    first.locator("#go").click()
-    expect(first.locator("#out")).to_have_text(re.compile(r"first \d\d"), timeout=TIMEOUT * 1000)
-    run_cell(notebook, 1)
-    second = frame(notebook, port, 1)
-    second.locator("#go").click()
-    expect(second.locator("#out")).to_have_text(re.compile(r"second \d\d"), timeout=TIMEOUT * 1000)
+    notebook = open_notebook("inline")
+    for number, word in enumerate(("first", "second")):
+        run_cell(notebook, number)
+        cell = notebook.locator(".jp-CodeCell").nth(number)
+        expect_stream(cell.frame_locator(f"iframe[src='http://127.0.0.1:{port}/']"), word)
     # JupyterLab misses the extension of Dash's, whose build it was kept from proposing.
     assert set(console.take()) <= {"Exception opening new comm"}
+
+
+def test_an_app_in_a_tab_of_jupyterlab_streams_and_the_next_one_takes_its_tab(
+    open_notebook: Callable[[str], Page], port: int
+) -> None:
+    """The extension of Dash's is its own code, as Dash brings it. To build it into JupyterLab would take minutes."""
+    notebook = open_notebook("jupyterlab")
+    with tarfile.open(Path(dash.__file__).parent / "labextension" / "dist" / "dash-jupyterlab.tgz") as package:
+        source = package.extractfile("package/lib/index.js")
+        assert source is not None
+        notebook.evaluate(LOAD_EXTENSION, source.read().decode())
+    for number, word in enumerate(("first", "second")):
+        notebook.get_by_role("tab", name="jupyterlab.ipynb").click()
+        run_cell(notebook, number)
+        notebook.get_by_role("tab", name=f"Dash (port: {port})").wait_for()
+        expect_stream(notebook.frame_locator(f".jp-dashWidget iframe[src='http://127.0.0.1:{port}/']"), word)
+    assert notebook.locator(".jp-dashWidget").count() == 1
