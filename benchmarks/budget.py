@@ -41,7 +41,7 @@ from benchmarks.results import Result
 from flash import Update, _hypercorn, stream_props
 from flash.asgi.direct_writes import DirectWriter
 from flash.channels import Channels
-from flash.props import encode_pairs
+from flash.props import LIGHT_UPDATES, encode_pairs, update_encoder
 from flash.sse import WRITE_SIZE, encode_events
 from flash.streams.buffer import Bounds, StreamBuffer
 from flash.streams.link import Link
@@ -82,7 +82,8 @@ async def _measure(updates: int) -> dict[tuple[str, str], float]:
     made = [stream_props("out", {"children": number}) for number in range(ROUND)]
     encoded = [encode_pairs(update.pairs) for update in made]
     make = _timed(updates, lambda number: stream_props("out", {"children": number}))
-    encode = _timed(updates, lambda number: encode_pairs(made[number % ROUND].pairs))
+    encoder = update_encoder("count")
+    encode = _timed(updates, lambda number: encoder(made[number % ROUND]))
     step = await _step(made, updates)
     whole = await _whole(updates)
     write = await _write(updates // 10)
@@ -185,16 +186,20 @@ async def _whole(updates: int) -> float:
         for number in range(updates):
             yield stream_props("out", {"children": number})
 
-    def encode(update: Any) -> bytes:
-        return encode_pairs(update.pairs)
-
     channels = Channels()
     async with trio.open_nursery() as nursery:
         link = Link()
         channel = await channels.connect(nursery, link, "browser", Standing("page", 0))
         began = time.thread_time()
         channel.start(
-            StreamSpec(callback="count", key="count", generator=generator, encode=encode, opening=b'"callback":"count"')
+            StreamSpec(
+                callback="count",
+                key="count",
+                generator=generator,
+                encode=update_encoder("count"),
+                light=LIGHT_UPDATES,
+                opening=b'"callback":"count"',
+            )
         )
         over = False
         while not over:

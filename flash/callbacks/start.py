@@ -27,12 +27,14 @@ from ..dash_json import to_json
 from ..errors import FlashError, RequestRefused
 from ..nursery import Channel
 from ..props import (
+    LIGHT_UPDATES,
     Pair,
     Update,
     encode_by_prop,
     encode_pairs,
     encoder,
     resolve_match,
+    update_encoder,
 )
 from ..shared.stream_follower import StreamFollower
 from ..streams.mistakes import Mistakes
@@ -271,7 +273,8 @@ class Starter:
             generator=(
                 follower.follow if follower is not None else lambda: call(function, args, {**kwargs, **watched}, last)
             ),
-            encode=encoder(declaration.name, to_pairs, encode_pairs, b""),
+            encode=update_encoder(declaration.name, to_pairs),
+            light=LIGHT_UPDATES,
             encode_by_prop=encoder(declaration.name, to_pairs, encode_by_prop, []) if declaration.conflate else None,
             opening=self._opening(request, resets, off).encode_fields(),
             resets=resets,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 
 from ..options import DEFAULTS
-from .events import ConflatedEvent, Event, PropUpdate
+from .events import NOT_LIGHT, ConflatedEvent, Event, LightUpdates, PropUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,30 @@ class StreamBuffer(BoundedBuffer):
         bytes: bytes of JSON that wait.
         sent_updates: how many updates were sent.
         sent_bytes: bytes of JSON that were sent.
+        light_kind: the class of updates that may wait as they are, and be encoded later; None if none may.
         tail: the event that the latest update went into, while it waits; None if no update waits.
         in_flight: for a stream that conflates, the event that was sent and is not acknowledged yet; else None.
     """
 
-    __slots__ = ("bounds", "bytes", "head", "in_flight", "sent_bytes", "sent_updates", "tail", "updates")
+    __slots__ = (
+        "_encode_light",
+        "bounds",
+        "bytes",
+        "head",
+        "in_flight",
+        "light_kind",
+        "sent_bytes",
+        "sent_updates",
+        "tail",
+        "updates",
+    )
 
-    def __init__(self, bounds: Bounds, head: bytes = b"") -> None:
+    def __init__(self, bounds: Bounds, head: bytes = b"", light: LightUpdates = NOT_LIGHT) -> None:
         super().__init__()
         self.bounds: Bounds = bounds
         self.head: bytes = head
+        self.light_kind: type[Any] | None = light.kind
+        self._encode_light = light.encode
         self.tail: Event | None = None
         self.in_flight: Event | None = None
         self.bytes: int = 0
@@ -105,6 +120,26 @@ class StreamBuffer(BoundedBuffer):
             return True
         has_room = tail.size < self.bounds.bytes and tail.updates < self.bounds.updates
         return has_room or tail.replaces_by(prop_updates)
+
+    def gather(self, update: Any) -> bool:
+        """Let an update wait as it is, in the event of the latest one. False if it has to be encoded at once."""
+        tail = self.tail
+        if tail is None or tail.size >= tail.limit or type(update) is not self.light_kind:
+            return False
+        light = tail.light
+        if light is None:
+            light = tail.begin_light()
+        light += update.pairs
+        size = update.size
+        tail.size += size
+        tail.updates += 1
+        self.bytes += size
+        self.updates += 1
+        return True
+
+    def encode_light(self, pairs: list[Any]) -> bytes:
+        """Encode the pairs of updates that have waited as they are: see `LightUpdates`."""
+        return self._encode_light(pairs)
 
     def charge(self, size: int) -> None:
         """Count one more update, of `size` bytes of JSON, that waits."""

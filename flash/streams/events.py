@@ -6,8 +6,8 @@ module `buffer` imports this one, and so `EventBuffer` says here what an event n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from ..wire import PROPS_DATA, Props
 
@@ -20,6 +20,10 @@ class EventBuffer(Protocol):
     """
 
     head: bytes
+
+    def encode_light(self, pairs: list[Any]) -> bytes:
+        """Encode the pairs of updates that have waited as they are: see `LightUpdates`."""
+        ...
 
     def charge(self, size: int) -> None:
         """Count one more update, of `size` bytes of JSON, that waits."""
@@ -45,30 +49,54 @@ class Event:
         number: the event's place among the events of its outbox, from 1; 0 while it is held back.
         name: its name on the wire.
         buffer: the buffer of its stream; None if it carries no updates.
-        size: bytes of JSON.
+        size: bytes of JSON; an estimate, as long as some of its updates wait as they are.
         updates: how many updates it carries.
+        limit: the size from which on it takes in no more updates that wait as they are.
+        light: the pairs of the last of its updates, which wait as they are; None if none do.
         conflated: it belongs to a stream that conflates, which sends the next one when the page acknowledges this one.
     """
 
     conflated = False
 
-    __slots__ = ("_data", "_merged", "buffer", "name", "number", "size")
+    __slots__ = ("_data", "_encoded_size", "_merged", "buffer", "light", "limit", "name", "number", "size", "updates")
 
     def __init__(self, number: int, name: str, data: bytes, buffer: EventBuffer | None) -> None:
         self.number: int = number
         self.name: str = name
         self.buffer: EventBuffer | None = buffer
         self.size: int = len(data)
+        self.updates: int = 0 if buffer is None else 1
+        self.limit: int = 0
+        self.light: list[Any] | None = None
         self._data = data
         # Made by the first merge: most events carry one update, and a list takes more memory than that.
         self._merged: list[bytes] | None = None
 
-    def merge(self, pairs: bytes) -> None:
-        """Append another update to the one that the event carries."""
+    def merge(self, pairs: bytes, updates: int = 1) -> None:
+        """Append another update, or several, to those that the event carries."""
+        if self.light is not None:
+            self.encode_light()
         if self._merged is None:
             self._merged, self._data = [self._data], b""
         self._merged.append(pairs)
         self.size += len(pairs)
+        self.updates += updates
+
+    def begin_light(self) -> list[Any]:
+        """The list for the pairs of updates that are to wait as they are."""
+        self._encoded_size = self.size
+        self.light = light = list[Any]()
+        return light
+
+    def encode_light(self) -> None:
+        """Encode the updates that wait as they are, and correct `size` and what the buffer has counted."""
+        light, buffer, estimated = self.light, self.buffer, self.size
+        assert light is not None
+        assert buffer is not None
+        self.light = None
+        self.size = self._encoded_size
+        self.merge(buffer.encode_light(light), 0)
+        buffer.release(0, estimated - self.size)
 
     @property
     def data(self) -> bytes:
@@ -78,13 +106,31 @@ class Event:
     @property
     def pairs(self) -> bytes:
         """The inner part of the JSON array of its updates."""
+        if self.light is not None:
+            self.encode_light()
         return self._data if self._merged is None else b",".join(self._merged)
 
-    @property
-    def updates(self) -> int:
-        if self.buffer is None:
-            return 0
-        return 1 if self._merged is None else len(self._merged)
+
+class LightUpdates(NamedTuple):
+    """Updates that may wait as they are, and are encoded together when they are sent: that is quicker than one by one.
+
+    Nobody can change their values meanwhile, and every such value has a form in JSON.
+
+    Attributes:
+        kind: the class of such updates. They have `pairs`, and `size`: about how many bytes their JSON has.
+        encode: encodes the pairs of several as the inner part of an array.
+    """
+
+    kind: type[Any] | None
+    encode: Callable[[list[Any]], bytes]
+
+
+def _encode_none(pairs: list[Any]) -> bytes:
+    raise AssertionError(pairs)
+
+
+NOT_LIGHT = LightUpdates(None, _encode_none)
+"""No update may wait as it is."""
 
 
 class PropUpdate(NamedTuple):
@@ -124,6 +170,7 @@ class ConflatedEvent(Event):
 
     def __init__(self, buffer: EventBuffer) -> None:
         super().__init__(0, Props.event, b"", buffer)
+        self.updates = 0
         self._values: dict[object, bytes] = {}
 
     def put(self, prop_update: PropUpdate) -> None:
@@ -133,9 +180,11 @@ class ConflatedEvent(Event):
         replaced = self._values.pop(key, None)
         if replaced is not None:
             self.size -= len(replaced)
+            self.updates -= 1
             self.buffer.release(1, len(replaced))
         self._values[key] = prop_update.pair
         self.size += len(prop_update.pair)
+        self.updates += 1
         self.buffer.charge(len(prop_update.pair))
 
     def replaces_by(self, prop_updates: Sequence[PropUpdate]) -> bool:
@@ -145,7 +194,3 @@ class ConflatedEvent(Event):
     @property
     def pairs(self) -> bytes:
         return b",".join(self._values.values())
-
-    @property
-    def updates(self) -> int:
-        return len(self._values)

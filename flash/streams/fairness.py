@@ -23,21 +23,25 @@ OBSERVE_EVERY = 8
 
 
 class FairShare:
-    """The time that one generator has used since another task could run."""
+    """The time for which one generator may yield before another task has to run.
 
-    __slots__ = ("_began", "_pauses")
+    Attributes:
+        until: when the share is over, on the clock of `time.perf_counter`; before, it is not used up.
+    """
+
+    __slots__ = ("_pauses", "until")
 
     def __init__(self) -> None:
-        self._began = 0.0
+        self.until: float = 0.0
         self._pauses = 0
 
     def is_used_up(self, steps: Steps) -> bool:
         """Whether the generator must pause now, so that other tasks can run."""
         now = time.perf_counter()
-        if now - self._began <= SHARE:
+        if now <= self.until:
             return False
         if steps.observe and steps.suspended:
-            self._began = now
+            self.until = now + SHARE
             return False
         steps.observe = self._pauses % OBSERVE_EVERY == 0
         self._pauses += 1
@@ -45,4 +49,4 @@ class FairShare:
 
     def begin(self) -> None:
         """Other tasks have just had their turn: a new share begins."""
-        self._began = time.perf_counter()
+        self.until = time.perf_counter() + SHARE

@@ -133,10 +133,11 @@ class Outbox:
         tail = buffer.tail
         if tail is not None and buffer.updates >= MERGE_FROM and tail.size < self._merged_size:
             tail.merge(pairs)
-            # `buffer.charge`, inlined: most updates of a stream that is ahead of its page come by here.
-            buffer.updates += 1
-            buffer.bytes += size
+            tail.limit = self._merged_size
+            buffer.charge(size)
         else:
+            if tail is not None and tail.light is not None:
+                tail.encode_light()
             self._count += 1
             buffer.tail = tail = Event(self._count, _PROPS, pairs, buffer)
             self._waiting.append(tail)
@@ -283,6 +284,8 @@ class Outbox:
         reader.wake()
 
     def _fits(self, event: Event, at_most: int, taken: list[Event]) -> bool:
+        if event.light is not None:
+            event.encode_light()
         size = event.size
         if taken and size > at_most:
             return False

@@ -10,7 +10,7 @@ from typing import Any
 from ..cancel_scopes import Condition
 from ..watched import Watched
 from ..wire import Refused
-from .events import PropUpdate
+from .events import NOT_LIGHT, LightUpdates, PropUpdate
 from .mistakes import Mistakes
 
 
@@ -26,6 +26,7 @@ class StreamSpec:
         generator: makes the user's generator, or an awaitable that gives it.
         encode: turns what the generator yields into JSON, the inner part of an array of `[id, props]` pairs: "" if
             there is nothing to send, None if None was yielded. Raises InvalidUpdate.
+        light: which updates need not be encoded at once by `encode`.
         encode_by_prop: for a stream that conflates, encodes what it yields property by property; else None.
         opening: what the event `open` carries besides the stream's id: the encoded fields of `wire.Open`.
         resets: the pairs of `reset_props`, as JSON; `end` has them after those of `on_error`, unless the stream
@@ -55,6 +56,7 @@ class StreamSpec:
     encode: Callable[[object], bytes | None]
     opening: bytes
     user: str | None = None
+    light: LightUpdates = NOT_LIGHT
     encode_by_prop: Callable[[object], Sequence[PropUpdate] | None] | None = None
     resets: bytes = b""
     off: bytes = b""

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import isawaitable
 
@@ -38,7 +39,7 @@ from ..user_code.inner_generators import InnerGenerators
 from . import mistakes
 from .buffer import StreamBuffer
 from .ending import describe, log_end
-from .events import SharedUpdate
+from .events import PropUpdate, SharedUpdate
 from .fairness import FairShare
 from .generators import Steps, close_for_good, steps_of
 from .host import StreamHost
@@ -76,7 +77,7 @@ class Stream:
         self.spec = spec
         self.scope: StreamScope = StreamScope(spec.conditions, self._on_cancel, spec.watched)
         self.overran: bool = False
-        self.buffer: StreamBuffer = StreamBuffer(limits.buffer, wire.props_head(stream_id))
+        self.buffer: StreamBuffer = StreamBuffer(limits.buffer, wire.props_head(stream_id), spec.light)
         self.started: float = trio.current_time()
         self.waiting_since: float | None = None
         self.source: str | None = None
@@ -187,7 +188,7 @@ class Stream:
                     "or stream_buffer_bytes= of Flash(...)."
                 )
             # Not written directly: the bound decides how far a loop without a `yield` gets, not the socket.
-            self._put(value, may_send_now=False)
+            self._put(self._encode(value), may_send_now=False)
         elif self._lifecycle.has_sent_end:
             self._report(mistakes.updated_after_end(self.spec.name, self.scope.reason))
         elif unwinding:
@@ -232,6 +233,9 @@ class Stream:
         # A decorator that is `async def` gives the generator when it has been awaited.
         self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
         steps, inner, share, task = self._steps, self._inner, self.share, trio.lowlevel.current_task()
+        # In local variables, as a stream that is ahead of its page needs them half a million times a second.
+        buffer, gather, resume, perf_counter = self.buffer, self.buffer.gather, steps.resume, time.perf_counter
+        most_updates, most_bytes = buffer.bounds.updates, buffer.bounds.bytes
         must_end = False
         try:
             value = await steps.next()
@@ -246,12 +250,18 @@ class Stream:
                     return
                 try:
                     # Most yields need no switch of tasks.
-                    if inner.left or share.is_used_up(steps) or self.buffer.full():
+                    if (
+                        (perf_counter() > share.until and share.is_used_up(steps))
+                        or buffer.updates >= most_updates
+                        or buffer.bytes >= most_bytes
+                        or inner.left
+                    ):
                         await self._pause()
                     elif is_cancelled(task):
                         # The stream, or a scope that the user opened.
                         await trio.lowlevel.checkpoint_if_cancelled()
-                    self._put(value)
+                    if not gather(value):
+                        self._put(self._encode(value))
                 except trio.Cancelled as cancelled:
                     must_end = self.scope.reason is not None
                     value = await steps.throw(cancelled)
@@ -263,7 +273,7 @@ class Stream:
                 else:
                     # Do not keep it: the next update may come much later.
                     value = None
-                    value = await steps.next()
+                    value = await (steps.next() if steps.observe else resume())
         except (StopAsyncIteration, *self.spec.finishes):
             pass
 
@@ -291,17 +301,17 @@ class Stream:
             await trio.lowlevel.checkpoint_if_cancelled()
             self.share.begin()
 
-    def _put(self, value: object, may_send_now: bool = True) -> None:
-        pairs = self._encode(value)
-        if pairs is None:
+    def _put(self, encoded: bytes | Iterable[PropUpdate] | None, may_send_now: bool = True) -> None:
+        """Put an update into the outbox: as bytes, or property by property; None is a mistake, and put nowhere."""
+        if encoded is None:
             self._report(mistakes.yielded_none(self.spec.name))
-        elif pairs:
+        elif encoded:
             if not self._sent_first:
                 self._note_first()
-            if isinstance(pairs, bytes):
-                self._host.outbox.put_update(pairs, self.buffer, may_send_now)
+            if isinstance(encoded, bytes):
+                self._host.outbox.put_update(encoded, self.buffer, may_send_now)
             else:
-                self._host.outbox.put_by_prop(pairs, self.buffer)
+                self._host.outbox.put_by_prop(encoded, self.buffer)
 
     def _note_first(self) -> None:
         self._sent_first = True

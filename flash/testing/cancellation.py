@@ -50,6 +50,9 @@ WAYS = sorted(
 class _EveryYield(FairShare):
     """Has the stream pause at each `yield`."""
 
+    def begin(self) -> None:
+        """No share ever begins."""
+
     def is_used_up(self, steps: Steps) -> bool:
         return True
 

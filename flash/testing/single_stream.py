@@ -23,7 +23,7 @@ from ..channels import Channels
 from ..event_callback import EventCallback
 from ..nursery import Channel
 from ..options import DEFAULTS
-from ..props import Pair, Update, encode_pairs, encoder, wire_id
+from ..props import Pair, Update, update_encoder, wire_id
 from ..shared.sources import Sources
 from ..streams.limits import Limits, PageLimits
 from ..streams.link import Link
@@ -117,7 +117,7 @@ class SingleStream:
         to_pairs: Callable[[object], Sequence[Pair]] | None = None
         if declaration.outputs is not None:
             to_pairs = partial(declaration.outputs.pairs, resolved=self._resolved_outputs())
-        encode = encoder(declaration.name, None, encode_pairs, b"")
+        encode = update_encoder(declaration.name)
 
         def encode_noted(value: object) -> bytes | None:
             self.encodes()

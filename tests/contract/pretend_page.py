@@ -17,7 +17,7 @@ from flash.cancel_scopes import Condition, EndReason
 from flash.channels import Channels
 from flash.errors import InvalidUpdate
 from flash.nursery import Channel
-from flash.streams.events import Event
+from flash.streams.events import Event, LightUpdates
 from flash.streams.link import Attachment, Link
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
@@ -35,6 +35,24 @@ def encode(value: object) -> bytes | None:
     if not isinstance(value, int | str):
         raise InvalidUpdate(f"the event callback 'test' yielded {value!r}")
     return json.dumps(value).encode()
+
+
+class LightInt(int):
+    """An update that may wait as it is, and be encoded with others: see `LightUpdates`."""
+
+    size = 20
+
+    @property
+    def pairs(self) -> tuple[int]:
+        return (self,)
+
+
+def encode_light(pairs: list[Any]) -> bytes:
+    return json.dumps(pairs).encode()[1:-1]
+
+
+LIGHT = LightUpdates(LightInt, encode_light)
+"""How a stream is told of them."""
 
 
 class PageLink(Link):

@@ -14,7 +14,7 @@ import trio.testing
 from dash import ALL, Patch, html
 
 from flash.channels import Channels
-from flash.props import Update, encode_pairs, encode_shared, encoder, stream_props
+from flash.props import Update, encode_shared, encoder, stream_props, update_encoder
 from flash.shared.failures import failure_of_stream
 from flash.shared.options import FeedOptions
 from flash.shared.page_state import PageState
@@ -139,7 +139,7 @@ class SharedCallback:
         )
         options.setdefault("resets", b"")
         options.setdefault("off", b"")
-        encode = encoder("test", None, encode_pairs, b"")
+        encode = update_encoder("test")
         stream = page.start(
             follower.follow,
             key_of_stream,

@@ -25,11 +25,13 @@ from flash.streams.limits import Limits, PageLimits
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 from flash.streams.thread import StreamThreads
-from tests.contract.pretend_page import BROWSER, CLEANUP_TIMEOUT, PAGE, PageLink, connect, encode
+from tests.contract.pretend_page import BROWSER, CLEANUP_TIMEOUT, LIGHT, PAGE, LightInt, PageLink, connect, encode
 
 KEYS = ("a", "b", "c")
 ORDERS = ("yield", "burst", "push", "wait", "timed", "return", "fail", "clumsy", "swallow")
-UPDATES = 3
+UPDATES = (3, 12)
+"""How many updates the streams of an example buffer: a burst of two more waits, and one of twelve waits unencoded."""
+
 TIMEOUT = 7.0
 RECONNECT_GRACE = 3.0
 WINDOW = 400
@@ -75,11 +77,11 @@ class Run:
         self.began += 1
         count = 0
 
-        def update() -> int:
+        def update() -> LightInt:
             nonlocal count
             count += 1
             self.yielded.append(count)
-            return count
+            return LightInt(count)
 
         try:
             while True:
@@ -90,7 +92,8 @@ class Run:
                 if order == "yield":
                     yield update()
                 elif order == "burst":
-                    for _ in range(UPDATES + 2):
+                    assert self.stream is not None
+                    for _ in range(self.stream.buffer.bounds.updates + 2):
                         yield update()
                 elif order == "push":
                     assert self.stream is not None
@@ -184,6 +187,7 @@ class Play:
             key=key,
             generator=run.make,
             encode=encode,
+            light=LIGHT,
             opening=b'"callback":"test"',
             resets=b'"reset"',
             off=b'"off"',
@@ -239,6 +243,8 @@ def check(play: Play, last: EndReason) -> None:
         assert run.finallies == run.began <= 1
         if names and names[-1] == "end":
             check_end(run, mine[-1][1], updates)
+        if last is EndReason.SHUTDOWN:
+            assert run.stream.buffer.updates == run.stream.buffer.bytes == 0
         if isinstance(run.generator, AsyncGeneratorType):
             assert run.generator.ag_frame is None
 
@@ -266,10 +272,10 @@ def check_end(run: Run, end: dict[str, Any], updates: list[int]) -> None:
         assert updates == run.yielded
 
 
-async def perform(example: list[Move], last: EndReason) -> None:
+async def perform(example: list[Move], last: EndReason, updates: int) -> None:
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with trio.open_nursery() as nursery:
-        limits = Limits(Bounds(updates=UPDATES), CLEANUP_TIMEOUT, StreamThreads(1))
+        limits = Limits(Bounds(updates=updates), CLEANUP_TIMEOUT, StreamThreads(1))
         channels = Channels(limits, PageLimits(len(KEYS), window=WINDOW, reconnect_grace=RECONNECT_GRACE))
         play = Play(channels, await connect(channels, nursery, PAGE, BROWSER), nursery)
         for move in example:
@@ -290,9 +296,9 @@ async def perform(example: list[Move], last: EndReason) -> None:
     check(play, last)
 
 
-@given(moves, st.sampled_from([EndReason.DISCONNECTED, EndReason.SHUTDOWN]))
+@given(moves, st.sampled_from([EndReason.DISCONNECTED, EndReason.SHUTDOWN]), st.sampled_from(UPDATES))
 @settings(max_examples=400, deadline=None)
 def test_whatever_happens_in_whatever_order_every_stream_keeps_its_contract(
-    example: list[Move], last: EndReason
+    example: list[Move], last: EndReason, updates: int
 ) -> None:
-    trio.run(perform, example, last, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(perform, example, last, updates, clock=trio.testing.MockClock(autojump_threshold=0))
