@@ -7,7 +7,9 @@ The other modules import these names from here. `_hypercorn_patches` has what Fl
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -24,6 +26,7 @@ from hypercorn.utils import LifespanFailureError, repr_socket_addr, wrap_app
 from wsproto.events import Ping
 
 from ._hypercorn_messages import RequestMessages
+from ._trio import TlsWriter
 
 
 async def serve(app: Any, config: Config, sockets: Sockets, stop: Callable[[], Awaitable[None]] | None) -> None:
@@ -57,18 +60,45 @@ class DirectWriteConnection:
         self._server: Any = server
 
     @property
-    def fileno(self) -> int:
-        """The file descriptor of the socket; -1 if it is closed."""
-        return self._server.stream.socket.fileno()
-
-    @property
     def busy(self) -> bool:
         """Whether a write is under way."""
         return self._server.send_lock.locked()
 
+    def write_now(self, data: bytes) -> bytes | None:
+        """Write bytes as far as the socket takes them without blocking. The connection must not be `busy`.
+
+        Returns:
+            None if all of it is written; else what has to be given to `write` before anything else is written.
+        """
+        try:
+            written = os.write(self._server.stream.socket.fileno(), data)
+        except OSError:
+            # The socket's buffer is full, or the connection is lost, which `write` finds out.
+            written = 0
+        return None if written == len(data) else data[written:]
+
     async def write(self, data: bytes) -> None:
         """Write bytes unchanged, and wait until they are written or the connection is lost."""
         await self._server.protocol_send(RawData(data))
+
+
+class EncryptedConnection(DirectWriteConnection):
+    """The same with TLS."""
+
+    def __init__(self, server: TCPServer) -> None:
+        super().__init__(server)
+        self._writer = TlsWriter(self._server.stream)
+
+    @property
+    def busy(self) -> bool:
+        return self._server.send_lock.locked() or self._writer.busy
+
+    def write_now(self, data: bytes) -> bytes | None:
+        try:
+            # With no bytes, `write` sends what is encrypted already.
+            return None if self._writer.write(data) else b""
+        except ssl.SSLError:
+            return data
 
 
 class PeerSocket:
@@ -150,10 +180,17 @@ def direct_write_connection(send: object) -> DirectWriteConnection | None:
     if protocol is None:
         return None
     server: Any = getattr(protocol.send, "__self__", None)
-    if not isinstance(server, TCPServer) or not isinstance(cast("object", server.stream), trio.SocketStream):
-        return None
     # Clients of HTTP/1.0 do not know chunks.
-    return DirectWriteConnection(server) if getattr(protocol.connection, "their_http_version", b"") == b"1.1" else None
+    if not isinstance(server, TCPServer) or getattr(protocol.connection, "their_http_version", b"") != b"1.1":
+        return None
+    transport: object = server.stream
+    if isinstance(transport, trio.SocketStream):
+        return DirectWriteConnection(server)
+    # Only Flash's own connections send what is encrypted already.
+    if hasattr(server, "stop_reading") and isinstance(transport, trio.SSLStream):
+        encrypted: object = cast("Any", transport).transport_stream
+        return EncryptedConnection(server) if isinstance(encrypted, trio.SocketStream) else None
+    return None
 
 
 def unanswered_request(send: object) -> UnansweredRequest | None:

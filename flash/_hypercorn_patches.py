@@ -29,6 +29,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from ._hypercorn_http1 import FlashH11Protocol, FlashHTTPStream
 from ._hypercorn_http2 import FlashH2Protocol
 from ._hypercorn_websocket import FlashWSStream
+from ._trio import TlsWriter
 
 READ_SIZE = 65_536
 """Bytes that are read at a time: as many as Hypercorn reads."""
@@ -169,11 +170,14 @@ class FlashTCPServer(TCPServer):
             self._reading.cancel()
 
     async def _send_all(self, data: bytes) -> None:
-        """Wait until the socket has taken all of the data, as Hypercorn does."""
+        """Wait until the socket has taken all of the data, as Hypercorn does, and what TLS has encrypted already."""
         async with self.send_lock:
             try:
                 with trio.CancelScope(shield=True):
-                    await self.stream.send_all(data)
+                    if data or type(self.stream) is trio.SocketStream:
+                        await self.stream.send_all(data)
+                    else:
+                        await TlsWriter(self.stream).flush()
             except trio.BusyResourceError:
                 # The connection is closing.
                 pass

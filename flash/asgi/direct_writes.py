@@ -8,13 +8,11 @@ part of a write. While that task waits for events, the task that adds one may wr
 chunk of the response, as far as the socket takes it without blocking. The link's task then writes the remaining bytes
 before anything else.
 
-This is safe only for HTTP/1.1 without TLS, in chunks, and where nothing wraps Hypercorn's `send`. HTTP/2, TLS and apps
-with middleware around `send` use the ordinary way.
+This is safe only for HTTP/1.1, in chunks, and where nothing wraps Hypercorn's `send`. HTTP/2 and apps with middleware
+around `send` use the ordinary way.
 """
 
 from __future__ import annotations
-
-import os
 
 from .. import _hypercorn
 from .http_exchange import HTTP_EXCHANGE
@@ -25,7 +23,7 @@ class DirectWriter:
 
     def __init__(self, connection: _hypercorn.DirectWriteConnection) -> None:
         self._connection = connection
-        self._unwritten = b""
+        self._unwritten: bytes | None = None
 
     @classmethod
     def of_request(cls) -> DirectWriter | None:
@@ -37,7 +35,7 @@ class DirectWriter:
     @property
     def ready(self) -> bool:
         """Whether no other write to the socket is under way."""
-        return not self._unwritten and not self._connection.busy
+        return self._unwritten is None and not self._connection.busy
 
     def write(self, data: bytes) -> bool:
         """Write a chunk without blocking.
@@ -45,17 +43,11 @@ class DirectWriter:
         Returns:
             Whether the socket has taken all of it. If not, the caller has to have `finish` called.
         """
-        chunk = b"%x\r\n%b\r\n" % (len(data), data)
-        try:
-            written = os.write(self._connection.fileno, chunk)
-        except OSError:
-            # The socket's buffer is full, or the connection is lost, which `finish` finds out.
-            written = 0
-        self._unwritten = chunk[written:]
-        return not self._unwritten
+        self._unwritten = self._connection.write_now(b"%x\r\n%b\r\n" % (len(data), data))
+        return self._unwritten is None
 
     async def finish(self) -> None:
         """Write the remaining bytes of the last chunk, if any, and wait until the socket has taken them."""
-        if self._unwritten:
-            unwritten, self._unwritten = self._unwritten, b""
+        if self._unwritten is not None:
+            unwritten, self._unwritten = self._unwritten, None
             await self._connection.write(unwritten)

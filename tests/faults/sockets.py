@@ -128,7 +128,8 @@ class Page(LinkedPage[Answer]):
         return [*self.identity.headers, ("Content-Type", "application/json"), *self.more_headers]
 
     async def open(self, receive_buffer: int | None = None) -> Http1:
-        return Http1(await self.site.open(receive_buffer))
+        transport = await self.site.open(receive_buffer)
+        return Http1(transport if self.site.tls is None else await self.site.secure(transport, "http/1.1"))
 
     async def send(self, post: Post) -> Answer:
         return await self.site.request("POST", post.target, headers=[*self.headers, *post.headers], body=post.body)

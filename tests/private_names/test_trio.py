@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from math import inf
 
 import trio
 import trio.testing
+import trustme
 from trio.testing import MockClock
 
 from flash._trio import (
     OpenScopes,
+    TlsWriter,
     forget_cancellation,
     is_cancelled,
     is_cancelled_from_outside,
     is_over,
     leave_scopes,
 )
+from tests.support.eventually import TIMEOUT
 
 
 async def test_trio_still_says_of_a_task_that_it_is_cancelled(autojump_clock: MockClock) -> None:
@@ -92,3 +96,36 @@ async def test_trio_still_lets_the_scopes_of_a_task_be_left_from_outside_of_thei
     assert is_over(child)
     assert not is_over(task)
     await trio.lowlevel.checkpoint()
+
+
+async def test_trio_still_sends_over_tls_what_was_encrypted_beside_it() -> None:
+    authority = trustme.CA()
+    served, trusted = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("here").configure_cert(served)
+    authority.configure_trust(trusted)
+    left, right = trio.socket.socketpair()
+    server = trio.SSLStream(trio.SocketStream(left), served, server_side=True)
+    client = trio.SSLStream(trio.SocketStream(right), trusted, server_hostname="here")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.do_handshake)
+        await server.do_handshake()
+    writer = TlsWriter(server)
+    # Until the first `send_all` there may be session tickets, which Trio holds back.
+    await server.send_all(b"sent ")
+    assert not writer.busy
+    assert writer.write(b"written ")
+    expected, piece = b"sent written ", b"?" * 10_000
+    while writer.write(piece):
+        expected += piece
+    expected += piece
+    received = b""
+    with trio.fail_after(TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.flush)
+            await trio.testing.wait_all_tasks_blocked()
+            assert writer.busy
+            while len(received) < len(expected):
+                received += await client.receive_some()
+    assert received == expected
+    await trio.aclose_forcefully(server)
+    await trio.aclose_forcefully(client)
