@@ -56,13 +56,15 @@ def messages_at_hand(receive: object) -> Callable[[], Any] | None:
 class DirectWriteConnection:
     """A connection of Hypercorn's trio worker, HTTP/1.1 without TLS, on which a response is being sent in chunks."""
 
-    def __init__(self, server: TCPServer) -> None:
+    def __init__(self, server: TCPServer, transport: trio.SocketStream) -> None:
         self._server: Any = server
+        self._lock: trio.Lock = self._server.send_lock
+        self._socket = transport.socket
 
     @property
     def busy(self) -> bool:
         """Whether a write is under way."""
-        return self._server.send_lock.locked()
+        return self._lock.locked()
 
     def write_now(self, data: bytes) -> bytes | None:
         """Write bytes as far as the socket takes them without blocking. The connection must not be `busy`.
@@ -71,7 +73,7 @@ class DirectWriteConnection:
             None if all of it is written; else what has to be given to `write` before anything else is written.
         """
         try:
-            written = os.write(self._server.stream.socket.fileno(), data)
+            written = os.write(self._socket.fileno(), data)
         except OSError:
             # The socket's buffer is full, or the connection is lost, which `write` finds out.
             written = 0
@@ -85,13 +87,13 @@ class DirectWriteConnection:
 class EncryptedConnection(DirectWriteConnection):
     """The same with TLS."""
 
-    def __init__(self, server: TCPServer) -> None:
-        super().__init__(server)
-        self._writer = TlsWriter(self._server.stream)
+    def __init__(self, server: TCPServer, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        super().__init__(server, stream.transport_stream)
+        self._writer = TlsWriter(stream)
 
     @property
     def busy(self) -> bool:
-        return self._server.send_lock.locked() or self._writer.busy
+        return self._lock.locked() or self._writer.busy
 
     def write_now(self, data: bytes) -> bytes | None:
         try:
@@ -183,13 +185,17 @@ def direct_write_connection(send: object) -> DirectWriteConnection | None:
     # Clients of HTTP/1.0 do not know chunks.
     if not isinstance(server, TCPServer) or getattr(protocol.connection, "their_http_version", b"") != b"1.1":
         return None
-    transport: object = server.stream
-    if isinstance(transport, trio.SocketStream):
-        return DirectWriteConnection(server)
+    stream: Any = server.stream
+    if isinstance(stream, trio.SocketStream):
+        return DirectWriteConnection(server, stream)
     # Only Flash's own connections send what is encrypted already.
-    if hasattr(server, "stop_reading") and isinstance(transport, trio.SSLStream):
-        encrypted: object = cast("Any", transport).transport_stream
-        return EncryptedConnection(server) if isinstance(encrypted, trio.SocketStream) else None
+    if isinstance(stream, trio.SSLStream) and hasattr(server, "stop_reading"):
+        encrypted: Any = stream
+        return (
+            EncryptedConnection(server, encrypted)
+            if isinstance(encrypted.transport_stream, trio.SocketStream)
+            else None
+        )
     return None
 
 

@@ -47,6 +47,7 @@ class TlsWriter:
 
     def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
+        self._socket = stream.transport_stream.socket
 
     @property
     def busy(self) -> bool:
@@ -67,7 +68,7 @@ class TlsWriter:
         stream._ssl_object.write(data)
         encrypted = stream._outgoing.read()
         try:
-            written = os.write(stream.transport_stream.socket.fileno(), encrypted)
+            written = os.write(self._socket.fileno(), encrypted)
         except OSError:
             # The socket's buffer is full, or the connection is lost, which the next one to send finds out.
             written = 0

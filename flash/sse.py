@@ -24,6 +24,7 @@ A refused request gets a 4xx or 503 with one sentence, and changes nothing.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -46,7 +47,7 @@ from .nursery import Channel
 from .streams.events import Event
 from .streams.limits import PageLimits
 from .streams.link import GONE, Attachment, Link
-from .wire import PROOF_HEADER, Hello, Over, Payload, Ping, Standing, parse_event_id
+from .wire import PROOF_HEADER, PROPS_DATA, Hello, Over, Payload, Ping, Props, Standing, parse_event_id
 from .wire_messages import LINK_ROUTE, Ack, Acknowledged, Cancel, Close, Status, Ticket, TicketRequest
 
 WRITE_SIZE = 65_536
@@ -86,6 +87,11 @@ def encode_events(life: str, events: Iterable[Event]) -> bytes:
     return b"".join([_NUMBERED % (encoded_life, event.number, event.name.encode(), event.data) for event in events])
 
 
+def _frame_of_props(life: str) -> bytes:
+    """The frame of a `props` event of a channel, into which go its number, and what goes into `PROPS_DATA`."""
+    return b"id: %b.%%d\n" % life.encode() + _FRAME % (Props.event.encode(), PROPS_DATA)
+
+
 class PageSender:
     """Makes frames of the events of one page, and writes them to the socket for the task that has put them.
 
@@ -97,9 +103,15 @@ class PageSender:
         self._attachment = attachment
         self._life = attachment.channel.life
         self._bytes_since_ping = 0
+        self._props_frame = _frame_of_props(self._life)
+        self.room: Callable[[], int] = stream.room
 
-    def room(self) -> int:
-        return self._stream.room()
+    def send_update(self, number: int, head: bytes, pairs: bytes) -> bool:
+        data = self._props_frame % (number, head, pairs)
+        self._bytes_since_ping += len(data)
+        if self._attachment.ping_due or self._bytes_since_ping * 2 >= self._stream.limits.window:
+            data += self._stream.ping([self._attachment])
+        return self._stream.write(data)
 
     def send_now(self, events: list[Event]) -> bool:
         """Write events to the socket. False if it has not taken all of them: the link's task writes the rest."""
@@ -188,7 +200,7 @@ class EventStream:
 
     def _encode(self, received: Iterable[tuple[Attachment, list[Event]]]) -> bytes:
         """The frames of what a link has received: events, one ping for all pages that are asked, and which are over."""
-        self._last_write = trio.current_time()
+        self._last_write = time.perf_counter()
         frames: list[bytes] = []
         asked: list[Attachment] = []
         for attachment, events in received:
@@ -201,7 +213,7 @@ class EventStream:
                 asked.append(attachment)
         if any(attachment.ping_due for attachment in asked):
             # The pages that would be asked soon are asked with them: one request answers for all.
-            soon = self._last_write - self.limits.ping_interval / 2
+            soon = trio.current_time() - self.limits.ping_interval / 2
             asked += [each for each in self._link.attachments if each.pinged_at <= soon and each not in asked]
         if asked:
             frames.append(self.ping(asked))
@@ -220,12 +232,12 @@ class EventStream:
         writer = self._writer
         if writer is None or not self._link.is_waiting or not writer.ready:
             return 0
-        return 0 if trio.current_time() - self._last_write < DIRECT_WRITE_INTERVAL else WRITE_SIZE
+        return 0 if time.perf_counter() - self._last_write < DIRECT_WRITE_INTERVAL else WRITE_SIZE
 
     def write(self, data: bytes) -> bool:
         """Write to the socket; says whether it has taken all of it. If not, the link's task writes the rest."""
         assert self._writer is not None
-        self._last_write = trio.current_time()
+        self._last_write = time.perf_counter()
         return self._writer.write(data)
 
     def _hello(self, attachment: Attachment) -> bytes:

@@ -34,22 +34,31 @@ class SentLog:
         # How many of them were sent on the present link.
         self._position = 0
 
+    @property
+    def is_up_to_date(self) -> bool:
+        """Nothing is to be sent again."""
+        return self._position == len(self._bodies)
+
     def append(self, event: Event) -> None:
         """An event is sent for the first time; nothing is to be sent again before it."""
+        if event.buffer is None or event.conflated:
+            self._append(event.number, event, b"", event.size)
+        else:
+            self.append_update(event.number, event.pairs, event.buffer.head)
+
+    def append_update(self, number: int, pairs: bytes, head: bytes) -> None:
+        """Updates of a stream are sent for the first time, in one event; nothing is to be sent again before it."""
+        self._append(number, pairs, head, len(pairs))
+
+    def _append(self, number: int, body: bytes | Event, head: bytes, size: int) -> None:
         if not self._bodies:
-            self._first = event.number
-        while self._first + len(self._bodies) < event.number:
+            self._first = number
+        while self._first + len(self._bodies) < number:
             self._bodies.append(None)
             self._heads.append(b"")
-        if event.buffer is None or event.conflated:
-            self._bodies.append(event)
-            self._heads.append(b"")
-            self.unacknowledged += event.size
-        else:
-            pairs = event.pairs
-            self._bodies.append(pairs)
-            self._heads.append(event.buffer.head)
-            self.unacknowledged += len(pairs)
+        self._bodies.append(body)
+        self._heads.append(head)
+        self.unacknowledged += size
         self._position = len(self._bodies)
 
     def forget(self, number: int) -> list[Event]:

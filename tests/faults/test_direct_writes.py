@@ -1,4 +1,4 @@
-"""Updates that come one by one are written straight to the socket over TLS, too, between what Trio and Hypercorn write."""
+"""Updates that come one by one are written straight to the socket over TLS, too, between what Trio writes."""
 
 from __future__ import annotations
 
