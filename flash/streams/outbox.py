@@ -17,6 +17,8 @@ however slow it is.
 waits at its `yield`. Other events, such as `open` and `end`, are charged to the page: there is always room for them.
 What was sent is kept until the page acknowledges it, so that it can be sent again when a connection breaks. At most
 `window` bytes are sent and not acknowledged, so these are bounded too, whatever proxies lie between server and page.
+An outbox that is closed has no window: nothing is added to what waits, and the acknowledgements of its page may reach
+the workers that have taken this one's place.
 
 The outbox does no I/O and has no tasks. Streams put events. The link, which reads the outboxes of several pages, is the
 `OutboxReader`: its task is told of new events, and takes them. Or the outbox hands them to the `DirectSender` of its
@@ -317,4 +319,4 @@ class Outbox:
         if taken and size > at_most:
             return False
         # Below half the window no acknowledgement has been asked for: an event of any size may go.
-        return self.unacknowledged * 2 < self._window or self.unacknowledged + size <= self._window
+        return self.unacknowledged * 2 < self._window or self.unacknowledged + size <= self._window or self.closed

@@ -132,6 +132,24 @@ async def test_shutting_down_tells_the_pages_and_returns_when_all_is_over(page: 
     assert await page.link.receive(1) == []
 
 
+async def test_shutting_down_tells_a_page_that_has_still_to_acknowledge_a_whole_window(open_page: OpenPage) -> None:
+    page = await open_page(size=10**6, window=100)
+
+    async def large() -> AsyncGenerator[str, None]:
+        yield "x" * 1_000
+        await trio.sleep_forever()
+
+    stream = page.start(large)
+    await page.settle()
+    assert page.link.channel.outbox.unacknowledged > 1_000
+    # The acknowledgements of the page may reach the server that takes this one's place.
+    await page.channels.shut_down()
+    assert page.read()[-1][1]["reason"] == "shutdown"
+    assert page.log(stream)[-1] == ("shutdown", ["reset", "off"])
+    assert await page.link.receive(1) == [(page.link.attachment, [])]
+    assert await page.link.receive(1) == []
+
+
 async def test_a_page_has_a_limited_number_of_streams(open_page: OpenPage) -> None:
     page = await open_page(streams=2)
     page.start(endless, key="a")
