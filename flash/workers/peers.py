@@ -90,9 +90,9 @@ class Peers:
         """
         self.holdings = Holdings(directory, self._tell_of_page)
         self._dialer = Dialer(socket_path, None if arrivals is None else arrivals.machine)
-        self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._dialer, self._start_soon)
-        self.asgi: App = self._sending_on
         self.leaving = Leaving()
+        self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._dialer, self.leaving, self._start_soon)
+        self.asgi: App = self._sending_on
         self._app = self.leaving.around(app, sent_on=True)
         self._directory = directory
         self.socket_path = socket_path

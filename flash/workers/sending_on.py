@@ -34,6 +34,7 @@ from .directory import Holder
 from .frames import MalformedFrame, Message, encode_scope
 from .handing_over import ADOPTED, Handover
 from .holdings import Holdings
+from .leaving import Leaving
 from .peer_connection import Dialer, PeerConnection, PeerGone
 from .routing import browser_needed, is_long
 from .signatures import GONE, REFUSED, BadSignature
@@ -93,17 +94,21 @@ class NoAnswer(Exception):
 class SendingOn:
     """An ASGI app that has requests answered by the holders of their browsers."""
 
-    def __init__(self, app: App, holdings: Holdings, dialer: Dialer, start_soon: Callable[..., None]) -> None:
+    def __init__(
+        self, app: App, holdings: Holdings, dialer: Dialer, leaving: Leaving, start_soon: Callable[..., None]
+    ) -> None:
         """
         Args:
             app: answers requests on this worker.
             holdings: says which worker is a browser's holder.
             dialer: connects this worker to others.
+            leaving: whether this worker leaves.
             start_soon: starts a task that may outlast its request by a moment.
         """
         self._app = app
         self._holdings = holdings
         self._dialer = dialer
+        self._leaving = leaving
         self._start_soon = start_soon
         self._long: dict[trio.CancelScope, Holder] = {}
         self._is_cut: Callable[[Holder], bool] = lambda holder: False
@@ -132,6 +137,10 @@ class SendingOn:
                 # It has said no, or died. However long that took, the directory hears of it only now.
                 deadline += trio.current_time() - asked_at
             self._holdings.forget(browser)
+            if self._leaving.refuses(scope):
+                # The holder leaves as well, most likely, and says no for as long as it has streams to end. Refused now,
+                # the request is sent again to those who go on.
+                return await _refuse(scope, send, "The server is stopping.")
             # Whoever was known may take long to say no, or nothing. And the directory may take long to hear it.
             now = trio.current_time()
             if now >= deadline:

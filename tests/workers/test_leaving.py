@@ -13,13 +13,14 @@ import trio
 from playwright.sync_api import Browser, expect
 
 from flash.wire import START_HEADER
+from flash.workers import sending_on
 from flash.workers.leaving import App, Leaving, Receive, Send
 from tests.faults.conftest import Certificate, certificate as certificate
 from tests.faults.sockets import Site, flash_run
 from tests.http.conftest import serve as serve
 from tests.http.servers import Serve
 from tests.support.browser import chromium as chromium
-from tests.support.eventually import eventually_sync
+from tests.support.eventually import TIMEOUT, eventually, eventually_sync
 from tests.support.http1 import Answer
 from tests.support.processes import python
 from tests.workers.apps import CountingApp
@@ -270,3 +271,24 @@ def test_a_click_on_the_http_2_connection_of_a_worker_that_leaves_runs_in_anothe
         assert not page.locator("#out").inner_text().startswith(f"{leaving} ")
         assert page.locator("#error").inner_text() == ""
         page.context.close()
+
+
+async def test_a_start_that_its_holder_refuses_because_both_leave_is_refused_at_once(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 2 * TIMEOUT)
+    workers = await fleet(CountingApp, 2)
+    page = await workers[0].server.page()
+    await page.connect()
+    asked = workers[1].directory.asked
+    workers[0].peers.leaving.begun = True
+
+    async def leave() -> None:
+        # The start is on its way by then.
+        await eventually(lambda: len(asked) >= 2)
+        workers[1].peers.leaving.begun = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave)
+        assert (await workers[1].page(page).start("go")).status_code == 503
+    assert holders(workers, page) == [workers[0]]
