@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +19,8 @@ from flash.inspector import snapshot
 from flash.inspector.ends import KEPT
 from flash.inspector.view import show
 from tests.faults.conftest import Serve
+from tests.support.calls import calls_into
+from tests.support.eventually import eventually
 
 PATH = "/_flash/inspect/"
 
@@ -99,6 +103,70 @@ async def test_a_stream_that_follows_a_shared_run_says_which_and_the_source_wher
     assert f"follows {source['source']}" in shown
     assert source["line"] in shown
     assert "B('1'), 'sources'" in shown
+    await link.close()
+
+
+async def test_while_nobody_looks_the_inspector_sees_paths_of_requests_and_ends_and_no_update(serve: Serve) -> None:
+    app = new_app()
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def live(n_clicks: int) -> AsyncIterator[Update]:
+        for number in range(20):
+            yield stream_props("out", {"children": number})
+            await trio.sleep(0.01)
+
+    page = await (await serve(app)).page()
+    link = await page.connect()
+    with calls_into("inspector") as called:
+        await page.begin("go")
+        await link.until("end")
+    assert called == {"Ends.ended", "Inspector._guard", "Inspector.mount.<locals>.guard_request"}
+    await link.close()
+
+
+class Device:
+    """What a stream uses."""
+
+
+async def test_what_has_been_shown_is_not_held(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The records of the log, which pytest keeps, would have the exception.
+    monkeypatch.setattr(logging.getLogger("flash.streams"), "disabled", True)
+    app = new_app()
+    devices: weakref.WeakSet[Device] = weakref.WeakSet()
+
+    @app.event_callback(Input("go", "n_clicks"), cancel=[Input("stop", "n_clicks")])
+    async def live(n_clicks: int) -> AsyncIterator[Update]:
+        device = Device()
+        devices.add(device)
+        yield stream_props("out", {"children": 1})
+        await trio.sleep_forever()
+
+    @app.event_callback(Input("bad", "n_clicks"))
+    async def fail(n_clicks: int) -> AsyncIterator[Update]:
+        device = Device()
+        devices.add(device)
+        yield stream_props("out", {"children": 1})
+        raise ValueError("no device")
+
+    page = await (await serve(app)).page()
+    link = await page.connect()
+    await page.begin("go")
+    opened = await link.until("open")
+    await link.until("props")
+    taken = await snapshot_of(app)
+    assert len(devices) == 1
+    await page.cancel(opened["stream"])
+    await link.until("end")
+    await page.begin("bad")
+    await link.until("end")
+    ends = (await snapshot_of(app))["ends"]
+
+    def is_let_go() -> bool:
+        gc.collect()
+        return len(devices) == 0
+
+    await eventually(is_let_go)
+    assert (taken["streams"], len(ends)) == (1, 2)
     await link.close()
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from types import FrameType
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import flask
@@ -18,6 +14,7 @@ from flash import Flash, Input, Output, Update, html, set_props, stream_props
 from flash.errors import FlashError
 from tests.flask_apps.twins import Build, MakeTwins
 from tests.http.servers import Serve
+from tests.support.calls import calls_into
 from tests.support.eventually import eventually
 from tests.websocket.sockets import Connect
 
@@ -320,24 +317,6 @@ async def test_what_teardown_closes_is_closed_after_the_callback(twins: MakeTwin
     assert (await pair.click("go", -1)).status_code == 500
     await eventually(lambda: len(order) == 2)
     assert set(order) == {"used,after ValueError"}
-
-
-@contextlib.contextmanager
-def calls_into(folder: str) -> Generator[set[str]]:
-    """The functions of a folder of Flash's that are called while the block runs, in this thread or one that begins."""
-    called: set[str] = set()
-
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and f"/flash/{folder}/" in frame.f_code.co_filename:
-            called.add(frame.f_code.co_qualname)
-
-    threading.setprofile(note)
-    sys.setprofile(note)
-    try:
-        yield called
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
 
 
 @pytest.mark.parametrize("with_flask", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +25,9 @@ from flash import (
     every,
     html,
     no_update,
+    page_container,
+    page_registry,
+    register_page,
     set_props,
     stream_props,
 )
@@ -369,3 +373,41 @@ def test_an_app_may_have_prefixes(prefixes: dict[str, str]) -> None:
         page.click("go")
         page.elapse(2)
         assert page["out"].children == 2
+
+
+@pytest.fixture
+def own_page_registry() -> Iterator[None]:
+    """The pages that `register_page` keeps for all apps of the process are those of the test alone."""
+    page_registry.clear()
+    yield
+    page_registry.clear()
+
+
+@pytest.mark.usefixtures("own_page_registry")
+def test_an_app_of_several_pages_is_visited_and_a_stream_ends_with_its_page() -> None:
+    app = Flash(__name__, use_pages=True, pages_folder="")
+    register_page("home", path="/", layout=html.H1("Home", id="home"))
+
+    def layout(name: str = "", unit: str = "") -> Any:
+        return html.Div([html.H1(f"{name} {unit}", id="name"), html.Button(id="go"), html.P(id="out")])
+
+    register_page("device", path_template="/device/<name>", layout=layout)
+    app.layout = html.Div([dcc.Link("Pump", href="/device/pump?unit=bar", id="to-pump"), page_container])
+
+    @app.event_callback(Input("go", "n_clicks"))
+    async def ticks(n_clicks: int) -> Updates:
+        async for number in every(1):
+            yield stream_props("out", {"children": number})
+
+    with open_page(app) as page:
+        assert page["home"].children == "Home"
+        page.click("to-pump")
+        assert page["name"].children == "pump bar"
+        run = page.click("go")
+        page.elapse(2)
+        assert page["out"].children == 2
+        page.visit("/")
+        assert run.end().reason == "cancelled"
+        assert ("home" in page, "out" in page) == (True, False)
+    with open_page(app, "/device/valve") as page:
+        assert page["name"].children == "valve "
