@@ -25,7 +25,12 @@ author = "The Flash developers"
 project_copyright = "The Flash developers"
 version = release = flash.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib_trio",
+]
 
 html_theme = "furo"
 html_title = f"Flash {release}"
@@ -47,7 +52,10 @@ napoleon_use_rtype = False
 # What signatures name and no page describes: types of other packages, type variables, and decorators that wait
 # for their function.
 nitpick_ignore_regex = [
-    ("py:.*", r"(dash|trio|quart|quart_trio|collections|typing|types|enum|datetime)(\..*)?"),
+    (
+        "py:.*",
+        r"(dash|trio|quart|quart_trio|collections|typing|types|enum|datetime)(\..*)?",
+    ),
     ("py:.*", r"([A-Za-z_]+\.)*(P|R|R_co|T|CallbackDecorator|FeedDecorator|Ticks)"),
 ]
 
@@ -96,7 +104,9 @@ def leave_constructors_out(
     _app: Any, _what: str, name: str, kind: Any, _options: Any, given: str | None, _: Any
 ) -> Any:
     """Show no signature of classes whose instances only Flash makes, which are all but the app."""
-    return ("", "") if isinstance(kind, type) and name != "flash.Flash" and given else None
+    return (
+        ("", "") if isinstance(kind, type) and name != "flash.Flash" and given else None
+    )
 
 
 def setup(app: Any) -> None:

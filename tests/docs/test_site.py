@@ -27,7 +27,7 @@ from tests.support.browser import chromium as chromium, context as context, serv
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-COLUMNS = 95
+COLUMNS = 90
 """What the theme shows of a line of code on a laptop without scrolling."""
 
 FILES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
