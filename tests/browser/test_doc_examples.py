@@ -89,7 +89,8 @@ def test_a_chat_with_a_language_model(open_example: Open) -> None:
     expect(page.locator("#answer")).to_contain_text("You asked: Why?")
     expect(page.locator("#messages")).to_contain_text("assistant: You asked: Why? That is a good question.")
     expect(page.locator("#question")).to_have_value("")
-    page.fill("#question", "Why not?")
+    # The answer repeats the question: half a minute in which to stop it.
+    page.fill("#question", "Why not? " * 300)
     page.click("#send")
     expect(page.locator("#answer")).to_contain_text("You asked")
     page.click("#stop")
