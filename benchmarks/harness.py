@@ -95,9 +95,7 @@ def serve(kind: str, app: str, environment: str | None = None) -> Generator[Serv
     # The pages' sockets are on both sides.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [interpreter(environment), "-m", *COMMANDS[kind](app, str(port))]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
@@ -118,6 +116,13 @@ def serve(kind: str, app: str, environment: str | None = None) -> Generator[Serv
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _wait_for(port: int, check: Callable[[], None]) -> None:
