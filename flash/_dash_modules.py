@@ -36,21 +36,20 @@ def _share_loaded() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith(_DASHS):
             shared = _OWN + name.removeprefix(_DASHS)
-            if shared not in sys.modules and not _is_own(shared):
+            if shared not in sys.modules and _own(shared) is None:
                 sys.modules[shared] = module
 
 
 @cache
-def _is_own(name: str) -> bool:
-    """Whether a submodule, or a submodule of one, is one of Flash's files."""
-    found, path = None, list(sys.modules[_PACKAGE].__path__)
-    parts = name.split(".")
-    for last in range(2, len(parts) + 1):
-        found = PathFinder.find_spec(".".join(parts[:last]), path)
-        if found is None:
-            return False
-        path = list(found.submodule_search_locations or ())
-    return found is not None
+def _own(name: str) -> ModuleSpec | None:
+    """The spec of a submodule, or of a submodule of one, if it is one of Flash's files."""
+    parent = name.rpartition(".")[0]
+    if parent == _PACKAGE:
+        path = list(sys.modules[_PACKAGE].__path__)
+    else:
+        above = _own(parent)
+        path = [] if above is None else list(above.submodule_search_locations or ())
+    return PathFinder.find_spec(name, path)
 
 
 class _Finder(MetaPathFinder):
@@ -59,8 +58,14 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if not fullname.startswith(_OWN) or _is_own(fullname):
+        if not fullname.startswith(_OWN):
             return None
+        parent = fullname.rpartition(".")[0]
+        if parent == _PACKAGE or sys.modules[parent].__name__ == parent:
+            # In a package of Flash's own: only what is not there can be one of Dash's.
+            found = PathFinder.find_spec(fullname, path)
+            if found is not None:
+                return found
         try:
             original = importlib.util.find_spec(_DASHS + fullname.removeprefix(_OWN))
         except ModuleNotFoundError:

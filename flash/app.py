@@ -31,7 +31,7 @@ from .callbacks.request import StreamSettings
 from .callbacks.sharing import Shared
 from .channels import Channels
 from .errors import InvalidEventCallback, InvalidOption, RequestRefused, WrongServer
-from .event_callback import (
+from .event_callbacks import (
     GLOBAL_EVENT_CALLBACKS,
     EventCallback,
     EventCallbacks,

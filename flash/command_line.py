@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -17,8 +18,7 @@ from typing import Any
 
 from hypercorn.config import Config
 
-from . import __version__, dash_version
-from .app import Flash
+from . import Flash, __version__, dash_version
 from .errors import FlashError, InvalidOption
 from .server.reloading import same_command
 from .server.run_options import number_of_workers
@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
             # A worker has it from its supervisor, whatever has become of the file with the secret.
             machine = None if this_worker() is not None else _machine(options)
             if this_worker() is not None or (workers == 1 and machine is None):
+                # Of what has been loaded so far nothing is garbage: what looks for some is not to go through it.
+                gc.freeze()
                 _serve(load(options.app), config)
             else:
                 _supervise(config, workers, machine, options, arguments)

@@ -20,7 +20,7 @@ from ._dash import handle_grouped_callback_args
 from .asgi.http_exchange import cancel_with_client
 from .callbacks.declaration import Declaration, EventCallbackOptions, check_on_error
 from .errors import InvalidEventCallback
-from .event_callback import (
+from .event_callbacks import (
     GLOBAL_EVENT_CALLBACKS,
     EventCallback,
     EventCallbacks,

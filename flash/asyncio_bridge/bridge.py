@@ -28,7 +28,7 @@ from outcome import Error, acapture
 
 from ..callbacks.request import CALLBACK_REQUEST
 from ..errors import AsyncioCancelled, FlashError
-from ..event_callback import EventCallback
+from ..event_callbacks import EventCallback
 from ..options import DEFAULTS
 from ..user_code.functions import name_of
 from .thread import Report, Result, asyncio_thread

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import trio
 
 from ..channels import Channels
-from ..event_callback import EventCallback
+from ..event_callbacks import EventCallback
 from ..shared.listing import FeedInfo, SharedStreamInfo
 from ..shared.sources import Sources, feeds
 from ..streams.limits import StreamInfo

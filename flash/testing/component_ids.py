@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
 from ..dash_json import to_json
-from ..event_callback import EventCallback
+from ..event_callbacks import EventCallback
 
 ComponentId: TypeAlias = str | dict[str, Any]
 Matched: TypeAlias = Mapping[str, Any]

@@ -76,7 +76,7 @@ class Resuming:
         """The request that asks for the run of an event callback; None if one of its Inputs or States is not there."""
         layout = self._renderer.layout
         for callback in self._renderer.callbacks:
-            # The Input that every event callback has, and that is never there: see `flash/event_callback.py`.
+            # The Input that every event callback has, and that is never there: see `flash/event_callbacks.py`.
             if any(dependency.id == f"{key}-never" for dependency in callback.inputs):
                 break
         else:

@@ -20,7 +20,7 @@ from ..callbacks.declaration import Declaration
 from ..callbacks.stream_context import LiveProps
 from ..cancel_scopes import Condition, EndReason
 from ..channels import Channels
-from ..event_callback import EventCallback
+from ..event_callbacks import EventCallback
 from ..nursery import Channel
 from ..options import DEFAULTS
 from ..props import Pair, Update, update_encoder, wire_id

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flash
+
 DOCS = Path(__file__).parents[2] / "docs" / "differences.md"
 
 PROGRAM = """if True:
@@ -70,10 +72,21 @@ def listed() -> set[str]:
 
 
 def test_the_documents_list_what_an_import_changes() -> None:
-    assert changed_by("import flash") == listed()
+    assert changed_by("import flash", "flash.Flash") == listed()
+
+
+def test_the_names_of_flash_bring_its_modules_when_the_first_is_asked_for() -> None:
+    program = "import sys, flash; print('trio' in sys.modules); flash.every; print('trio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_no_module_stands_where_a_name_is_exported() -> None:
+    files = {path.stem for path in Path(flash.__file__).parent.iterdir()}
+    assert not files & set(flash.__all__)
 
 
 def test_a_change_that_is_not_listed_would_be_found() -> None:
-    changed = changed_by("import flash", "quart.Quart.handle_request = None")
+    changed = changed_by("import flash", "flash.Flash", "quart.Quart.handle_request = None")
     assert "quart.app.Quart.handle_request" in changed - listed()
     assert "dash._callback.create_callback_id" in changed_by("import flash", "flash.Flash()") - listed()

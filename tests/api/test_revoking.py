@@ -10,7 +10,7 @@ import trio
 from hypothesis import given, strategies as st
 
 from flash import Flash, Input, InvalidOption, Update, html, stream_props
-from flash.event_callback import EventCallback
+from flash.event_callbacks import EventCallback
 from flash.server import revoking
 from flash.server.revoking import Selection, name_of
 from flash.streams.limits import StreamInfo

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from quart import request
 
 from flash import MATCH, Flash, Input, Output, State, dcc, html, stream_props
-from flash.event_callback import EventCallback
+from flash.event_callbacks import EventCallback
 from tests.browser.conftest import Console, Visit
 from tests.support.browser import without_hub
 from tests.support.callback_context import triggered_id

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash import EndReason, FlashError, InvalidOption, every
-from flash.every import SLOT, _ticker  # pyright: ignore[reportPrivateUsage]
+from flash.ticks import SLOT, _ticker  # pyright: ignore[reportPrivateUsage]
 from tests.contract.pretend_page import PretendPage
 from tests.support.eventually import TIMEOUT
 

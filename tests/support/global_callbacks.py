@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dash._callback import GLOBAL_CALLBACK_LIST, GLOBAL_CALLBACK_MAP
 
-from flash.event_callback import GLOBAL_EVENT_CALLBACKS
+from flash.event_callbacks import GLOBAL_EVENT_CALLBACKS
 
 
 def forget_global_callbacks() -> None:

@@ -22,7 +22,7 @@ import pytest
 import trio
 
 from flash import Flash
-from flash.event_callback import _names
+from flash.event_callbacks import _names
 from flash.server.all_workers import join_workers
 from flash.workers.directory import Claims, Holder
 from tests.http.conftest import serve as serve

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from flash.asgi.client_log import ClientWarnings
-from flash.event_callback import _names
+from flash.event_callbacks import _names
 from flash.wire import START_HEADER
 from flash.workers import peer_connection, peer_port, sending_on
 from flash.workers.directory import Claims, browser_key

@@ -17,7 +17,7 @@ import trio
 from quart_trio import QuartTrio
 
 from flash.errors import InvalidOption
-from flash.event_callback import _names
+from flash.event_callbacks import _names
 from flash.server.without_supervisor import find_others
 from tests.faults.sockets import Page, Site
 from tests.http.conftest import serve as serve
