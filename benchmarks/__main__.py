@@ -31,6 +31,7 @@ NAMES = (
     "slow_reader",
     "browser",
     "plain_callbacks",
+    "start_up",
     "workers",
     "tabs",
     "budget",

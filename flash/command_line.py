@@ -11,7 +11,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -20,14 +20,13 @@ from hypercorn.config import Config
 
 from . import Flash, __version__, dash_version
 from .errors import FlashError, InvalidOption
-from .server.reloading import same_command
 from .server.run_options import number_of_workers
 from .server.serving import check_can_listen, run, run_workers
 from .server.shutdown import RELOADED, SHUTDOWN_TIMEOUT
 from .workers.machine import ADVERTISE_VARIABLE, FILE_VARIABLE, VARIABLE as SECRET_VARIABLE, Machine
 from .workers.machine_options import find_machine
 from .workers.redis_claims import URL_VARIABLE
-from .workers.worker import this_worker
+from .workers.this_worker import this_worker
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -69,6 +68,8 @@ def _serve(app: Flash, config: Config) -> None:
 def _supervise(
     config: Config, workers: int, machine: Machine | None, options: argparse.Namespace, arguments: list[str] | None
 ) -> None:
+    from .server.reloading import same_command
+
     command = same_command() if arguments is None else [sys.executable, "-m", "flash", *arguments]
     with _saying_what_is_wrong(config):
         try:
@@ -149,13 +150,22 @@ def _versions() -> str:
     )
 
 
+class _Versions(argparse.Action):
+    """Prints the versions, which are looked up only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        sys.stdout.write(f"{_versions()}\n")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flash", description="Dash on Trio.", formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--version", action="version", version=_versions(), help="print the versions of Flash and what it runs on"
-    )
+    parser.add_argument("--version", action=_Versions, help="print the versions of Flash and what it runs on")
     command = parser.add_subparsers(required=True).add_parser("run", help="serve an app", allow_abbrev=False)
     command.add_argument("app", help="the app, as module:attribute")
     command.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import datetime
 import sys
+from functools import cache
 from typing import Any, cast
 
 import orjson
 from plotly.io.json import config, to_json_plotly
-from plotly.utils import PlotlyJSONEncoder
 
 PLAIN = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 """The option of orjson to encode the values that Dash writes in the same way, and to refuse the rest."""
@@ -34,8 +34,15 @@ _SAME_IN_NUMPY = frozenset(["bool", "float64", *(f"{sign}int{size}" for sign in 
 _UNSAFE = (("<", "\\u003c"), (">", "\\u003e"), ("/", "\\u002f"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
 """What Dash escapes, as it puts JSON into `<script>` elements."""
 
-_encoder: Any = PlotlyJSONEncoder()
 _to_json_plotly: Any = to_json_plotly
+
+
+@cache
+def _encoder() -> Any:
+    """Plotly's encoder. Its module loads what pictures are encoded with, so it is loaded when it is first needed."""
+    from plotly.utils import PlotlyJSONEncoder
+
+    return PlotlyJSONEncoder()
 
 
 def to_json(value: object) -> str:
@@ -93,4 +100,4 @@ def plainly(value: Any) -> Any:
             return orjson.Fragment(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
         except TypeError:
             pass  # The items of the array are not contiguous in memory.
-    return _encoder.default(value)
+    return _encoder().default(value)

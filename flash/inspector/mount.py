@@ -20,8 +20,6 @@ from ..user_code.containment import log_failure
 from ..user_code.functions import takes
 from ..user_code.threads import in_thread
 from .ends import Ends
-from .page import ROUTE, make_page
-from .snapshot import take_snapshot
 
 _log = logging.getLogger("flash.server")
 
@@ -69,6 +67,10 @@ class Inspector:
         """
         if self.is_mounted:
             return
+        # Loaded where there is an inspector.
+        from .page import ROUTE, make_page
+        from .snapshot import take_snapshot
+
         self.is_mounted = self.ends.are_kept = True
         workers: AllWorkers = app.all_workers
         workers.snapshot = lambda: take_snapshot(app.channels, sources_for(app.sources), self.ends)

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from quart import Quart
@@ -22,13 +22,16 @@ from ..asgi.refusals import add_route
 from ..channels import Channels
 from ..sse import HEADERS
 from ..streams.limits import StreamInfo
-from ..workers.directory import Directory
-from ..workers.peer_port import PeerReceiver
-from ..workers.peers import HAVE_COME, Answer, Peers
-from ..workers.sending_on import App
 from .current_run import APPS
 from .metrics import Metrics, join
 from .revoking import Selection
+
+if TYPE_CHECKING:
+    # Loaded where there are several workers.
+    from ..workers.directory import Directory
+    from ..workers.peer_port import PeerReceiver
+    from ..workers.peers import Answer, Peers
+    from ..workers.sending_on import App
 
 _log = logging.getLogger("flash.workers")
 
@@ -66,6 +69,8 @@ def join_workers(
         arrivals: the connections of other machines; None if there are none.
         answering: the ASGI app that answers requests here; None for the server itself.
     """
+    from ..workers.peers import HAVE_COME, Peers
+
     apps: list[AppOfWorkers] = server.extensions[APPS]
     answers: dict[str, Answer] = {
         HAVE_COME: lambda pages: [each.channels.has_gone(page) for page in json.loads(pages) for each in apps]

@@ -46,13 +46,12 @@ from ..user_code.threads import as_plain, in_thread
 from ..websockets import route as websocket_route
 from ..websockets.transport import FlashWebsocketConnection
 from ..workers.machine_options import find_machine
-from ..workers.worker import this_worker
+from ..workers.this_worker import this_worker
 from . import serving
 from .block_watch import BlockWatch
 from .callback_response import CallbackResponse
 from .current_run import APPS, StreamingApp
 from .lifespan import FlashLifespan
-from .reloading import can_reload, can_run_again, reload_on_changes, same_command
 from .run_options import read_run_options
 from .shutdown import SHUTDOWN_TIMEOUT, THREAD_SHUTDOWN_TIMEOUT, StopRequest
 from .tracebacks import describe_exception, traceback_page
@@ -353,6 +352,8 @@ class FlashBackend(_dash.QuartDashServer):
         Raises:
             SystemExit: it cannot listen there, or does not start; with a sentence, or a status.
         """
+        from .reloading import can_reload, can_run_again, reload_on_changes, same_command
+
         in_main_thread = threading.current_thread() is threading.main_thread()
         timeout = SHUTDOWN_TIMEOUT if in_main_thread else THREAD_SHUTDOWN_TIMEOUT
         options = read_run_options({"graceful_timeout": timeout} | kwargs)

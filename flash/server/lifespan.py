@@ -27,7 +27,7 @@ from ..asgi.client_log import ClientWarnings
 from ..user_code.containment import contain, log_failure, split_cancellation
 from ..user_code.failures import sentence_of
 from ..user_code.inner_generators import InnerGenerators
-from ..workers.worker import this_worker
+from ..workers.this_worker import this_worker
 from .current_run import APPS, Run, StreamingApp, current_run
 from .shutdown import end_streams
 from .without_supervisor import OtherProcesses, find_others

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 from collections.abc import Generator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from hypercorn.config import Config
@@ -22,16 +22,17 @@ from .. import _hypercorn
 from .._hypercorn_worker import Adopt, serve_connections
 from .._trio import forget_killed_threads
 from ..errors import FlashError, InvalidOption
-from ..workers.directory import Directory
-from ..workers.machine import Machine
-from ..workers.redis_claims import URL_VARIABLE, RedisClaims, check_redis
-from ..workers.redis_directory import RedisDirectory
-from ..workers.socket_directory import socket_directory
-from ..workers.supervisor import Plan, Supervisor
-from ..workers.worker import Worker, this_worker
+from ..workers.this_worker import this_worker
 from .all_workers import AppOfWorkers, join_workers
 from .current_run import Run, StreamingApp, begin_run, current_run
 from .shutdown import RELOADED, Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
+
+if TYPE_CHECKING:
+    # What only one of several workers needs, or their supervisor, is loaded there.
+    from ..workers.directory import Directory
+    from ..workers.machine import Machine
+    from ..workers.redis_directory import RedisDirectory
+    from ..workers.worker import Worker
 
 MAX_USER_TIMEOUT = 2**31 - 1
 """Milliseconds: the longest TCP_USER_TIMEOUT that Linux takes."""
@@ -157,6 +158,8 @@ def _shared_directory(worker: Worker) -> RedisDirectory | None:
     machine = worker.machine
     if machine is None:
         return None
+    from ..workers.redis_claims import URL_VARIABLE, RedisClaims
+    from ..workers.redis_directory import RedisDirectory
 
     async def neighbours() -> list[str]:
         return [each.address for each in await worker.workers()]
@@ -183,6 +186,10 @@ def run_workers(
         CannotListen: the process cannot listen there.
         SystemExit: the code does not start, or a worker has not stopped in time; with its status.
     """
+    from ..workers.redis_claims import URL_VARIABLE, check_redis
+    from ..workers.socket_directory import socket_directory
+    from ..workers.supervisor import Plan, Supervisor
+
     if not hasattr(socket, "send_fds") or not hasattr(signal, "SIGHUP"):
         raise InvalidOption("Several workers take a system with unix sockets, such as Linux.")
     if config.quic_bind:

@@ -20,10 +20,9 @@ import trio
 from ..errors import InvalidOption
 from ..workers.machine import ADVERTISE_VARIABLE, Machine, new_name
 from ..workers.machine_options import find_machine
-from ..workers.peer_port import PeerPort, PeerReceiver, PeerSender
 from ..workers.redis_claims import URL_VARIABLE, RedisClaims, check_redis
 from ..workers.redis_directory import RedisDirectory
-from ..workers.worker import this_worker
+from ..workers.this_worker import this_worker
 from .all_workers import join_workers, leave_workers
 from .current_run import APPS
 
@@ -74,6 +73,8 @@ class OtherProcesses:
             listening: a socket that listens at its address.
             state: of the lifespan of the server.
         """
+        from ..workers.peer_port import PeerPort, PeerReceiver, PeerSender
+
         self._server = server
         self._name = new_name()
         address = machine.address_of(self._name)

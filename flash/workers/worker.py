@@ -1,7 +1,7 @@
 """This process as a worker: what its supervisor has given it, and how the two talk.
 
 The supervisor starts a worker with the same command that started itself, and with an `Assignment` in the environment.
-`this_worker()` finds that; everything else runs as in a process without a supervisor.
+`this_worker()`, in a module of its own, finds that; everything else runs as in a process without a supervisor.
 
 A worker runs in a session of its own, so that a Ctrl-C reaches the supervisor alone, which tells each worker once, by
 SIGTERM. Should the supervisor die, a thread sees its end of the control socket close, and sends the process the same
@@ -11,7 +11,6 @@ signal: no worker outlives its supervisor, not even one whose event loop is held
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import json
 import math
@@ -46,9 +45,6 @@ from .supervisor_messages import (
     Workers,
     encode,
 )
-
-VARIABLE = "FLASH_WORKER"
-"""The variable of the environment that has the assignment."""
 
 READ_SIZE = 65_536
 
@@ -105,19 +101,6 @@ class Assignment:
             return os.fstat(self.control).st_ino == self.inode
         except OSError:
             return False
-
-
-@functools.cache
-def this_worker() -> Worker | None:
-    """This process as a worker; None if no supervisor has started it.
-
-    Takes the assignment out of the environment, which the processes that the app starts inherit.
-    """
-    text = os.environ.pop(VARIABLE, None)
-    if text is None:
-        return None
-    assignment = Assignment.decode(text)
-    return Worker(assignment) if assignment.is_for_this_process() else None
 
 
 class Worker:

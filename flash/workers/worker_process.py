@@ -39,7 +39,8 @@ from .supervisor_messages import (
     Workers,
     encode,
 )
-from .worker import VARIABLE, Assignment
+from .this_worker import VARIABLE
+from .worker import Assignment
 
 LAST_LINES_TIMEOUT = 1.0
 """Seconds in which the last lines of a process that has ended are copied: a child of it may hold its output open."""
