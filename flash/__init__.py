@@ -58,6 +58,7 @@ from dash import (
 
 from ._dash_modules import share_modules
 from .dash_flash import warn_of_dash_flash
+from .page_scripts import for_dash as _scripts_for_dash
 
 __version__ = "0.1.0"
 
@@ -137,28 +138,7 @@ _HOMES = {
 warn_of_dash_flash()
 share_modules()
 
-_js_dist = [
-    {"relative_package_path": "client/renderer.js", "namespace": "flash"},
-    {"relative_package_path": "client/renderer_set_props.js", "namespace": "flash"},
-    {"relative_package_path": "client/wire.js", "namespace": "flash"},
-    {"relative_package_path": "client/next_frame.js", "namespace": "flash"},
-    {"relative_package_path": "client/mistakes.js", "namespace": "flash"},
-    {"relative_package_path": "client/busy_components.js", "namespace": "flash"},
-    {"relative_package_path": "client/updates.js", "namespace": "flash"},
-    {"relative_package_path": "client/presence.js", "namespace": "flash"},
-    {"relative_package_path": "client/reconnect.js", "namespace": "flash"},
-    {"relative_package_path": "client/streams.js", "namespace": "flash"},
-    {"relative_package_path": "client/inbox.js", "namespace": "flash"},
-    {"relative_package_path": "client/control_socket.js", "namespace": "flash"},
-    {"relative_package_path": "client/requests.js", "namespace": "flash"},
-    {"relative_package_path": "client/carrier.js", "namespace": "flash"},
-    {"relative_package_path": "client/elsewhere.js", "namespace": "flash"},
-    {"relative_package_path": "client/link_states.js", "namespace": "flash"},
-    {"relative_package_path": "client/conditions.js", "namespace": "flash"},
-    {"relative_package_path": "client/resume.js", "namespace": "flash"},
-    {"relative_package_path": "client/link.js", "namespace": "flash"},
-    {"relative_package_path": "client/callback_fetch.js", "namespace": "flash"},
-]
+_js_dist = _scripts_for_dash()
 _css_dist: list[dict[str, str]] = []
 
 __all__ = [

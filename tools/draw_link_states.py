@@ -2,8 +2,8 @@
 
     python -m tools.draw_link_states
 
-Node.js runs the script, and says what the table has. Only the part between the two markers is replaced; the test in
-tests/docs/test_link_states.py fails while it is stale.
+Node.js runs the script, and that with the words for it, and says what the table has. Only the part between the two
+markers is replaced; the test in tests/docs/test_link_states.py fails while it is stale.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from .state_drawing import PAGE, Markers, diagram, table
 
 SCRIPT = Path(__file__).parents[1] / "flash" / "client" / "link_states.js"
+WORDS = SCRIPT.with_name("link_state_words.js")
 
 MARKERS = Markers(
     "<!-- drawn from flash/client/link_states.js by python -m tools.draw_link_states -->",
@@ -45,16 +46,17 @@ class LinkTable:
 
 
 def run_script(expression: str) -> str:
-    """The value of a JavaScript expression, as JSON. In it, `states` is what link_states.js exports."""
+    """The value of a JavaScript expression, as JSON. In it, `states` is what they export."""
     # Node.js stands beside Python, where the requirements of the tests have put it.
     node = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     assert node is not None, "Node.js runs the script; it comes with the requirements of the tests."
     code = (
-        "globalThis.window = {flash: {}}; (0, eval)(require('fs').readFileSync(process.argv[1], 'utf8'));"
+        "globalThis.window = {flash: {}};"
+        "process.argv.slice(1).forEach(path => (0, eval)(require('fs').readFileSync(path, 'utf8')));"
         f"const states = window.flash.linkStates; console.log(JSON.stringify({expression}))"
     )
     return subprocess.run(
-        [node, "-e", code, str(SCRIPT)], check=True, capture_output=True, text=True, timeout=60
+        [node, "-e", code, str(SCRIPT), str(WORDS)], check=True, capture_output=True, text=True, timeout=60
     ).stdout
 
 

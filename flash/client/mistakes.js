@@ -31,6 +31,12 @@
     /** The number of characters of an answer that are shown as the error of a stream. */
     const MAX_ERROR = 1000;
 
+    const {src, nonce} = /** @type {HTMLScriptElement} */ (document.currentScript);
+    /** The address of the script that tells what is wrong: `mistake_checks.js`. */
+    const CHECKS = new URL('mistake_checks.js', src).href;
+
+    /** Settled when that script is loaded; undefined before it is needed. @type {Promise<any> | undefined} */
+    let checksLoaded;
     /** The messages that were shown. @type {Set<string>} */
     const shownMessages = new Set();
     /** The properties that each event callback has updated, by its id. @type {Map<string, Set<string>>} */
@@ -47,10 +53,8 @@
     const absentComponents = new Set();
     /** The uses to check when their components have had the time to appear. @type {Use[]} */
     let pending = [];
-    /** The ids of the validation layout; null before they are asked for. @type {Set<string> | null} */
-    let validationSet = null;
-    /** Whether parts of the layout come and go, as the pages of a multi-page app do. */
-    let layoutSwaps = false;
+    /** The ids that are strings of the layout that the page began with. @type {Set<string>} */
+    let firstIds = new Set();
 
     /**
      * What messages call an event callback.
@@ -171,30 +175,6 @@
     }
 
     /**
-     * An update could not be applied.
-     * @param {Id} id
-     * @param {Record<string, any>} props
-     * @param {any} error
-     */
-    function updateFailed(id, props, error) {
-        const there = component(id)?.props ?? {};
-        const empty = Object.keys(props).filter(
-            name => isPatch(props[name]) && there[name] === undefined
-        );
-        const sender = senders.get(nameOf(id));
-        const who = sender === undefined ? 'An update' : `${callbackName(sender)}`;
-        for (const name of empty) {
-            showOnce(
-                `${who} sent a Patch of "${nameOf(id)}.${name}", which has no value that could be patched. ` +
-                    'Give it one first, in the layout or by an update.'
-            );
-        }
-        if (empty.length === 0) {
-            console.error('Flash: an update could not be applied.', id, error);
-        }
-    }
-
-    /**
      * Check the use of a property when its component has had the time to appear.
      * @param {Use} use
      */
@@ -206,118 +186,71 @@
 
     /** Check the uses whose components have had the time to appear. */
     function checkAll() {
-        const uses = pending;
+        const doubtful = pending.filter(use => !isFine(use));
         pending = [];
-        uses.forEach(check);
+        if (doubtful.length > 0) {
+            withChecks(checks => doubtful.forEach(checks.check));
+        }
     }
 
     /**
-     * Check whether the component of a use is in the layout, and has the property.
+     * Whether nothing is wrong with a use at first sight.
      * @param {Use} use
      */
-    function check({callback, option, id, property}) {
-        const there = resolve(id).filter((/** @type {Id} */ one) => component(one) !== undefined);
-        if (there.length > 0) {
-            seenComponents.add(nameOf(id));
-            // The first mistake stands for all components that the wildcard matches.
-            there.some((/** @type {Id} */ one) => checkProperty(callback, option, one, property));
-            return;
-        }
-        if (option === '' && !absentComponents.has(nameOf(id))) {
+    function isFine({option, id, property}) {
+        const there = resolve(id).map(component).filter(Boolean);
+        if (there.length === 0) {
             // It was there when it was updated. It may have been removed since, by an update of the same stream for
             // instance.
-            return;
+            return (option === '' && !absentComponents.has(nameOf(id))) || isPattern(id) || config().allowsAnyId;
         }
-        const known = validationIds().has(nameOf(id));
-        const removed = option === 'removed' || seenComponents.has(nameOf(id));
-        if (isPattern(id) || config().allowsAnyId || (known && (layoutSwaps || !removed))) {
-            return;
-        }
-        if (removed && (leavingIds.has(callback) || component(callback)?.props.status !== 'running')) {
-            // The stream has ended with the component, or this was its end, which resets the components that are left.
-            return;
-        }
-        if (removed) {
-            showOnce(
-                `${callbackName(callback)} updates "${nameOf(id)}.${property}", but that component was removed from ` +
-                    'the layout while the stream runs. End the stream with it (cancel=), or leave the component there.'
-            );
-        } else {
-            showOnce(
-                `${userOf(callback, option)} "${nameOf(id)}.${property}", but there is no component with the id ` +
-                    `"${nameOf(id)}" in the layout. Correct the id, or, if the component is to come later, set ` +
-                    'validation_layout or suppress_callback_exceptions=True.'
-            );
-        }
+        seenComponents.add(nameOf(id));
+        return there.every((/** @type {Component} */ found) => hasProperty(found, property));
     }
 
     /**
-     * The beginning of a message: what uses the property.
-     * @param {string} callback
-     * @param {string} option
-     */
-    function userOf(callback, option) {
-        return option === '' || option === 'removed'
-            ? `${callbackName(callback)} updates`
-            : `${option} of ${callbackName(callback)} names`;
-    }
-
-    /**
-     * Check a property by the rule by which Dash checks those of Inputs and Outputs.
-     * @param {string} callback
-     * @param {string} option
-     * @param {Id} id
+     * Whether a component has a property, by the rule by which Dash checks those of Inputs and Outputs.
+     * @param {Component} found
      * @param {string} property
-     * @returns {boolean}  whether there is a mistake
      */
-    function checkProperty(callback, option, id, property) {
-        const found = component(id);
+    function hasProperty(found, property) {
         const valid = propTypes(found);
-        if (!valid || property in valid) {
-            return false;
-        }
-        for (const name in valid) {
-            if (name.endsWith('*') && property.startsWith(name.slice(0, -1))) {
-                return false;
-            }
-        }
-        showOnce(
-            `${userOf(callback, option)} "${nameOf(id)}.${property}", but ${found.type} components have no property ` +
-                `"${property}". They have: ${listOf(valid)}.`
+        return (
+            !valid ||
+            property in valid ||
+            Object.keys(valid).some(name => name.endsWith('*') && property.startsWith(name.slice(0, -1)))
         );
-        return true;
     }
 
     /**
-     * The names of properties, as a message lists them.
-     * @param {object} valid  the properties of a component, by name
+     * Call a function with the script that tells what is wrong. It is loaded when something may be.
+     * @param {(checks: any) => void} then
      */
-    function listOf(valid) {
-        return Object.keys(valid).filter(name => name !== 'setProps').sort().join(', ');
-    }
-
-    /** The ids of the validation layout. */
-    function validationIds() {
-        if (validationSet === null) {
-            validationSet = new Set();
-            collect(config().validationLayout, validationSet);
-        }
-        return validationSet;
+    function withChecks(then) {
+        checksLoaded ??= new Promise((resolve, reject) => {
+            const script = document.createElement('script');
+            script.src = CHECKS;
+            script.nonce = nonce;
+            script.onload = resolve;
+            script.onerror = () => reject(new Error(`${CHECKS} cannot be loaded.`));
+            document.head.append(script);
+        });
+        checksLoaded.then(
+            () => then(flash.mistakeChecks),
+            error => console.error('Flash: there are mistakes that cannot be told:', error)
+        );
     }
 
     /**
-     * Add the ids of all components in a part of a layout to a set.
-     * @param {any} node  a component, or a list or dictionary that may hold some
-     * @param {Set<string>} ids
+     * An update could not be applied.
+     * @param {Id} id
+     * @param {Record<string, any>} props
+     * @param {any} error
      */
-    function collect(node, ids) {
-        if (typeof node !== 'object' || node === null) {
-            return;
-        }
-        if (node.props?.id !== undefined && 'namespace' in node) {
-            ids.add(nameOf(node.props.id));
-        }
-        Object.values(node).forEach(value => collect(value, ids));
+    function updateFailed(id, props, error) {
+        const there = component(id)?.props ?? {};
+        const empty = Object.keys(props).filter(name => isPatch(props[name]) && there[name] === undefined);
+        withChecks(checks => checks.updateFailed(id, empty, error));
     }
 
     /**
@@ -379,9 +312,8 @@
      */
     function begin(onRefusal) {
         watchRefusals(onRefusal);
-        const ids = new Set(stringIds());
-        layoutSwaps = [...validationIds()].some(id => !id.startsWith('{') && !ids.has(id));
-        for (const callback of [...ids].filter(isOwn)) {
+        firstIds = new Set(stringIds());
+        for (const callback of [...firstIds].filter(isOwn)) {
             const named = /** @type {Named[]} */ (component(callback)?.props.declared ?? []);
             if (config().hasDevTools) {
                 /** @type {string[]} */ (component(callback)?.props.mistakes ?? []).forEach(text => showOnce(text));
@@ -400,7 +332,17 @@
             streamLeaves,
             streamFailed,
             report,
-            startedBy
+            startedBy,
+            /** What `mistake_checks.js` needs. */
+            forChecks: {
+                showOnce,
+                callbackName,
+                hasProperty,
+                senders,
+                seenComponents,
+                leavingIds,
+                firstIds: () => firstIds
+            }
         }
     });
 })();

@@ -24,7 +24,7 @@ from quart import has_request_context, redirect, request, websocket
 from quart_trio.wrappers import TrioResponse as Response
 from werkzeug.exceptions import HTTPException
 
-from .. import _dash, _dash_patches, _quart
+from .. import _dash, _dash_patches, _quart, page_scripts
 from ..asgi.browser_cookie import set_browser_cookie
 from ..asgi.client_json import DOCUMENT_SIZE
 from ..asgi.client_log import ClientWarnings, escape_what_clients_send
@@ -82,6 +82,16 @@ def require_trio() -> None:
         library = "no async library"
     if library != "trio":
         raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
+
+
+def _compress_built(response: Response) -> None:
+    """Have a response bring the built script of a page in the best encoding that its browser takes."""
+    response.headers["Vary"] = "Accept-Encoding"
+    for coding in page_scripts.CODINGS:
+        if request.accept_encodings.quality(coding) > 0:
+            response.set_data(page_scripts.built_in(coding))
+            response.headers["Content-Encoding"] = coding
+            return
 
 
 def _answer_malformed(app: dash.Dash, body: Mapping[str, Any], error: Exception) -> Response:
@@ -265,6 +275,8 @@ class FlashBackend(_dash.QuartDashServer):
                 response = self.serve_component_suites(dash_app, package_name, fingerprinted_path)
             except (dash.exceptions.DependencyException, OSError):
                 return Response("There is no such script.", status=404, content_type="text/plain")
+            if package_name == "flash" and page_scripts.is_built(fingerprinted_path):
+                _compress_built(response)
             if response.mimetype.startswith("text/"):
                 response.content_type = f"{response.mimetype}; charset=utf-8"
             if response.cache_control.max_age is None:
