@@ -30,6 +30,7 @@ NAMES = (
     "cancel",
     "slow_reader",
     "browser",
+    "page_scripts",
     "plain_callbacks",
     "start_up",
     "workers",

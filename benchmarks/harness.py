@@ -84,13 +84,14 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(kind: str, app: str, environment: str | None = None) -> Generator[Server]:
+def serve(kind: str, app: str, environment: str | None = None, folder: Path = ROOT) -> Generator[Server]:
     """Run a server of `app` while the block runs.
 
     Args:
         kind: one of COMMANDS.
         app: as `module:attribute`.
         environment: the name of a requirements file for it; None for this interpreter's.
+        folder: in which it runs, and from which it imports `flash`.
     """
     # The pages' sockets are on both sides.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -98,7 +99,7 @@ def serve(kind: str, app: str, environment: str | None = None) -> Generator[Serv
     port = free_port()
     command = [interpreter(environment), "-m", *COMMANDS[kind](app, str(port))]
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
 
         def check() -> None:
             if process.poll() is not None:

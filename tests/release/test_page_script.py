@@ -1,4 +1,4 @@
-"""What a page loads of a package that was built: one compressed script, and those that are seldom needed when they are."""
+"""What a page loads of a package that was built: one compressed script, and what is seldom needed when it is needed."""
 
 from __future__ import annotations
 
