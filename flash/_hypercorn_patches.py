@@ -31,9 +31,6 @@ from ._hypercorn_http2 import FlashH2Protocol
 from ._hypercorn_websocket import FlashWSStream
 from ._trio import TlsWriter
 
-READ_SIZE = 65_536
-"""Bytes that are read at a time: as many as Hypercorn reads."""
-
 FAIR_SENDS = 16
 """Writes of one connection after which another task has its turn."""
 
@@ -199,7 +196,7 @@ class FlashTCPServer(TCPServer):
                 received, self.received = self.received, b""
                 if received:
                     await self.protocol.handle(RawData(received))
-                await (super()._read_data() if self.config.read_timeout else self._read_without_timeout())
+                await super()._read_data()
             if self._reading.cancelled_caught:
                 await self.protocol.handle(Closed())
         finally:
@@ -207,17 +204,6 @@ class FlashTCPServer(TCPServer):
             if self._reading_over is None:
                 self._reading_over = trio.Event()
             self._reading_over.set()
-
-    async def _read_without_timeout(self) -> None:
-        """Read as Hypercorn does, but without a cancel scope for each read: that takes as long as the read."""
-        data = b"?"
-        while data:
-            try:
-                data = bytes(await self.stream.receive_some(READ_SIZE))
-            except (trio.ClosedResourceError, trio.BrokenResourceError):
-                break
-            await self.protocol.handle(RawData(data))
-        await self.protocol.handle(Closed())
 
 
 REPLACEMENTS = {
