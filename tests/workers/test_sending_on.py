@@ -94,7 +94,18 @@ async def test_a_start_a_cancel_and_a_close_reach_the_holder_by_the_way_of_every
 async def test_two_first_requests_of_one_browser_on_two_workers_have_one_holder(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 3)
     clients = [worker.server.browser() for worker in workers]
+    together = trio.Event()
+
+    async def wait_for_all() -> None:
+        # A browser is given up with its last request: one that is over before the next would have another holder.
+        if sum(len(worker.app.seen) for worker in workers) == len(workers):
+            together.set()
+        await together.wait()
+
+    for worker in workers:
+        worker.app.hold = wait_for_all
     for _ in range(200):
+        together = trio.Event()
         answers = await _ask_at_once(clients, PageIdentity(browser=new_token()))
         assert answers == [200, 200, 200]
         answered = [worker for worker in workers if worker.app.seen]
