@@ -16,6 +16,7 @@ import asyncio
 import errno
 import functools
 from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, cast
 
@@ -31,16 +32,20 @@ from quart_trio.wrappers.response import TrioFileBody
 from werkzeug.exceptions import HTTPException, NotFound, RequestedRangeNotSatisfiable
 
 __all__ = [
+    "MADE_WITH_REQUEST",
+    "REQUEST_CONTEXT",
     "Body",
     "HTTPConnection",
     "ResponseBody",
     "WebsocketConnection",
     "complete_body",
+    "context_of_request",
     "current_request",
     "current_websocket",
     "data_of",
     "empty_body",
     "encode_headers",
+    "has_http_request",
     "refuse_bad_hosts",
     "run_on_trio",
     "websocket_received",
@@ -60,6 +65,18 @@ NO_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTDIR)
 """The error codes of the system for a name that no file can have."""
 
 _utils: Any = import_module("quart.utils")
+_globals: Any = import_module("quart.globals")
+
+REQUEST_CONTEXT: ContextVar[Any] = getattr(_globals, "_cv_request", _globals._cv_app)
+"""Where Quart has its context of the current request. Newer versions have one context for a request and its app."""
+
+MADE_WITH_REQUEST = frozenset(
+    {
+        *("body", "headers", "json_module", "scope"),
+        *("_cached_json", "_files", "_form", "_parsed_content_type", "_parsing_lock", "_send_push_promise"),
+    }
+)
+"""The attributes of a request that a new one of the same scope has, too, or makes when it is asked for them."""
 
 
 class HTTPConnection(TrioASGIHTTPConnection):
@@ -86,6 +103,17 @@ def current_request() -> quart.Request:
 def current_websocket() -> quart.Websocket:
     """The current websocket itself, not the proxy `quart.websocket`."""
     return cast("Any", quart.websocket)._get_current_object()
+
+
+def has_http_request(context: Any) -> bool:
+    """Whether a context of Quart's is that of an HTTP request."""
+    has_request: bool | None = getattr(context, "has_request", None)
+    return hasattr(context, "request") if has_request is None else has_request
+
+
+def context_of_request(kind: Any, app: quart.Quart, request: quart.Request, session: object) -> Any:
+    """Quart's context of a request, of a class that its context was of, with a session that is open already."""
+    return kind(app, request=request, session=session)
 
 
 def complete_body(incoming: quart.Request, data: bytes) -> None:

@@ -23,7 +23,7 @@ import trio
 from quart import Request
 
 from .. import _hypercorn
-from .._quart import Body, HTTPConnection, ResponseBody, complete_body, data_of, empty_body, encode_headers
+from .._quart import Body, HTTPConnection, ResponseBody, complete_body, data_of, encode_headers
 from ..user_code.cleanup import Deadline
 from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.first_wait import when_suspended
@@ -65,7 +65,6 @@ class HttpExchange:
         deadline: when the cleanup of the request's async callback has to be over; None without such a callback.
         end_sent: set when the end of the response has been sent; None until sending it begins.
         send_body: sends the body of an event stream, once Quart has sent the headers; None for other responses.
-        stream_request: the request that a stream started by this one keeps; its body is dropped when this one is over.
         body: of the request, if it had arrived when the request started.
         quart_body: the object by which Quart knows that body.
         headers: of the request.
@@ -78,7 +77,6 @@ class HttpExchange:
         self.deadline: Deadline | None = None
         self.end_sent: trio.Event | None = None
         self.send_body: SendBody | None = None
-        self.stream_request: Request | None = None
         self.body: bytes | None = None
         self.quart_body: Body | None = None
         self.headers: Headers = headers
@@ -104,14 +102,11 @@ class HttpExchange:
         return self._send
 
     def release(self) -> None:
-        """Drop all references once the exchange is over: Quart's request refers to it, and a stream to that request."""
+        """Drop all references once the exchange is over: Quart's request refers to it, and that may be kept."""
         _open.discard(self)
         self.headers = ()
         self._send, self.send_body, self.end_sent, self.deadline = _discard, None, None, None
         self.body = self.quart_body = None
-        if self.stream_request is not None:
-            self.stream_request.body = _EMPTY_BODY
-            self.stream_request = None
 
     async def _send_chunk(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -136,9 +131,6 @@ def headers_in_progress() -> Iterator[Headers]:
 async def _discard(message: Any) -> None:
     """An ASGI `send` that sends nothing."""
 
-
-_EMPTY_BODY = empty_body()
-"""The body that a request has once its exchange is over."""
 
 _TOO_SLOW = b"The body of the request has not come along."
 _TOO_MANY = b"This browser has announced %d requests already whose bodies have not come." % PER_BROWSER

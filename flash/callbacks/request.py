@@ -18,7 +18,6 @@ from typing import Any
 import trio
 from quart import Request
 
-from ..asgi.http_exchange import HttpExchange
 from ..cancel_scopes import StreamCancelled
 from ..channels import Channels
 from ..shared.sources import Sources
@@ -68,14 +67,12 @@ class CallbackRequest:
             outlives its request.
         values_size: bytes of memory, about, that the values in `body` take; 0 if they are small.
         http: the HTTP request; None over a websocket.
-        exchange: that request as Flash's ASGI code has it; None over a websocket or on another server than Flash's.
     """
 
     settings: StreamSettings
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     values_size: int = 0
     http: Request | None = None
-    exchange: HttpExchange | None = None
 
 
 CALLBACK_REQUEST: ContextVar[CallbackRequest | None] = ContextVar("flash_callback_request", default=None)

@@ -220,8 +220,6 @@ class Starter:
             raise
         if follower is not None:
             follower.stream = stream
-        if request.callback_request.exchange is not None:
-            request.callback_request.exchange.stream_request = request.callback_request.http
         return stream
 
     def _tell_refusal(self, channel: Channel, request: StartRequest, refusal: RequestRefused) -> None:
@@ -259,7 +257,8 @@ class Starter:
         resets = encode_pairs(resolve_match(declaration.resets, request.matched))
         off = encode_pairs(resolve_match(declaration.off, request.matched))
         added = len(self._dependencies.inputs) - len(declaration.inputs)
-        context = context_of_stream(request.dash_context, declaration, added, live)
+        is_small = not request.callback_request.values_size
+        context = context_of_stream(request.dash_context, declaration, added, live, is_small=is_small)
         # What only the start needs is not to live as long as the stream.
         context.run(CALLBACK_REQUEST.set, CallbackRequest(settings))
         context.run(settings.enter_stream)

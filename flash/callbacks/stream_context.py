@@ -2,17 +2,22 @@
 
 It is the context of that request, with what no longer holds for a stream taken out or replaced: the dependencies that
 Flash has added behind the user's, the websocket and the response of the request, and where `set_props` puts its props.
+It is kept packed, as the request itself is, until the stream's code asks for something: see `asgi.kept_request`.
 """
 
 from __future__ import annotations
 
 import contextvars
+import pickle
 import sys
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from .._dash import AttributeDict, context_value, inputs_to_dict, map_grouping, stringify_id
+from ..asgi.kept_request import COMPRESSION, KeptRequest, keep_request
 from ..errors import FlashError
 from ..props import Update, parse_id
 from ..streams.stream import Stream
@@ -59,7 +64,83 @@ class _NoResponse:
 _NO_RESPONSE = _NoResponse()
 
 
-def context_of_stream(request: Any, declaration: Declaration, added: int, live: LiveProps) -> contextvars.Context:
+_GONE: dict[str, Any] = {
+    # `set_props` would use the websocket that the start came over, which is not the stream's.
+    "dash_websocket": None,
+    "dash_response": _NO_RESPONSE,
+}
+"""What of the callback context of a request is not that of a stream."""
+
+_OF_HTTP: dict[str, Callable[[Any], object]] = {
+    "cookies": lambda request: dict(request.cookies),
+    "headers": lambda request: dict(request.headers),
+    "args": lambda request: request.args,
+    "path": lambda request: request.full_path,
+    "remote": lambda request: request.remote_addr,
+    "origin": lambda request: request.headers.get("origin"),
+}
+"""What Dash puts into a callback context of the HTTP request, which can be asked again."""
+
+_DATA = frozenset(
+    {
+        *("inputs_list", "states_list", "outputs_list", "outputs_grouping", "args_grouping"),
+        *("input_values", "state_values", "triggered_inputs"),
+    }
+)
+"""What of it comes from the JSON of the request: dicts and lists that Dash and Flash have made of that."""
+
+
+class KeptContext:
+    """Stands for the callback context of a stream: packed, until it is asked for something.
+
+    Attributes:
+        updated_props: takes what `set_props` sets.
+    """
+
+    __slots__ = ("_objects", "_packed", "_request", "_whole", "updated_props")
+
+    def __init__(self, whole: Any, request: KeptRequest) -> None:
+        """
+        Args:
+            whole: the callback context.
+            request: the HTTP request that it is of.
+        """
+        packed: dict[str, Any] = {}
+        objects: list[tuple[str, Any]] = []
+        for name, value in whole.items():
+            if name in _DATA or value is None or isinstance(value, bool):
+                packed[name] = value
+            elif name not in _OF_HTTP and name not in _GONE and name != "updated_props":
+                objects.append((name, value))
+        self._set("_packed", zlib.compress(pickle.dumps(packed, pickle.HIGHEST_PROTOCOL), COMPRESSION))
+        self._set("_objects", tuple(objects))
+        self._set("_request", request)
+        self._set("_whole", None)
+        self._set("updated_props", whole.updated_props)
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is not at hand.
+        return getattr(self._make(), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._make(), name, value)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _make(self) -> Any:
+        if self._whole is None:
+            whole = AttributeDict(pickle.loads(zlib.decompress(self._packed)))  # noqa: S301 - packed by `__init__`
+            request = self._request.request
+            whole.update({name: ask(request) for name, ask in _OF_HTTP.items()})
+            whole.update({**_GONE, **dict(self._objects), "updated_props": self.updated_props})
+            self._set("_whole", whole)
+        return self._whole
+
+
+def context_of_stream(
+    request: Any, declaration: Declaration, added: int, live: LiveProps, *, is_small: bool
+) -> contextvars.Context:
     """The contextvars that a stream runs with: those of the current request, with a `ctx` for the stream.
 
     Args:
@@ -67,6 +148,7 @@ def context_of_stream(request: Any, declaration: Declaration, added: int, live: 
         declaration: of the event callback.
         added: how many Inputs Flash has added behind the user's.
         live: takes what `set_props` sets.
+        is_small: the values of the Inputs and States are few, so that packing them takes no time to speak of.
     """
     stream_context = AttributeDict(request)
     stream_context.inputs_list = request.inputs_list[: len(declaration.inputs)]
@@ -81,9 +163,10 @@ def context_of_stream(request: Any, declaration: Declaration, added: int, live: 
     if declaration.outputs is None:
         stream_context.outputs_list, stream_context.outputs_grouping = [], []
     stream_context.updated_props = live
-    # `set_props` would use the websocket that the start came over, which is not the stream's.
-    stream_context.dash_websocket = None
-    stream_context.dash_response = _NO_RESPONSE
+    stream_context.update(_GONE)
     context = contextvars.copy_context()
+    kept = keep_request(context)
+    if kept is not None and is_small:
+        stream_context = KeptContext(stream_context, kept)
     context.run(context_value.set, stream_context)
     return context

@@ -299,9 +299,7 @@ class FlashBackend(_dash.QuartDashServer):
                 return answer_refusal(refusal)
             exchange = HTTP_EXCHANGE.get()
             current = _quart.current_request()
-            CALLBACK_REQUEST.set(
-                CallbackRequest(dash_app.stream_settings, body, DOCUMENT_SIZE.get(), current, exchange)
-            )
+            CALLBACK_REQUEST.set(CallbackRequest(dash_app.stream_settings, body, DOCUMENT_SIZE.get(), current))
             try:
                 context, execute, is_async = _dash.prepare_callback(dash_app, body)
             except Exception as error:

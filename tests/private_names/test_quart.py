@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import AsyncGenerator
 
+import quart
 import quart_trio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
@@ -18,6 +19,19 @@ def test_quart_trio_still_serves_a_request_in_the_parts_that_flash_puts_together
         method = inspect.getattr_static(TrioASGIHTTPConnection, name)
         assert inspect.iscoroutinefunction(method)
         assert [*inspect.signature(method).parameters] == ["self", "nursery", "request", last]
+
+
+async def test_quart_still_has_its_context_of_a_request_where_flash_looks_for_it() -> None:
+    app = quart_trio.QuartTrio("app")
+    assert not _quart.has_http_request(app.app_context())
+    async with app.test_request_context("/") as whole:
+        assert _quart.REQUEST_CONTEXT.get() is whole
+        assert _quart.has_http_request(whole)
+        again = _quart.context_of_request(type(whole), app, whole.request, quart.session)
+        assert again.request is whole.request
+        assert await whole.request.get_json(silent=True) is None
+        assert whole.request.mimetype == ""
+        assert vars(whole.request).keys() > _quart.MADE_WITH_REQUEST - {"json_module"}
 
 
 def test_quart_still_has_the_bodies_that_flash_fills_and_reads() -> None:

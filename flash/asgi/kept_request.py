@@ -1,0 +1,154 @@
+"""Keeps what a stream can be asked of the request that started it: packed, until something is asked.
+
+    the context variables of a stream ── KeptRequest ── packed: line, headers, ASGI scope ┄┄ Quart's context, request
+                                             └───────── the app, its `g`, the session
+
+A stream may last for days, and its request is over after a millisecond. Quart's objects for a request take 10 KiB; what
+they were made of takes a few hundred bytes once it is compressed. Most streams ask for none of it. When the code of one
+asks, say for `quart.request.headers`, the objects are made anew, and stay.
+
+What the app's code has put on the request, on `g` and into the session is there as before. The body is not.
+"""
+
+from __future__ import annotations
+
+import functools
+import marshal
+import zlib
+from collections.abc import Iterable
+from contextvars import Context
+from typing import Any, cast
+
+from werkzeug.datastructures import Headers
+from werkzeug.utils import cached_property
+
+from .._quart import (
+    MADE_WITH_REQUEST,
+    REQUEST_CONTEXT,
+    HTTPConnection,
+    context_of_request,
+    empty_body,
+    has_http_request,
+)
+from .http_exchange import HTTP_EXCHANGE
+
+COMPRESSION = 1
+"""The level at which zlib compresses: the fastest."""
+
+
+_COPIED = frozenset({"asgi", "client", "headers", "server"})
+"""What of an ASGI scope is packed though it may be mutable: nobody changes it once the request is over."""
+
+_CACHED = cast("type", cached_property)
+
+_SCALARS = (str, bytes, int, float, bool, type(None))
+
+
+def keep_request(context: Context) -> KeptRequest | None:
+    """Have a stream's contextvars keep the current request packed.
+
+    Args:
+        context: a copy of those of the request.
+
+    Returns:
+        None if there is no HTTP request in it; then nothing changes.
+    """
+    whole = context.get(REQUEST_CONTEXT)
+    if whole is None or isinstance(whole, KeptRequest) or not has_http_request(whole):
+        return None
+    kept = KeptRequest(whole)
+    context.run(REQUEST_CONTEXT.set, kept)
+    context.run(HTTP_EXCHANGE.set, None)
+    return kept
+
+
+class KeptRequest:
+    """Stands for Quart's context of a request that is over, and makes it when it is asked for more than it has.
+
+    Attributes:
+        app: the Quart app.
+        session: of the request.
+        g: of the request; only where Quart's context of a request has it.
+    """
+
+    __slots__ = ("_kind", "_objects", "_packed", "_whole", "app", "g", "session")
+
+    def __init__(self, whole: Any) -> None:
+        """`whole`: Quart's context."""
+        request: Any = whole.request
+        made = MADE_WITH_REQUEST | _cached_properties(type(cast("object", request)))
+        values = cast("dict[str, Any]", vars(request))
+        attributes, own = _split((name, value) for name, value in values.items() if name not in made)
+        scope, others = _split(request.scope.items())
+        headers = [(str(name), str(value)) for name, value in request.headers]
+        self._set("_packed", zlib.compress(marshal.dumps((attributes, headers, scope)), COMPRESSION))
+        self._set("_objects", (own, others))
+        self._set("_kind", type(cast("object", whole)))
+        self._set("_whole", None)
+        for name in _AT_HAND:
+            if hasattr(whole, name):
+                self._set(name, getattr(whole, name))
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is not at hand.
+        return getattr(self._make(), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._make(), name, value)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _make(self) -> Any:
+        """Quart's context of the request."""
+        if self._whole is None:
+            attributes, headers, scope = marshal.loads(zlib.decompress(self._packed))  # noqa: S302 - packed by `__init__`
+            own, others = self._objects
+            request: Any = HTTPConnection(self.app, {**scope, **dict(others)}).create_request(_send_nothing)
+            whole = context_of_request(self._kind, self.app, request, self.session)
+            vars(request).update(attributes, **dict(own))
+            request.headers = Headers(headers)
+            request.body = empty_body()
+            if hasattr(whole, "g"):
+                whole.g = self.g
+                object.__delattr__(self, "g")
+            # From now on both are asked of the context, where they may be replaced.
+            object.__delattr__(self, "app")
+            object.__delattr__(self, "session")
+            self._set("_whole", whole)
+        return self._whole
+
+
+_AT_HAND = ("app", "g", "session")
+
+
+@functools.cache
+def _cached_properties(kind: type) -> frozenset[str]:
+    """The names under which objects of a class keep what they have found out when they were asked for it."""
+    return frozenset(name for name in dir(kind) if type(getattr(kind, name, None)) is _CACHED)
+
+
+def _split(values: Iterable[tuple[str, Any]]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    """Part values into those that are as good when they are copied, and the others."""
+    plain: dict[str, Any] = {}
+    others: list[tuple[str, Any]] = []
+    for name, value in values:
+        if _is_plain(value, name in _COPIED):
+            plain[name] = value
+        else:
+            others.append((name, value))
+    return plain, tuple(others)
+
+
+def _is_plain(value: object, copied: bool = False) -> bool:
+    """Whether a value cannot change, or is an empty dict or list; or, if it may be `copied`, one of such values."""
+    kind = type(value)
+    if kind is tuple or (copied and kind is list):
+        return all(_is_plain(each, copied) for each in cast("Iterable[object]", value))
+    if copied and kind is dict:
+        return all(map(_is_plain, cast("dict[str, object]", value).values()))
+    return kind in _SCALARS or (kind in (dict, list) and not value)
+
+
+async def _send_nothing(message: Any) -> None:
+    """An ASGI `send` for a request that was answered."""
