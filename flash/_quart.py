@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import quart
 import trio
+from quart.sessions import NullSession
 from quart.signals import websocket_received, websocket_sent
 from quart.utils import encode_headers
 from quart.wrappers.request import Body
@@ -36,6 +37,7 @@ __all__ = [
     "REQUEST_CONTEXT",
     "Body",
     "HTTPConnection",
+    "NullSession",
     "ResponseBody",
     "WebsocketConnection",
     "complete_body",

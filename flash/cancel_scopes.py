@@ -134,6 +134,20 @@ class StreamScope:
         why: for `revoked`, what the app's code has said of it; "" if nothing.
     """
 
+    __slots__ = (
+        "_closed",
+        "_conditions",
+        "_newest",
+        "_value",
+        "_watched",
+        "cancel_scope",
+        "condition",
+        "failure",
+        "on_cancel",
+        "reason",
+        "why",
+    )
+
     def __init__(
         self,
         conditions: Sequence[Condition] = (),
@@ -150,7 +164,7 @@ class StreamScope:
         self.why: str = ""
         self._value: object = None
         self._closed = False
-        self._newest: dict[int, int] = {}
+        self._newest: dict[int, int] | None = None
 
     def cancel(self, reason: EndReason, condition: str | None = None, value: object = None, *, why: str = "") -> bool:
         """Cancel the stream; only the first call, and none after `close`, has an effect. Says whether this one had."""
@@ -180,6 +194,8 @@ class StreamScope:
         if not isinstance(index, int) or not 0 <= index < len(self._conditions) + len(self._watched):
             raise IndexError(index)
         if number is not None:
+            if self._newest is None:
+                self._newest = {}
             if number <= self._newest.get(index, -1):
                 return False
             self._newest[index] = number

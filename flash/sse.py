@@ -98,6 +98,8 @@ class PageSender:
     It is the `DirectSender` of the page's outbox.
     """
 
+    __slots__ = ("_attachment", "_bytes_since_ping", "_life", "_stream")
+
     def __init__(self, stream: EventStream, attachment: Attachment) -> None:
         self._stream = stream
         self._attachment = attachment
@@ -145,6 +147,8 @@ class EventStream:
     Attributes:
         limits: the window and the intervals of the app's pages.
     """
+
+    __slots__ = ("_connect", "_last_write", "_link", "_senders", "_writer", "limits")
 
     def __init__(
         self,

@@ -54,6 +54,8 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
 class Ticks:
     """What `every` returns."""
 
+    __slots__ = ("_first", "_number", "_seconds")
+
     def __init__(self, seconds: float, first: float | None) -> None:
         self._seconds = seconds
         self._first = first
@@ -85,7 +87,7 @@ class Ticks:
             self._first = now
         due = self._first + self._number * self._seconds
         if due > now:
-            await _ticker().wait(due)
+            await trio.lowlevel.wait_task_rescheduled(_ticker().enter(due))
         else:
             await trio.lowlevel.checkpoint()
             # The last one that is due: those before it were missed.
@@ -104,8 +106,12 @@ class _Ticker:
         self._numbers: list[int] = []
         self._scope: trio.CancelScope | None = None
 
-    async def wait(self, due: float) -> None:
-        """Return at `due`, on Trio's clock, or up to a slot later."""
+    def enter(self, due: float) -> _Waiting:
+        """Have the current task, which is about to wait, rescheduled at `due`, on Trio's clock, or up to a slot later.
+
+        Returns what Trio is to call if the wait is cancelled. Thousands of tasks wait here: a coroutine for each would
+        count, and so would a closure.
+        """
         # A multiple of the slot, but for a rounding error, belongs to that slot and not to the next.
         number = math.ceil(due / SLOT - 1e-6)
         slot = self._slots.get(number)
@@ -123,16 +129,16 @@ class _Ticker:
                 self._scope.deadline = number * SLOT
         task = trio.lowlevel.current_task()
         slot[task] = None
+        return _Waiting(self, number, task)
 
-        def leave(_: object) -> trio.lowlevel.Abort:
-            del slot[task]
-            if not slot:
-                del self._slots[number]
-            if not self._slots and self._scope is not None:
-                self._scope.cancel()
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(leave)
+    def leave(self, number: int, task: trio.lowlevel.Task) -> None:
+        """A task in this slot waits no more."""
+        slot = self._slots[number]
+        del slot[task]
+        if not slot:
+            del self._slots[number]
+        if not self._slots and self._scope is not None:
+            self._scope.cancel()
 
     async def _wake(self) -> None:
         try:
@@ -147,6 +153,21 @@ class _Ticker:
         finally:
             self._scope = None
             self._numbers.clear()
+
+
+class _Waiting:
+    """Called by Trio when a task that waits for a tick is cancelled."""
+
+    __slots__ = ("_number", "_task", "_ticker")
+
+    def __init__(self, ticker: _Ticker, number: int, task: trio.lowlevel.Task) -> None:
+        self._ticker = ticker
+        self._number = number
+        self._task = task
+
+    def __call__(self, _: object) -> trio.lowlevel.Abort:
+        self._ticker.leave(self._number, self._task)
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 _TICKER: trio.lowlevel.RunVar[_Ticker] = trio.lowlevel.RunVar("flash_ticker")

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from contextvars import Context
 from typing import Any, cast
 
+import quart
 from werkzeug.datastructures import Headers
 from werkzeug.utils import cached_property
 
@@ -26,6 +27,7 @@ from .._quart import (
     MADE_WITH_REQUEST,
     REQUEST_CONTEXT,
     HTTPConnection,
+    NullSession,
     context_of_request,
     empty_body,
     has_http_request,
@@ -40,6 +42,9 @@ _COPIED = frozenset({"asgi", "client", "headers", "server"})
 """What of an ASGI scope is packed though it may be mutable: nobody changes it once the request is over."""
 
 _CACHED = cast("type", cached_property)
+
+_NO_SESSION = NullSession()
+"""What all streams have of an app without sessions, which has no secret key."""
 
 _SCALARS = (str, bytes, int, float, bool, type(None))
 
@@ -81,23 +86,25 @@ class KeptRequest:
         attributes, own = _split((name, value) for name, value in values.items() if name not in made)
         scope, others = _split(request.scope.items())
         headers = [(str(name), str(value)) for name, value in request.headers]
-        self._set("_packed", zlib.compress(marshal.dumps((attributes, headers, scope)), COMPRESSION))
-        self._set("_objects", (own, others))
-        self._set("_kind", type(cast("object", whole)))
-        self._set("_whole", None)
-        for name in _AT_HAND:
-            if hasattr(whole, name):
-                self._set(name, getattr(whole, name))
+        self._packed = zlib.compress(marshal.dumps((attributes, headers, scope)), COMPRESSION)
+        self._objects = (own, others)
+        self._kind = type(cast("object", whole))
+        self._whole: Any = None
+        self.app: quart.Quart = whole.app
+        # One that is not there takes no session's place.
+        self.session: Any = _NO_SESSION if type(whole.session) is NullSession else whole.session
+        if hasattr(whole, "g"):
+            self.g: Any = whole.g
 
     def __getattr__(self, name: str) -> Any:
         # Called for what is not at hand.
         return getattr(self._make(), name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(self._make(), name, value)
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+        if name in self.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._make(), name, value)
 
     def _make(self) -> Any:
         """Quart's context of the request."""
@@ -111,15 +118,8 @@ class KeptRequest:
             request.body = empty_body()
             if hasattr(whole, "g"):
                 whole.g = self.g
-                object.__delattr__(self, "g")
-            # From now on both are asked of the context, where they may be replaced.
-            object.__delattr__(self, "app")
-            object.__delattr__(self, "session")
-            self._set("_whole", whole)
+            self._whole = whole
         return self._whole
-
-
-_AT_HAND = ("app", "g", "session")
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import trio
@@ -25,7 +26,7 @@ from ..streams.on_error import Handler
 from .identify import Identify
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StreamSettings:
     """What the streams of an app need of the app that serves them.
 
@@ -48,6 +49,11 @@ class StreamSettings:
     shows_mistakes: Callable[[], bool] = lambda: False
     identify: Identify | None = None
     enter_stream: Callable[[], None] = lambda: None
+
+    @cached_property
+    def of_streams(self) -> CallbackRequest:
+        """What stands for the request in all streams: they know the app, and no request."""
+        return CallbackRequest(self)
 
     def handler(self, own: Handler | None) -> Handler | None:
         """The `on_error` of a stream: that of its callback, `own`, else the app's, which hears of failures only."""

@@ -37,13 +37,14 @@ from ..props import (
     update_encoder,
 )
 from ..shared.stream_follower import StreamFollower
+from ..streams.events import PropUpdate
 from ..streams.mistakes import Mistakes
 from ..streams.spec import StreamSpec
 from ..streams.stream import Stream
 from ..user_code.functions import call, kind_of_generator
 from ..watched import Watched
 from .declaration import Declaration
-from .request import CALLBACK_REQUEST, CallbackRequest
+from .request import CALLBACK_REQUEST
 from .shared_runs import FINISHES, SharedRun, SharedRuns
 from .start_conditions import StartConditions
 from .start_request import (
@@ -55,6 +56,8 @@ from .start_request import (
     matched_values,
 )
 from .stream_context import LiveProps, context_of_stream
+
+Encoders = tuple[Callable[[object], bytes | None], Callable[[object], Sequence[PropUpdate] | None]]
 
 
 def starter(
@@ -90,6 +93,8 @@ class Starter:
         self._callback_id = callback_id
         self._mistakes = Mistakes()
         self._conditions = StartConditions(declaration, self._mistakes)
+        # Streams without Outputs share theirs.
+        self._encoders = self._make_encoders(None)
         self._refused = partial(wire.Refused, callback_id, None)
         self._runs = SharedRuns(function, declaration, self._mistakes, self._last_value)
 
@@ -239,6 +244,11 @@ class Starter:
         outputs = self._declaration.outputs
         return None if outputs is None else partial(outputs.pairs, resolved=request.dash_context.outputs_list)
 
+    def _make_encoders(self, to_pairs: Callable[[object], Sequence[Pair]] | None) -> Encoders:
+        """What encodes the updates of a stream: `encode` and `encode_by_prop` of its `StreamSpec`."""
+        name = self._declaration.name
+        return update_encoder(name, to_pairs), encoder(name, to_pairs, encode_by_prop, [])
+
     def _spec(
         self,
         request: StartRequest,
@@ -260,28 +270,29 @@ class Starter:
         is_small = not request.callback_request.values_size
         context = context_of_stream(request.dash_context, declaration, added, live, is_small=is_small)
         # What only the start needs is not to live as long as the stream.
-        context.run(CALLBACK_REQUEST.set, CallbackRequest(settings))
+        context.run(CALLBACK_REQUEST.set, settings.of_streams)
         context.run(settings.enter_stream)
         function, last = self._function, self._last_value
         to_pairs = self._to_pairs(request)
+        encode, encode_each = self._encoders if to_pairs is None else self._make_encoders(to_pairs)
         return StreamSpec(
             callback=declaration.name,
             user=user,
             key=self._key(request),
             is_plain=follower is None and kind_of_generator(function) == "plain",
             generator=(
-                follower.follow if follower is not None else lambda: call(function, args, {**kwargs, **watched}, last)
+                follower.follow if follower is not None else partial(call, function, args, {**kwargs, **watched}, last)
             ),
-            encode=update_encoder(declaration.name, to_pairs),
+            encode=encode,
             light=LIGHT_UPDATES,
-            encode_by_prop=encoder(declaration.name, to_pairs, encode_by_prop, []) if declaration.conflate else None,
+            encode_by_prop=encode_each if declaration.conflate else None,
             opening=self._opening(request, resets, off).encode_fields(),
             resets=resets,
             off=off,
             conditions=declaration.conditions,
             watched=tuple(watched.values()),
             on_error=settings.handler(declaration.on_error),
-            describe=lambda error: settings.describe(declaration.name, error),
+            describe=partial(settings.describe, declaration.name),
             timeout=declaration.timeout,
             values_size=request.callback_request.values_size,
             context=context,

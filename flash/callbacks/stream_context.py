@@ -97,7 +97,7 @@ class KeptContext:
         updated_props: takes what `set_props` sets.
     """
 
-    __slots__ = ("_objects", "_packed", "_request", "_whole", "updated_props")
+    __slots__ = ("_kept_request", "_objects", "_packed", "_whole", "updated_props")
 
     def __init__(self, whole: Any, request: KeptRequest) -> None:
         """
@@ -108,33 +108,35 @@ class KeptContext:
         packed: dict[str, Any] = {}
         objects: list[tuple[str, Any]] = []
         for name, value in whole.items():
-            if name in _DATA or value is None or isinstance(value, bool):
+            if name in _OF_HTTP or name in _GONE or name == "updated_props":
+                continue
+            if name in _DATA or value is None or isinstance(value, bool) or value == {}:
                 packed[name] = value
-            elif name not in _OF_HTTP and name not in _GONE and name != "updated_props":
+            else:
                 objects.append((name, value))
-        self._set("_packed", zlib.compress(pickle.dumps(packed, pickle.HIGHEST_PROTOCOL), COMPRESSION))
-        self._set("_objects", tuple(objects))
-        self._set("_request", request)
-        self._set("_whole", None)
-        self._set("updated_props", whole.updated_props)
+        self._packed = zlib.compress(pickle.dumps(packed, pickle.HIGHEST_PROTOCOL), COMPRESSION)
+        self._objects = tuple(objects)
+        self._kept_request = request
+        self._whole: Any = None
+        self.updated_props: Any = whole.updated_props
 
     def __getattr__(self, name: str) -> Any:
         # Called for what is not at hand.
         return getattr(self._make(), name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(self._make(), name, value)
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+        if name in self.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._make(), name, value)
 
     def _make(self) -> Any:
         if self._whole is None:
             whole = AttributeDict(pickle.loads(zlib.decompress(self._packed)))  # noqa: S301 - packed by `__init__`
-            request = self._request.request
+            request = self._kept_request.request
             whole.update({name: ask(request) for name, ask in _OF_HTTP.items()})
             whole.update({**_GONE, **dict(self._objects), "updated_props": self.updated_props})
-            self._set("_whole", whole)
+            self._whole = whole
         return self._whole
 
 

@@ -52,6 +52,8 @@ class Steps(Protocol):
 class AsyncSteps:
     """The steps of an async generator: they run in the task that drives it."""
 
+    __slots__ = ("generator", "observe", "suspended")
+
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self.generator = generator
         self.resume: Callable[[], Awaitable[object]] = generator.__anext__

@@ -81,6 +81,8 @@ class Attachment:
         over: why the link does not read the channel any more; None while it does.
     """
 
+    __slots__ = ("channel", "is_queued", "link", "over", "ping_due", "pinged_at", "sender")
+
     def __init__(self, link: Link, channel: LinkedChannel) -> None:
         self.channel: LinkedChannel = channel
         self.link: Link = link
@@ -115,6 +117,8 @@ class Link:
         linked_browser: what is known of the browser besides what its pages say; None if nothing is.
         finish: sends the rest of what a `DirectSender` has begun; None without such senders.
     """
+
+    __slots__ = ("_queue", "_wake", "attachments", "finish", "linked_browser")
 
     def __init__(self, linked_browser: LinkedBrowser | None = None) -> None:
         self.attachments: list[Attachment] = []

@@ -44,6 +44,21 @@ class Liveness:
         had_link: it has, or has had one.
     """
 
+    __slots__ = (
+        "_asked_at",
+        "_is_over",
+        "_limits",
+        "_link_timeout",
+        "_lost_at",
+        "_outbox",
+        "_rechecks",
+        "_resumes",
+        "_wake",
+        "attachment",
+        "confirmed_at",
+        "had_link",
+    )
+
     def __init__(self, outbox: Outbox, limits: PageLimits) -> None:
         self.attachment: Attachment | None = None
         self.confirmed_at: float = -inf

@@ -91,6 +91,20 @@ class Outbox:
             left it so.
     """
 
+    __slots__ = (
+        "_count",
+        "_last_sent",
+        "_merged_size",
+        "_sent",
+        "_waiting",
+        "_window",
+        "acknowledged",
+        "closed",
+        "control_bytes",
+        "progress_at",
+        "reader",
+    )
+
     def __init__(self, window: int) -> None:
         self.reader: OutboxReader | None = None
         self.closed: bool = False

@@ -14,7 +14,11 @@ from .events import NOT_LIGHT, LightUpdates, PropUpdate
 from .mistakes import Mistakes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _taken() -> object:
+    raise RuntimeError("The generator of this stream has been made.")
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
 class StreamSpec:
     """What a stream is to run, and how.
 
@@ -75,6 +79,16 @@ class StreamSpec:
     check_at_turn: Callable[[Mapping[int, object]], str | None] | None = None
     finishes: tuple[type[Exception], ...] = ()
     source_key: Hashable | None = None
+
+    def take_generator(self) -> Callable[[], object]:
+        """What makes the generator. It is let go, with the arguments that it holds: a stream makes one generator."""
+        generator, self.generator = self.generator, _taken
+        return generator
+
+    def take_opening(self) -> bytes:
+        """What the event `open` carries. It is let go: a stream opens once."""
+        opening, self.opening = self.opening, b""
+        return opening
 
     @property
     def name(self) -> str:

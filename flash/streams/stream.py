@@ -25,6 +25,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import isawaitable
+from types import AsyncGeneratorType
 
 import trio
 
@@ -72,6 +73,32 @@ class Stream:
         source: the id of the source that it follows; None if it follows none.
     """
 
+    __slots__ = (
+        "_cancelled_at",
+        "_deadline",
+        "_encode",
+        "_end_sent",
+        "_handling",
+        "_host",
+        "_inner",
+        "_lifecycle",
+        "_limits",
+        "_sent_first",
+        "_steps",
+        "_thread",
+        "_timers",
+        "buffer",
+        "id",
+        "overran",
+        "scope",
+        "share",
+        "source",
+        "spec",
+        "started",
+        "task",
+        "waiting_since",
+    )
+
     def __init__(self, stream_id: str, spec: StreamSpec, host: StreamHost, limits: Limits) -> None:
         self.id = stream_id
         self.spec = spec
@@ -93,7 +120,8 @@ class Stream:
         self._end_sent: trio.Event | None = None
         self._cancelled_at: float | None = None
         self._deadline = Deadline("the event callback", spec.callback, limits.cleanup_timeout)
-        self._timers: list[trio.CancelScope] = []
+        spec.context.run(CURRENT_DEADLINE.set, self._deadline)
+        self._timers: tuple[trio.CancelScope, ...] = ()
         self._handling: ErrorHandling | None = None
         self.share: FairShare = FairShare()
 
@@ -111,7 +139,7 @@ class Stream:
         """Tell the page that the stream starts."""
         self._lifecycle.advance(Trigger.OPENED)
         self.started = trio.current_time()
-        self._host.outbox.put(wire.Open.event, wire.encode_for(self.id, self.spec.opening))
+        self._host.outbox.put(wire.Open.event, wire.encode_for(self.id, self.spec.take_opening()))
         self._limits.observer.started(self)
         if self.spec.is_plain:
             self._thread = StreamThread(self._limits.threads, self._host.spawn, self.spec.callback)
@@ -127,7 +155,6 @@ class Stream:
     async def run(self) -> None:
         """The stream's task. Nothing that the generator or `on_error` raises leaves it."""
         error: BaseException | None = None
-        CURRENT_DEADLINE.set(self._deadline)
         self.task = trio.lowlevel.current_task()
         try:
             with self.scope.cancel_scope:
@@ -229,9 +256,14 @@ class Stream:
     async def _drive(self) -> None:
         """Step the generator to its end."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        made = self.spec.generator()
-        # A decorator that is `async def` gives the generator when it has been awaited.
-        self._steps = steps_of(await made if isawaitable(made) else made, self._own_thread)
+        made = self.spec.take_generator()()
+        if isawaitable(made):
+            # A decorator that is `async def` gives the generator when it has been awaited.
+            made = await made
+        self._steps = steps_of(made, self._own_thread)
+        # The stream closes it, whatever becomes of it.
+        self._inner.own = made if isinstance(made, AsyncGeneratorType) else None
+        made = None
         steps, inner, share, task = self._steps, self._inner, self.share, trio.lowlevel.current_task()
         # In local variables, as a stream that is ahead of its page needs them half a million times a second.
         buffer, gather, resume, perf_counter = self.buffer, self.buffer.gather, steps.resume, time.perf_counter
@@ -365,7 +397,7 @@ class Stream:
     def _after(self, seconds: float, then: Callable[[], Awaitable[object]]) -> None:
         """Call `then` after so many seconds, unless the generator is over by then."""
         timer = trio.CancelScope(shield=True)
-        self._timers.append(timer)
+        self._timers = (*self._timers, timer)
 
         async def wait() -> None:
             with timer:

@@ -23,11 +23,16 @@ async def contain(log: logging.Logger, message: str, function: Callable[[], Awai
     try:
         await function()
     except BaseException as error:
-        cancelled, failure = split_cancellation(error)
-        if failure is not None:
-            log_failure(log, failure, message)
-        if cancelled is not None:
-            raise cancelled from None
+        contain_failure(log, message, error)
+
+
+def contain_failure(log: logging.Logger, message: str, error: BaseException) -> None:
+    """Log what the user's code has raised, with `message`. A cancellation is raised again."""
+    cancelled, failure = split_cancellation(error)
+    if failure is not None:
+        log_failure(log, failure, message)
+    if cancelled is not None:
+        raise cancelled from None
 
 
 async def watch_despite_cancel(

@@ -76,15 +76,17 @@ class InnerGenerators:
 
     Attributes:
         left: the generators that were left open, and are not closed yet.
-        known: all generators that were iterated within, by their `id`.
+        known: all generators that were iterated within, by their `id`, but for `own`.
+        own: a generator that who enters closes himself; None if there is none.
     """
 
-    __slots__ = ("_before", "_name", "_outer", "_task", "known", "left")
+    __slots__ = ("_before", "_name", "_outer", "_task", "known", "left", "own")
 
     def __init__(self, name: str) -> None:
         """`name`: what the warning calls the code that runs within, such as "the event callback 'show'"."""
         self.left: list[tuple[AsyncGenerator, _Known]] = []
         self.known: dict[int, _Known] = {}
+        self.own: AsyncGenerator | None = None
         self._name = name
 
     async def __aenter__(self) -> InnerGenerators:
@@ -117,6 +119,7 @@ class InnerGenerators:
             for key, known in self.known.items():
                 _Hooks.forget(key, known)
             self.known.clear()
+            self.own = None
         _raise(failures)
 
     async def close_left(self) -> None:
@@ -277,6 +280,9 @@ class _Hooks:
             self._known.pop(key, None)
             return
         inside = _inside.get(task)
+        if inside is not None and inside.own is generator:
+            self._known.pop(key, None)
+            return
         known = _Known(weakref.ref(generator), weakref.ref(task), OpenScopes.of(task), inside, next(_numbers))
         self._known[key] = known
         if inside is not None:
