@@ -45,6 +45,7 @@ from .options import COUNT, FlashOptions, check
 from .server.all_workers import AllWorkers
 from .server.backend import CALLBACK_THREADS, FlashBackend, require_trio_to_serve
 from .server.background import BackgroundWork
+from .server.lifespan import BackgroundTasks
 from .server.metrics import Metrics
 from .server.notebook import prepare_notebooks
 from .server.quart_limits import QuartLimits
@@ -215,7 +216,7 @@ class Flash(RunningStreams, _dash.DashApp):
         self.stream_settings: StreamSettings = StreamSettings(
             Channels(limits, PageLimits.of(own_options), Load(ServerLimits.of(own_options))),
             self.sources,
-            self._nursery,
+            self._nursery_for_channels,
             lambda callback, error: describe_failure(self, callback, error),
             options.get("on_error"),
             lambda: _dash.shows_dev_tools(self),
@@ -253,7 +254,7 @@ class Flash(RunningStreams, _dash.DashApp):
         initialize(asked, **kwargs)
         server = self.asgi_server
         self._request_limits.apply(server)
-        routes = Routes(self.stream_settings.channels, self._nursery)
+        routes = Routes(self.stream_settings.channels, self._nursery_for_channels)
         prefix: str = cast("Any", self.config).routes_pathname_prefix
         routes.register(server, prefix)
         hub_script.register(server, prefix)
@@ -337,13 +338,18 @@ class Flash(RunningStreams, _dash.DashApp):
         return cast("Any", super()).callback(*arguments, **options)
 
     def _nursery(self) -> trio.Nursery:
-        """The server's nursery, in which every channel is a task."""
+        """`app.server.nursery`."""
         try:
             return self.asgi_server.nursery
         except AttributeError:
             raise RequestRefused(
                 503, "The server has not begun the app's ASGI lifespan, and can run no streams."
             ) from None
+
+    def _nursery_for_channels(self) -> trio.Nursery:
+        """The server's nursery, in which every channel is a task."""
+        nursery: object = self._nursery()
+        return nursery.for_channels if isinstance(nursery, BackgroundTasks) else self._nursery()
 
     @property
     def channels(self) -> Channels:

@@ -26,7 +26,7 @@ from .streams.limits import Limits, Load, PageLimits, StreamInfo
 from .streams.link import Link
 from .streams.revoked import RevokedStreams
 from .streams.stream import Stream
-from .user_code.containment import contain
+from .user_code.containment import contain_failure
 from .wire import Standing
 
 _log = logging.getLogger("flash.streams")
@@ -276,17 +276,22 @@ class Channels:
     def __len__(self) -> int:
         return len(self._all)
 
+    # A Ctrl-C is never raised in here: see `containment`. This is `contain`, with a frame less for each page.
+    @trio.lowlevel.enable_ki_protection
     async def _run(self, channel: Channel, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        def over() -> None:
-            self._leave(channel)
-            channel.finished.set()
+        running = channel.run(partial(self._over, channel), task_status)
+        # It refers to the nursery that `start` has opened to wait in.
+        del task_status
+        try:
+            await running
+        except BaseException as error:
+            # It must not reach the app's nursery, which holds the other pages, too.
+            message = "What was started in the nursery of a page's streams, and is not one of them, has failed."
+            contain_failure(_log, message, error)
 
-        # An exception must not reach the app's nursery, which holds the other pages, too.
-        await contain(
-            _log,
-            "What was started in the nursery of a page's streams, and is not one of them, has failed.",
-            partial(channel.run, over, task_status),
-        )
+    def _over(self, channel: Channel) -> None:
+        self._leave(channel)
+        channel.finished.set()
 
     def _enter(self, channel: Channel) -> None:
         self._count(channel.browser)

@@ -115,6 +115,7 @@ class Channel:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
+                del task_status
                 try:
                     await watch_despite_cancel(nursery, self._watch, _log, "a page's streams", "The streams go on")
                 finally:

@@ -183,17 +183,20 @@ class EventStream:
             refused = await self._connect(link)
             # The route admitted a page. If its channel no longer does, the client asks `status` for the reason.
             if link.attachments:
-                hellos = [self._hello(attachment) for attachment in link.attachments]
-                overs = [encode_unnumbered(over) for over in refused]
-                await send(b"".join([b"retry: %d\n\n" % RETRY, *hellos, *overs]))
+                await send(self._first(refused))
+            del refused
             if self._writer is not None:
                 link.finish = self._writer.finish
             for attachment in link.attachments:
                 sender = self._senders[attachment] = PageSender(self, attachment)
                 attachment.sender = None if self._writer is None else sender
             while received := await link.receive(WRITE_SIZE):
-                if data := self._encode(received):
+                data = self._encode(received)
+                # Nothing that was sent is kept here while the link waits.
+                del received
+                if data:
                     await send(data)
+                del data
         except trio.Cancelled as cancelled:
             # When its graceful_timeout is over, Hypercorn cancels by a deadline the requests that still run.
             if cancelled.source == "deadline":
@@ -201,6 +204,11 @@ class EventStream:
             raise
         finally:
             link.detach(reason)
+
+    def _first(self, refused: Iterable[Over]) -> bytes:
+        """What a link begins with."""
+        hellos = [self._hello(attachment) for attachment in self._link.attachments]
+        return b"".join([b"retry: %d\n\n" % RETRY, *hellos, *map(encode_unnumbered, refused)])
 
     def _encode(self, received: Iterable[tuple[Attachment, list[Event]]]) -> bytes:
         """The frames of what a link has received: events, one ping for all pages that are asked, and which are over."""

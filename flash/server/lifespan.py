@@ -52,9 +52,14 @@ class _StartedStatus:
 
 
 class BackgroundTasks:
-    """`app.server.nursery`: Trio's nursery, except that a task that fails ends only itself."""
+    """`app.server.nursery`: Trio's nursery, except that a task that fails ends only itself.
+
+    Attributes:
+        for_channels: that nursery itself, for tasks that contain their failures themselves. There is one for each page.
+    """
 
     def __init__(self, nursery: trio.Nursery) -> None:
+        self.for_channels: trio.Nursery = nursery
         self._nursery = nursery
 
     def __getattr__(self, name: str) -> Any:
