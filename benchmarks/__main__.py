@@ -26,6 +26,7 @@ from benchmarks.results import Result, as_json, goals_table, markdown, table
 NAMES = (
     "one_stream",
     "many_pages",
+    "open_pages",
     "shared",
     "cancel",
     "slow_reader",

@@ -141,6 +141,10 @@ class Client:
         """Whether every request has been answered."""
         return not any(requests.waiting for requests in self._requests)
 
+    def backlog(self) -> int:
+        """How many requests were not answered yet."""
+        return sum(len(requests.waiting) for requests in self._requests)
+
     def after(self, seconds: float, then: Callable[[], None]) -> None:
         """Call `then` in so many seconds, if the loop runs."""
         self._timers.append((time.monotonic() + seconds, then))

@@ -10,8 +10,9 @@ constructors are replaced: they look at the configuration, and leave the connect
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import time
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -119,7 +120,7 @@ class FlashTCPServer(TCPServer):
         self._sends = 0
         self._reading = trio.CancelScope()
         self._reading_over: trio.Event | None = None
-        self.idle_task = cast("Any", IdleTask())
+        self.idle_task = cast("Any", IdleTimeout(self, self._reading))
 
     async def run(self) -> None:
         """Serve the connection. A failure of its code is reported; in Hypercorn it would end the worker.
@@ -200,7 +201,7 @@ class FlashTCPServer(TCPServer):
             if self._reading.cancelled_caught:
                 await self.protocol.handle(Closed())
         finally:
-            cast("IdleTask", self.idle_task).end()
+            cast("IdleTimeout", self.idle_task).end()
             if self._reading_over is None:
                 self._reading_over = trio.Event()
             self._reading_over.set()
@@ -216,56 +217,78 @@ REPLACEMENTS = {
 """The classes of Hypercorn, and what instances of them become that serve a Flash app."""
 
 
-class IdleTask:
-    """The one task of a connection that closes it when it has been idle for `keep_alive_timeout`.
+class IdleTimeout:
+    """Stops the reading of a connection that has been idle for `keep_alive_timeout`, which ends the connection.
 
-    Hypercorn's own task is cancelled and started anew for each request. This one sleeps until the timeout may be over;
-    a request only notes that it has begun or ended.
+    It takes the place of the task that Hypercorn has for that. A connection needs none: while it is idle, its reading
+    has a deadline.
     """
 
-    def __init__(self) -> None:
-        self._idle_since: float | None = None
-        self._scope: trio.CancelScope | None = None
-        self._over = False
+    __slots__ = ("_idle", "_is_over", "_reading", "since", "timeout")
 
-    async def restart(self, task_group: Any, action: Callable[[], Awaitable[None]]) -> None:
-        """The connection is idle from now on. `action` is the method of it that Hypercorn would run as a task."""
-        self._idle_since = trio.current_time()
-        if self._scope is None and not self._over:
-            self._scope = trio.CancelScope()
-            task_group.spawn(self._close_when_idle, self._scope, cast("Any", action).__self__)
+    def __init__(self, server: TCPServer, reading: trio.CancelScope) -> None:
+        self.since: float = 0.0
+        self.timeout: float = server.config.keep_alive_timeout
+        self._reading = reading
+        self._idle = IdleConnections.of(server.context)
+        self._is_over = False
+
+    async def restart(self, task_group: object, action: object) -> None:
+        """The connection is idle from now on. Hypercorn would run `action` as a task."""
+        if not self._is_over:
+            self.since = trio.current_time()
+            self._idle.add(self)
 
     async def stop(self) -> None:
         """A request has begun."""
-        self._idle_since = None
+        self._idle.discard(self)
+        self._reading.deadline = math.inf
 
     def end(self) -> None:
-        """The client has closed the connection."""
-        self._over = True
-        if self._scope is not None:
-            self._scope.cancel()
+        """The connection is read no more."""
+        self._is_over = True
+        self._idle.discard(self)
 
-    async def _close_when_idle(self, scope: trio.CancelScope, server: Any) -> None:
-        timeout: float = server.config.keep_alive_timeout
+    def end_at(self, deadline: float) -> None:
+        """Have the connection end at `deadline`, on Trio's clock, if it is idle until then."""
+        self._reading.deadline = deadline
+
+
+class IdleConnections:
+    """The connections of a server that have no request.
+
+    When the server stops they end at once; or, where no more connections come to it but requests may, soon.
+    """
+
+    def __init__(self, context: Any) -> None:
         # The context of `_hypercorn_worker` says more than Hypercorn's own.
-        ending = getattr(server.context, "ending", server.context.terminated)
-        with scope:
-            while True:
-                since = self._idle_since
-                with trio.move_on_at((trio.current_time() if since is None else since) + timeout):
-                    await ending.wait()
-                now, since = trio.current_time(), self._idle_since
-                if since is None:
-                    # A response is being sent, which may last for days: `restart` starts another task after it.
-                    self._scope = None
-                    return
-                if ending.is_set():
-                    last_request_timeout: float = getattr(server.context, "last_request_timeout", 0.0)
-                    timeout = min(timeout, last_request_timeout)
-                if now >= since + timeout:
-                    break
-                if ending.is_set():
-                    await trio.sleep_until(since + timeout)
-        if not scope.cancelled_caught:
-            with trio.CancelScope(shield=True):
-                await server._initiate_server_close()
+        self._ending: Any = getattr(context, "ending", context.terminated)
+        self._context = context
+        self._connections: set[IdleTimeout] = set()
+
+    @classmethod
+    def of(cls, context: Any) -> IdleConnections:
+        """Those of the server whose connections have this context."""
+        found: IdleConnections | None = getattr(context, "idle_connections", None)
+        if found is None:
+            found = context.idle_connections = cls(context)
+            trio.lowlevel.spawn_system_task(found.end_with_server, name="end of idle connections")
+        return found
+
+    def add(self, connection: IdleTimeout) -> None:
+        """This one is idle, and ends when it has been so for its timeout."""
+        self._connections.add(connection)
+        timeout = connection.timeout
+        if self._ending.is_set():
+            timeout = min(timeout, getattr(self._context, "last_request_timeout", 0.0))
+        connection.end_at(connection.since + timeout)
+
+    def discard(self, connection: IdleTimeout) -> None:
+        """This one is not idle any more."""
+        self._connections.discard(connection)
+
+    async def end_with_server(self) -> None:
+        """Wait until the server stops, and have its idle connections end sooner."""
+        await self._ending.wait()
+        for connection in list(self._connections):
+            self.add(connection)

@@ -286,8 +286,9 @@ class Channels:
             await running
         except BaseException as error:
             # It must not reach the app's nursery, which holds the other pages, too.
-            message = "What was started in the nursery of a page's streams, and is not one of them, has failed."
-            contain_failure(_log, message, error)
+            contain_failure(
+                _log, "What was started in the nursery of a page's streams, and is not one of them, has failed.", error
+            )
 
     def _over(self, channel: Channel) -> None:
         self._leave(channel)

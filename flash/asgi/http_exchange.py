@@ -101,12 +101,16 @@ class HttpExchange:
         """The ASGI `send` of the server."""
         return self._send
 
+    def forget_request(self) -> None:
+        """Drop what the body of an event stream, which may last for days, has no use for."""
+        self.headers = ()
+        self.body = self.quart_body = None
+
     def release(self) -> None:
         """Drop all references once the exchange is over: Quart's request refers to it, and that may be kept."""
         _open.discard(self)
-        self.headers = ()
+        self.forget_request()
         self._send, self.send_body, self.end_sent, self.deadline = _discard, None, None, None
-        self.body = self.quart_body = None
 
     async def _send_chunk(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -227,6 +231,7 @@ class FlashConnection(HTTPConnection):
             await self._answer(receive_after_response, exchange)
             # The server reports a disconnect only once, so a body begun after it would never be cancelled.
             if exchange.send_body is not None and not exchange.disconnected:
+                exchange.forget_request()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive_after_response)
                     await exchange.send_event_stream()

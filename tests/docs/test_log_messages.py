@@ -19,6 +19,7 @@ POSITIONS = {
     "critical": 0,
     "warn": 1,  # of ClientWarnings, after the kind of warning
     "contain": 1,  # after the log
+    "contain_failure": 1,
     "log_failure": 2,  # after the log and the exception
     "log_once": 1,  # of Mistakes, after the kind of mistake
     "Mistake": 1,
@@ -27,7 +28,7 @@ POSITIONS = {
 
 PASSED_ON = {
     "asgi/client_log.py",  # ClientWarnings.warn
-    "user_code/containment.py",  # contain
+    "user_code/containment.py",  # contain, contain_failure
     "streams/mistakes.py",  # Mistakes.log_once
     "callbacks/declaration.py",  # doubtful options, which docs/mistakes.md has
 }
@@ -120,7 +121,7 @@ def _function_name(call: ast.AST) -> str | None:
     if not isinstance(call, ast.Call):
         return None
     if isinstance(call.func, ast.Name):
-        return call.func.id if call.func.id in ("contain", "log_failure", "Mistake") else None
+        return call.func.id if call.func.id in ("contain", "contain_failure", "log_failure", "Mistake") else None
     if isinstance(call.func, ast.Attribute) and call.func.attr in POSITIONS:
         owner = ast.unparse(call.func.value)
         return call.func.attr if owner.endswith(("log", "_warnings", "istakes")) else None

@@ -168,10 +168,10 @@ async def test_bytes_after_the_request_do_not_hide_that_the_page_has_gone(serve:
     """Only a write tells then, and a ping is one."""
     waiting = Waiting(ping_interval=0.05)
     server = await serve(waiting.app)
-    # Some of the server's own tasks start behind its port.
+    page = await server.page()
+    # Some of the server's own tasks start behind its port, and with its first connection.
     await trio.testing.wait_all_tasks_blocked()
     tasks = trio.lowlevel.current_statistics().tasks_living
-    page = await server.page()
     events, _ = await page.connect_and_start()
     await events.stream.send_all(b"\r\n")
     await events.next(pings=True)
@@ -198,6 +198,7 @@ async def test_a_response_that_breaks_off_before_another_request_leaves_no_task(
         return body()
 
     server = await serve(app)
+    await (await open_connection(server.port)).aclose()
     await trio.testing.wait_all_tasks_blocked()
     tasks = trio.lowlevel.current_statistics().tasks_living
     stream = await open_connection(server.port)

@@ -123,11 +123,11 @@ async def test_a_hypercorn_that_serves_another_app_is_unchanged(flash_first: boo
         "FlashTCPServer",
         "FlashH11Protocol",
         "FlashHTTPStream",
-        "IdleTask",
+        "IdleTimeout",
         "FlashTCPServer",
         "FlashH11Protocol",
         "FlashWSStream",
-        "IdleTask",
+        "IdleTimeout",
     ]
 
 
