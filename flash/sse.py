@@ -148,7 +148,7 @@ class EventStream:
         limits: the window and the intervals of the app's pages.
     """
 
-    __slots__ = ("_connect", "_last_write", "_link", "_senders", "_writer", "limits")
+    __slots__ = ("_connect", "_last_write", "_link", "_senders", "_workers", "_writer", "limits")
 
     def __init__(
         self,
