@@ -53,6 +53,21 @@ def messages_at_hand(receive: object) -> Callable[[], Any] | None:
     return messages.receive_nowait if isinstance(messages, RequestMessages) else None
 
 
+def call_on_disconnect(receive: object, call: Callable[[], None]) -> bool:
+    """Have a function called when the client of a request has disconnected; at once if it is known to have done so.
+
+    Returns:
+        Whether that is possible: not if a middleware wraps `receive`, or another server made it.
+    """
+    messages: object = getattr(receive, "__self__", None)
+    if not isinstance(messages, RequestMessages):
+        return False
+    messages.on_disconnect = call
+    if messages.has_disconnect():
+        call()
+    return True
+
+
 class DirectWriteConnection:
     """A connection of Hypercorn's trio worker, HTTP/1.1 without TLS, on which a response is being sent in chunks."""
 

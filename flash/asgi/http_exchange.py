@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
+from functools import partial
 from math import inf
 from typing import Any, cast
 
@@ -96,6 +97,15 @@ class HttpExchange:
         if self.send_body is not None:
             await self.send_body(self._send_chunk)
             await self._send_end({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def end_with_client(self, scope: trio.CancelScope) -> None:
+        """The client of an event stream, which is sent in `scope`, has disconnected."""
+        self.disconnected = True
+        if self.end_sent is None:
+            scope.cancel()
+        else:
+            # The server itself says so while it sends the end of the response.
+            scope.deadline = trio.current_time() + END_TIMEOUT
 
     def server_send(self) -> Send:
         """The ASGI `send` of the server."""
@@ -232,10 +242,16 @@ class FlashConnection(HTTPConnection):
             # The server reports a disconnect only once, so a body begun after it would never be cancelled.
             if exchange.send_body is not None and not exchange.disconnected:
                 exchange.forget_request()
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive_after_response)
-                    await exchange.send_event_stream()
-                    nursery.cancel_scope.cancel()
+                with trio.CancelScope() as scope:
+                    is_told = _hypercorn.call_on_disconnect(receive, partial(exchange.end_with_client, scope))
+                    if is_told:
+                        # The usual way, without a task that waits for the disconnect.
+                        await exchange.send_event_stream()
+                if not is_told:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive_after_response)
+                        await exchange.send_event_stream()
+                        nursery.cancel_scope.cancel()
         finally:
             exchange.release()
 
