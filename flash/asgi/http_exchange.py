@@ -71,6 +71,19 @@ class HttpExchange:
         headers: of the request.
     """
 
+    __slots__ = (
+        "_send",
+        "begun",
+        "body",
+        "deadline",
+        "disconnect_policy",
+        "disconnected",
+        "end_sent",
+        "headers",
+        "quart_body",
+        "send_body",
+    )
+
     def __init__(self, send: Send, disconnect_policy: DisconnectPolicy, headers: Headers = ()) -> None:
         self.disconnected = False
         self.begun: bool = False

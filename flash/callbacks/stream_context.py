@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextvars
 import pickle
 import sys
-import zlib
 from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from .._dash import AttributeDict, context_value, inputs_to_dict, map_grouping, stringify_id
-from ..asgi.kept_request import COMPRESSION, KeptRequest, keep_request
+from ..asgi.kept_request import KeptRequest, keep_request, pack, unpack
 from ..errors import FlashError
 from ..props import Update, parse_id
 from ..streams.stream import Stream
@@ -114,7 +113,7 @@ class KeptContext:
                 packed[name] = value
             else:
                 objects.append((name, value))
-        self._packed = zlib.compress(pickle.dumps(packed, pickle.HIGHEST_PROTOCOL), COMPRESSION)
+        self._packed = pack(pickle.dumps(packed, pickle.HIGHEST_PROTOCOL))
         self._objects = tuple(objects)
         self._kept_request = request
         self._whole: Any = None
@@ -132,7 +131,7 @@ class KeptContext:
 
     def _make(self) -> Any:
         if self._whole is None:
-            whole = AttributeDict(pickle.loads(zlib.decompress(self._packed)))  # noqa: S301 - packed by `__init__`
+            whole = AttributeDict(pickle.loads(unpack(self._packed)))  # noqa: S301 - packed by `__init__`
             request = self._kept_request.request
             whole.update({name: ask(request) for name, ask in _OF_HTTP.items()})
             whole.update({**_GONE, **dict(self._objects), "updated_props": self.updated_props})

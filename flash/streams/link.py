@@ -118,7 +118,7 @@ class Link:
         finish: sends the rest of what a `DirectSender` has begun; None without such senders.
     """
 
-    __slots__ = ("_queue", "_wake", "attachments", "finish", "linked_browser")
+    __slots__ = ("_queue", "_waiting", "attachments", "finish", "linked_browser")
 
     def __init__(self, linked_browser: LinkedBrowser | None = None) -> None:
         self.attachments: list[Attachment] = []
@@ -126,13 +126,13 @@ class Link:
         self.finish: Callable[[], Awaitable[None]] | None = None
         # A list: an empty deque takes 600 bytes of every link.
         self._queue: list[Attachment] = []
-        # Set while the link's task waits.
-        self._wake: trio.Event | None = None
+        # The link's task while it waits. Not an Event: it would take half a KiB of every link.
+        self._waiting: trio.lowlevel.Task | None = None
 
     @property
     def is_waiting(self) -> bool:
         """Whether the link's task waits for something to do."""
-        return self._wake is not None
+        return self._waiting is not None
 
     def attach(self, channel: LinkedChannel) -> Attachment:
         """Read this channel, too."""
@@ -146,9 +146,9 @@ class Link:
         if not attachment.is_queued:
             attachment.is_queued = True
             self._queue.append(attachment)
-        if self._wake is not None:
-            self._wake.set()
-            self._wake = None
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
 
     async def receive(self, at_most: int) -> list[tuple[Attachment, list[Event]]]:
         """Return the channels that have something to say, in turn, each with the events that it has taken.
@@ -168,9 +168,13 @@ class Link:
             if received:
                 return received
             if not self._queue:
-                self._wake = trio.Event()
-                await self._wake.wait()
+                self._waiting = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         return []
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _take(self, at_most: int) -> list[tuple[Attachment, list[Event]]]:
         queue, self._queue = self._queue, []

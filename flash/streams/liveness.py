@@ -53,7 +53,7 @@ class Liveness:
         "_outbox",
         "_rechecks",
         "_resumes",
-        "_wake",
+        "_waiting",
         "attachment",
         "confirmed_at",
         "had_link",
@@ -74,7 +74,8 @@ class Liveness:
         # How often it got more time for a pause of the process since its last sign of life.
         self._resumes = 0
         self._is_over = False
-        self._wake = trio.Event()
+        # The task in `wait_until_gone` while it waits. Not an Event: it would take half a KiB of every page.
+        self._waiting: trio.lowlevel.Task | None = None
 
     @property
     def was_lost(self) -> bool:
@@ -87,7 +88,7 @@ class Liveness:
         self.had_link = True
         self._asked_at = None
         self._resumes = 0
-        self._wake.set()
+        self._wake()
 
     def detached(self) -> None:
         """The page has no link any more; it may come back within `reconnect_grace`."""
@@ -95,13 +96,13 @@ class Liveness:
         self._lost_at = trio.current_time()
         self._link_timeout = self._limits.reconnect_grace
         self._resumes = 0
-        self._wake.set()
+        self._wake()
 
     def asked(self) -> None:
         """The page is being asked for an acknowledgement."""
         if self._asked_at is None:
             self._asked_at = trio.current_time()
-        self._wake.set()
+        self._wake()
 
     def confirmed(self) -> None:
         """The page has acknowledged something."""
@@ -112,7 +113,7 @@ class Liveness:
     def end(self) -> None:
         """Have `wait_until_gone` return: the channel closes for another reason."""
         self._is_over = True
-        self._wake.set()
+        self._wake()
 
     async def wait_until_gone(self) -> bool:
         """Wait until the page is gone, and have it pinged meanwhile; False after `end`."""
@@ -137,10 +138,19 @@ class Liveness:
                 else:
                     deadline = min(deadline, ping_at)
             wake_at = deadline
-            with trio.move_on_at(deadline):
-                await self._wake.wait()
-                self._wake = trio.Event()
+            with trio.CancelScope(deadline=deadline):
+                self._waiting = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         return False
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _silent_since(self) -> float:
         """Since when the page owes an acknowledgement; infinity if it owes none."""
