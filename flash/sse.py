@@ -98,8 +98,6 @@ class PageSender:
     It is the `DirectSender` of the page's outbox.
     """
 
-    __slots__ = ("_attachment", "_bytes_since_ping", "_life", "_stream")
-
     def __init__(self, stream: EventStream, attachment: Attachment) -> None:
         self._stream = stream
         self._attachment = attachment

@@ -52,7 +52,7 @@ class Steps(Protocol):
 class AsyncSteps:
     """The steps of an async generator: they run in the task that drives it."""
 
-    __slots__ = ("generator", "observe", "suspended")
+    __slots__ = ("generator", "observe", "resume", "suspended")
 
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self.generator = generator

@@ -73,32 +73,6 @@ class Stream:
         source: the id of the source that it follows; None if it follows none.
     """
 
-    __slots__ = (
-        "_cancelled_at",
-        "_deadline",
-        "_encode",
-        "_end_sent",
-        "_handling",
-        "_host",
-        "_inner",
-        "_lifecycle",
-        "_limits",
-        "_sent_first",
-        "_steps",
-        "_thread",
-        "_timers",
-        "buffer",
-        "id",
-        "overran",
-        "scope",
-        "share",
-        "source",
-        "spec",
-        "started",
-        "task",
-        "waiting_since",
-    )
-
     def __init__(self, stream_id: str, spec: StreamSpec, host: StreamHost, limits: Limits) -> None:
         self.id = stream_id
         self.spec = spec
