@@ -25,6 +25,7 @@ from benchmarks.results import Result, as_json, goals_table, markdown, table
 
 NAMES = (
     "one_stream",
+    "alone",
     "many_pages",
     "open_pages",
     "shared",

@@ -4,13 +4,13 @@
 
 Starts no server: the stages are called one by one, in this process, as the server calls them, and timed by the CPU of
 their thread over many updates. Two cases: an update that travels alone, as most do, and one of many that are yielded
-without pause, which join in events and share writes. One that travels alone is written directly, or, with TLS and
-HTTP/2, wakes its connection's task, which has Hypercorn write it.
+without pause, which join in events and share writes. One that travels alone is written directly, or, with HTTP/2, wakes
+its connection's task, which has Hypercorn write it.
 
     make      stream_props(...)
     step      the generator's own __anext__
-    encode    to JSON
-    buffer    into the page's outbox
+    encode    to JSON; without pause that is a part of `frame`, as updates that wait are encoded together
+    buffer    into the page's outbox; alone into the log of what was sent
     loop      the stream around that: what the whole takes beyond its parts (without pause only)
     wake      the connection's task, which waits for something to send (woken only)
     frame     out of the outbox, to the bytes of events, acknowledged later
@@ -42,15 +42,16 @@ from flash import Update, _hypercorn, stream_props
 from flash.asgi.direct_writes import DirectWriter
 from flash.channels import Channels
 from flash.props import LIGHT_UPDATES, encode_pairs, update_encoder
-from flash.sse import WRITE_SIZE, encode_events
+from flash.sse import WRITE_SIZE, encode_events, frame_of_props
 from flash.streams.buffer import Bounds, StreamBuffer
+from flash.streams.events import Event
 from flash.streams.link import Link
-from flash.streams.outbox import Outbox
+from flash.streams.outbox import DirectSender, Outbox
 from flash.streams.spec import StreamSpec
 from flash.wire import Standing
 
 NAME = "budget of an update"
-ALONE, WOKEN, TOGETHER = "alone", "alone, TLS or HTTP/2", "without pause"
+ALONE, WOKEN, TOGETHER = "alone", "alone, HTTP/2", "without pause"
 DIRECTLY = 0
 """In place of the size of a body message: written directly."""
 HEAD = b'{"stream":"01234567-1","props":['
@@ -89,9 +90,12 @@ async def _measure(updates: int) -> dict[tuple[str, str], float]:
     write = await _write(updates // 10)
     found: dict[tuple[str, str], float] = {}
     for subject, together in ((ALONE, 1), (WOKEN, 1), (TOGETHER, ROUND)):
-        buffer, frame, size = _buffer_and_frame(encoded, updates, together)
+        buffer, frame, size = _buffer_and_frame(made, encoded, updates, together)
+        if subject == ALONE:
+            buffer, frame = _put_and_frame(encoded, updates)
         parts = {"make": make, "step": step, "encode": encode, "buffer": buffer}
         if together > 1:
+            del parts["encode"]
             parts["loop"] = max(0.0, whole - sum(parts.values()) - frame)
             parts["frame"] = frame
             parts["write"] = write[WRITE_SIZE] * size / WRITE_SIZE
@@ -129,14 +133,17 @@ async def _step(made: list[Update], times: int) -> float:
     return (time.thread_time() - began) / times
 
 
-def _buffer_and_frame(encoded: list[bytes], updates: int, together: int) -> tuple[float, float, float]:
+def _buffer_and_frame(
+    made: list[Update], encoded: list[bytes], updates: int, together: int
+) -> tuple[float, float, float]:
     """Seconds into the outbox, and seconds out of it, per update; and its bytes on the wire."""
-    outbox, buffer = Outbox(1 << 40), StreamBuffer(Bounds(updates=ROUND + 1), HEAD)
+    outbox, buffer = Outbox(1 << 40), StreamBuffer(Bounds(updates=ROUND + 1), HEAD, LIGHT_UPDATES)
     put, size, last = 0.0, 0, 0
     began = looked = time.thread_time()
     for at in range(0, updates, together):
         for number in range(at, at + together):
-            outbox.put_update(encoded[number % ROUND], buffer)
+            if not buffer.gather(made[number % ROUND]):
+                outbox.put_update(encoded[number % ROUND], buffer)
         put -= looked - (looked := time.thread_time())
         while events := outbox.take(WRITE_SIZE):
             size += len(encode_events("01234567", events))
@@ -147,6 +154,48 @@ def _buffer_and_frame(encoded: list[bytes], updates: int, together: int) -> tupl
     # Looking at the clock takes its time, too: once before and once after each `put`.
     looking = _timed(10_000, lambda number: time.thread_time()) * updates / together
     return max(0.0, put - looking) / updates, max(0.0, took - put - looking) / updates, size / updates
+
+
+class _Sender:
+    """Sends updates of a page nowhere; makes their frames if told to."""
+
+    def __init__(self, *, makes_frames: bool) -> None:
+        self._frame = frame_of_props("01234567") if makes_frames else None
+
+    def room(self) -> int:
+        return WRITE_SIZE
+
+    def send_now(self, events: list[Event]) -> bool:
+        raise AssertionError(events)
+
+    def send_update(self, number: int, head: bytes, pairs: bytes) -> bool:
+        return self._frame is None or bool(self._frame % (number, head, pairs))
+
+
+class _Reader:
+    """Reads the outbox of a page from the tasks of its streams."""
+
+    is_queued = False
+
+    def __init__(self, sender: _Sender) -> None:
+        self.sender: DirectSender | None = sender
+
+    def wake(self) -> None:
+        raise AssertionError
+
+
+def _put_and_frame(encoded: list[bytes], updates: int) -> tuple[float, float]:
+    """Seconds for an update that nothing waits before: into the log of what was sent; and for its frame."""
+
+    def timed(*, makes_frames: bool) -> float:
+        outbox, buffer = Outbox(1 << 40), StreamBuffer(Bounds(), HEAD)
+        outbox.put("open", b"{}")
+        outbox.take(WRITE_SIZE)
+        outbox.reader = _Reader(_Sender(makes_frames=makes_frames))
+        return _timed(updates, lambda number: outbox.put_update(encoded[number % ROUND], buffer))
+
+    put = timed(makes_frames=False)
+    return put, max(0.0, timed(makes_frames=True) - put)
 
 
 async def _wake(encoded: list[bytes], times: int) -> float:

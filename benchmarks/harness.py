@@ -84,7 +84,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(kind: str, app: str, environment: str | None = None, folder: Path = ROOT) -> Generator[Server]:
+def serve(
+    kind: str, app: str, environment: str | None = None, folder: Path = ROOT, certificate: Path | None = None
+) -> Generator[Server]:
     """Run a server of `app` while the block runs.
 
     Args:
@@ -92,12 +94,15 @@ def serve(kind: str, app: str, environment: str | None = None, folder: Path = RO
         app: as `module:attribute`.
         environment: the name of a requirements file for it; None for this interpreter's.
         folder: in which it runs, and from which it imports `flash`.
+        certificate: a file with a certificate and its key; None for a server without TLS.
     """
     # The pages' sockets are on both sides.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     port = free_port()
     command = [interpreter(environment), "-m", *COMMANDS[kind](app, str(port))]
+    if certificate is not None:
+        command += ["--certfile", str(certificate), "--keyfile", str(certificate)]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
 

@@ -87,7 +87,7 @@ def encode_events(life: str, events: Iterable[Event]) -> bytes:
     return b"".join([_NUMBERED % (encoded_life, event.number, event.name.encode(), event.data) for event in events])
 
 
-def _frame_of_props(life: str) -> bytes:
+def frame_of_props(life: str) -> bytes:
     """The frame of a `props` event of a channel, into which go its number, and what goes into `PROPS_DATA`."""
     return b"id: %b.%%d\n" % life.encode() + _FRAME % (Props.event.encode(), PROPS_DATA)
 
@@ -103,7 +103,7 @@ class PageSender:
         self._attachment = attachment
         self._life = attachment.channel.life
         self._bytes_since_ping = 0
-        self._props_frame = _frame_of_props(self._life)
+        self._props_frame = frame_of_props(self._life)
         self.room: Callable[[], int] = stream.room
 
     def send_update(self, number: int, head: bytes, pairs: bytes) -> bool:
