@@ -6,7 +6,8 @@ the next `yield`.
 
 A generator that waits for something by itself, such as a queue, lets others run anyway and need not pause. Whether a
 step of the generator has waited can be observed, but that costs time; so only every eighth pause asks for it to be
-observed, and a generator that is found to wait is no longer paused.
+observed. A generator that is found to wait is not paused at the next eight yields for which a share was used up, and
+then observed again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ SHARE = 0.001
 OBSERVE_EVERY = 8
 """After every eighth pause the generator's steps are observed, to find out whether it waits by itself."""
 
+TRUSTED = 8
+"""For how many shares a generator is not observed that was found to wait."""
+
 
 class FairShare:
     """The time for which one generator may yield before another task has to run.
@@ -29,18 +33,21 @@ class FairShare:
         until: when the share is over, on the clock of `time.perf_counter`; before, it is not used up.
     """
 
-    __slots__ = ("_pauses", "until")
+    __slots__ = ("_pauses", "_trusted", "until")
 
     def __init__(self) -> None:
         self.until: float = 0.0
         self._pauses = 0
+        self._trusted = 0
 
     def is_used_up(self, steps: Steps) -> bool:
         """Whether the generator must pause now, so that other tasks can run."""
         now = time.perf_counter()
         if now <= self.until:
             return False
-        if steps.observe and steps.suspended:
+        if self._trusted or (steps.observe and steps.suspended):
+            self._trusted = self._trusted - 1 if self._trusted else TRUSTED
+            steps.observe = not self._trusted
             self.until = now + SHARE
             return False
         steps.observe = self._pauses % OBSERVE_EVERY == 0
