@@ -5,7 +5,7 @@
 # make release-check   build what a release consists of, and run it where nothing else is installed; PYTHONS says which
 #
 # make bench    what it costs, beside references in the same run: fifteen minutes, into benchmarks/results
-# make soak     20,000 streams through everything that can end them, with a report; WORKERS=3 also kills workers
+# make soak     20,000 streams through everything that can end them, with a report; WORKERS=3 also kills and replaces workers
 # make plotly-suite CHECKOUT=...   Plotly's own tests, with Dash and with Flash (docs/plotly-suite.md)
 #
 # PYTHON says which Python: make test PYTHON=python3.13

@@ -7,7 +7,8 @@ time out, cut their connection, come back within the grace or too late, and leav
 of the streams misbehave, so as to end others; none is to end by that. The streams keep a ledger of what happened to
 each run; the pages check what they are sent, event by event; and before and after, the server is measured: tasks, open
 files, generators, objects, memory. The report lists all of it, and each violation; the exit status is 1 if there is
-one. With `--workers 3` there are several processes, of which one is killed now and then: see `soak_workers.py`.
+one. With `--workers 3` there are several processes, of which one is killed now and then, and all are replaced: see
+`soak_workers.py`.
 """
 
 from __future__ import annotations
@@ -186,6 +187,9 @@ def main() -> None:
     parser.add_argument(
         "--kills", type=int, default=None, help="of workers; one for each thousand streams unless given"
     )
+    parser.add_argument(
+        "--reloads", type=int, default=None, help="of all workers; one for each five thousand streams unless given"
+    )
     options = parser.parse_args()
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     if options.workers == 1:
@@ -195,7 +199,8 @@ def main() -> None:
         from tests.faults.soak_workers import soak_workers
 
         kills = max(1, options.streams // 1_000) if options.kills is None else options.kills
-        report = soak_workers(options.workers, options.streams, seed, kills)
+        reloads = options.streams // 5_000 if options.reloads is None else options.reloads
+        report = soak_workers(options.workers, options.streams, seed, kills, reloads)
     print(report)
     sys.exit(1 if report.violations else 0)
 

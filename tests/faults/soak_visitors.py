@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import trio
@@ -15,6 +16,7 @@ import trio
 from tests.faults.soak_app import GRACE, KINDS
 from tests.faults.soak_page import Page
 from tests.faults.soak_timeline import Timeline
+from tests.support.http1 import Answer
 from tests.support.link import Link
 from tests.support.wire_client import Event
 
@@ -117,12 +119,21 @@ class Visitor:
             for _ in range(self._random.randint(3, 25)):
                 if self._load.streams <= 0:
                     break
+                await self._see_to_link(nursery)
                 action, weight = zip(*self._actions(nursery).items(), strict=True)
                 (act,) = self._random.choices(action, weight)
                 await act()
-            await self._random.choice((self._leave, self._vanish, self._wait_for_the_ends))()
+            await self._see_to_link(nursery)
+            await self._random.choice((self._leave, self._vanish, partial(self._wait_for_the_ends, nursery)))()
             await self._disconnect()
         await self._page.close()
+
+    async def _see_to_link(self, nursery: trio.Nursery) -> None:
+        """Open the link again if it has come to an end as it may."""
+
+    def _is_replaced(self) -> bool:
+        """Whether the server that the link came to may be another one by now."""
+        return False
 
     def _actions(self, nursery: trio.Nursery) -> dict[Callable[[], Any], float]:
         async def come_back() -> None:
@@ -130,10 +141,12 @@ class Visitor:
             cut_at = trio.current_time()
             await self._disconnect()
             # A page without streams has nothing that would wait for it.
-            life = self._life if self._running else None
+            life = self._life if self._running and not self._is_replaced() else None
             await trio.sleep(self._random.uniform(0, GRACE / 4))
             await self._connect(nursery)
-            if life is not None and trio.current_time() - cut_at < GRACE and self._life != life:
+            if life is None or self._is_replaced():
+                return
+            if trio.current_time() - cut_at < GRACE and self._life != life:
                 self._complain("the page was back within the grace, and had lost its streams")
 
         async def come_back_late() -> None:
@@ -167,20 +180,24 @@ class Visitor:
             self._load.done["cancel"] += 1
             answer = await self._page.cancel(self._random.choice(known), value=self._random.random())
             # 400: that stream, a limited one, has no conditions.
-            if answer.status not in (204, 400):
+            if answer.status not in (204, 400) and not self._is_lost(answer):
                 self._complain(f"a cancel was answered with {answer}")
 
     async def _leave(self) -> None:
         self._load.done["goodbye"] += 1
         self._left = True
         answer = await self._page.leave()
-        if answer.status != 204:
+        if answer.status != 204 and not self._is_lost(answer):
             self._complain(f"a goodbye was answered with {answer}")
 
     async def _vanish(self) -> None:
         self._load.done["no goodbye"] += 1
 
-    async def _wait_for_the_ends(self) -> None:
+    def _is_lost(self, answer: Answer) -> bool:
+        """Whether a request has come to a server that does not know the page, and may not know it."""
+        return answer.status in (404, 409) and self._is_replaced()
+
+    async def _wait_for_the_ends(self, nursery: trio.Nursery) -> None:
         """Let every stream come to its end, and see it."""
         self._load.done["waited for the ends"] += 1
         for key in (*(("walk", index) for index in (1, 2, 3, 4)), ("step", None), ("rogue", None)):
@@ -190,6 +207,7 @@ class Visitor:
             # Superseded or cancelled by now, or timed out soon.
             while self._running or not self._silent.is_set():
                 await self._go_on_waiting()
+                await self._see_to_link(nursery)
             return
         self._complain(f"these streams did not come to an end: {self._running}")
 
@@ -211,6 +229,10 @@ class Visitor:
             hello = await connection.next_of_all()
         except EOFError:
             hello = None
+        if connection.status == 200 and hello is None and self._is_replaced():
+            await self._disconnect()
+            await self._connect(nursery)
+            return
         if connection.status != 200 or hello is None or hello.name != "hello":
             self._complain(f"a connection was answered with {connection.status} and {hello}")
             return
@@ -241,7 +263,11 @@ class Visitor:
                 await self._read_to_end(connection, scope)
                 nursery.cancel_scope.cancel()
             if not scope.cancel_called and connection is self._connection and not self._left:
-                self._complain("the server ended a connection")
+                self._link_has_ended()
+
+    def _link_has_ended(self) -> None:
+        """The server has ended the link that the page has."""
+        self._complain("the server ended a connection")
 
     async def _read_to_end(self, connection: Link, scope: trio.CancelScope) -> None:
         with contextlib.suppress(EOFError):
@@ -273,7 +299,8 @@ class Visitor:
             await self._pinged.wait()
             self._pinged = trio.Event()
             answer = await self._page.acknowledge(self._applied)
-            if answer.status != 204 and not scope.cancel_called and not self._left:
+            is_over = scope.cancel_called or self._left or self._is_lost(answer)
+            if answer.status != 204 and not is_over:
                 self._complain(f"an acknowledgement was answered with {answer}")
 
     def _apply(self, event: Event) -> None:

@@ -1,9 +1,10 @@
-"""The soak over several workers, which are killed now and then: `python -m tests.faults.soak --workers 3`.
+"""The soak over several workers, which are killed and replaced now and then: `python -m tests.faults.soak --workers 3`.
 
 Each connection of a page comes to whichever worker. A page knows which workers it depends on: the one that holds it,
 which also has its link, and the one that its requests come to. When one of these is killed, the page has to find all
 well again: its link opens once more, streams start and come to their ends. A page that depends on none that was killed
-must not notice, and is as strict as in the soak of one process.
+must not notice, and is as strict as in the soak of one process. When all workers are replaced, as at SIGHUP, no request
+of a page is refused: see `soak_workers_visitors.py`.
 
 At the end nothing is left in any worker, also in those that were started in place of the dead: no stream or channel, no
 more tasks and files than after the first streams, no browser that is held. Nor does the supervisor have a claim.
@@ -11,44 +12,25 @@ more tasks and files than after the first streams, no browser that is held. Nor 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import signal
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import trio
 
 from tests.faults.soak import dependencies_of
-from tests.faults.soak_app import WORKER
 from tests.faults.soak_footprint import SETTLE, Footprint, growth
-from tests.faults.soak_page import Page
 from tests.faults.soak_timeline import paragraphs, read_workers_lines
-from tests.faults.soak_visitors import Key, Load, Visitor
-from tests.faults.sockets import Site
+from tests.faults.soak_workers_visitors import WorkersLoad, answers
 from tests.support.eventually import eventually
-from tests.support.http1 import Answer, Http1
-from tests.support.link import Link
-from tests.support.page import AnyPage
 from tests.support.processes import Process, python
-from tests.support.wire_client import Post
 
 WARM_UP = 200
 """Streams that run before the workers are measured for the first time."""
-
-RECOVERY = 20.0
-"""Seconds in which a page whose worker was killed has to find another one, on a machine that is busy."""
-
-SUPERSEDE_INTERVAL = 0.5
-"""Seconds in which a stream that is superseded has come to its end, on a machine that is not busy."""
-
-NOBODY, ANYBODY = 0, -1
-"""In place of the id of a worker's process: the page depends on none here; or it cannot know yet on which."""
 
 
 @dataclass
@@ -81,6 +63,7 @@ class Report:
     started: int
     seconds: float
     kills: int
+    reloads: int
     before: Looked
     after: Looked
     done: Counter[str]
@@ -91,7 +74,8 @@ class Report:
     def __str__(self) -> str:
         rate = self.started / self.seconds
         lines = [
-            f"{self.started} streams in {self.seconds:.1f} s ({rate:.0f}/s), seed {self.seed}, {self.kills} kills",
+            f"{self.started} streams in {self.seconds:.1f} s ({rate:.0f}/s), seed {self.seed}, {self.kills} kills, "
+            f"{self.reloads} reloads",
             "",
             "done by pages:",
         ]
@@ -113,198 +97,6 @@ class Report:
         return "\n".join(lines)
 
 
-class WorkersPage(Page):
-    """A page that knows which workers it depends on.
-
-    Attributes:
-        holder: holds its browser.
-        link_by: has its link.
-        requests_by: has the connection of its requests.
-        is_recovering: one of these was killed.
-    """
-
-    def __init__(self, port: int, dependencies: list[dict[str, Any]]) -> None:
-        super().__init__(port, dependencies)
-        self.holder = self.link_by = self.requests_by = NOBODY
-        self.is_recovering = False
-        self._turns = 0
-        self._workers: dict[Http1, int] = {}
-
-    def describe(self, answer: Answer) -> str:
-        return f"by worker {answer.headers.get(WORKER.lower())} through {self.requests_by}: {super().describe(answer)}"
-
-    def depends_on(self, worker: int) -> bool:
-        return not {worker, ANYBODY}.isdisjoint((self.holder, self.link_by, self.requests_by))
-
-    async def open(self, receive_buffer: int | None = None) -> Http1:
-        """A new connection to the server. What waits for a worker that is killed is lost: a browser tries again."""
-        while True:
-            http = await super().open(receive_buffer)
-            try:
-                await http.send("GET", "/pid")
-                self._workers[http] = int((await http.answer()).text)
-            except trio.BrokenResourceError:
-                await trio.aclose_forcefully(http.stream)
-            except BaseException:
-                await trio.aclose_forcefully(http.stream)
-                raise
-            else:
-                return http
-
-    async def connect(self, *others: AnyPage[Any], **options: Any) -> Link:
-        self.holder = self.link_by = ANYBODY
-        began = trio.current_time()
-        while True:
-            # A link that was given up may still be on its way to the holder: it is not to take the page from this one.
-            self._turns += 1
-            options["turn"], options["over"] = self._turns, await self.open()
-            link = await super().connect(*others, **options)
-            if link.status != 503 or not self.is_recovering or trio.current_time() - began > RECOVERY:
-                break
-            # The supervisor has not noticed yet that the holder is dead.
-            await link.close()
-            await trio.sleep(0.1)
-        # Without the header it is an answer that is complained of. The holder has the link wherever that has come to.
-        self.holder = self.link_by = int(link.headers.get(WORKER.lower(), ANYBODY))
-        self.timeline.note(f"has the answer {link.status} to turn {self._turns}, by worker {self.holder}")
-        return link
-
-    async def _exchange(self, post: Post, headers: list[tuple[str, str]]) -> Answer:
-        if self._http is None:
-            self.requests_by = ANYBODY
-        answer = await super()._exchange(post, headers)
-        assert self._http is not None
-        self.requests_by = self._workers[self._http]
-        return answer
-
-    async def _hang_up(self) -> None:
-        self.requests_by = NOBODY
-        await super()._hang_up()
-
-
-class WorkersVisitor(Visitor):
-    """A page that finds all well again when a worker is killed that it depends on, and else does not notice."""
-
-    def __init__(self, load: WorkersLoad, choice: random.Random, page: WorkersPage) -> None:
-        super().__init__(load, choice, page)
-        self._visiting = trio.CancelScope()
-        self._workers_page = page
-        self._given_up: set[Key] = set()
-
-    async def visit(self) -> None:
-        with self._visiting:
-            await super().visit()
-        while self._visiting.cancel_called:
-            await self._page.close()
-            if self._left:
-                return
-            self._load.done["lost a worker"] += 1
-            self._workers_page.is_recovering = True
-            with trio.CancelScope() as self._visiting:
-                await self._recover()
-
-    async def _recover(self) -> None:
-        """Open the link once more, on whichever worker is left, and see streams come to their ends."""
-        async with trio.open_nursery() as nursery:
-            await self._connect(nursery)
-            await self._wait_for_the_ends()
-            await self._disconnect()
-        await self._page.close()
-
-    async def _send_start(self, kind: str, plan: dict[str, Any], index: int | None) -> None:
-        try:
-            await super()._send_start(kind, plan, index)
-        except trio.Cancelled:
-            self._given_up.add((kind, index))
-            raise
-
-    async def _go_on_waiting(self) -> None:
-        """Let time pass, and end streams whose starts were given up when a worker was killed.
-
-        Who gives up a request does not undo it: another worker may look for the new holder meanwhile, and carry it out
-        after those that the page has sent since.
-        """
-        await super()._go_on_waiting()
-        for seen in list(self._running.values()):
-            if seen.key in self._given_up:
-                await self._supersede(seen.key)
-                await trio.sleep(SUPERSEDE_INTERVAL)
-
-    async def _disconnect(self) -> None:
-        await super()._disconnect()
-        self._workers_page.link_by = NOBODY
-
-    def killed(self, worker: int) -> None:
-        """A worker was killed, at this moment."""
-        if self._workers_page.depends_on(worker):
-            self._note(f"loses worker {worker}")
-            self._visiting.cancel()
-
-
-@dataclass
-class WorkersLoad(Load):
-    """The pages of several workers, which are killed meanwhile.
-
-    Attributes:
-        visitors: the pages that there are.
-        kills: how many workers were killed.
-    """
-
-    visitors: set[WorkersVisitor] = field(default_factory=set["WorkersVisitor"])
-    kills: int = 0
-    _planned_one: trio.Event = field(default_factory=trio.Event)
-
-    def plan(self, choice: random.Random, **fixed: Any) -> dict[str, Any]:
-        self._planned_one.set()
-        return super().plan(choice, **fixed)
-
-    def new_visitor(self) -> WorkersVisitor:
-        return WorkersVisitor(
-            self, random.Random(self.random.random()), WorkersPage(self.port, list(self.dependencies.values()))
-        )
-
-    async def _visit(self, visitor: Visitor, room: trio.CapacityLimiter) -> None:
-        assert isinstance(visitor, WorkersVisitor)
-        self.visitors.add(visitor)
-        try:
-            await super()._visit(visitor, room)
-        finally:
-            self.visitors.discard(visitor)
-
-    async def run_and_kill(self, workers: int, kills: int) -> None:
-        """Run the streams, and kill a worker so many times meanwhile, after as many streams each time."""
-        streams = self.streams
-
-        async def kill_some() -> None:
-            for kill in range(kills):
-                while self.streams > streams * (1 - (kill + 1) / (kills + 1)):
-                    self._planned_one = trio.Event()
-                    await self._planned_one.wait()
-                # The one that was started in place of the last dead one has to be there, too.
-                victim = self.random.choice(sorted(await answers(self.port, "/pid", workers)))
-                os.kill(victim, signal.SIGKILL)
-                for visitor in self.visitors:
-                    visitor.killed(victim)
-                self.kills += 1
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(kill_some)
-            await self.run()
-
-
-async def answers(port: int, path: str, workers: int) -> dict[int, Answer]:
-    """What each of so many workers answers, by the id of its process."""
-    found: dict[int, Answer] = {}
-    site = Site(port)
-    with trio.fail_after(SETTLE):
-        while len(found) < workers:
-            with contextlib.suppress(OSError, trio.BrokenResourceError):
-                # Each connection comes to a worker, in turn.
-                answer = await site.get(path)
-                found[int(answer.headers[WORKER.lower()])] = answer
-    return found
-
-
 class Soak:
     """The server of the soak, and what is asked of it."""
 
@@ -313,6 +105,10 @@ class Soak:
         self.folder = process.folder
         self._process = process
         self._workers = workers
+
+    def reload(self) -> None:
+        """Have the supervisor replace all workers."""
+        self._process.send(signal.SIGHUP)
 
     async def look(self) -> Looked:
         claims = self._process.folder / "claims"
@@ -350,14 +146,22 @@ class Soak:
             await trio.sleep(0.3)
 
 
-def soak_workers(workers: int, streams: int, seed: int, kills: int) -> Report:
-    """Run so many streams over so many workers, of which one is killed so many times, and report."""
+def soak_workers(workers: int, streams: int, seed: int, kills: int, reloads: int = 0) -> Report:
+    """Run so many streams over so many workers, and report.
+
+    Args:
+        workers: how many.
+        streams: how many to start.
+        seed: what decides.
+        kills: how often one of the workers is killed meanwhile.
+        reloads: how often all of them are replaced, as with new code.
+    """
     supervise = ("-m", "tests.faults.soak_supervisor", str(workers))
     with tempfile.TemporaryDirectory() as folder, python(Path(folder), *supervise) as process:
-        return trio.run(_soak, Soak(process, workers), workers, streams, seed, kills)
+        return trio.run(_soak, Soak(process, workers), workers, streams, seed, kills, reloads)
 
 
-async def _soak(soak: Soak, workers: int, streams: int, seed: int, kills: int) -> Report:
+async def _soak(soak: Soak, workers: int, streams: int, seed: int, kills: int, reloads: int) -> Report:
     choice = random.Random(seed)
     # All of them serve.
     await answers(soak.port, "/pid", workers)
@@ -373,7 +177,7 @@ async def _soak(soak: Soak, workers: int, streams: int, seed: int, kills: int) -
     )
     load = WorkersLoad(soak.port, dependencies, streams, choice, len(warming.planned))
     began = time.monotonic()
-    await load.run_and_kill(workers, kills)
+    await load.run_and_kill(workers, kills, reloads, soak.reload)
     seconds = time.monotonic() - began
     after = await soak.settled(most)
     verdicts = {pid: answer.json() for pid, answer in (await answers(soak.port, "/verdict", workers)).items()}
@@ -390,4 +194,16 @@ async def _soak(soak: Soak, workers: int, streams: int, seed: int, kills: int) -
         violations.append(f"{after.claims} browsers are claimed")
     ended = sum((Counter[str](verdict["ended"]) for verdict in verdicts.values()), Counter[str]())
     timelines = paragraphs([*warming.suspects, *load.suspects], read_workers_lines(soak.folder))
-    return Report(seed, len(load.planned), seconds, load.kills, before, after, load.done, ended, violations, timelines)
+    return Report(
+        seed,
+        len(load.planned),
+        seconds,
+        load.kills,
+        load.reloads,
+        before,
+        after,
+        load.done,
+        ended,
+        violations,
+        timelines,
+    )

@@ -15,8 +15,8 @@ def test_nothing_is_left_of_streams_that_ended_in_every_way_there_is() -> None:
     assert min(report.done["cut, and back"], report.done["cut, and back too late"], report.done["goodbye"]) > 0
 
 
-def test_nothing_is_left_in_any_worker_when_workers_are_killed_meanwhile() -> None:
-    report = soak_workers(workers=3, streams=300, seed=20_000, kills=2)
+def test_nothing_is_left_in_any_worker_when_workers_are_killed_and_replaced_meanwhile() -> None:
+    report = soak_workers(workers=3, streams=300, seed=20_000, kills=2, reloads=1)
     assert report.violations == [], str(report)
-    assert report.kills == 2
-    assert report.done["lost a worker"] > 0
+    assert (report.kills, report.reloads) == (2, 1)
+    assert min(report.done["lost a worker"], report.done["came to new workers"]) > 0

@@ -13,7 +13,7 @@ import trio.testing
 from flash.testing.component_ids import ComponentId
 from tests.faults.soak_page import Page
 from tests.faults.soak_visitors import Load, Visitor
-from tests.faults.soak_workers import WorkersLoad, WorkersPage, WorkersVisitor
+from tests.faults.soak_workers_visitors import WorkersLoad, WorkersPage, WorkersVisitor
 from tests.support.http1 import Answer
 from tests.support.link import Link
 from tests.support.page import AnyPage
@@ -160,7 +160,7 @@ class _GivesUpAStart(WorkersVisitor):
             nursery.cancel_scope.cancel()
         async with trio.open_nursery() as nursery:
             await self._connect(nursery)
-            await self._wait_for_the_ends()
+            await self._wait_for_the_ends(nursery)
             await self._disconnect()
         await self._page.close()
 
