@@ -52,16 +52,19 @@ class Steps(Protocol):
 class AsyncSteps:
     """The steps of an async generator: they run in the task that drives it."""
 
-    __slots__ = ("generator", "observe", "resume", "suspended")
+    __slots__ = ("generator", "observe", "suspended")
 
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self.generator = generator
-        self.resume: Callable[[], Awaitable[object]] = generator.__anext__
         self.observe = False
         self.suspended: bool = False
 
+    @property
+    def resume(self) -> Callable[[], Awaitable[object]]:
+        return self.generator.__anext__
+
     def next(self) -> Awaitable[object]:
-        return self._observed_step() if self.observe else self.resume()
+        return self._observed_step() if self.observe else self.generator.__anext__()
 
     async def throw(self, error: BaseException) -> object:
         return await self.generator.athrow(error)
