@@ -151,7 +151,7 @@
             endLife(hello.revoked);
             life = hello.life;
         }
-        streams.forgetLost();
+        resume.ask(streams.forgetLost());
         elsewhere.noteLink(life, hello.workers);
         conditions.sendAgain();
         streams.resume(requests.startAgain);

@@ -1,11 +1,12 @@
 // @ts-check
 /**
- * Has a page that is loaded follow the runs that are still going: those of event callbacks with `resume=True`.
+ * Has a page that is loaded, or was cut off, follow the runs that are still going: of event callbacks with `resume=True`.
  *
  * For each of them the page sends the request that would start a stream, with a field that says that none is to be
  * started: the server has the page follow the run for these Inputs and States, if there is one. It does so once the page
  * stands still, so that its Inputs have the values that its other callbacks give them. A component of these Inputs and
- * States may come with another page of a multi-page app, and go again: whenever they have come, the page asks.
+ * States may come with another page of a multi-page app, and go again: whenever they have come, the page asks. It asks
+ * again for a stream that was lost because the page was cut off for too long, as soon as it has a link.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -54,6 +55,17 @@
         }
     }
 
+    /**
+     * Ask once more for the runs of these event callbacks: the page has lost its streams of them, and has a link again.
+     * @param {string[]} callbacks  the ids of their hidden components
+     */
+    function ask(callbacks) {
+        const again = callbacks.filter(id => asked.delete(id));
+        if (again.length > 0) {
+            checkSoon();
+        }
+    }
+
     /** Whether the page has a stream of an event callback. @param {string} id */
     function isRunning(id) {
         return [...streams.running.values()].some(({callback_id}) => callback_id === id);
@@ -70,5 +82,5 @@
         }
     }
 
-    Object.assign(flash, {resume: {begin}});
+    Object.assign(flash, {resume: {begin, ask}});
 })();

@@ -35,6 +35,9 @@
      */
     const lost = new Map();
 
+    /** The event callbacks whose streams were lost and are not started again, until a server answers. */
+    const lostCallbacks = new Set();
+
     /** What stands in place of the value of a component that is not in the layout. */
     const MISSING = undefined;
 
@@ -222,6 +225,8 @@
             if (!revoked.includes(opening.stream)) {
                 if (opening.again) {
                     toStartAgain.set(keyOf(opening), opening);
+                } else {
+                    lostCallbacks.add(opening.callback_id);
                 }
                 showStatus(opening.callback_id, opening.match, wire.REASONS.DISCONNECTED, null);
             }
@@ -231,15 +236,22 @@
             const opening = lost.get(id);
             if (opening !== undefined) {
                 toStartAgain.delete(keyOf(opening));
+                lostCallbacks.delete(opening.callback_id);
                 showStatus(opening.callback_id, opening.match, wire.REASONS.REVOKED, null);
             }
         }
         updates.flush();
     }
 
-    /** The server has said which of the streams that were lost it had revoked. */
+    /**
+     * The server has said which of the streams that were lost it had revoked.
+     * @returns {string[]} the event callbacks of the others that are not started again
+     */
     function forgetLost() {
+        const callbacks = [...lostCallbacks];
         lost.clear();
+        lostCallbacks.clear();
+        return callbacks;
     }
 
     /**

@@ -208,7 +208,7 @@ class Page:
         self._own = OwnBehaviour(self._layout, self._renderer, self._nursery, path)
         self._streams = PageStreams(self._renderer, self._nursery, self._cancel, self._start)
         self._resuming = Resuming(self._renderer, self._streams, self._nursery, self._start)
-        self.link = PageLink(self.browser, self._token, self._secret, self._streams, self._nursery)
+        self.link = PageLink(self.browser, self._token, self._secret, self._streams, self._nursery, self._resuming.ask)
         self.is_open = True
         self._to_report, changes = trio.open_memory_channel[Cancel](math.inf)
         self._nursery.start_soon(self._report, changes)

@@ -29,11 +29,30 @@ class PageLink:
         failures: what went wrong while events were handled.
     """
 
-    def __init__(self, browser: Browser, token: str, secret: str, streams: PageStreams, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        token: str,
+        secret: str,
+        streams: PageStreams,
+        nursery: trio.Nursery,
+        lost: Callable[[Collection[str]], None],
+    ) -> None:
+        """
+        Args:
+            browser: of the page.
+            token: of the page.
+            secret: of the page.
+            streams: of the page.
+            nursery: for tasks of the page.
+            lost: is called when the page has a link, with the event callbacks whose streams were lost before that and
+                are not started again.
+        """
         self.failures: list[AssertionError] = []
         self._browser = browser
         self._token, self._secret = token, secret
         self._streams = streams
+        self._lost = lost
         self._nursery = nursery
         self._turn = 0
         self._life = ""
@@ -140,7 +159,7 @@ class PageLink:
         if hello["life"] != self._life:
             self._lose(hello.get("revoked", ()))
             self._life = hello["life"]
-        self._streams.forget_lost()
+        self._lost(self._streams.forget_lost())
         self._streams.resume()
 
     def _acknowledge(self, ping: Any) -> None:

@@ -95,6 +95,7 @@ class PageStreams:
         self._running: dict[str, PageStream] = {}
         self._to_start_again: dict[str, PageStream] = {}
         self._lost: dict[str, PageStream] = {}
+        self._lost_callbacks: set[str] = set()
         self._is_check_due = False
 
     def has_of(self, callback_id: str) -> bool:
@@ -153,16 +154,25 @@ class PageStreams:
             if stream.id not in revoked:
                 if stream.opening["again"]:
                     self._to_start_again[_key(stream.opening)] = stream
+                else:
+                    self._lost_callbacks.add(stream.opening["callback_id"])
                 stream.ended = End(EndReason.DISCONNECTED)
                 self._show_status(stream.opening, EndReason.DISCONNECTED, None)
         for stream in [self._lost[each] for each in revoked if each in self._lost]:
             self._to_start_again.pop(_key(stream.opening), None)
+            self._lost_callbacks.discard(stream.opening["callback_id"])
             stream.ended = End(EndReason.REVOKED)
             self._show_status(stream.opening, EndReason.REVOKED, None)
 
-    def forget_lost(self) -> None:
-        """The server has said which of the streams that were lost it had revoked."""
+    def forget_lost(self) -> Collection[str]:
+        """The server has said which of the streams that were lost it had revoked.
+
+        Returns:
+            The event callbacks of the others that are not started again, by their hidden components.
+        """
+        callbacks, self._lost_callbacks = self._lost_callbacks, set()
         self._lost.clear()
+        return callbacks
 
     def leave(self) -> None:
         """The page is being left: its streams end, and nobody sees that."""

@@ -1,11 +1,11 @@
-"""Has a page follow the shared runs that are still going when it is loaded: those of callbacks with `resume=True`.
+"""Has a page that is loaded, or was cut off, follow the runs that are still going: of callbacks with `resume=True`.
 
 It does in Python what `flash/client/resume.js` does in a browser.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import trio
@@ -20,7 +20,7 @@ class Resuming:
     """What one page does to follow the runs that are still going.
 
     It asks for the run of each event callback whose Inputs and States are there, once the page is idle; again when they
-    have gone and come back.
+    have gone and come back, and when it has lost its stream and has a link again.
     """
 
     def __init__(
@@ -51,6 +51,12 @@ class Resuming:
         components = self._renderer.layout.components
         self._resumable = [key for key, each in components.items() if each["props"].get("resumes")]
         self.changed()
+
+    def ask(self, callbacks: Collection[str]) -> None:
+        """The page has lost its streams of these event callbacks, and has a link again: ask once more."""
+        if not self._asked.isdisjoint(callbacks):
+            self._asked.difference_update(callbacks)
+            self.changed()
 
     def changed(self) -> None:
         """Properties have been set, components have come or gone, or a callback is over: look soon, once for many."""

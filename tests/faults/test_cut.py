@@ -145,6 +145,51 @@ def test_a_cut_that_outlasts_the_grace_ends_the_streams_on_both_sides(context: B
     assert app.ended.rest() == []
 
 
+def test_a_page_that_was_cut_off_for_longer_than_the_grace_follows_its_job_again_by_itself(
+    context: BrowserContext, serving: Serve
+) -> None:
+    app = Flash(__name__, reconnect_grace=0.2)
+    app.layout = [html.Button("Start", id="start"), html.Ol([], id="rows"), html.P("idle", id="state")]
+    reset, last, runs = Gate(), Gate(), Journal[int]()
+
+    @app.event_callback(
+        Input("start", "n_clicks"),
+        shared="browser",
+        linger=60,
+        resume=True,
+        reset_props=[("state", {"children": "reset"}), ("rows", {"children": []})],
+    )
+    async def job(n_clicks: int) -> AsyncIterator[Update]:
+        runs.note(n_clicks)
+        yield stream_props("state", {"children": "running"})
+        for gate, row in ((None, "one"), (reset, "two"), (last, "three")):
+            if gate is not None:
+                await gate.wait()
+            appended = Patch()
+            appended.append(html.Li(row))
+            yield stream_props("rows", {"children": appended})
+        await trio.sleep_forever()
+
+    server = serving(app)
+    with cutting_proxy(int(server.url.rpartition(":")[2])) as proxy:
+        page = context.new_page()
+        page.goto(proxy.url)
+        page.click("#start")
+        expect(page.locator("#rows li")).to_have_text(["one"])
+        proxy.refuse()
+        proxy.cut()
+        expect(page.locator("#state")).to_have_text("reset")
+        eventually_sync(lambda: [run.state for run in server.run(app.shared_streams)] == ["lingering"])
+        reset.open()
+        proxy.accept()
+        expect(page.locator("#state")).to_have_text("running")
+        expect(page.locator("#rows li")).to_have_text(["one", "two"])
+        last.open()
+        expect(page.locator("#rows li")).to_have_text(["one", "two", "three"])
+        page.close()
+    assert runs.rest() == [1]
+
+
 def test_a_half_open_connection_is_noticed_and_made_anew(context: BrowserContext, serving: Serve) -> None:
     app = Counting(last=200, pause=0.02, ping_interval=0.5, stall_timeout=30)
     with cut_off(app, context, serving) as (_, proxy, page):

@@ -13,7 +13,7 @@ from flash.testing import open_page
 
 Updates = AsyncGenerator[Any, None]
 
-LINGER = 60
+GRACE, LINGER = 10, 60
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def runs() -> list[str]:
 @pytest.fixture
 def app(runs: list[str]) -> Flash:
     """An app with a job that goes on for a minute when its page is lost."""
-    app = Flash(__name__)
+    app = Flash(__name__, reconnect_grace=GRACE)
     app.layout = html.Div(
         [
             dcc.Dropdown(id="size", value="small"),
@@ -66,6 +66,22 @@ def test_a_job_survives_a_reload(app: Flash, runs: list[str]) -> None:
         page.click("stop")
         page.reload()
         page.elapse(1)
+        assert page["out"].children == "-"
+    assert runs == ["small"]
+
+
+def test_a_page_that_was_cut_off_for_longer_than_the_grace_follows_its_job_again(app: Flash, runs: list[str]) -> None:
+    with open_page(app) as page:
+        page.click("start")
+        page.elapse(5.5)
+        page.cut(GRACE + 5)
+        page.elapse(2)
+        assert (page["out"].children, page["start"].disabled) == (f"small {GRACE + 12}", True)
+        page.click("stop")
+        page.elapse(1)
+        # What was stopped is not followed again.
+        page.cut(GRACE + 5)
+        page.elapse(2)
         assert page["out"].children == "-"
     assert runs == ["small"]
 
