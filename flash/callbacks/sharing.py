@@ -126,12 +126,13 @@ class Sharing:
             raise
         except Exception as error:
             raise self._refused(error) from None
+        # What stands for a string, such as a proxy of a request's, is not to outlive the request: hence `str`.
         if isinstance(returned, str):
-            # What stands for a string, such as a proxy of a request's, is not to outlive the request.
             return Scope(("function", str(returned)))
         if isinstance(returned, dict):
-            keywords = cast("dict[Any, Any]", returned)
-            if all(isinstance(text, str) for entry in keywords.items() for text in entry):
+            entries = cast("dict[Any, Any]", returned).items()
+            if all(isinstance(text, str) for entry in entries for text in entry):
+                keywords = {str(name): str(text) for name, text in entries}
                 return Scope(("function", tuple(sorted(keywords.items()))), keywords)
         _log.error(
             "%r was not started: its function in shared= returned a %s. It is to return a string or a dict of strings.",

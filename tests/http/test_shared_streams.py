@@ -11,9 +11,12 @@ from typing import Any, Literal
 import pytest
 import quart
 import trio
+from flash.exceptions import PreventUpdate
 from werkzeug.exceptions import Forbidden
+from werkzeug.local import LocalProxy
 
 from flash import (
+    ALL,
     MATCH,
     Flash,
     Input,
@@ -160,6 +163,35 @@ async def test_with_a_function_those_share_a_run_for_whom_it_returns_the_same(se
     assert asked == ["ada", "bob", "ada"]
     more = [(("user", user),) if kind == "dict" else () for user in ("ada", "bob")]
     assert runs.given == [("A", *keywords) for keywords in more]
+
+
+@pytest.mark.parametrize("kind", ["proxy", "dict of proxies"])
+async def test_what_the_function_returns_may_be_a_proxy_of_the_request_and_outlives_it_as_text(
+    serve: Serve, kind: str
+) -> None:
+    proxy = LocalProxy(lambda: quart.request.headers["X-User"])
+
+    async def of_user(request: Any) -> Any:
+        return proxy if kind == "proxy" else {"user": proxy}
+
+    runs = Runs()
+    server = await serve(make_app(runs, of_user))
+    pages: list[tuple[Page, Link]] = []
+    for user in ("ada", "bob", "ada"):
+        page = await server.page()
+        page.client.headers["X-User"] = user
+        pages.append((await follow(server, page))[:2])
+    more = [() if kind == "proxy" else (("user", user),) for user in ("ada", "bob")]
+    assert runs.given == [("A", *keywords) for keywords in more]
+    # When a run is over, another one can start.
+    runs.say("end")
+    for _, link in pages:
+        await link.expect("end")
+    for page, link in pages[:2]:
+        await page.start("go")
+        await link.expect("open")
+        await link.expect("props")
+    assert runs.given == [("A", *keywords) for keywords in more * 2]
 
 
 @pytest.mark.parametrize(
@@ -326,10 +358,11 @@ async def test_stop_in_one_tab_stops_the_starts_that_wait_their_turn_in_another(
     assert len(runs.given) == 2
 
 
-async def test_with_all_stop_is_each_pages_own_until_the_last(serve: Serve) -> None:
+@pytest.mark.parametrize("shared", ["all", lambda request: "the same"], ids=["all", "function"])
+async def test_unless_it_is_by_browser_stop_is_each_pages_own_until_the_last(serve: Serve, shared: Any) -> None:
     runs = Runs()
     options = {"cancel": [Input("stop", "n_clicks")], "linger": 100}
-    server = await serve(make_app(runs, "all", declare=options))
+    server = await serve(make_app(runs, shared, declare=options))
     first, first_link, first_stream = await follow(server)
     second, second_link, second_stream = await follow(server)
     await first.cancel(first_stream)
@@ -476,6 +509,49 @@ async def test_streaming_callbacks_share_a_run_per_outputs(serve: Serve) -> None
         assert props == [["out", {"children": "second"}], ["more", {"children": 2}]]
         assert end["reason"] == "completed"
     assert runs == [1]
+
+
+async def test_outputs_that_are_other_components_are_another_run(serve: Serve) -> None:
+    app = Flash(__name__)
+    app.layout = [html.Button(id="go"), *(html.Div(id={"row": row}) for row in range(3))]
+    runs: list[int] = []
+
+    @app.callback(Output({"row": ALL}, "children"), Input("go", "n_clicks"), prevent_initial_call=True, shared="all")
+    async def live(clicks: int) -> AsyncIterator[list[str]]:
+        runs.append(clicks)
+        yield ["here", "there"]
+        await trio.sleep_forever()
+
+    server = await serve(app)
+    for rows in ((0, 1), (0, 2), (0, 1)):
+        page = await server.page()
+        link = await page.connect()
+        body = page.request("go")
+        body["outputs"] = [{"id": {"row": row}, "property": "children"} for row in rows]
+        assert (await page.post("_dash-update-component", body)).status_code == 204
+        await link.expect("open")
+        assert [component_id for component_id, _ in (await link.expect("props"))["props"]] == [
+            {"row": row} for row in rows
+        ]
+    assert len(runs) == 2
+
+
+async def test_prevent_update_ends_a_run_without_a_failure(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    app = Flash(__name__)
+    app.layout = layout()
+
+    @app.event_callback(Input("go", "n_clicks"), shared="all")
+    async def live(clicks: int) -> AsyncIterator[Update]:
+        yield stream_props("out", {"children": "here"})
+        raise PreventUpdate
+
+    server = await serve(app)
+    page = await server.page()
+    link = await page.connect()
+    await page.start("go")
+    assert (await link.until("end"))["reason"] == "completed"
+    await eventually(lambda: app.shared_streams() == [])
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_what_match_has_matched_tells_runs_apart(serve: Serve) -> None:
@@ -645,6 +721,7 @@ async def test_a_run_that_ends_while_a_page_resumes_gives_it_state_and_end(serve
     await again_link.expect("open")
     props, end = await again_link.to_end()
     assert (props, end["reason"]) == ([["out", {"children": "('A',)"}]], "completed")
+    assert runs.given == [("A",)]
 
 
 async def test_resume_is_refused_by_identify_without_a_word_on_the_page_and_a_start_with_one(serve: Serve) -> None:
