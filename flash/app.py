@@ -97,7 +97,7 @@ class Flash(RunningStreams, _dash.DashApp):
             answered with 429; None for no limit.
         streams_per_server: streams of the process; a start beyond that is answered with 503.
         sources_per_server: sources of feeds and of shared streams in the process; who would start one more gets
-            `FeedUnavailable`.
+            `FeedUnavailable` or `SharedStreamUnavailable`.
         identify: a function of the request, plain or async, that returns whose the request is: a string, or None for
             nobody; what it raises refuses the start of a stream.
         sources_per_browser: sources of shared streams that one browser may have started and that still run; a start

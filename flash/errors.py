@@ -38,10 +38,21 @@ class InvalidFeed(FlashError):
 
 
 class FeedUnavailable(FlashError):
-    """A feed, or the source of a shared stream, cannot be followed.
+    """A feed cannot be followed: no server runs, it is stopping, or it has as many sources as it may.
 
-    No server runs, it is stopping, or it has as many sources as it may. `status` is the HTTP status by which a request
-    that needs the source is answered.
+    `status` is the HTTP status by which a request that needs the source is answered.
+    """
+
+    def __init__(self, message: str, status: int = 503) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SharedStreamUnavailable(FlashError):
+    """A shared stream cannot be followed.
+
+    The server is stopping, has as many sources as it may, or what the stream has sent is too large for a page that
+    joins. `status` is the HTTP status by which a request that needs the source is answered.
     """
 
     def __init__(self, message: str, status: int = 503) -> None:
@@ -53,8 +64,16 @@ class FeedFailed(FlashError):
     """The source of a feed has raised. `__cause__` is what it raised; each follower has a `FeedFailed` of its own."""
 
 
+class SharedStreamFailed(FlashError):
+    """The generator of a shared stream has raised `__cause__`, which cannot be copied for each of its followers."""
+
+
 class FeedOverrun(FlashError):
-    """A follower of a feed with `overflow="fail"`, or the page of a shared stream, did not take the values in time."""
+    """A follower of a feed with `overflow="fail"` did not take the values in time."""
+
+
+class SharedStreamOverrun(FlashError):
+    """The page of a shared stream is so far behind that an update would be missing."""
 
 
 class ForeignCancellation(FlashError):

@@ -211,7 +211,8 @@ class FlashOptions:
         1_000,
         OptionInfo(
             COUNT,
-            "sources of feeds and of shared streams in the process; who would start one more gets `FeedUnavailable`",
+            "sources of feeds and of shared streams in the process; who would start one more gets `FeedUnavailable` or "
+            "`SharedStreamUnavailable`",
             see="[Feeds](feeds.md)",
         ),
     )

@@ -5,8 +5,8 @@
 
 Streams follow one source if they are of the same event callback, its Inputs and States have the same values, MATCH has
 matched the same, and their scope is the same: everybody, one browser, or what the user's function returns. Inputs and
-States are what the client says, and a browser is not a user: only the function can keep one user's run from another.
-Counters (`n_*` properties) tell no runs apart, since each click would make another one.
+States are what the client says, and a browser is not a user: only the function can keep one user's source from another.
+Counters (`n_*` properties) tell no sources apart, since each click would make another one.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Shared = Literal["all", "browser"] | Callable[[Any], Any] | None
 """What `shared=` may be."""
 
 COUNTER = "n_"
-"""What the names of the properties begin with that count, and tell no runs apart."""
+"""What the names of the properties begin with that count, and tell no sources apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """For whom one run is.
+    """For whom one source is.
 
     Attributes:
         key: tells this scope from others.
@@ -58,10 +58,10 @@ class Sharing:
 
     Attributes:
         name: of the event callback, for messages.
-        scope: whose pages follow one run: `"all"`, `"browser"`, or a function of the request.
+        scope: whose pages follow one source: `"all"`, `"browser"`, or a function of the request.
         ask: calls the function; None if there is none.
         options: those of the source, of which `linger` counts.
-        resume: a page that is loaded follows the run that is still going.
+        resume: a page that is loaded follows the source that still runs.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Sharing:
             for option, value in (("linger", linger), ("resume", resume)):
                 if value:
                     raise InvalidEventCallback(
-                        f"{option}= of {name!r} is for shared streams, whose runs outlive a page: give it shared=, too."
+                        f"{option}= of {name!r} is for shared streams, whose source outlives a page: give it shared=."
                     )
             return None
         ask = None
@@ -99,13 +99,13 @@ class Sharing:
             )
         if resume and has_match:
             raise InvalidEventCallback(
-                f"{name!r} has MATCH in its Inputs and resume=True: a page cannot know which runs to ask for."
+                f"{name!r} has MATCH in its Inputs and resume=True: a page cannot know which sources to ask for."
             )
         return cls(name, shared, ask, FeedOptions(linger=linger), resume)
 
     @property
     def stops_all(self) -> bool:
-        """Where a condition ends one stream, it ends all that follow the same run."""
+        """Where a condition ends one stream, it ends all that follow the same source."""
         return self.scope == "browser"
 
     async def scope_of(self, request: Any, browser: str) -> Scope:

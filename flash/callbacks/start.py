@@ -44,8 +44,8 @@ from ..streams.stream import Stream
 from ..user_code.functions import call, kind_of_generator
 from ..watched import Watched
 from .declaration import Declaration
+from .followed_source import FINISHES, FollowedSource, FollowedSources
 from .request import CALLBACK_REQUEST
-from .shared_runs import FINISHES, SharedRun, SharedRuns
 from .start_conditions import StartConditions
 from .start_request import (
     StartDependencies,
@@ -96,7 +96,7 @@ class Starter:
         # Streams without Outputs share theirs.
         self._encoders = self._make_encoders(None)
         self._refused = partial(wire.Refused, callback_id, None)
-        self._runs = SharedRuns(function, declaration, self._mistakes, self._last_value)
+        self._sources = FollowedSources(function, declaration, self._mistakes, self._last_value)
 
     async def start(self, values: Sequence[Any]) -> NoReturn:
         """Start a stream for the request at hand.
@@ -112,8 +112,8 @@ class Starter:
         request = self._read(values)
         with request.callback_request.settings.channels.start_under_way() as start:
             user = await self._user(request)
-            run = await self._shared_run(request) if request.resumes else None
-            if request.resumes and (run is None or run.resumed is None):
+            followed = await self._followed_source(request) if request.resumes else None
+            if request.resumes and (followed is None or followed.resumed is None):
                 raise dash.exceptions.PreventUpdate
             channel = await self._channel(request)
             if request.callback_request.http is not None:
@@ -122,7 +122,7 @@ class Starter:
             # Check for a duplicate first: a start sent over HTTP and websocket must call the user's predicates once.
             is_new = not self._came_before(channel, request) and not self._is_dropped(channel, request)
             if is_new and self._conditions_are_met(channel, request):
-                start.started(channel, await self._start(channel, request, user, run))
+                start.started(channel, await self._start(channel, request, user, followed))
         raise dash.exceptions.PreventUpdate
 
     def _read(self, values: Sequence[Any]) -> StartRequest:
@@ -208,18 +208,20 @@ class Starter:
             channel.report(self._declaration.name, not_met.kind, not_met.mistake)
         return False
 
-    async def _start(self, channel: Channel, request: StartRequest, user: str | None, run: SharedRun | None) -> Stream:
-        """Have the channel run the stream, which may be one that follows a `run` that is known already."""
+    async def _start(
+        self, channel: Channel, request: StartRequest, user: str | None, followed: FollowedSource | None
+    ) -> Stream:
+        """Have the channel run the stream, which may follow a source that is known already."""
         settings = request.callback_request.settings
         try:
             follower = None
-            run = run or await self._shared_run(request)
-            if run is not None:
+            followed = followed or await self._followed_source(request)
+            if followed is not None:
                 before = channel.running(self._key(request))
-                run.check(settings.sources, before)
-                follower = run.follower(settings.sources, settings.channels, channel, before)
+                followed.check(settings.sources, before)
+                follower = followed.follower(settings.sources, settings.channels, channel, before)
             live = LiveProps()
-            live.stream = stream = channel.start(self._spec(request, user, live, run, follower))
+            live.stream = stream = channel.start(self._spec(request, user, live, followed, follower))
         except RequestRefused as refusal:
             self._tell_refusal(channel, request, refusal)
             raise
@@ -231,13 +233,13 @@ class Starter:
         """Have the page show it: what has sent the request may not be its script, but Dash's for a websocket."""
         channel.refuse(wire.Refused(self._callback_id, request.match, str(refusal)))
 
-    async def _shared_run(self, request: StartRequest) -> SharedRun | None:
-        """The run that the stream is to follow; None if it runs by itself."""
+    async def _followed_source(self, request: StartRequest) -> FollowedSource | None:
+        """The source that the stream is to follow; None if it runs by itself."""
         sharing = self._declaration.sharing
         if sharing is None:
             return None
         scope = await sharing.scope_of(request.callback_request.http or quart.websocket, request.browser)
-        return self._runs.find(request, scope, self._to_pairs(request))
+        return self._sources.find(request, scope, self._to_pairs(request))
 
     def _to_pairs(self, request: StartRequest) -> Callable[[object], Sequence[Pair]] | None:
         """What makes pairs of the values for the Outputs; None if there are none."""
@@ -254,7 +256,7 @@ class Starter:
         request: StartRequest,
         user: str | None,
         live: LiveProps,
-        run: SharedRun | None,
+        followed: FollowedSource | None,
         follower: StreamFollower | None,
     ) -> StreamSpec:
         """What the stream is to run, in terms that know nothing of Dash."""
@@ -302,7 +304,7 @@ class Starter:
             waits_its_turn=declaration.overlap == "queue",
             check_at_turn=self._check_at_turn(request),
             finishes=FINISHES,
-            source_key=None if run is None else run.key,
+            source_key=None if followed is None else followed.key,
         )
 
     def _check_at_turn(self, request: StartRequest) -> Callable[[Mapping[int, object]], str | None] | None:

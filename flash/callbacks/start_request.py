@@ -50,7 +50,7 @@ class StartRequest:
         condition_values: their values.
         watched_values: the values of the watched properties, in the order of `Declaration.watched_states`.
         matched: the values that MATCH has matched, by the keys of ids.
-        resumes: it is to follow a shared run that is still going, and to start none.
+        resumes: it is to follow a source that still runs, and to start none.
     """
 
     callback_request: CallbackRequest

@@ -1,9 +1,9 @@
 // @ts-check
 /**
- * Has a page that is loaded, or was cut off, follow the runs that are still going: of event callbacks with `resume=True`.
+ * Has a page that is loaded, or was cut off, follow the sources that still run: of event callbacks with `resume=True`.
  *
  * For each of them the page sends the request that would start a stream, with a field that says that none is to be
- * started: the server has the page follow the run for these Inputs and States, if there is one. It does so once the page
+ * started: the server has the page follow the source for these Inputs and States, if there is one. It does so once the page
  * stands still, so that its Inputs have the values that its other callbacks give them. A component of these Inputs and
  * States may come with another page of a multi-page app, and go again: whenever they have come, the page asks. It asks
  * again for a stream that was lost because the page was cut off for too long, as soon as it has a link.
@@ -36,7 +36,7 @@
         }
     }
 
-    /** Ask for the runs whose Inputs and States have come. */
+    /** Ask for the sources whose Inputs and States have come. */
     function check() {
         if (!renderer.isIdle()) {
             return;
@@ -56,7 +56,7 @@
     }
 
     /**
-     * Ask once more for the runs of these event callbacks: the page has lost its streams of them, and has a link again.
+     * Ask once more for the sources of these event callbacks: the page has lost its streams of them, and has a link again.
      * @param {string[]} callbacks  the ids of their hidden components
      */
     function ask(callbacks) {

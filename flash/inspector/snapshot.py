@@ -3,7 +3,7 @@
     worker ── browsers ── pages ── streams ── tasks
       └────── sources of feeds and shared streams       (and the ends of streams that are over)
 
-A stream that follows a shared run waits at no line of the app's: the generator runs in the task of the source.
+A stream that follows a source waits at no line of the app's: the generator runs in the task of the source.
 
 A snapshot is made when somebody looks, from what the objects know anyway, and refers to none of them.
 """
@@ -52,7 +52,7 @@ def take_snapshot(channels: Channels, sources: Iterable[Source], ends: Ends) -> 
             of_feeds.append({**asdict(source.info), "line": line_of(source.generator)})
         else:
             shared.append({**asdict(source.shared_stream_info), "line": line_of(source.generator)})
-    names = {run["id"]: run["source"] for run in shared}
+    names = {source["id"]: source["source"] for source in shared}
     browsers: dict[str, list[Snapshot]] = {}
     left = MOST_STREAMS
     for channel in channels.pages():

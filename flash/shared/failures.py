@@ -10,7 +10,13 @@ import copy
 import re
 from typing import Literal
 
-from ..errors import FeedFailed
+from ..errors import (
+    FeedFailed,
+    FeedUnavailable,
+    FlashError,
+    SharedStreamFailed,
+    SharedStreamUnavailable,
+)
 from ..user_code.failures import sentence_of
 
 Kind = Literal["feed", "shared stream"]
@@ -29,24 +35,37 @@ _NO_PAGE_NOTES: dict[Kind, str] = {
 }
 
 
+UNAVAILABLE = (FeedUnavailable, SharedStreamUnavailable)
+"""The exceptions that `unavailable` makes."""
+
+
+def unavailable(kind: Kind, message: str, status: int = 503) -> FeedUnavailable | SharedStreamUnavailable:
+    """What says that a source of this kind cannot be followed."""
+    return FeedUnavailable(message, status) if kind == "feed" else SharedStreamUnavailable(message, status)
+
+
 def failure_of_feed(name: str, error: BaseException) -> BaseException:
     """A `FeedFailed`, with what the generator of the source `name` has raised as its `__cause__`."""
-    failure = FeedFailed(f"{name[:1].upper()}{name[1:]} failed: {sentence_of(error)}")
+    return _failure(FeedFailed, name, error)
+
+
+def _failure(kind: type[FlashError], name: str, error: BaseException) -> FlashError:
+    failure = kind(f"{name[:1].upper()}{name[1:]} failed: {sentence_of(error)}")
     failure.__cause__ = error
     return failure
 
 
 def failure_of_stream(name: str, error: BaseException) -> BaseException:
-    """A copy of what the generator of the source `name` has raised, or a `FeedFailed` if that has none.
+    """A copy of what the generator of the source `name` has raised, or a `SharedStreamFailed` if that has none.
 
     So `on_error` of a stream that follows a source is given what it would be given if the stream had run by itself.
     """
     try:
         own = copy.copy(error)
     except Exception:
-        return failure_of_feed(name, error)
+        return _failure(SharedStreamFailed, name, error)
     if type(own) is not type(error) or own is error:
-        return failure_of_feed(name, error)
+        return _failure(SharedStreamFailed, name, error)
     own.__traceback__, own.__cause__, own.__context__ = error.__traceback__, error.__cause__, error.__context__
     own.__suppress_context__ = error.__suppress_context__
     return own

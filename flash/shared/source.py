@@ -26,11 +26,11 @@ from functools import partial
 
 import trio
 
-from ..errors import FeedUnavailable
 from ..streams.limits import Limits
 from ..user_code.cleanup import UNWIND_TIMEOUT
 from ..user_code.containment import contain, log_failure, watch_despite_cancel
 from ..user_code.failures import sentence_of
+from .failures import unavailable
 from .fan_out import AT_A_TIME, give_to_many
 from .following import SourceFollower
 from .listing import FeedInfo, SharedStreamInfo
@@ -206,7 +206,8 @@ class Source:
             self._free_key()
             return
         name = self._name
-        self._end_followers(lambda: FeedUnavailable(f"{name} is over: the server stops."), at_once=True)
+        kind = self.spec.kind
+        self._end_followers(lambda: unavailable(kind, f"{name} is over: the server stops."), at_once=True)
         self._generator.cancel()
         self._set_alarm(trio.current_time() + self._limits.cleanup_timeout)
 
@@ -317,10 +318,10 @@ class Source:
             self._end_followers(end)
         elif before is SourceState.FOLLOWED:
             # The followers of a feed raise it with its traceback, and most likely log it; streams log their end only.
-            count, sentence = len(self._followers), sentence_of(error)
+            followers = f"{len(self._followers)} follower{'s' if len(self._followers) > 1 else ''}"
             traced = None if self.spec.kind == "feed" else error
-            message = "%s failed, and %d followers with it: %s"
-            log_failure(_log, traced, message, self._name, count, sentence, level=logging.WARNING)
+            message = "%s failed, and with it %s: %s"
+            log_failure(_log, traced, message, self._name, followers, sentence_of(error), level=logging.WARNING)
             self._end_followers(end)
         else:
             log_failure(_log, error, "%s failed, with no follower to be told.", self._name)

@@ -27,6 +27,7 @@ from ..errors import FeedUnavailable
 from ..options import DEFAULTS
 from ..streams.limits import Limits
 from ..user_code.containment import contain
+from .failures import UNAVAILABLE, unavailable
 from .following import SourceFollower
 from .listing import FeedInfo, SharedStreamInfo, without_arguments
 from .source import Source
@@ -70,7 +71,7 @@ class Sources:
     async def shut_down(self) -> None:
         """Start no more, end those that run, and return when each is over, or stuck.
 
-        Followers that are left are told first: they raise FeedUnavailable.
+        Followers that are left are told first: they raise one of `UNAVAILABLE`.
         """
         self.closing = True
         running = list(self._running)
@@ -106,14 +107,15 @@ class Sources:
             ending: those that will have ended by then.
 
         Raises:
-            FeedUnavailable: there are as many sources, or as many threads, as there may be, or the server stops.
+            UNAVAILABLE: there are as many sources, or as many threads, as there may be, or the server stops.
         """
         what = f"The {spec.kind} {spec.name} was not started"
         if self.closing:
-            raise FeedUnavailable(f"{what}: the server stops.")
+            raise unavailable(spec.kind, f"{what}: the server stops.")
         running = len(self._running) - len(ending)
         if running >= self.most:
-            raise FeedUnavailable(
+            raise unavailable(
+                spec.kind,
                 f"{what}: the server runs {running} sources already. Follow fewer feeds and shared streams, "
                 "with fewer different arguments, or raise sources_per_server= of Flash(...).",
             )
@@ -121,7 +123,8 @@ class Sources:
         if browser is not None:
             of_browser = self._of_browser[browser] - sum(source.spec.browser == browser for source in ending)
             if of_browser >= self.most_per_browser:
-                raise FeedUnavailable(
+                raise unavailable(
+                    spec.kind,
                     f"{what}: this browser has started {of_browser} sources that still run. Let some end first, "
                     "shorten linger=, or raise sources_per_browser= of Flash(...).",
                     429,
@@ -129,7 +132,8 @@ class Sources:
         threads = self.limits.threads
         held = threads.held - sum(source.spec.is_plain for source in ending)
         if spec.is_plain and held >= threads.total:
-            raise FeedUnavailable(
+            raise unavailable(
+                spec.kind,
                 f"{what}: the server runs {held} plain generators already, and each has a thread for its life. Raise "
                 "stream_threads= of Flash(...), or write it as `async def`.",
             )
@@ -138,7 +142,7 @@ class Sources:
         """A source that cleans up, where a new one has no room before one ends; None if the new one is not to wait."""
         try:
             self.check(spec)
-        except FeedUnavailable:
+        except UNAVAILABLE:
             return next((source for source in self._running if source.is_unwinding), None)
         return None
 
@@ -150,7 +154,7 @@ class Sources:
             over: is called when another source of the same arguments may start, and when the generator is over.
 
         Raises:
-            FeedUnavailable: see `check`.
+            UNAVAILABLE: see `check`.
         """
         self.check(spec)
 
@@ -224,7 +228,7 @@ async def join(
         waits_for_room: where there may be no more sources, wait for those that clean up.
 
     Raises:
-        FeedUnavailable: no app is served, all are stopping, the source would be one too many, or cannot be joined.
+        UNAVAILABLE: no app is served, all are stopping, the source would be one too many, or cannot be joined.
     """
     await trio.lowlevel.checkpoint()
     run = _run()
@@ -252,7 +256,7 @@ async def rejoin(key: Hashable, follower: SourceFollower, found: Source) -> Sour
         The source; None if there is none to follow any more.
 
     Raises:
-        FeedUnavailable: the source cannot be joined.
+        UNAVAILABLE: the source cannot be joined.
     """
     await trio.lowlevel.checkpoint()
     source = await _find(_run(), key)
@@ -278,7 +282,7 @@ async def _find(run: _Run, key: Hashable, starts_anew: bool = False) -> Source |
 
 def _add(source: Source, follower: SourceFollower) -> None:
     if source.memory.refusal is not None:
-        raise FeedUnavailable(source.memory.refusal)
+        raise unavailable(source.spec.kind, source.memory.refusal)
     source.add(follower)
 
 

@@ -20,7 +20,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 import trio
 
 from ..cancel_scopes import LAYOUT, EndReason
-from ..errors import FeedOverrun
+from ..errors import SharedStreamOverrun
 from ..streams.events import SharedUpdate
 from ..streams.stream import Stream
 from .listing import FollowerInfo
@@ -105,7 +105,7 @@ class StreamFollower:
         if not self._is_over and not self.stream.put_shared(value):
             name = self.stream.spec.callback
             self.end(
-                lambda: FeedOverrun(
+                lambda: SharedStreamOverrun(
                     f"The page is too far behind the shared stream of {name!r}: an update has no room in its buffer, "
                     "of which twice as much waits as it is to hold, and would be missing. Yield whole values of the "
                     "same properties, which are conflated for such a page, or raise stream_buffer_updates= or "

@@ -1,4 +1,4 @@
-"""Has a page that is loaded, or was cut off, follow the runs that are still going: of callbacks with `resume=True`.
+"""Has a page that is loaded, or was cut off, follow the sources that still run: of callbacks with `resume=True`.
 
 It does in Python what `flash/client/resume.js` does in a browser.
 """
@@ -17,10 +17,10 @@ from .renderer import Renderer
 
 
 class Resuming:
-    """What one page does to follow the runs that are still going.
+    """What one page does to follow the sources that still run.
 
-    It asks for the run of each event callback whose Inputs and States are there, once the page is idle; again when they
-    have gone and come back, and when it has lost its stream and has a link again.
+    It asks for the source of each event callback whose Inputs and States are there, once the page is idle; again when
+    they have gone and come back, and when it has lost its stream and has a link again.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Resuming:
                     self._start(body)
 
     def _question_for(self, key: str) -> dict[str, Any] | None:
-        """The request that asks for the run of an event callback; None if one of its Inputs or States is not there."""
+        """The request that asks for the source of an event callback; None if an Input or a State of it is not there."""
         layout = self._renderer.layout
         for callback in self._renderer.callbacks:
             # The Input that every event callback has, and that is never there: see `flash/event_callbacks.py`.

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from flash.cancel_scopes import EndReason, StreamCancelled
-from flash.errors import FeedOverrun, InvalidUpdate
+from flash.errors import InvalidUpdate, SharedStreamOverrun
 from flash.props import stream_props
 from flash.shared.sources import Sources
 from flash.streams.events import ConflatedEvent
@@ -194,7 +194,7 @@ async def test_what_adds_up_and_does_not_fit_ends_the_stream_of_a_slow_page_as_f
         await told.say(a_kind_of_update("patch", number))
         fast.read()
     await eventually(lambda: bool(errors))
-    assert isinstance(errors[0], FeedOverrun)
+    assert isinstance(errors[0], SharedStreamOverrun)
     assert "too far behind" in str(errors[0])
     slow.read()
     shown = Shown()
@@ -222,7 +222,7 @@ async def test_whole_values_of_ever_more_properties_are_bounded_in_bytes_as_what
         await told.say(stream_props({"n": number}, {"children": "x" * 100}))
         most = max(most, stream.buffer.bytes)
     await eventually(lambda: bool(errors))
-    assert isinstance(errors[0], FeedOverrun)
+    assert isinstance(errors[0], SharedStreamOverrun)
     assert 2_000 <= most < 2_000 + 2 * 150
 
 
@@ -253,7 +253,7 @@ async def test_what_is_held_back_behind_an_event_in_flight_may_be_twice_the_buff
     assert (stream.state, stream.buffer.updates) == ("running", 6)
     await told.say(a_kind_of_update("patch", 6))
     await eventually(lambda: bool(errors))
-    assert isinstance(errors[0], FeedOverrun)
+    assert isinstance(errors[0], SharedStreamOverrun)
 
 
 async def test_a_page_that_catches_up_gets_every_update_again(app: Sources, nursery: trio.Nursery) -> None:

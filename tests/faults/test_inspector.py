@@ -79,7 +79,7 @@ async def test_a_snapshot_has_browsers_pages_streams_sources_and_tasks(serve: Se
     await link.close()
 
 
-async def test_a_stream_that_follows_a_shared_run_says_which_and_the_source_where_its_generator_waits(
+async def test_a_stream_that_follows_a_source_says_which_and_the_source_where_its_generator_waits(
     serve: Serve,
 ) -> None:
     app = new_app()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 import quart
 import trio
-from flash.exceptions import PreventUpdate
+from dash.exceptions import PreventUpdate
 from werkzeug.exceptions import Forbidden
 from werkzeug.local import LocalProxy
 

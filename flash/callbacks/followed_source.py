@@ -1,8 +1,8 @@
-"""The runs of an event callback whose streams are shared: which one a start is to follow, and what that run is.
+"""The sources of an event callback whose streams are shared: which one a start is to follow, and what that runs.
 
     scope, Inputs, States, MATCH, Outputs ── the key ── a source that is there, or is started
 
-Everything about a run that comes from its start is in `SharedRun`; the start itself is in `start`.
+Everything about a source that comes from its start is in `FollowedSource`; the start itself is in `start`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import dash
 
 from .._dash import validate_and_group_input_args
 from ..channels import Channels
-from ..errors import FeedUnavailable, RequestRefused
+from ..errors import RequestRefused
 from ..nursery import Channel
 from ..props import Pair, encode_shared, encoder
-from ..shared.failures import failure_of_stream
+from ..shared.failures import UNAVAILABLE, failure_of_stream
 from ..shared.page_state import PageState
 from ..shared.source import Source
 from ..shared.source_spec import SourceSpec
@@ -40,15 +40,15 @@ FINISHES = (dash.exceptions.PreventUpdate,)
 
 
 @dataclass(frozen=True, slots=True)
-class SharedRun:
-    """The run that a start is to follow.
+class FollowedSource:
+    """The source that a start is to follow.
 
     Attributes:
         key: tells it from others.
-        spec: what it runs, if it does not run yet.
-        stops_all: where a condition ends one stream, it ends all that follow the run.
-        starts_anew: a run that is over, and kept for its end, is not followed.
-        resumed: the run that was there for a page that resumes, and so starts none; None for other starts, and if
+        spec: what it is to run, if it is not there yet.
+        stops_all: where a condition ends one stream, it ends all that follow the source.
+        starts_anew: a source that is over, and kept for its end, is not followed.
+        resumed: the source that was there for a page that resumes, and so starts none; None for other starts, and if
             there was none.
     """
 
@@ -63,7 +63,7 @@ class SharedRun:
 
         Args:
             sources: of the app.
-            before: the stream whose end the new one waits for; None if it waits for none. A run that nobody else
+            before: the stream whose end the new one waits for; None if it waits for none. A source that nobody else
                 follows ends with it, so that the new stream begins another one.
         """
         source = source_of(self.key)
@@ -71,7 +71,7 @@ class SharedRun:
             ending = () if before is None else _ending(sources, before)
             try:
                 sources.check(self.spec, ending)
-            except FeedUnavailable as refused:
+            except UNAVAILABLE as refused:
                 raise RequestRefused(refused.status, str(refused)) from None
             return
         refusal = source.memory.refusal if source.can_be_followed else None
@@ -95,8 +95,8 @@ class SharedRun:
         )
 
 
-class SharedRuns:
-    """The runs of one event callback."""
+class FollowedSources:
+    """The sources of one event callback."""
 
     def __init__(
         self,
@@ -119,12 +119,12 @@ class SharedRuns:
 
     def find(
         self, request: StartRequest, scope: Scope, to_pairs: Callable[[object], Sequence[Pair]] | None
-    ) -> SharedRun:
-        """The run that a start is to follow.
+    ) -> FollowedSource:
+        """The source that a start is to follow.
 
         Args:
             request: the start.
-            scope: for whom the run is.
+            scope: for whom the source is.
             to_pairs: makes pairs of the values for the Outputs; None if there are none.
 
         Raises:
@@ -153,7 +153,7 @@ class SharedRuns:
         )
         key = (self, scope.key, _digest(dependencies, request.values, [request.matched, outputs]))
         there = source_of(key) if request.resumes else None
-        return SharedRun(
+        return FollowedSource(
             key,
             spec,
             sharing.stops_all,
@@ -184,7 +184,7 @@ def _digest(dependencies: Sequence[Any], values: Sequence[object], more: object)
     Args:
         dependencies: the Inputs and States.
         values: of them, as the page has sent them.
-        more: what else tells runs apart: what MATCH has matched, and the ids of Outputs.
+        more: what else tells sources apart: what MATCH has matched, and the ids of Outputs.
     """
     told = [
         value
@@ -195,7 +195,7 @@ def _digest(dependencies: Sequence[Any], values: Sequence[object], more: object)
 
 
 def _holding(channels: Channels, channel: Channel) -> Callable[[], Callable[[], None]]:
-    """What has this process stay the holder of a page's browser while the run lingers that the page has followed."""
+    """What has this process stay the holder of a page's browser while the source lingers that the page has followed."""
 
     def hold() -> Callable[[], None]:
         holder, browser = channels.holding, channel.browser
