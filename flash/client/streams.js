@@ -36,7 +36,7 @@
     const lost = new Map();
 
     /** The event callbacks whose streams were lost and are not started again, until a server answers. */
-    const lostCallbacks = new Set();
+    const toFollowAgain = new Set();
 
     /** What stands in place of the value of a component that is not in the layout. */
     const MISSING = undefined;
@@ -226,7 +226,7 @@
                 if (opening.again) {
                     toStartAgain.set(keyOf(opening), opening);
                 } else {
-                    lostCallbacks.add(opening.callback_id);
+                    toFollowAgain.add(opening.callback_id);
                 }
                 showStatus(opening.callback_id, opening.match, wire.REASONS.DISCONNECTED, null);
             }
@@ -236,7 +236,7 @@
             const opening = lost.get(id);
             if (opening !== undefined) {
                 toStartAgain.delete(keyOf(opening));
-                lostCallbacks.delete(opening.callback_id);
+                toFollowAgain.delete(opening.callback_id);
                 showStatus(opening.callback_id, opening.match, wire.REASONS.REVOKED, null);
             }
         }
@@ -248,10 +248,10 @@
      * @returns {string[]} the event callbacks of the others that are not started again
      */
     function forgetLost() {
-        const callbacks = [...lostCallbacks];
+        const found = [...toFollowAgain];
         lost.clear();
-        lostCallbacks.clear();
-        return callbacks;
+        toFollowAgain.clear();
+        return found;
     }
 
     /**
