@@ -156,8 +156,12 @@ async def test_a_plain_generator_has_them_too_and_is_left_at_once_when_it_is_can
     await page.read_to_end()
     assert trio.current_time() - began < TIMEOUT
     assert log == ["finally", "StreamCancelled"]
-    assert page.log(stream)[:3] == ["open", 0, 1]
-    assert page.log(stream)[-1] == ("cancelled", ["reset", "off"])
+    # A machine that is slow has missed some: those are left out.
+    opened, *numbers, waits, end = page.log(stream)
+    assert (opened, waits, end) == ("open", "now it waits", ("cancelled", ["reset", "off"]))
+    assert numbers[0] == 0
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] >= 3
     assert not stream.overran
 
 
