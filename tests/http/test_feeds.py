@@ -104,6 +104,33 @@ async def test_streams_of_two_browsers_a_view_a_callback_and_a_thread_follow_one
     assert log.count("A begins") == 1
 
 
+async def test_background_work_of_the_app_follows_a_source_beside_a_stream(serve: Serve) -> None:
+    log, seen = Log(), list[str]()
+    numbers = make_feed(log, keep=1)
+    app = make_app(log, numbers)
+
+    @app.background
+    async def store() -> None:
+        async with numbers("A") as values:
+            async for value in values:
+                seen.append(value)
+
+    page = await (await serve(app)).page()
+    page.set("name", children="A")
+    link = await page.connect()
+    await page.start("go")
+    await link.expect("open")
+    await link.expect("props")
+    await eventually(lambda: len(seen) > 1)
+    assert len(app.feeds()[0].followers) == 2
+    assert log == ["A begins"]
+    # The stream leaves, and the source goes on for the other one.
+    await page.leave()
+    await eventually(lambda: len(app.feeds()[0].followers) == 1)
+    before = len(seen)
+    await eventually(lambda: len(seen) > before)
+
+
 async def test_at_shutdown_streams_end_first_then_the_followers_that_are_left_then_the_sources(serve: Serve) -> None:
     log = Log()
     numbers = make_feed(log, linger=100)

@@ -374,6 +374,21 @@ async def test_unless_it_is_by_browser_stop_is_each_pages_own_until_the_last(ser
     await eventually(lambda: runs.open == 0)
 
 
+async def test_streams_that_the_app_ends_are_counted_and_their_source_ends_with_the_last(serve: Serve) -> None:
+    runs = Runs()
+    server = await serve(make_app(runs, "all", declare={"linger": 100}))
+    (first, first_link, _), (_, second_link, _) = [await follow(server) for _ in range(2)]
+    assert server.app.end_streams(page=first.token[:8], why="tested") == 1
+    assert (await first_link.expect("end"))["reason"] == "revoked"
+    runs.say("news")
+    await second_link.expect("props")
+    # The source itself does not count.
+    assert server.app.end_streams(where=lambda info: True) == 1
+    assert (await second_link.expect("end"))["reason"] == "revoked"
+    await eventually(lambda: server.app.shared_streams() == [])
+    assert runs.open == 0
+
+
 async def test_a_run_lingers_for_a_page_that_is_lost_and_who_comes_back_follows_it(serve: Serve) -> None:
     runs = Runs()
     server = await serve(make_app(runs, "browser", declare={"linger": 100}))

@@ -86,6 +86,28 @@ def test_a_page_that_was_cut_off_for_longer_than_the_grace_follows_its_job_again
     assert runs == ["small"]
 
 
+def test_streams_that_restart_follow_one_source_of_the_next_server() -> None:
+    app = Flash(__name__)
+    app.layout = html.Div([html.Button(id="start"), html.P(id="out", children="-")])
+    runs: list[int] = []
+
+    @app.event_callback(Input("start", "n_clicks"), shared="all", restart=True)
+    async def live(n_clicks: int) -> Updates:
+        runs.append(n_clicks)
+        async for number in every(1):
+            yield stream_props("out", {"children": f"{len(runs)}: {number}"})
+
+    with open_page(app) as page:
+        other, idle = page.open_page(new_browser=True), page.open_page()
+        for each in (page, other):
+            each.click("start")
+        page.elapse(5)
+        page.server_lost()
+        page.elapse(3.5)
+        assert [each["out"].children for each in (page, other, idle)] == ["2: 3", "2: 3", "-"]
+    assert len(runs) == 2
+
+
 def test_another_tab_follows_and_another_browser_does_not(app: Flash, runs: list[str]) -> None:
     with open_page(app) as page:
         page.click("start")
