@@ -68,7 +68,8 @@ class BarePage(LinkedPage[Answer]):
 
 
 async def test_a_thousand_pages_that_join_at_once_follow_one_source_and_none_has_a_gap(serve: Serve) -> None:
-    numbers = Numbers(pages_per_browser=PAGES, pages_per_server=PAGES + 1)
+    # The links are read when all have joined, which takes a while on a busy machine.
+    numbers = Numbers(pages_per_browser=PAGES, pages_per_server=PAGES + 1, stall_timeout=20 * TIMEOUT)
     server = await serve(numbers.app)
     dependencies = (await server.page()).dependencies
     browsers: list[list[BarePage]] = []

@@ -612,7 +612,7 @@ async def test_a_browser_may_start_so_many_runs_and_no_more(serve: Serve) -> Non
 @pytest.mark.parametrize("bound", ["sources_per_browser", "sources_per_server", "stream_threads"])
 async def test_a_start_that_ends_a_run_of_its_own_has_its_place(serve: Serve, bound: str) -> None:
     runs = Runs()
-    bounds: dict[str, Any] = {bound: 1}
+    bounds: dict[str, Any] = {bound: 1, "cleanup_timeout": TIMEOUT}
     app = Flash(__name__, reconnect_grace=0, **bounds)
     app.layout = layout()
     cleaned_up = threading.Event()
