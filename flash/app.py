@@ -348,7 +348,7 @@ class Flash(RunningStreams, _dash.DashApp):
 
     def _nursery_for_channels(self) -> trio.Nursery:
         """The server's nursery, in which every channel is a task."""
-        nursery: object = self._nursery()
+        nursery = cast("object", self._nursery())
         return nursery.for_channels if isinstance(nursery, BackgroundTasks) else self._nursery()
 
     @property

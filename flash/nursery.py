@@ -26,7 +26,7 @@ import logging
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 
 import trio
 
@@ -385,7 +385,7 @@ class Channel:
         assert nursery is not None
         self._tasks += 1
         # start_soon copies the context that it is called in. Most tasks of a name exist many times over.
-        context.run(partial(nursery.start_soon, self._run, function, name=sys.intern(name)))
+        context.run(lambda: nursery.start_soon(self._run, function, name=sys.intern(name)))
 
     # A Ctrl-C is never raised in here: see `containment`. This is `contain`, with a frame less in each stream.
     @trio.lowlevel.enable_ki_protection

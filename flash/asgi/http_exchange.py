@@ -255,6 +255,7 @@ class FlashConnection(HTTPConnection):
             # The server reports a disconnect only once, so a body begun after it would never be cancelled.
             if exchange.send_body is not None and not exchange.disconnected:
                 exchange.forget_request()
+                is_told = False
                 with trio.CancelScope() as scope:
                     is_told = _hypercorn.call_on_disconnect(receive, partial(exchange.end_with_client, scope))
                     if is_told:

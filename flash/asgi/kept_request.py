@@ -137,9 +137,11 @@ class KeptRequest:
         if self._whole is None:
             attributes, headers, scope = marshal.loads(unpack(self._packed))  # noqa: S302 - packed by `__init__`
             own, others = self._objects
-            request: Any = HTTPConnection(self.app, {**scope, **dict(others)}).create_request(_send_nothing)
+            request: Any = HTTPConnection(self.app, cast("Any", {**scope, **dict(others)})).create_request(
+                _send_nothing
+            )
             whole = context_of_request(self._kind, self.app, request, self.session)
-            vars(request).update(attributes, **dict(own))
+            cast("dict[str, Any]", vars(request)).update(attributes, **dict(own))
             request.headers = Headers(headers)
             request.body = empty_body()
             if hasattr(whole, "g"):

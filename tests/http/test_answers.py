@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import hypercorn.config
 import pytest
@@ -155,7 +155,7 @@ async def test_the_head_of_a_response_of_no_known_length_leaves_at_once(headers:
 async def test_each_answer_has_the_date_of_its_second(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [1_000_000_000.0]
     config = Config()
-    adopt(Lifespan(answer, config, {}).asgi_receive, lambda *_: None)
+    adopt(Lifespan(cast("Any", answer), config, {}).asgi_receive, lambda *_: None)
     for clock in (_hypercorn_patches, hypercorn.config):
         monkeypatch.setattr(clock, "time", lambda: seconds[-1])
     for second in (1_000_000_000.0, 1_000_000_000.9, 1_000_000_001.0, 1_000_000_060.0):

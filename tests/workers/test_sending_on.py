@@ -103,7 +103,7 @@ async def test_two_first_requests_of_one_browser_on_two_workers_have_one_holder(
         await together.wait()
 
     for worker in workers:
-        worker.app.hold = wait_for_all
+        cast("CountingApp", worker.app).hold = wait_for_all
     for _ in range(200):
         together = trio.Event()
         answers = await _ask_at_once(clients, PageIdentity(browser=new_token()))
