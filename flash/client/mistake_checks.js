@@ -10,7 +10,7 @@
 (function () {
     const {flash} = /** @type {any} */ (window);
     const {config, nameOf, resolve, component, propTypes} = flash.renderer;
-    const {showOnce, callbackName, hasProperty, senders, seenComponents, leavingIds, firstIds} = flash.mistakes.forChecks;
+    const {showOnce, callbackName, hasProperty, senders, leavingIds, firstIds} = flash.mistakes.forChecks;
 
     /** The ids of the validation layout; null before they are asked for. @type {Set<string> | null} */
     let validationSet = null;
@@ -30,7 +30,7 @@
             return;
         }
         const known = validationIds().has(nameOf(id));
-        const removed = option === 'removed' || seenComponents.has(nameOf(id));
+        const removed = option === 'removed';
         if (known && (layoutSwaps() || !removed)) {
             return;
         }

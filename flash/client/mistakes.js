@@ -8,7 +8,8 @@
  * Dash checks the Inputs and Outputs of callbacks when a page is loaded. What a stream updates is known only when it
  * does, so it is checked then; what the options of its event callback name is checked like Outputs. As with Dash,
  * `suppress_callback_exceptions` allows any id, and the ids of `validation_layout` may come and go. A component has
- * `APPEAR_TIMEOUT` to appear, since a stream may update what it has just inserted.
+ * `APPEAR_TIMEOUT` to appear, since a stream may update what it has just inserted. One that was removed under its stream
+ * has `LEAVE_TIMEOUT`, since the stream may be about to end for that.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -26,6 +27,8 @@
 
     /** Milliseconds that a component has to appear. */
     const APPEAR_TIMEOUT = 500;
+    /** Milliseconds in which `presence.js` ends a stream whose components have left, as it does after a second. */
+    const LEAVE_TIMEOUT = 1_500;
     /** The number of properties that are remembered of each event callback. */
     const MAX_PROPERTIES = 10_000;
     /** The number of characters of an answer that are shown as the error of a stream. */
@@ -51,8 +54,8 @@
     const leavingIds = new Set();
     /** The components that were not in the layout when an update for them came. @type {Set<string>} */
     const absentComponents = new Set();
-    /** The uses to check when their components have had the time to appear. @type {Use[]} */
-    let pending = [];
+    /** The uses to check, by the milliseconds that they have. @type {Map<number, Use[]>} */
+    const pending = new Map();
     /** The ids that are strings of the layout that the page began with. @type {Set<string>} */
     let firstIds = new Set();
 
@@ -175,19 +178,27 @@
     }
 
     /**
-     * Check the use of a property when its component has had the time to appear.
+     * Check the use of a property when its component has had the time to appear, or its stream to end.
      * @param {Use} use
      */
     function checkLater(use) {
-        if (pending.push(use) === 1) {
-            setTimeout(checkAll, APPEAR_TIMEOUT);
+        const timeout = use.option === 'removed' ? LEAVE_TIMEOUT : APPEAR_TIMEOUT;
+        const others = pending.get(timeout);
+        if (others !== undefined) {
+            others.push(use);
+        } else {
+            pending.set(timeout, [use]);
+            setTimeout(checkAll, timeout, timeout);
         }
     }
 
-    /** Check the uses whose components have had the time to appear. */
-    function checkAll() {
-        const doubtful = pending.filter(use => !isFine(use));
-        pending = [];
+    /**
+     * Check the uses whose time is over.
+     * @param {number} timeout  the milliseconds that they had
+     */
+    function checkAll(timeout) {
+        const doubtful = (pending.get(timeout) ?? []).filter(use => !isFine(use));
+        pending.delete(timeout);
         if (doubtful.length > 0) {
             withChecks(checks => doubtful.forEach(checks.check));
         }
@@ -200,9 +211,12 @@
     function isFine({option, id, property}) {
         const there = resolve(id).map(component).filter(Boolean);
         if (there.length === 0) {
-            // It was there when it was updated. It may have been removed since, by an update of the same stream for
-            // instance.
-            return (option === '' && !absentComponents.has(nameOf(id))) || isPattern(id) || config().allowsAnyId;
+            // It may have been removed since it was updated, by an update of the same stream for instance. An update of
+            // one that had been removed is a use of its own.
+            const name = nameOf(id);
+            const wasThere =
+                seenComponents.has(name) || (option === '' ? !absentComponents.has(name) : firstIds.has(name));
+            return (wasThere && option !== 'removed') || isPattern(id) || config().allowsAnyId;
         }
         seenComponents.add(nameOf(id));
         return there.every((/** @type {Component} */ found) => hasProperty(found, property));
@@ -339,7 +353,6 @@
                 callbackName,
                 hasProperty,
                 senders,
-                seenComponents,
                 leavingIds,
                 firstIds: () => firstIds
             }

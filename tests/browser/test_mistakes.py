@@ -280,6 +280,12 @@ def test_a_stream_that_ends_with_its_components_is_no_mistake(visit: Visit, cons
     def swap(clicks: int) -> str:
         return "another tab"
 
+    @app.callback(Output("out", "children"), Input("remove", CLICKS), prevent_initial_call=True)
+    async def keep_busy(clicks: int) -> str:
+        # While callbacks run that may insert the components again, their stream ends a second after they have left.
+        await trio.sleep(2)
+        return ""
+
     @app.callback(Output("status", "children"), Input(left, "status"), prevent_initial_call=True)
     def show(status: str) -> str:
         return status
