@@ -10,6 +10,7 @@ signal: no worker outlives its supervisor, not even one whose event loop is held
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import json
@@ -136,6 +137,9 @@ class Worker:
             arrivals.close()
         else:
             self.arrivals = PeerReceiver(arrivals, machine, self.address)
+        # Code that does not start serves neither.
+        for unserved in (channel, arrivals):
+            atexit.register(unserved.close)
         self.chosen = trio.Event()
         self._questions = itertools.count(1)
         self._answers: dict[int, _Answer] = {}
