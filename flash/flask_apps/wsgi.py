@@ -7,11 +7,11 @@ received as it is read, by the thread that reads it.
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from typing import Any
-from urllib.parse import urlsplit
 
 import trio
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout
@@ -23,6 +23,12 @@ AHEAD = 1_000_000
 
 _OF_THE_CONNECTION = ("connection", "upgrade")
 """Headers that are for the server, which has read them."""
+
+_ORIGIN = re.compile(r"^[a-z][a-z0-9+.-]*://[^/]*/?", re.IGNORECASE)
+"""What a target in absolute form, as for a proxy, has before its path: `GET http://host/path`.
+
+A parser of URLs does not do: the target has been decoded, so that `?`, `#`, `;` and `[` are characters of its path.
+"""
 
 _SCHEMES = {"ws": "http", "wss": "https"}
 
@@ -91,8 +97,7 @@ def environ_of(scope: Mapping[str, Any], body: io.BufferedIOBase) -> dict[str, A
     """
     path: str = scope["path"]
     if not path.startswith("/"):
-        # A target in absolute form, as for a proxy: `GET http://host/path`.
-        path = urlsplit(path).path
+        path = "/" + _ORIGIN.sub("", path)
     root: str = scope.get("root_path", "").rstrip("/")
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
@@ -137,8 +142,12 @@ def environ_of(scope: Mapping[str, Any], body: io.BufferedIOBase) -> dict[str, A
 
 
 def path_of(environ: Mapping[str, Any]) -> str:
-    """The path below the root of the app, as text."""
-    return environ["PATH_INFO"].encode("latin-1").decode(errors="replace") or "/"
+    """The path below the root of the app, as text: the one that Flask finds a route for.
+
+    It begins with one slash, as `flask.request.path` does. Quart takes a path without one for a URL, and would serve
+    `/secret` where Flask has been asked for `/a:/secret`.
+    """
+    return "/" + environ["PATH_INFO"].encode("latin-1").decode(errors="replace").lstrip("/")
 
 
 def _as_wsgi(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 import quart
 import trio
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from flash import Flash, Input, Output
 from flash.flask_apps.request import KEY
@@ -212,7 +212,7 @@ def routes_of(app: Flash) -> list[str]:
 
 
 CHARACTERS = st.sampled_from(
-    [*"/.%;\\ _-?#", "//", "..", "/./", "/../", "%2F", "%2e", "%00", "%0a", "\u00e4", "/assets/"]
+    [*"/.%;:[\\ _-?#", "//", "..", "/./", "/../", "%2F", "%2e", "%00", "%0a", "\u00e4", "/assets/"]
 )
 
 
@@ -234,11 +234,27 @@ def spelled(draw: st.DrawFn, path: str) -> str:
         elif kind == "prefix":
             text = draw(st.sampled_from(["/static", "/assets/..", "/open", "/open/..", "/"])) + text
         elif kind == "absolute":
-            text = draw(st.sampled_from(["http://app.example", "//app.example", "http://"])) + text
+            text = draw(st.sampled_from(["http://app.example", "//app.example", "http://", "http://[", "a:b:"])) + text
         elif kind == "end":
             text += draw(st.sampled_from(["/", "//", "?", "?a=/open", "%20", ";a", "#", ".css"]))
     return text
 
+
+WITHOUT_A_SLASH = [
+    scope_of(method, target, kind)
+    for target in (
+        "sub/_dash-component-suites/dash/deps/react.js;a",
+        "_dash-component-suites/dash/deps/react.js;a",
+        "sub/_dash-component-suites/dash/deps/react.js%3Fa",
+        "a:b:/any/page",
+        "a:b:/sub/any/page",
+        "a:b://app.example/sub/any/page",
+        "http://[/any/page",
+        "_dash-ws-callback;a",
+    )
+    for method, kind in (("GET", "http"), ("GET", "websocket"))
+]
+"""Requests whose targets have no slash at the beginning: a parser of URLs would cut their paths, or reject them."""
 
 METHODS = st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "get", "NONE"])
 
@@ -279,7 +295,7 @@ async def test_no_spelling_of_a_route_passes_hooks_that_refuse_all(attacked: Gua
     async def attack(scope: dict[str, Any]) -> None:
         assert (await ask(attacked, scope))[0] == 401
 
-    await in_examples(attacks(attacked), attack)
+    await in_examples(attacks(attacked), attack, WITHOUT_A_SLASH)
     assert reached == []
     for path in routes_of(attacked):
         for kind in ("http", "websocket"):
@@ -307,23 +323,28 @@ async def test_dash_answers_the_route_that_the_hooks_have_been_asked_for_and_no_
         for rule, path, rule_of_dash, path_of_dash in answered:
             assert (rule, path) == (rule_of_dash, path_of_dash)
 
-    await in_examples(attacks(attacked), attack)
+    await in_examples(attacks(attacked), attack, WITHOUT_A_SLASH)
     for path in routes_of(attacked):
         scopes = [scope_of("GET", path), scope_of("POST", path), scope_of("GET", path, "websocket")]
         answers = [await ask(attacked, scope) for scope in scopes]
         assert 418 in [status for status, _ in answers], (path, answers)
 
 
-async def in_examples(examples: st.SearchStrategy[Any], check: Callable[[Any], Awaitable[None]]) -> None:
-    """Check an async property on the examples of hypothesis, which is not async itself."""
+async def in_examples(
+    examples: st.SearchStrategy[Any], check: Callable[[Any], Awaitable[None]], known: Iterable[Any]
+) -> None:
+    """Check an async property on known examples and on those of hypothesis, which is not async itself."""
     token = trio.lowlevel.current_trio_token()
 
     @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
     @given(examples)
-    def check_example(example: Any) -> None:
-        trio.from_thread.run(check, example, trio_token=token)
+    def check_example(drawn: Any) -> None:
+        trio.from_thread.run(check, drawn, trio_token=token)
 
-    await trio.to_thread.run_sync(check_example)
+    check_all = check_example
+    for each in known:
+        check_all = example(each)(check_all)
+    await trio.to_thread.run_sync(check_all)
 
 
 @pytest.mark.parametrize(
@@ -339,6 +360,24 @@ async def test_targets_on_a_socket_are_refused_like_any_other(serve: Serve, targ
         await client.send("GET", target)
         answer = await client.answer()
     assert (answer.status, answer.body) == (401, b"refused")
+
+
+@pytest.mark.parametrize("target", ["x:y:/secret/page", "secret/page;a", "http://[/secret/page"])
+async def test_hooks_and_middleware_are_asked_for_the_path_that_dash_serves(serve: Serve, target: str) -> None:
+    app = GuardedApp()
+    served: list[tuple[str, str]] = []
+
+    async def note() -> None:
+        served.append((quart.request.path, flask.request.environ["PATH_INFO"]))
+
+    app.asgi_server.before_request(note)
+    server = await serve(app)
+    async with await open_connection(server.port) as stream:
+        client = Http1(stream)
+        await client.send("GET", target)
+        answer = await client.answer()
+    [(_, path)] = app.seen
+    assert (answer.status, served) == (200, [(path, path)])
 
 
 async def test_a_method_that_middleware_overrides_is_the_one_that_is_asked_and_answered(serve: Serve) -> None:
