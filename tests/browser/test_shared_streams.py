@@ -102,8 +102,11 @@ def test_a_job_survives_the_reload_of_its_page_in_the_middle_and_its_end_while_i
     expect_job(page, 3, "done")
     assert job.runs == 1
 
-    # A click starts another run, even now.
+    # A click starts another run, even now. It stands where the page can be seen to follow it, and not the one before.
+    job.go_on(0)
     page.click("#start")
+    expect_job(page, 0)
+    job.go_on(3)
     expect_job(page, 3, "done")
     assert job.runs == 2
     # After its end with the page there, a page that is loaded finds nothing, and starts nothing.

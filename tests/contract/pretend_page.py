@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trio
@@ -23,6 +23,8 @@ from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 from flash.wire import Standing
 from tests.support.eventually import TIMEOUT
+
+E = TypeVar("E", bound=BaseException)
 
 PAGE, BROWSER = "page", "browser"
 CLEANUP_TIMEOUT = 5.0
@@ -198,6 +200,17 @@ def line_of(function: Callable[..., object], text: str) -> str:
     lines, first = inspect.getsourcelines(function)
     [number] = [first + index for index, line in enumerate(lines) if text in line]
     return f"{inspect.getsourcefile(function)}:{number}"
+
+
+class Errors(list[E]):
+    """The exceptions that an `on_error` was given, which is `note`.
+
+    It is async, for tests on the mock clock: a plain one runs in a thread, of which that clock knows nothing. The clock
+    would jump past the deadline of the handler before the thread has had its turn.
+    """
+
+    async def note(self, error: E) -> None:
+        self.append(error)
 
 
 OpenPage = Callable[..., Any]

@@ -15,7 +15,7 @@ from flash.props import stream_props
 from flash.shared.sources import Sources
 from flash.streams.events import ConflatedEvent
 from flash.streams.stream import Stream
-from tests.contract.pretend_page import on_mock_clock, warnings
+from tests.contract.pretend_page import Errors, on_mock_clock, warnings
 from tests.contract.pretend_sharing import SharedCallback, Shown, Told, a_kind_of_update, open_page, pages_of, said, say
 from tests.support.eventually import eventually
 
@@ -27,9 +27,9 @@ async def test_a_run_that_raises_raises_a_copy_in_every_stream_and_its_traceback
 ) -> None:
     told = Told()
     pages = await pages_of(nursery, 3)
-    errors: list[Exception] = []
+    errors = Errors[Exception]()
     shared = SharedCallback(told, app, linger=10)
-    streams = [shared.start(page, on_error=errors.append) for page in pages[:2]]
+    streams = [shared.start(page, on_error=errors.note) for page in pages[:2]]
     streams.append(shared.start(pages[2]))
     with caplog.at_level(logging.WARNING):
         await told.say(say(1), ValueError("broken"))
@@ -56,8 +56,8 @@ async def test_an_exception_that_cannot_be_copied_is_the_cause_of_another_one(
 
     told = Told()
     [page] = await pages_of(nursery, 1)
-    errors: list[Exception] = []
-    SharedCallback(told, app).start(page, on_error=errors.append)
+    errors = Errors[Exception]()
+    SharedCallback(told, app).start(page, on_error=errors.note)
     await told.say(Odd(1, 2))
     await eventually(lambda: bool(errors))
     assert isinstance(errors[0].__cause__, Odd)
@@ -136,8 +136,8 @@ async def test_something_that_is_no_update_is_refused_at_its_yield_and_fails_eve
         yield say("too late")
 
     [page] = await pages_of(nursery, 1)
-    errors: list[Exception] = []
-    SharedCallback(generator, app).start(page, on_error=errors.append)
+    errors = Errors[Exception]()
+    SharedCallback(generator, app).start(page, on_error=errors.note)
     await eventually(lambda: bool(errors))
     assert [type(error) for error in (*caught, *errors)] == [InvalidUpdate, InvalidUpdate]
     assert "yielded" in str(errors[0]) or "gave" in str(errors[0])
@@ -186,9 +186,9 @@ async def test_what_adds_up_and_does_not_fit_ends_the_stream_of_a_slow_page_as_f
 ) -> None:
     told = Told()
     slow, fast = await open_page(nursery, "slow", updates=3), await open_page(nursery, "fast", updates=3)
-    errors: list[Exception] = []
+    errors = Errors[Exception]()
     shared = SharedCallback(told, app, linger=10)
-    streams = [shared.start(slow, on_error=errors.append), shared.start(fast)]
+    streams = [shared.start(slow, on_error=errors.note), shared.start(fast)]
     await trio.testing.wait_all_tasks_blocked()
     for number in range(20):
         await told.say(a_kind_of_update("patch", number))
@@ -207,8 +207,8 @@ async def test_what_adds_up_and_does_not_fit_ends_the_stream_of_a_slow_page_as_f
 
 async def slow_stream(app: Sources, nursery: trio.Nursery, size: int) -> tuple[Told, Stream, list[Exception]]:
     """A stream of a page that reads nothing, what its source yields, and what the stream fails with."""
-    told, page, errors = Told(), await open_page(nursery, size=size), list[Exception]()
-    stream = SharedCallback(told, app).start(page, on_error=errors.append)
+    told, page, errors = Told(), await open_page(nursery, size=size), Errors[Exception]()
+    stream = SharedCallback(told, app).start(page, on_error=errors.note)
     await trio.testing.wait_all_tasks_blocked()
     return told, stream, errors
 
@@ -239,8 +239,8 @@ async def test_newer_values_of_the_same_properties_always_find_room_however_larg
 async def test_what_is_held_back_behind_an_event_in_flight_may_be_twice_the_buffer(
     app: Sources, nursery: trio.Nursery
 ) -> None:
-    told, page, errors = Told(), await open_page(nursery, updates=3), list[Exception]()
-    stream = SharedCallback(told, app).start(page, on_error=errors.append)
+    told, page, errors = Told(), await open_page(nursery, updates=3), Errors[Exception]()
+    stream = SharedCallback(told, app).start(page, on_error=errors.note)
     await trio.testing.wait_all_tasks_blocked()
     for _ in range(2):
         # Three wait in order, and one behind them, conflated. The page takes what it may, and acknowledges nothing.
@@ -295,8 +295,8 @@ async def test_a_joiner_whom_the_state_is_too_large_for_fails_and_the_others_go_
     shared.start(first)
     await told.say(a_kind_of_update("patch", 1), a_kind_of_update("patch", 2))
     assert [info.can_be_joined for info in app.shared_stream_infos()] == [False]
-    errors: list[Exception] = []
-    shared.start(late, on_error=errors.append)
+    errors = Errors[Exception]()
+    shared.start(late, on_error=errors.note)
     await eventually(lambda: bool(errors))
     assert "too large" in str(errors[0])
     assert [info.followers for info in app.shared_stream_infos()] == [1]

@@ -16,7 +16,7 @@ from flash.cancel_scopes import EndReason, StreamCancelled
 from flash.shared.sources import Sources
 from flash.wire import Refused
 from tests.contract.pretend_app import served_app
-from tests.contract.pretend_page import is_met, on_mock_clock
+from tests.contract.pretend_page import Errors, is_met, on_mock_clock
 from tests.contract.pretend_sharing import SharedCallback, Told, pages_of, said, say
 from tests.support.eventually import eventually
 
@@ -89,10 +89,10 @@ async def test_where_a_condition_stops_all_one_ends_every_stream_and_the_run(
 ) -> None:
     told = Told()
     pages = await pages_of(nursery, 3)
-    errors: list[StreamCancelled] = []
+    errors = Errors[StreamCancelled]()
     shared = SharedCallback(told, app, linger=10, stops_all=True)
     streams = [
-        shared.start(page, on_error=errors.append, conditions=[is_met("stop.value", desired=False)]) for page in pages
+        shared.start(page, on_error=errors.note, conditions=[is_met("stop.value", desired=False)]) for page in pages
     ]
     await told.say(say(1))
     streams[0].scope.change(0, value=True)
@@ -260,9 +260,9 @@ async def test_what_is_kept_of_a_failure_reaches_who_comes_back_and_the_log_has_
     with caplog.at_level(logging.WARNING):
         await told.say(ValueError("broken"))
     assert [record.exc_info is not None for record in caplog.records] == [True]
-    errors: list[Exception] = []
+    errors = Errors[Exception]()
     for page in pages[1:]:
-        shared.start(page, on_error=errors.append)
+        shared.start(page, on_error=errors.note)
         await trio.testing.wait_all_tasks_blocked()
     await eventually(lambda: len(errors) == 2)
     assert [str(error) for error in errors] == ["broken", "broken"]
@@ -323,14 +323,14 @@ async def test_a_page_that_resumes_a_run_that_was_stopped_since_ends_quietly_and
 ) -> None:
     told = Told(clean_up=1)
     first, second = await pages_of(nursery, 2)
-    errors: list[Exception] = []
+    errors = Errors[Exception]()
     shared = SharedCallback(told, app)
     before = shared.start(first)
     await told.say(say(1))
     [found] = app.running()
     before.scope.cancel(EndReason.CANCELLED, "stop.n_clicks")
     await trio.testing.wait_all_tasks_blocked()
-    stream = shared.start(second, resumed=found, on_error=errors.append)
+    stream = shared.start(second, resumed=found, on_error=errors.note)
     await trio.sleep(2)
     second.read()
     assert (said(second, stream), errors, told.runs) == (["open", "completed"], [], 1)

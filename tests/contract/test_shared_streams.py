@@ -13,7 +13,7 @@ from flash.props import stream_props
 from flash.shared.sources import Sources
 from flash.streams.stream import Stream
 from tests.contract.pretend_app import CLEANUP_TIMEOUT, served_app
-from tests.contract.pretend_page import on_mock_clock
+from tests.contract.pretend_page import Errors, on_mock_clock
 from tests.contract.pretend_sharing import SharedCallback, Told, open_page, pages_of, said, say
 from tests.support.eventually import eventually
 
@@ -161,10 +161,10 @@ async def test_no_more_runs_start_than_there_may_be_nor_than_one_browser_may_hav
         app.most_per_browser = 2
         pages = await pages_of(nursery, 6)
         shared = SharedCallback(endless, app)
-        errors: list[Exception] = []
+        errors = Errors[Exception]()
         streams: list[Stream] = []
         for number, browser in enumerate("aaabb"):
-            streams.append(shared.start(pages[number], str(number), browser=browser, on_error=errors.append))
+            streams.append(shared.start(pages[number], str(number), browser=browser, on_error=errors.note))
             await trio.testing.wait_all_tasks_blocked()
         await eventually(lambda: len(errors) == 2)
         assert sorted(str(error).partition("or raise ")[2] for error in errors) == [

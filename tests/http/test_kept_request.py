@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import quart
 import trio
@@ -14,6 +14,8 @@ from flash.asgi.kept_request import KeptRequest
 from flash.callbacks.stream_context import KeptContext
 from tests.http.servers import Serve
 from tests.support.live_objects import live_objects
+
+T = TypeVar("T")
 
 
 class Shared:
@@ -44,6 +46,21 @@ def app_with(show: Any, *states: State) -> Flash:
 async def wait_until_kept() -> None:
     """Return when the request is over: its stream is all that is left of it."""
     await trio.testing.wait_all_tasks_blocked(0.05)
+
+
+class MadeSince(Generic[T]):
+    """Finds the objects of a class that were made after this one: servers of earlier tests may have left some.
+
+    It keeps those that were there, so that no new object can be taken for one of them.
+    """
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+        self._before = live_objects(kind)
+
+    def __call__(self) -> list[T]:
+        before = set(map(id, self._before))
+        return [kept for kept in live_objects(self._kind) if id(kept) not in before]
 
 
 async def test_a_stream_can_ask_for_all_of_the_request_that_a_hook_has_seen(serve: Serve) -> None:
@@ -139,10 +156,11 @@ def context_fields() -> dict[str, Any]:
 
 async def test_ctx_is_the_same_whether_it_was_packed_or_too_large_for_that(serve: Serve) -> None:
     kept: list[int] = []
+    contexts = MadeSince(KeptContext)
 
     async def show(clicks: int, name: str) -> AsyncIterator[Update]:
         await wait_until_kept()
-        kept.append(len(live_objects(KeptContext)))
+        kept.append(len(contexts()))
         fields = context_fields()
         assert ctx.states == {"name.value": name}
         assert ctx.args_grouping[1]["value"] == name
@@ -172,11 +190,12 @@ async def test_a_streaming_callback_keeps_its_outputs_in_ctx(serve: Serve) -> No
 
 async def test_a_stream_that_asks_for_nothing_keeps_little(serve: Serve) -> None:
     sizes: list[int] = []
+    requests, kept_requests = MadeSince(quart.Request), MadeSince(KeptRequest)
 
     async def show(clicks: int) -> AsyncIterator[Update]:
         await wait_until_kept()
-        assert not [kept for kept in live_objects(quart.Request) if kept.path == "/_dash-update-component"]
-        (request,) = live_objects(KeptRequest)
+        assert not [kept for kept in requests() if kept.path == "/_dash-update-component"]
+        (request,) = kept_requests()
         sizes.append(sum(len(part) for part in gc.get_referents(request) if isinstance(part, bytes)))
         yield stream_props("out", {"children": {}})
 
