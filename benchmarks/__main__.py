@@ -3,8 +3,7 @@
     python -m benchmarks [--small] [--into benchmarks/results] [name ...]
 
 Prints one table, and another one of the figures by which Flash is judged, and writes them as JSON and as Markdown, with
-pictures. Nothing else should run meanwhile: a
-server takes one processor, and its pages another.
+pictures. Nothing else should run meanwhile: a server takes one processor, and its pages another.
 """
 
 from __future__ import annotations

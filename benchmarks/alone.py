@@ -129,7 +129,7 @@ class Page(AnyPage[None]):
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=1)
 
 
 def measure(options: argparse.Namespace) -> list[Result]:

@@ -152,7 +152,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crowd", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=15.0, help="of a measuring: Flash's ping interval")
     parser.add_argument("--settle", type=float, default=SETTLE)
-    parser.add_argument("--runs", type=int, default=2, help="of the first load; the second has one less, or one")
+    parser.add_argument("--runs", type=int, default=1, help="of the first load; the second has one less, or one")
 
 
 def measure(options: argparse.Namespace) -> list[Result]:

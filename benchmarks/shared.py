@@ -125,7 +125,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=15.0, help="of a measuring: Flash's ping interval")
     parser.add_argument("--settle", type=float, default=1.0)
-    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=1)
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
