@@ -93,7 +93,37 @@ def keep_request(context: Context) -> KeptRequest | None:
     return kept
 
 
-class KeptRequest:
+class Kept:
+    """Stands for an object, which it makes when it is asked for more than its own slots have."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self) -> None:
+        self._whole: Any = None
+
+    def _make(self) -> Any:
+        """What this stands for."""
+        if self._whole is None:
+            self._whole = self._unpacked()
+        return self._whole
+
+    def _unpacked(self) -> Any:
+        """Make it. Each subclass says how."""
+        raise AssertionError(f"{type(self).__name__} does not say how it is made")
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is not at hand.
+        return getattr(self._make(), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Slots are attributes of the class.
+        if hasattr(type(self), name):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._make(), name, value)
+
+
+class KeptRequest(Kept):
     """Stands for Quart's context of a request that is over, and makes it when it is asked for more than it has.
 
     Attributes:
@@ -102,10 +132,11 @@ class KeptRequest:
         g: of the request; only where Quart's context of a request has it.
     """
 
-    __slots__ = ("_kind", "_objects", "_packed", "_whole", "app", "g", "session")
+    __slots__ = ("_kind", "_objects", "_packed", "app", "g", "session")
 
     def __init__(self, whole: Any) -> None:
         """`whole`: Quart's context."""
+        super().__init__()
         request: Any = whole.request
         made = MADE_WITH_REQUEST | _cached_properties(type(cast("object", request)))
         values = cast("dict[str, Any]", vars(request))
@@ -115,39 +146,23 @@ class KeptRequest:
         self._packed = pack(marshal.dumps((attributes, headers, scope)))
         self._objects = (own, others)
         self._kind = type(cast("object", whole))
-        self._whole: Any = None
         self.app: quart.Quart = whole.app
         # One that is not there takes no session's place.
         self.session: Any = _NO_SESSION if type(whole.session) is NullSession else whole.session
         if hasattr(whole, "g"):
             self.g: Any = whole.g
 
-    def __getattr__(self, name: str) -> Any:
-        # Called for what is not at hand.
-        return getattr(self._make(), name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in self.__slots__:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._make(), name, value)
-
-    def _make(self) -> Any:
-        """Quart's context of the request."""
-        if self._whole is None:
-            attributes, headers, scope = marshal.loads(unpack(self._packed))  # noqa: S302 - packed by `__init__`
-            own, others = self._objects
-            request: Any = HTTPConnection(self.app, cast("Any", {**scope, **dict(others)})).create_request(
-                _send_nothing
-            )
-            whole = context_of_request(self._kind, self.app, request, self.session)
-            cast("dict[str, Any]", vars(request)).update(attributes, **dict(own))
-            request.headers = Headers(headers)
-            request.body = empty_body()
-            if hasattr(whole, "g"):
-                whole.g = self.g
-            self._whole = whole
-        return self._whole
+    def _unpacked(self) -> Any:
+        attributes, headers, scope = marshal.loads(unpack(self._packed))  # noqa: S302 - packed by `__init__`
+        own, others = self._objects
+        request: Any = HTTPConnection(self.app, cast("Any", {**scope, **dict(others)})).create_request(_send_nothing)
+        whole = context_of_request(self._kind, self.app, request, self.session)
+        cast("dict[str, Any]", vars(request)).update(attributes, **dict(own))
+        request.headers = Headers(headers)
+        request.body = empty_body()
+        if hasattr(whole, "g"):
+            whole.g = self.g
+        return whole
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from .._dash import AttributeDict, context_value, inputs_to_dict, map_grouping, stringify_id
-from ..asgi.kept_request import KeptRequest, keep_request, pack, unpack
+from ..asgi.kept_request import Kept, KeptRequest, keep_request, pack, unpack
 from ..errors import FlashError
 from ..props import Update, parse_id
 from ..streams.stream import Stream
@@ -89,14 +89,14 @@ _DATA = frozenset(
 """What of it comes from the JSON of the request: dicts and lists that Dash and Flash have made of that."""
 
 
-class KeptContext:
+class KeptContext(Kept):
     """Stands for the callback context of a stream: packed, until it is asked for something.
 
     Attributes:
         updated_props: takes what `set_props` sets.
     """
 
-    __slots__ = ("_kept_request", "_objects", "_packed", "_whole", "updated_props")
+    __slots__ = ("_kept_request", "_objects", "_packed", "updated_props")
 
     def __init__(self, whole: Any, request: KeptRequest) -> None:
         """
@@ -104,6 +104,7 @@ class KeptContext:
             whole: the callback context.
             request: the HTTP request that it is of.
         """
+        super().__init__()
         packed: dict[str, Any] = {}
         objects: list[tuple[str, Any]] = []
         for name, value in whole.items():
@@ -116,27 +117,14 @@ class KeptContext:
         self._packed = pack(pickle.dumps(packed, pickle.HIGHEST_PROTOCOL))
         self._objects = tuple(objects)
         self._kept_request = request
-        self._whole: Any = None
         self.updated_props: Any = whole.updated_props
 
-    def __getattr__(self, name: str) -> Any:
-        # Called for what is not at hand.
-        return getattr(self._make(), name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in self.__slots__:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._make(), name, value)
-
-    def _make(self) -> Any:
-        if self._whole is None:
-            whole = AttributeDict(pickle.loads(unpack(self._packed)))  # noqa: S301 - packed by `__init__`
-            request = self._kept_request.request
-            whole.update({name: ask(request) for name, ask in _OF_HTTP.items()})
-            whole.update({**_GONE, **dict(self._objects), "updated_props": self.updated_props})
-            self._whole = whole
-        return self._whole
+    def _unpacked(self) -> Any:
+        whole = AttributeDict(pickle.loads(unpack(self._packed)))  # noqa: S301 - packed by `__init__`
+        request = self._kept_request.request
+        whole.update({name: ask(request) for name, ask in _OF_HTTP.items()})
+        whole.update({**_GONE, **dict(self._objects), "updated_props": self.updated_props})
+        return whole
 
 
 def context_of_stream(
