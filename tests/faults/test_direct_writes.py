@@ -6,24 +6,14 @@ import pytest
 import trio
 
 from flash import EndReason
-from flash.asgi.direct_writes import DirectWriter
 from tests.faults.conftest import Certificate, Serve
-from tests.http.test_direct_writes import LARGE, LONG_APART, SMALL_WINDOW, counting
+from tests.http.test_direct_writes import LARGE, LONG_APART, SMALL_WINDOW, counting, note_writes
 from tests.support.eventually import TIMEOUT, eventually
 
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each direct write was taken by its socket as a whole."""
-    noted: list[bool] = []
-    write = DirectWriter.write
-
-    def noting(self: DirectWriter, data: bytes) -> bool:
-        noted.append(write(self, data))
-        return noted[-1]
-
-    monkeypatch.setattr(DirectWriter, "write", noting)
-    return noted
+    return note_writes(monkeypatch)
 
 
 async def test_updates_over_tls_that_come_one_by_one_are_written_at_once(

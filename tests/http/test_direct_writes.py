@@ -28,6 +28,10 @@ SMALL_WINDOW = 4_096
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    return note_writes(monkeypatch)
+
+
+def note_writes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each direct write was taken by its socket as a whole."""
     noted: list[bool] = []
     write = DirectWriter.write
