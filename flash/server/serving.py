@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import os
 import signal
 import socket
@@ -25,6 +24,7 @@ from ..errors import FlashError, InvalidOption
 from ..workers.this_worker import this_worker
 from .all_workers import AppOfWorkers, join_workers
 from .current_run import Run, StreamingApp, begin_run, current_run
+from .garbage import short_collections
 from .shutdown import RELOADED, Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 MAX_USER_TIMEOUT = 2**31 - 1
 """Milliseconds: the longest TCP_USER_TIMEOUT that Linux takes."""
-
-YOUNG_OBJECTS = 5_000
-"""New objects after which Python looks for garbage among them: those of a hundred updates that are under way."""
 
 
 class CannotListen(FlashError, OSError):
@@ -87,7 +84,7 @@ async def _serve(app: Served, config: Config, request: StopRequest, outcome: Run
     shutdown = Shutdown(config, outcome)
     worker = this_worker()
     if worker is not None:
-        with restoring_handlers_in_forks(), collect_less(), handle_signals(shutdown):
+        with restoring_handlers_in_forks(), short_collections(), handle_signals(shutdown):
             await _serve_as_worker(app, config, worker, shutdown)
         return
     with listening_sockets(config, app.channels.page_limits.stall_timeout) as sockets:
@@ -96,7 +93,7 @@ async def _serve(app: Served, config: Config, request: StopRequest, outcome: Run
                 shutdown.requested = requested
                 await _serve_until_shutdown(app, config, sockets, shutdown)
             return
-        with restoring_handlers_in_forks(), collect_less(), handle_signals(shutdown):
+        with restoring_handlers_in_forks(), short_collections(), handle_signals(shutdown):
             await _serve_until_shutdown(app, config, sockets, shutdown)
 
 
@@ -271,24 +268,6 @@ def exiting_if_it_cannot_listen() -> Generator[None]:
             f"Flash cannot listen on {error.filename}: {error.strerror}. Listen elsewhere with app.run(port=...) or "
             "app.run(host=...)."
         ) from error
-
-
-@contextlib.contextmanager
-def collect_less() -> Generator[None]:
-    """Have Python look for garbage less often while the block runs, and not among the objects from before it.
-
-    Python's own threshold, some hundred new objects, is reached by a few updates, of which nothing is garbage.
-    """
-    thresholds = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    if gc.isenabled() and thresholds[0] > 0:
-        gc.set_threshold(max(thresholds[0], YOUNG_OBJECTS), *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 def give_up_on_silent_peers(connection: socket.socket, timeout: float) -> None:

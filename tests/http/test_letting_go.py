@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -11,7 +10,6 @@ import quart
 import trio
 
 from flash import Flash, Input, Update, ctx, html, stream_props
-from flash.server.serving import collect_less
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
 from tests.support.eventually import eventually
@@ -37,26 +35,6 @@ def tasks(name: str) -> int:
 async def no_task(name: str) -> None:
     """Return when there is none of that name."""
     await eventually(lambda: not tasks(name))
-
-
-def test_a_server_looks_for_garbage_less_often_and_puts_that_back() -> None:
-    before = gc.get_threshold()
-    with collect_less():
-        assert gc.get_threshold()[0] > before[0]
-        assert gc.get_freeze_count() > 10_000
-    assert gc.get_threshold() == before
-    assert gc.get_freeze_count() == 0
-
-
-def test_who_turned_the_garbage_collector_off_keeps_it_off() -> None:
-    before = gc.get_threshold()
-    gc.set_threshold(0)
-    try:
-        with collect_less():
-            assert gc.get_threshold()[0] == 0
-        assert gc.get_threshold()[0] == 0
-    finally:
-        gc.set_threshold(*before)
 
 
 async def test_of_a_page_that_waits_no_request_is_kept(serve: Serve) -> None:
