@@ -22,6 +22,7 @@ import trio
 from ..cancel_scopes import LAYOUT, EndReason
 from ..errors import SharedStreamOverrun
 from ..streams.events import SharedUpdate
+from ..streams.shared_updates import SharedUpdates
 from ..streams.stream import Stream
 from .listing import FollowerInfo
 from .source import Source
@@ -33,6 +34,8 @@ class StreamFollower:
     Attributes:
         stream: the stream; set as soon as it is there.
     """
+
+    __slots__ = ("_end", "_hold", "_join", "_over", "_stop_others", "_updates", "stream")
 
     stream: Stream
 
@@ -50,11 +53,11 @@ class StreamFollower:
                 called with the property of the condition and its value. None if it ends this one only.
         """
         self._join: Callable[[StreamFollower], Awaitable[Source | None]] | None = join
-        self.hold = hold
+        self._hold = hold
         self._stop_others = stop_others
-        self._is_over = False
         self._over = trio.Event()
         self._end: Callable[[], BaseException] = StopAsyncIteration
+        self._updates: SharedUpdates | None = None
 
     async def follow(self) -> AsyncGenerator[object, None]:
         """The generator of the stream."""
@@ -99,10 +102,11 @@ class StreamFollower:
     # What its source calls: see `SourceFollower`.
 
     def begin(self, source: object, given: Iterable[bytes]) -> None:
-        self.stream.put_state(given)
+        self._updates = self.stream.shared_updates()
+        self._updates.put_state(given)
 
     def put(self, value: SharedUpdate) -> None:
-        if not self._is_over and not self.stream.put_shared(value):
+        if self._updates is not None and not self._updates.put(value):
             name = self.stream.spec.callback
             self.end(
                 lambda: SharedStreamOverrun(
@@ -114,9 +118,12 @@ class StreamFollower:
             )
 
     def end(self, exception: Callable[[], BaseException], *, at_once: bool = False) -> None:
-        if not self._is_over:
-            self._is_over, self._end = True, exception
+        if not self._over.is_set():
+            self._updates, self._end = None, exception
             self._over.set()
+
+    def hold(self) -> Callable[[], None]:
+        return self._hold()
 
     @property
     def info(self) -> FollowerInfo:

@@ -40,13 +40,14 @@ from ..user_code.inner_generators import InnerGenerators
 from . import mistakes
 from .buffer import StreamBuffer
 from .ending import describe, log_end
-from .events import PropUpdate, SharedUpdate
+from .events import PropUpdate
 from .fairness import FairShare
 from .generators import Steps, close_for_good, steps_of
 from .host import StreamHost
 from .limits import Limits
 from .observer import StreamEnd
 from .on_error import ErrorHandling
+from .shared_updates import SharedUpdates
 from .spec import StreamSpec
 from .states import LISTED_AS, Lifecycle, StreamState, Trigger
 from .thread import StreamThread
@@ -195,35 +196,11 @@ class Stream:
         elif unwinding:
             self._report(mistakes.updated_in_cleanup(self.spec.name, "called set_props"))
 
-    def put_state(self, chunks: Iterable[bytes]) -> None:
-        """Take what a page that joins late is to show first, of the source that the stream follows."""
-        if self._lifecycle.is_running:
-            for pairs in chunks:
-                if not self._sent_first:
-                    self._note_first()
-                self._host.outbox.put_update(pairs, self.buffer)
-
-    def put_shared(self, update: SharedUpdate) -> bool:
-        """Take an update of the source that the stream follows, which waits for no page.
-
-        When the buffer is full, the page gets the newest whole values only, in one event behind those that wait.
-
-        Returns:
-            False if the page is so far behind that the update has no room any more; it would have a gap from now on.
-        """
-        if self._lifecycle.state is not StreamState.RUNNING:
-            return True
-        if not self._sent_first:
-            self._note_first()
-        buffer = self.buffer
-        # Most updates find nothing that waits.
-        if self.spec.encode_by_prop is None and (not buffer.updates or not buffer.is_behind):
-            self._host.outbox.put_update(update.pairs, buffer)
-            return True
-        if not buffer.can_conflate(update.by_prop):
-            return False
-        self._host.outbox.put_by_prop(update.by_prop, buffer)
-        return True
+    def shared_updates(self) -> SharedUpdates:
+        """Where a source puts its updates for this stream, which follows it."""
+        conflates = self.spec.encode_by_prop is not None
+        outbox = self._host.outbox
+        return SharedUpdates(self._lifecycle, outbox, self.buffer, self._note_first, conflates=conflates)
 
     # The generator: (a) and (b) of the teardown in docs/streams.md
 
