@@ -19,13 +19,13 @@ from weakref import WeakKeyDictionary
 
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, RawData
+from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 
 from ._hypercorn_http1 import FlashH11Protocol, FlashHTTPStream
 from ._hypercorn_http2 import FlashH2Protocol
@@ -159,6 +159,13 @@ class FlashTCPServer(TCPServer):
         if type(event) is RawData:
             await self._send_all(event.data)
             return
+        if type(event) is Updated:
+            idle_task = cast("IdleTimeout", self.idle_task)
+            if event.idle:
+                idle_task.begin()
+            else:
+                idle_task.stop()
+            return
         # When a request is answered whose body is cut off at that moment, Hypercorn writes an error while the
         # connection is closing. The BusyResourceError of that would end the worker, and with it every page.
         with contextlib.suppress(trio.BusyResourceError):
@@ -197,7 +204,10 @@ class FlashTCPServer(TCPServer):
                 received, self.received = self.received, b""
                 if received:
                     await self.protocol.handle(RawData(received))
-                await super()._read_data()
+                if self.config.read_timeout is None and type(self.stream) is trio.SocketStream:
+                    await self._read_socket(self.stream.socket)
+                else:
+                    await super()._read_data()
             if self._reading.cancelled_caught:
                 await self.protocol.handle(Closed())
         finally:
@@ -205,6 +215,20 @@ class FlashTCPServer(TCPServer):
             if self._reading_over is None:
                 self._reading_over = trio.Event()
             self._reading_over.set()
+
+    async def _read_socket(self, connection: trio.socket.SocketType) -> None:
+        """Read until the client ends the connection. Hypercorn tries to read first, in a scope with a deadline."""
+        data = b"begun"
+        while data:
+            try:
+                await trio.lowlevel.wait_readable(connection)
+                data = os.read(connection.fileno(), MAX_RECV)
+            except BlockingIOError:
+                continue
+            except (trio.ClosedResourceError, OSError):
+                break
+            await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
 
 
 REPLACEMENTS = {
@@ -220,8 +244,11 @@ REPLACEMENTS = {
 class IdleTimeout:
     """Stops the reading of a connection that has been idle for `keep_alive_timeout`, which ends the connection.
 
-    It takes the place of the task that Hypercorn has for that. A connection needs none: while it is idle, its reading
-    has a deadline.
+    It takes the place of the task that Hypercorn starts for that after each request.
+
+    Attributes:
+        timeout: seconds for which the connection may be idle.
+        since: when it has become idle, on Trio's clock.
     """
 
     __slots__ = ("_idle", "_is_over", "_reading", "since", "timeout")
@@ -234,15 +261,20 @@ class IdleTimeout:
         self._is_over = False
 
     async def restart(self, task_group: object, action: object) -> None:
-        """The connection is idle from now on. Hypercorn would run `action` as a task."""
+        """The connection has been accepted. Hypercorn would run `action` as a task."""
+        self.begin()
+
+    def begin(self) -> None:
+        """The connection is idle from now on."""
         if not self._is_over:
             self.since = trio.current_time()
             self._idle.add(self)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """A request has begun."""
         self._idle.discard(self)
-        self._reading.deadline = math.inf
+        if self._reading.deadline != math.inf:
+            self._reading.deadline = math.inf
 
     def end(self) -> None:
         """The connection is read no more."""
@@ -257,14 +289,18 @@ class IdleTimeout:
 class IdleConnections:
     """The connections of a server that have no request.
 
-    When the server stops they end at once; or, where no more connections come to it but requests may, soon.
+    One task waits for the time at which the first of them is to end: to become idle and to have a request again, which
+    nearly all of them do before that, costs a connection next to nothing. When the server stops they end at once; or,
+    where no more connections come to it but requests may, soon.
     """
 
     def __init__(self, context: Any) -> None:
         # The context of `_hypercorn_worker` says more than Hypercorn's own.
         self._ending: Any = getattr(context, "ending", context.terminated)
         self._context = context
-        self._connections: set[IdleTimeout] = set()
+        # In the order in which they have become idle. A dictionary, as sets have no order.
+        self._connections: dict[IdleTimeout, None] = {}
+        self._is_watched = False
 
     @classmethod
     def of(cls, context: Any) -> IdleConnections:
@@ -276,16 +312,32 @@ class IdleConnections:
         return found
 
     def add(self, connection: IdleTimeout) -> None:
-        """This one is idle, and ends when it has been so for its timeout."""
-        self._connections.add(connection)
-        timeout = connection.timeout
+        """This one has become idle, and ends when it has been so for its timeout."""
+        self._connections.pop(connection, None)
+        self._connections[connection] = None
         if self._ending.is_set():
-            timeout = min(timeout, getattr(self._context, "last_request_timeout", 0.0))
-        connection.end_at(connection.since + timeout)
+            timeout = min(connection.timeout, getattr(self._context, "last_request_timeout", 0.0))
+            connection.end_at(connection.since + timeout)
+        elif not self._is_watched:
+            self._is_watched = True
+            trio.lowlevel.spawn_system_task(self._end_in_time, name="timeout of idle connections")
 
     def discard(self, connection: IdleTimeout) -> None:
         """This one is not idle any more."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
+
+    async def _end_in_time(self) -> None:
+        """End the connections whose time is over, as long as there are any."""
+        while self._connections:
+            first = next(iter(self._connections))
+            await trio.sleep_until(first.since + first.timeout)
+            now = trio.current_time()
+            for connection in list(self._connections):
+                if connection.since + connection.timeout > now:
+                    break
+                self.discard(connection)
+                connection.end_at(now)
+        self._is_watched = False
 
     async def end_with_server(self) -> None:
         """Wait until the server stops, and have its idle connections end sooner."""

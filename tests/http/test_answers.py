@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import hypercorn.config
 import pytest
@@ -17,6 +17,7 @@ from hypercorn.trio.lifespan import Lifespan
 from flash import Flash, _hypercorn_patches, html
 from flash._hypercorn_messages import RequestMessages
 from flash._hypercorn_patches import FlashTCPServer, adopt
+from tests.http.test_plain_http1 import NOT_PLAIN
 
 LENGTH = (b"content-length", b"4")
 
@@ -43,11 +44,16 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
     "/headless": [head(500, LENGTH)],
     "/silent": [],
     "/too-short": [head(200, LENGTH), body(b"tex")],
+    "/large": [head(200, (b"content-length", b"5000004")), body(bytes(5_000_000) + b"text")],
     "/pseudo": [head(200, LENGTH, (b":status", b"200")), body(b"text")],
 }
 
 REQUESTS = [
-    *(f"GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n" for path in ANSWERS if path != "/too-short"),
+    *(
+        f"GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+        for path in ANSWERS
+        if path not in ("/too-short", "/large")
+    ),
     *(f"HEAD {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n" for path in ("/whole", "/parts", "/chunk")),
     *(f"GET {path} HTTP/1.0\r\n\r\n" for path in ("/whole", "/chunk")),
     "POST /whole HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\nabc"
@@ -55,6 +61,51 @@ REQUESTS = [
     "POST /whole HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
     "not HTTP\r\n\r\n",
 ]
+
+PLAIN = b"POST /whole HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\nabc"
+CHUNKED = b"POST /whole HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+Part: TypeAlias = "tuple[bytes, int, bytes]"
+"""Something that a client sends; how many answers it awaits before it sends more; what the last of them ends with."""
+
+REQUEST: Part = (PLAIN, 1, b"text")
+
+
+def request_of(path: bytes, end: bytes) -> Part:
+    return PLAIN.replace(b"/whole", path), 1, end
+
+
+CONVERSATIONS: dict[str, list[Part]] = {
+    "as many as one connection may have": [REQUEST] * 9,
+    "others between them": [
+        REQUEST,
+        (CHUNKED, 1, b"text"),
+        REQUEST,
+        (PLAIN[:30], 0, b""),
+        (PLAIN[30:], 1, b"text"),
+        REQUEST,
+    ],
+    "one and a half": [REQUEST, (PLAIN + PLAIN[:-1], 1, b"text"), (PLAIN[-1:], 1, b"text"), REQUEST],
+    "two at a time": [REQUEST, (PLAIN + PLAIN, 2, b"text"), REQUEST],
+    "one in parts": [
+        *[(PLAIN[at : at + 1], 0, b"") for at in range(len(PLAIN) - 1)],
+        (PLAIN[-1:], 1, b"text"),
+        REQUEST,
+    ],
+    "answers in parts": [
+        request_of(b"/parts", b"text"),
+        request_of(b"/chunks", b"0\r\n\r\n"),
+        request_of(b"/chunk", b"0\r\n\r\n"),
+        REQUEST,
+    ],
+    "answers without a body": [
+        request_of(b"/none", b"\r\n\r\n"),
+        request_of(b"/nothing", b"\r\n\r\n"),
+        request_of(b"/unchanged", b"\r\n\r\n"),
+        REQUEST,
+    ],
+}
+"""What a client sends over one connection."""
 
 
 async def answer(scope: Any, receive: Any, send: Send) -> None:
@@ -87,6 +138,7 @@ async def start(nursery: trio.Nursery, app: Any) -> int:
     config.graceful_timeout = 1.0
     config.include_date_header = False
     config.errorlog = None
+    config.keep_alive_max_requests = 9
     bound: list[str] = await nursery.start(
         lambda task_status: serve_with_hypercorn(app, config, mode="asgi", task_status=task_status)
     )
@@ -108,6 +160,76 @@ async def test_each_answer_is_the_one_that_hypercorn_gives_by_itself() -> None:
                 assert await ask(flashs, request) == await ask(hypercorns, request), request
             # Nothing is sent of a response in one piece that cannot be completed.
             assert not await ask(flashs, "GET /too-short HTTP/1.1\r\nHost: here\r\n\r\n")
+        nursery.cancel_scope.cancel()
+
+
+async def converse(port: int, parts: list[Part]) -> bytes:
+    """All that the server sends over a connection that the client ends when it has its answers."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        received = b""
+        for data, answers, end in parts:
+            awaited = b""
+            await stream.send_all(data)
+            while awaited.count(b"HTTP/1.1 ") < answers or not awaited.endswith(end):
+                more = await stream.receive_some()
+                assert more, (data, awaited)
+                awaited += more
+            received += awaited
+        await stream.send_eof()
+        return received + b"".join([part async for part in stream])
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+async def test_a_connection_goes_on_as_it_does_with_hypercorn_by_itself(name: str) -> None:
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            hypercorns, flashs = await start(nursery, answer), await start(nursery, behind_flash(answer))
+            expected = await converse(hypercorns, CONVERSATIONS[name])
+            assert expected
+            assert await converse(flashs, CONVERSATIONS[name]) == expected
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("then", "answers"),
+    [(PLAIN, 2), (PLAIN + PLAIN, 3), (PLAIN[:-1], 1), (b"not HTTP\r\n\r\n", 2), (b"", 1)],
+    ids=["a request", "two", "half of one", "nonsense", "the end"],
+)
+async def test_what_comes_while_an_answer_is_written_waits_for_its_end(then: bytes, answers: int) -> None:
+    async def ask_on(port: int) -> bytes:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(PLAIN.replace(b"/whole", b"/large"))
+            received = bytearray(await stream.receive_some(1))
+            await (stream.send_all(then) if then else stream.send_eof())
+            # The server reads that before this client reads on.
+            await ask(port, REQUESTS[0])
+            while received.count(b"HTTP/1.1 ") < answers or not received.endswith((b"text", b"\r\n\r\n")):
+                more = await stream.receive_some()
+                assert more, received[-1000:]
+                received += more
+            if then:
+                await stream.send_eof()
+            return bytes(received) + b"".join([part async for part in stream])
+
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            hypercorns, flashs = await start(nursery, answer), await start(nursery, behind_flash(answer))
+            received, expected = await ask_on(flashs), await ask_on(hypercorns)
+            assert len(expected) > 5_000_000
+            # Without the comparison that a failed assertion would show.
+            assert bool(received == expected)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_h11_has_to_decide_is_answered_as_hypercorn_does_by_itself() -> None:
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            hypercorns, flashs = await start(nursery, answer), await start(nursery, behind_flash(answer))
+            # With these two Hypercorn waits for its `keep_alive_timeout`.
+            for name in NOT_PLAIN.keys() - {"nothing", "an upgrade"}:
+                request = NOT_PLAIN[name]
+                part = request.replace(b"/_dash-update-component?a=1", b"/whole"), 0, b""
+                assert await converse(flashs, [part]) == await converse(hypercorns, [part]), name
         nursery.cancel_scope.cancel()
 
 

@@ -9,6 +9,7 @@ import h11
 import hypercorn.trio.tcp_server
 import pytest
 from hypercorn.config import Config
+from hypercorn.protocol.events import Request
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
@@ -41,6 +42,11 @@ from flash import _hypercorn_http2
         (Lifespan, "wait_for_shutdown"),
         (H2Protocol, "_flush"),
         (HTTPStream, "app_send"),
+        (HTTPStream, "handle"),
+        (H11Protocol, "handle"),
+        (H11Protocol, "stream_send"),
+        (H11Protocol, "_maybe_recycle"),
+        (H11Protocol, "_close_stream"),
         (TaskGroup, "spawn_app"),
         (TrioSingleTask, "restart"),
         (TrioSingleTask, "stop"),
@@ -78,6 +84,28 @@ def test_hypercorn_still_sends_a_response_in_the_parts_that_flash_puts_together(
     head = inspect.getsource(H11Protocol.stream_send)
     assert "self.keep_alive_requests >= self.config.keep_alive_max_requests" in head
     assert "self.connection.their_state != h11.ERROR" in inspect.getsource(H11Protocol._send_h11_event)
+
+
+def test_hypercorn_still_begins_a_request_as_flash_does_for_one_that_is_plain() -> None:
+    begin = inspect.getsource(H11Protocol._create_stream)
+    parts = (
+        "self.stream = HTTPStream(",
+        "self.config.h11_pass_raw_headers",
+        "await self.stream.handle(\n            Request(",
+        "self.keep_alive_requests += 1",
+        "await self.context.mark_request()",
+    )
+    assert [begin.index(part) for part in parts] == sorted(begin.index(part) for part in parts)
+    fields = ["stream_id", "headers", "http_version", "method", "raw_path", "state"]
+    assert [*inspect.signature(Request).parameters] == fields
+    given = ["app", "config", "context", "task_group", "ssl", "client", "server", "send", "stream_id"]
+    assert [*inspect.signature(HTTPStream).parameters] == given
+    assert "await self.app_put(" in inspect.getsource(HTTPStream.handle)
+    assert "self.connection: h11.Connection | H11WSConnection = h11.Connection(" in inspect.getsource(H11Protocol)
+    end = inspect.getsource(H11Protocol._maybe_recycle)
+    parts = ("self._close_stream()", "self.context.terminated.is_set()", "self.can_read.set()", "Updated(idle=True)")
+    assert [end.index(part) for part in parts] == sorted(end.index(part) for part in parts)
+    assert inspect.getsource(TCPServer._read_data).count("await self.protocol.handle(") == 2
 
 
 def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_bound() -> None:
