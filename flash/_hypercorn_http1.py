@@ -77,6 +77,8 @@ class FlashHTTPStream(HTTPStream):
 class FlashH11Protocol(H11Protocol):
     """A connection of HTTP/1.1."""
 
+    keep_alive_requests: int
+
     def set_up(self, report: object) -> None:
         self._h11: Any = self.__dict__.pop("connection")
         # The plain request that waits for its answer, if h11 has not been given it.
@@ -85,7 +87,7 @@ class FlashH11Protocol(H11Protocol):
         self._is_answered = self._has_failed = False
 
     @property
-    def connection(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def connection(self) -> Any:
         """The state of the connection as h11 has it, which is given what it has not read yet."""
         if self._unread:
             data, self._unread = self._unread, b""
@@ -95,7 +97,7 @@ class FlashH11Protocol(H11Protocol):
         return self._h11
 
     @connection.setter
-    def connection(self, value: Any) -> None:
+    def connection(self, value: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._h11 = value
 
     def handle(self, event: Any) -> Awaitable[None]:  # pyright: ignore[reportIncompatibleMethodOverride]

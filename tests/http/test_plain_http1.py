@@ -79,7 +79,7 @@ def written_by_h11(status: int, headers: list[tuple[bytes, bytes]], body: bytes)
     """The bytes of a response, by h11, to a request that asks for nothing else; None if h11 refuses to write it."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-    connection.next_event(), connection.next_event()
+    assert [type(connection.next_event()) for _ in range(2)] == [h11.Request, h11.EndOfMessage]
     try:
         parts = [
             connection.send(h11.Response(status_code=status, headers=headers)),
