@@ -7,7 +7,6 @@ The other modules import these names from here. `_hypercorn_patches` has what Fl
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -69,48 +68,47 @@ def call_on_disconnect(receive: object, call: Callable[[], None]) -> bool:
 
 
 class DirectWriteConnection:
-    """A connection of Hypercorn's trio worker, HTTP/1.1 without TLS, on which a response is being sent in chunks."""
+    """A connection of Hypercorn's trio worker, HTTP/1.1, on which a response is being sent in chunks.
 
-    def __init__(self, server: TCPServer, transport: trio.SocketStream) -> None:
+    Nothing else is written to it while the task that sends the response writes nothing, unless it has TLS.
+
+    Attributes:
+        fileno: returns the file descriptor of its socket; -1 if it is closed.
+        encryption: writes what is encrypted; None without TLS.
+    """
+
+    __slots__ = ("_server", "encryption", "fileno")
+
+    def __init__(self, server: TCPServer, transport: trio.SocketStream, encryption: Encryption | None = None) -> None:
+        self.fileno: Callable[[], int] = transport.socket.fileno
+        self.encryption: Encryption | None = encryption
         self._server: Any = server
-        self._lock: trio.Lock = self._server.send_lock
-        self._socket = transport.socket
-
-    @property
-    def busy(self) -> bool:
-        """Whether a write is under way."""
-        return self._lock.locked()
-
-    def write_now(self, data: bytes) -> bytes | None:
-        """Write bytes as far as the socket takes them without blocking. The connection must not be `busy`.
-
-        Returns:
-            None if all of it is written; else what has to be given to `write` before anything else is written.
-        """
-        try:
-            written = os.write(self._socket.fileno(), data)
-        except OSError:
-            # The socket's buffer is full, or the connection is lost, which `write` finds out.
-            written = 0
-        return None if written == len(data) else data[written:]
 
     async def write(self, data: bytes) -> None:
         """Write bytes unchanged, and wait until they are written or the connection is lost."""
         await self._server.protocol_send(RawData(data))
 
 
-class EncryptedConnection(DirectWriteConnection):
-    """The same with TLS."""
+class Encryption:
+    """Writes to such a connection with TLS."""
+
+    __slots__ = ("_lock", "_writer")
 
     def __init__(self, server: TCPServer, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        super().__init__(server, stream.transport_stream)
+        self._lock: trio.Lock = cast("Any", server).send_lock
         self._writer = TlsWriter(stream)
 
     @property
     def busy(self) -> bool:
+        """Whether something is being written, which may be TLS's own."""
         return self._lock.locked() or self._writer.busy
 
     def write_now(self, data: bytes) -> bytes | None:
+        """Write bytes as far as the socket takes them without blocking. It must not be `busy`.
+
+        Returns:
+            None if all of it is written; else what has to be given to the connection's `write` before anything else.
+        """
         try:
             # With no bytes, `write` sends what is encrypted already.
             return None if self._writer.write(data) else b""
@@ -206,11 +204,9 @@ def direct_write_connection(send: object) -> DirectWriteConnection | None:
     # Only Flash's own connections send what is encrypted already.
     if isinstance(stream, trio.SSLStream) and hasattr(server, "stop_reading"):
         encrypted: Any = stream
-        return (
-            EncryptedConnection(server, encrypted)
-            if isinstance(encrypted.transport_stream, trio.SocketStream)
-            else None
-        )
+        transport: object = encrypted.transport_stream
+        if isinstance(transport, trio.SocketStream):
+            return DirectWriteConnection(server, transport, Encryption(server, encrypted))
     return None
 
 

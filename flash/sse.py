@@ -53,9 +53,6 @@ from .wire_messages import LINK_ROUTE, Ack, Acknowledged, Cancel, Close, Status,
 WRITE_SIZE = 65_536
 """Bytes that one write to the link sends at most: what a socket buffer takes at once."""
 
-DIRECT_WRITE_INTERVAL = 0.001
-"""Seconds between two direct writes to a page at least; sooner events are left to the link's task, which joins them."""
-
 RETRY = 1_000
 """Milliseconds after which an EventSource that has lost its server connects again."""
 
@@ -98,27 +95,51 @@ class PageSender:
     It is the `DirectSender` of the page's outbox.
     """
 
-    def __init__(self, stream: EventStream, attachment: Attachment) -> None:
+    __slots__ = (
+        "_attachment",
+        "_bytes_since_ping",
+        "_life",
+        "_link",
+        "_ping_after",
+        "_props_frame",
+        "_stream",
+        "_writer",
+    )
+
+    def __init__(self, stream: EventStream, attachment: Attachment, writer: DirectWriter | None) -> None:
         self._stream = stream
         self._attachment = attachment
+        self._link = attachment.link
+        self._writer = writer
         self._life = attachment.channel.life
+        self._ping_after = stream.limits.window / 2
         self._bytes_since_ping = 0
         self._props_frame = frame_of_props(self._life)
-        self.room: Callable[[], int] = stream.room
+
+    def room(self) -> int:
+        """Bytes that may be written at once: none while the socket is busy, or too soon after the last write."""
+        writer = self._writer
+        return WRITE_SIZE if writer is not None and self._link.waiting_task is not None and writer.begin_write() else 0
 
     def send_update(self, number: int, head: bytes, pairs: bytes) -> bool:
+        writer, attachment = self._writer, self._attachment
+        if writer is None or self._link.waiting_task is None or not writer.begin_write():
+            return False
         data = self._props_frame % (number, head, pairs)
         self._bytes_since_ping += len(data)
-        if self._attachment.ping_due or self._bytes_since_ping * 2 >= self._stream.limits.window:
-            data += self._stream.ping([self._attachment])
-        return self._stream.write(data)
+        if attachment.ping_due or self._bytes_since_ping >= self._ping_after:
+            data += self._stream.ping([attachment])
+        if not writer.write(data):
+            attachment.wake()
+        return True
 
     def send_now(self, events: list[Event]) -> bool:
         """Write events to the socket. False if it has not taken all of them: the link's task writes the rest."""
+        assert self._writer is not None
         data = self.encode(events)
         if self.is_ping_due(events):
             data += self._stream.ping([self._attachment])
-        return self._stream.write(data)
+        return self._writer.write(data)
 
     def encode(self, events: list[Event]) -> bytes:
         """The frames of events."""
@@ -128,7 +149,7 @@ class PageSender:
 
     def is_ping_due(self, events: list[Event]) -> bool:
         """Whether the page is to be pinged behind these events: half the window is sent, or a stream conflates."""
-        due = self._attachment.ping_due or self._bytes_since_ping * 2 >= self._stream.limits.window
+        due = self._attachment.ping_due or self._bytes_since_ping >= self._ping_after
         for event in events:
             due = due or event.conflated
         return due
@@ -146,7 +167,7 @@ class EventStream:
         limits: the window and the intervals of the app's pages.
     """
 
-    __slots__ = ("_connect", "_last_write", "_link", "_senders", "_workers", "_writer", "limits")
+    __slots__ = ("_connect", "_link", "_senders", "_workers", "_writer", "limits")
 
     def __init__(
         self,
@@ -168,7 +189,6 @@ class EventStream:
         self._workers = workers
         self._writer = DirectWriter.of_request()
         self._senders: dict[Attachment, PageSender] = {}
-        self._last_write = 0.0
 
     async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
         """Attach the channels of the pages, and send their events until the link is over, or until cancelled.
@@ -186,7 +206,7 @@ class EventStream:
             if self._writer is not None:
                 link.finish = self._writer.finish
             for attachment in link.attachments:
-                sender = self._senders[attachment] = PageSender(self, attachment)
+                sender = self._senders[attachment] = PageSender(self, attachment, self._writer)
                 attachment.sender = None if self._writer is None else sender
             while received := await link.receive(WRITE_SIZE):
                 data = self._encode(received)
@@ -210,7 +230,8 @@ class EventStream:
 
     def _encode(self, received: Iterable[tuple[Attachment, list[Event]]]) -> bytes:
         """The frames of what a link has received: events, one ping for all pages that are asked, and which are over."""
-        self._last_write = time.perf_counter()
+        if self._writer is not None:
+            self._writer.last_write = time.perf_counter()
         frames: list[bytes] = []
         asked: list[Attachment] = []
         for attachment, events in received:
@@ -234,21 +255,6 @@ class EventStream:
         for attachment in asked:
             self._senders[attachment].pinged()
         return encode_unnumbered(Ping([attachment.channel.life for attachment in asked]))
-
-    # What the senders of the pages use, while the link's task waits.
-
-    def room(self) -> int:
-        """Bytes that may be written at once: none while the socket is busy, or too soon after the last write."""
-        writer = self._writer
-        if writer is None or not self._link.is_waiting or not writer.ready:
-            return 0
-        return 0 if time.perf_counter() - self._last_write < DIRECT_WRITE_INTERVAL else WRITE_SIZE
-
-    def write(self, data: bytes) -> bool:
-        """Write to the socket; says whether it has taken all of it. If not, the link's task writes the rest."""
-        assert self._writer is not None
-        self._last_write = time.perf_counter()
-        return self._writer.write(data)
 
     def _hello(self, attachment: Attachment) -> bytes:
         channel, limits = attachment.channel, self.limits

@@ -14,15 +14,31 @@ around `send` use the ordinary way.
 
 from __future__ import annotations
 
+import os
+from time import perf_counter
+
 from .. import _hypercorn
 from .http_exchange import HTTP_EXCHANGE
 
+DIRECT_WRITE_INTERVAL = 0.001
+"""Seconds between two writes at least; what comes sooner is left to the link's task, which joins it."""
+
 
 class DirectWriter:
-    """Writes chunks of one response, whose headers have been sent, to its socket."""
+    """Writes chunks of one response, whose headers have been sent, to its socket.
+
+    Attributes:
+        last_write: when something was written last, directly or not, on the clock of `time.perf_counter`.
+    """
+
+    __slots__ = ("_connection", "_encryption", "_fileno", "_unwritten", "last_write")
 
     def __init__(self, connection: _hypercorn.DirectWriteConnection) -> None:
+        self.last_write: float = 0.0
         self._connection = connection
+        self._encryption = connection.encryption
+        # Asked at each write: the number of a socket that is closed may be another one's soon.
+        self._fileno = connection.fileno
         self._unwritten: bytes | None = None
 
     @classmethod
@@ -32,10 +48,19 @@ class DirectWriter:
         connection = None if exchange is None else _hypercorn.direct_write_connection(exchange.server_send())
         return None if connection is None else cls(connection)
 
-    @property
-    def ready(self) -> bool:
-        """Whether no other write to the socket is under way."""
-        return self._unwritten is None and not self._connection.busy
+    def begin_write(self) -> bool:
+        """Claim the socket for a write that follows at once.
+
+        Returns:
+            Whether that may be: no other write is under way, and the last one was long enough ago.
+        """
+        now, encryption = perf_counter(), self._encryption
+        if now - self.last_write < DIRECT_WRITE_INTERVAL or self._unwritten is not None:
+            return False
+        if encryption is not None and encryption.busy:
+            return False
+        self.last_write = now
+        return True
 
     def write(self, data: bytes) -> bool:
         """Write a chunk without blocking.
@@ -43,8 +68,19 @@ class DirectWriter:
         Returns:
             Whether the socket has taken all of it. If not, the caller has to have `finish` called.
         """
-        self._unwritten = self._connection.write_now(b"%x\r\n%b\r\n" % (len(data), data))
-        return self._unwritten is None
+        chunk = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._encryption is not None:
+            self._unwritten = self._encryption.write_now(chunk)
+            return self._unwritten is None
+        try:
+            written = os.write(self._fileno(), chunk)
+        except OSError:
+            # The socket's buffer is full, or the connection is lost, which `finish` finds out.
+            written = 0
+        if written < len(chunk):
+            self._unwritten = chunk[written:]
+            return False
+        return True
 
     async def finish(self) -> None:
         """Write the remaining bytes of the last chunk, if any, and wait until the socket has taken them."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Protocol
@@ -188,7 +189,7 @@ class SourceGenerator:
                     )
                     return
                 try:
-                    if inner.left or host.full or share.is_used_up(steps):
+                    if inner.left or host.full or share.is_used_up(steps, time.perf_counter()):
                         await self._pause(inner)
                     elif is_cancelled(task):
                         # The source, or a scope that the user opened.

@@ -40,9 +40,8 @@ class FairShare:
         self._pauses = 0
         self._trusted = 0
 
-    def is_used_up(self, steps: Steps) -> bool:
-        """Whether the generator must pause now, so that other tasks can run."""
-        now = time.perf_counter()
+    def is_used_up(self, steps: Steps, now: float) -> bool:
+        """Whether the generator must pause at the time `now`, so that other tasks can run."""
         if now <= self.until:
             return False
         if self._trusted or (steps.observe and steps.suspended):

@@ -116,9 +116,10 @@ class Link:
         attachments: the channels that it reads.
         linked_browser: what is known of the browser besides what its pages say; None if nothing is.
         finish: sends the rest of what a `DirectSender` has begun; None without such senders.
+        waiting_task: the link's task while it waits for something to do; else None.
     """
 
-    __slots__ = ("_queue", "_waiting", "attachments", "finish", "linked_browser")
+    __slots__ = ("_queue", "attachments", "finish", "linked_browser", "waiting_task")
 
     def __init__(self, linked_browser: LinkedBrowser | None = None) -> None:
         self.attachments: list[Attachment] = []
@@ -126,13 +127,8 @@ class Link:
         self.finish: Callable[[], Awaitable[None]] | None = None
         # A list: an empty deque takes 600 bytes of every link.
         self._queue: list[Attachment] = []
-        # The link's task while it waits. Not an Event: it would take half a KiB of every link.
-        self._waiting: trio.lowlevel.Task | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the link's task waits for something to do."""
-        return self._waiting is not None
+        # Not an Event: it would take half a KiB of every link.
+        self.waiting_task: trio.lowlevel.Task | None = None
 
     def attach(self, channel: LinkedChannel) -> Attachment:
         """Read this channel, too."""
@@ -146,9 +142,9 @@ class Link:
         if not attachment.is_queued:
             attachment.is_queued = True
             self._queue.append(attachment)
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None
+        if self.waiting_task is not None:
+            trio.lowlevel.reschedule(self.waiting_task)
+            self.waiting_task = None
 
     async def receive(self, at_most: int) -> list[tuple[Attachment, list[Event]]]:
         """Return the channels that have something to say, in turn, each with the events that it has taken.
@@ -168,12 +164,12 @@ class Link:
             if received:
                 return received
             if not self._queue:
-                self._waiting = trio.lowlevel.current_task()
+                self.waiting_task = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         return []
 
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._waiting = None
+        self.waiting_task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _take(self, at_most: int) -> list[tuple[Attachment, list[Event]]]:

@@ -58,7 +58,10 @@ class DirectSender(Protocol):
         ...
 
     def send_update(self, number: int, head: bytes, pairs: bytes) -> bool:
-        """Send one update, as an event of its own, as `send_now` does."""
+        """Send one update as an event of its own, if that can be done at once, and say whether it is sent.
+
+        If the socket takes a part of it only, the link's task sends the rest.
+        """
         ...
 
 
@@ -170,24 +173,25 @@ class Outbox:
                 self.wake()
 
     def _send_alone(self, pairs: bytes, buffer: StreamBuffer) -> bool:
-        """Send an update at once, if nothing is to be sent before it; says whether it counts as sent.
+        """Send an update at once, if nothing is to be sent before it; says whether it is sent.
 
-        Most updates of most apps come by here: it does what `_notify` and `take` do, without an event.
+        Most updates of most apps come by here: it does what `_notify` and `take` do, without an event. A process that
+        has slept has most of it to fetch from memory, so each call less is worth a microsecond.
         """
-        reader, sent, size = self.reader, self._sent, len(pairs)
-        if reader is None or reader.is_queued or reader.sender is None or not sent.is_up_to_date:
+        reader, sent, size, head = self.reader, self._sent, len(pairs), buffer.head
+        if reader is None or reader.is_queued or sent.to_resend or (sender := reader.sender) is None:
             return False
-        before = sent.unacknowledged
-        if (before * 2 >= self._window and before + size > self._window) or not reader.sender.room():
+        before, number = sent.unacknowledged, self._count + 1
+        if before * 2 >= self._window and before + size > self._window:
+            return False
+        if not sender.send_update(number, head, pairs):
             return False
         if not before:
             self.progress_at = trio.current_time()
-        self._count = self._last_sent = number = self._count + 1
-        sent.append_update(number, pairs, buffer.head)
+        self._count = self._last_sent = number
+        sent.append_body(number, pairs, head, size)
         buffer.sent_updates += 1
         buffer.sent_bytes += size
-        if not reader.sender.send_update(number, buffer.head, pairs):
-            reader.wake()
         return True
 
     def put_by_prop(self, prop_updates: Iterable[PropUpdate], buffer: StreamBuffer) -> None:

@@ -20,46 +20,48 @@ class SentLog:
 
     Attributes:
         unacknowledged: bytes that were sent on the present link and not acknowledged.
+        to_resend: how many of the events, the last ones, are to be sent again: they were not sent on the present link.
     """
 
-    __slots__ = ("_bodies", "_first", "_heads", "_position", "unacknowledged")
+    __slots__ = ("_bodies", "_first", "_heads", "to_resend", "unacknowledged")
 
     def __init__(self) -> None:
         self.unacknowledged: int = 0
+        self.to_resend: int = 0
         self._first = 0
         # For an update the inner part of its array; for an event without updates, or a conflated one, the event; None
         # for a number whose event was dropped, because its stream was cancelled while it waited.
         self._bodies: list[bytes | Event | None] = []
         self._heads: list[bytes] = []
-        # How many of them were sent on the present link.
-        self._position = 0
-
-    @property
-    def is_up_to_date(self) -> bool:
-        """Nothing is to be sent again."""
-        return self._position == len(self._bodies)
 
     def append(self, event: Event) -> None:
         """An event is sent for the first time; nothing is to be sent again before it."""
         if event.buffer is None or event.conflated:
-            self._append(event.number, event, b"", event.size)
+            self.append_body(event.number, event, b"", event.size)
         else:
-            self.append_update(event.number, event.pairs, event.buffer.head)
+            pairs = event.pairs
+            self.append_body(event.number, pairs, event.buffer.head, len(pairs))
 
-    def append_update(self, number: int, pairs: bytes, head: bytes) -> None:
-        """Updates of a stream are sent for the first time, in one event; nothing is to be sent again before it."""
-        self._append(number, pairs, head, len(pairs))
+    def append_body(self, number: int, body: bytes | Event, head: bytes, size: int) -> None:
+        """The same for what is kept of an event.
 
-    def _append(self, number: int, body: bytes | Event, head: bytes, size: int) -> None:
-        if not self._bodies:
-            self._first = number
-        while self._first + len(self._bodies) < number:
-            self._bodies.append(None)
-            self._heads.append(b"")
-        self._bodies.append(body)
+        Args:
+            number: of the event.
+            body: the inner part of the array of its updates; the event itself if it has none, or is conflated.
+            head: what the JSON of the stream's events begins with; nothing if `body` is an event.
+            size: bytes of the body.
+        """
+        bodies = self._bodies
+        missing = number - self._first - len(bodies)
+        if missing:
+            if bodies:
+                bodies += [None] * missing
+                self._heads += [b""] * missing
+            else:
+                self._first = number
+        bodies.append(body)
         self._heads.append(head)
         self.unacknowledged += size
-        self._position = len(self._bodies)
 
     def forget(self, number: int) -> list[Event]:
         """The page has the events up to `number`. Returns those of them that are of streams that conflate."""
@@ -67,15 +69,15 @@ class SentLog:
         if count <= 0:
             return []
         had = self._bodies[:count]
-        self.unacknowledged -= sum(map(_size, had[: self._position]))
+        self.unacknowledged -= sum(map(_size, had[: len(self._bodies) - self.to_resend]))
         del self._bodies[:count], self._heads[:count]
         self._first += count
-        self._position = max(0, self._position - count)
+        self.to_resend = min(self.to_resend, len(self._bodies))
         return [body for body in had if isinstance(body, Event) and body.conflated]
 
     def rewind(self) -> None:
         """There is a new link: everything is to be sent again."""
-        self.unacknowledged = self._position = 0
+        self.unacknowledged, self.to_resend = 0, len(self._bodies)
 
     def clear(self) -> None:
         """Keep nothing."""
@@ -85,20 +87,21 @@ class SentLog:
 
     def next_resend(self) -> Event | None:
         """The event that is to be sent again next; None if there is none."""
-        while self._position < len(self._bodies):
-            body = self._bodies[self._position]
+        while self.to_resend:
+            position = len(self._bodies) - self.to_resend
+            body = self._bodies[position]
             if isinstance(body, Event):
                 return body
             if body is not None:
-                data = PROPS_DATA % (self._heads[self._position], body)
-                return Event(self._first + self._position, Props.event, data, None)
-            self._position += 1
+                data = PROPS_DATA % (self._heads[position], body)
+                return Event(self._first + position, Props.event, data, None)
+            self.to_resend -= 1
         return None
 
     def resent(self) -> None:
         """Note that the event which `next_resend` returned has been sent."""
-        self.unacknowledged += _size(self._bodies[self._position])
-        self._position += 1
+        self.unacknowledged += _size(self._bodies[-self.to_resend])
+        self.to_resend -= 1
 
 
 def _size(body: bytes | Event | None) -> int:

@@ -234,7 +234,7 @@ class Stream:
                 try:
                     # Most yields need no switch of tasks.
                     if (
-                        (perf_counter() > share.until and share.is_used_up(steps))
+                        ((now := perf_counter()) > share.until and share.is_used_up(steps, now))
                         or buffer.updates >= most_updates
                         or buffer.bytes >= most_bytes
                         or inner.left
@@ -243,7 +243,7 @@ class Stream:
                     elif is_cancelled(task):
                         # The stream, or a scope that the user opened.
                         await trio.lowlevel.checkpoint_if_cancelled()
-                    if not gather(value):
+                    if buffer.tail is None or not gather(value):
                         self._put(self._encode(value))
                 except trio.Cancelled as cancelled:
                     must_end = self.scope.reason is not None

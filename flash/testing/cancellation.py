@@ -53,7 +53,7 @@ class _EveryYield(FairShare):
     def begin(self) -> None:
         """No share ever begins."""
 
-    def is_used_up(self, steps: Steps) -> bool:
+    def is_used_up(self, steps: Steps, now: float) -> bool:
         return True
 
 
