@@ -4,6 +4,9 @@
 
 Starts Flash and the raw ASGI app on Hypercorn's trio worker in turn, once for each form of HTTP. One page is sent a
 hundred updates a second, each with the time at which it was yielded; both wait by `trio.sleep_until`.
+
+Then Flash and an earlier version of it run in turn, and say themselves what CPU an update takes from `yield` until it
+is in the socket; and what a bare write of as many bytes takes in the same loop, which is the floor.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ import argparse
 import contextlib
 import http.client
 import json
+import re
 import socket
 import ssl
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -28,7 +33,8 @@ import trustme
 
 from benchmarks import harness
 from benchmarks.client import STAMP
-from benchmarks.harness import TIMEOUT, Runs, percentile, say, serve
+from benchmarks.earlier import BEFORE_SHORT_WRITES, earlier
+from benchmarks.harness import ROOT, TIMEOUT, Runs, percentile, say, serve
 from benchmarks.results import Result
 from flash.asgi.tokens import new_token
 from tests.support.page import AnyPage
@@ -43,9 +49,17 @@ APPS = {
 FORMS = ("HTTP/1.1", "TLS", "HTTP/2")
 CPU, LATE, MEDIAN = "server CPU per update", "p99 from yield to client", "median from yield to client"
 
+EARLIER, BARE = "Flash before", "a bare write of as many bytes"
+TO_SOCKET = "CPU from yield to the socket"
+FORMS_TO_SOCKET = ("HTTP/1.1", "TLS")
+TOOK = re.compile(rb"nanoseconds: (-?\d+), (-?\d+)")
+
 INTERVAL = 0.01
 
-SMALL = ["--seconds", "0.3", "--runs", "1"]
+UPDATES = 60
+"""Updates in each round from `yield` to the socket."""
+
+SMALL = ["--seconds", "0.3", "--runs", "1", "--rounds", "1"]
 """Options by which the benchmark only shows that it works."""
 
 
@@ -81,13 +95,14 @@ class Connection:
         self._http2.send_headers(1, [*pseudo, ("cookie", cookie(browser))], end_stream=True)
         self._socket.sendall(self._http2.data_to_send())
 
-    def read(self) -> None:
-        """Take in what comes next."""
+    def read(self) -> bytes:
+        """Take in what comes next, and return it."""
         data, now = self._socket.recv(1 << 18), time.monotonic_ns()
         assert data, "the server has ended the response"
         if self._http2 is not None:
             data = b"".join(self._bodies(self._http2, data))
         self.late.extend(now - int(stamp) for stamp in STAMP.findall(data))
+        return data
 
     def read_until(self, come: Callable[[], bool]) -> None:
         """Take in what comes until `come()`."""
@@ -130,21 +145,36 @@ class Page(AnyPage[None]):
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3, help="of Flash and its earlier version, in turn")
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
     runs: dict[str, Runs] = {form: Runs() for form in FORMS}
-    with _certificate() as certificate:
+    to_socket: dict[str, Runs] = {form: Runs() for form in FORMS_TO_SOCKET}
+    with _certificate() as certificate, earlier(BEFORE_SHORT_WRITES) as before:
         for number in range(options.runs):
             say(f"{NAME}: run {number + 1} of {options.runs}")
             for form in FORMS:
                 for subject in APPS:
                     _measure(runs[form], subject, form, certificate, options.seconds)
-    return [
+        for number in range(options.rounds):
+            say(f"{NAME}: from yield to the socket, round {number + 1} of {options.rounds}")
+            for form in FORMS_TO_SOCKET:
+                for subject, folder in ((FLASH, ROOT), (EARLIER, before)):
+                    if folder is not None:
+                        _measure_to_socket(to_socket[form], subject, form, certificate, folder)
+    found = [
         runs[form].result(f"{NAME}: {form}", FLASH, figure, unit, reference=RAW)
         for form in FORMS
         for figure, unit in ((CPU, "us"), (MEDIAN, "ms"), (LATE, "ms"))
     ]
+    for form in FORMS_TO_SOCKET:
+        result, name = to_socket[form].result, f"{NAME}: {form}, {TO_SOCKET.removeprefix('CPU ')}"
+        found += [
+            result(name, FLASH, TO_SOCKET, "us", reference=EARLIER, at_most=0.6, of_ratio=True, goal="alone"),
+            result(name, BARE, TO_SOCKET, "us", reference=EARLIER),
+        ]
+    return found
 
 
 def _measure(runs: Runs, subject: str, form: str, certificate: Certificate, seconds: float) -> None:
@@ -172,6 +202,37 @@ def _measure(runs: Runs, subject: str, form: str, certificate: Certificate, seco
             LATE: percentile(late, 0.99) / 1e6,
         }
         runs.add(subject, **figures)
+
+
+def _measure_to_socket(runs: Runs, subject: str, form: str, certificate: Certificate, folder: Path) -> None:
+    file, trust = (None, None) if form == "HTTP/1.1" else (certificate.file, certificate.trust)
+    with (
+        serve("flash", "benchmarks.apps.flash_alone:app", folder=folder, certificate=file) as server,
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        contextlib.closing(_requests(server.port, trust)) as requests,
+    ):
+        page = Page(requests)
+        identity = page.identity
+        connection = Connection(server.port, form, certificate, identity.events, identity.browser)
+        with contextlib.closing(connection):
+            connection.read()
+            threading.Thread(target=_read_all, args=[listening], daemon=True).start()
+            page.start("tick0", value={"updates": UPDATES, "port": listening.getsockname()[1]})
+            text = b""
+            while (took := TOOK.search(text)) is None:
+                text += connection.read()
+    microseconds, bare = (int(nanoseconds) / 1_000 for nanoseconds in took.groups())
+    runs.add(subject, **{TO_SOCKET: microseconds})
+    if subject == FLASH:
+        runs.add(BARE, **{TO_SOCKET: bare})
+
+
+def _read_all(listening: socket.socket) -> None:
+    """Accept one connection, and read it to its end."""
+    connection, _ = listening.accept()
+    with connection:
+        while connection.recv(1 << 16):
+            pass
 
 
 def _requests(port: int, trust: ssl.SSLContext | None) -> http.client.HTTPConnection:
