@@ -40,7 +40,10 @@ class Server:
         app: what it serves.
         port: where, on 127.0.0.1.
         prefix: of the app's routes as the browser sees them.
+        make_page: makes a page of a browser, the port, and the prefix.
     """
+
+    make_page: Callable[[httpx.AsyncClient, int, str], Page] = Page
 
     def __init__(self, app: Any, prefix: str) -> None:
         self.app = app
@@ -66,7 +69,7 @@ class Server:
         load: bool = True,
     ) -> Page:
         """A page, loaded in a browser of its own unless one is given; of another app than `app` if it has a prefix."""
-        page = Page(
+        page = self.make_page(
             self.browser() if browser is None else browser, self.port, self.prefix if prefix is None else prefix
         )
         self._pages.append(page)
