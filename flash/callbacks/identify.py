@@ -71,7 +71,7 @@ class Identify:
         if user is None:
             return None
         if not isinstance(user, str):
-            wanted, kind = "It is to return a string, or None for nobody", type(user).__name__
+            wanted, kind = "It is to return a string, or None for nobody", user.__class__.__name__
             _log.error(
                 "%r was not started: identify= of Flash(...) has returned something of the type %s. %s.",
                 callback,

@@ -137,7 +137,8 @@ class Sharing:
         _log.error(
             "%r was not started: its function in shared= returned a %s. It is to return a string or a dict of strings.",
             self.name,
-            type(cast("object", returned)).__name__,
+            # Of a proxy, the type of what it stands for.
+            cast("object", returned).__class__.__name__,
         )
         raise RequestRefused(500, f"{self.name!r} was not started: its function in shared= returned no string.")
 

@@ -81,6 +81,14 @@ def in_thread(function: Callable[..., Any], limiter: trio.CapacityLimiter) -> Ca
     async def run(*arguments: Any, **keywords: Any) -> Any:
         # In a list, because Trio refuses an awaitable that a thread returns.
         [result] = await trio.to_thread.run_sync(lambda: [function(*arguments, **keywords)], limiter=limiter)
-        return await result if isawaitable(result) else result
+        return await result if _is_awaitable(result) else result
 
     return run
+
+
+def _is_awaitable(result: Any) -> bool:
+    """Whether what a plain function has returned can be awaited; of a proxy, whether what it stands for can.
+
+    Every `LocalProxy` of Werkzeug's, such as Quart's `request`, has an `__await__`, and so counts as awaitable.
+    """
+    return isawaitable(result) and (type(result) is result.__class__ or hasattr(result.__class__, "__await__"))

@@ -165,17 +165,21 @@ async def test_with_a_function_those_share_a_run_for_whom_it_returns_the_same(se
     assert runs.given == [("A", *keywords) for keywords in more]
 
 
+@pytest.mark.parametrize("is_plain", [False, True], ids=["async", "plain"])
 @pytest.mark.parametrize("kind", ["proxy", "dict of proxies"])
 async def test_what_the_function_returns_may_be_a_proxy_of_the_request_and_outlives_it_as_text(
-    serve: Serve, kind: str
+    serve: Serve, kind: str, is_plain: bool
 ) -> None:
     proxy = LocalProxy(lambda: quart.request.headers["X-User"])
 
-    async def of_user(request: Any) -> Any:
+    def of_user(request: Any) -> Any:
         return proxy if kind == "proxy" else {"user": proxy}
 
+    async def of_user_later(request: Any) -> Any:
+        return of_user(request)
+
     runs = Runs()
-    server = await serve(make_app(runs, of_user))
+    server = await serve(make_app(runs, of_user if is_plain else of_user_later))
     pages: list[tuple[Page, Link]] = []
     for user in ("ada", "bob", "ada"):
         page = await server.page()
@@ -200,6 +204,7 @@ async def test_what_the_function_returns_may_be_a_proxy_of_the_request_and_outli
         (Forbidden("not you"), 403, "It has answered 403"),
         (PermissionError("not you"), 500, "its function in shared= raised"),
         (7, 500, "returned a int"),
+        (LocalProxy(lambda: 7), 500, "returned a int"),
         ({"user": 7}, 500, "returned a dict"),
         ({"clicks": "x"}, 500, "it would be called as"),
     ],
