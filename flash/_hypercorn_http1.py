@@ -7,8 +7,8 @@
 
 ASGI asks a server to send the head of a response no earlier than the first part of its body. Hypercorn sends it at
 once, and so has a write for the head, one for the body, and an empty one for the end. Here a head that announces the
-length of its body waits for that body. A head without a length leaves at once: it may belong to an event stream whose
-first event is far away.
+length of its body, or that there is none, waits for that body. A head without a length leaves at once: it may belong to
+an event stream whose first event is far away.
 
 h11 takes 20 times as long for a request as `plain_http1`, which knows those only that come whole and are alike. While
 such a request waits for its answer, h11 has not heard of it. If it is answered in one piece, h11 never does. In all
@@ -34,7 +34,7 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.utils import build_and_validate_headers, suppress_body
 
 from ._hypercorn_messages import AppTasks
-from .plain_http1 import PlainRequest, read_request, write_answer
+from .plain_http1 import NO_CONTENT, PlainRequest, read_request, write_answer
 
 
 class FlashHTTPStream(HTTPStream):
@@ -50,7 +50,7 @@ class FlashHTTPStream(HTTPStream):
         """Send a message of the app's. Not async itself, to save a coroutine for each message."""
         if self._head is not None:
             return self._send_after_head(message)
-        if message is not None and self.state is ASGIHTTPState.REQUEST and _announces_length(message):
+        if message is not None and self.state is ASGIHTTPState.REQUEST and _may_wait(message):
             self._head = message
             return _nothing()
         return super().app_send(message)
@@ -186,11 +186,13 @@ class FlashH11Protocol(H11Protocol):
         await self.send(Closed() if is_last else Updated(idle=True))
 
 
-def _announces_length(message: Any) -> bool:
-    """Whether a message of the app's is the head of a response that says how long its body is."""
+def _may_wait(message: Any) -> bool:
+    """Whether a message of the app's is the head of a response that says how long its body is, or that it has none."""
     headers: object = message.get("headers")
     if message["type"] != "http.response.start" or not isinstance(headers, list):
         return False
+    if message["status"] == NO_CONTENT:
+        return True
     return any(name.lower() == b"content-length" for name, _ in cast("list[tuple[bytes, bytes]]", headers))
 
 

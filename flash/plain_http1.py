@@ -32,7 +32,7 @@ _MAX_DIGITS = 10
 _FRAMING = frozenset([b"connection", b"content-length", b"expect", b"host", b"transfer-encoding", b"upgrade"])
 """The headers that say where a message ends, or what becomes of its connection."""
 
-_WITHOUT_BODY = (204, 304)
+NO_CONTENT, NOT_MODIFIED = 204, 304
 """The statuses whose responses have no body, whatever their headers say."""
 
 
@@ -81,7 +81,7 @@ def write_answer(status: int, headers: Headers, body: bytes) -> bytes | None:
 
     Args:
         status: of the response.
-        headers: all of them, the length of the body among them.
+        headers: all of them, the length of the body among them, unless the status is 204.
         body: all of it.
     """
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
@@ -89,6 +89,8 @@ def write_answer(status: int, headers: Headers, body: bytes) -> bytes | None:
     if _LINES_OF_ANSWER.fullmatch(lines) is None or lines.count(b"\r\n") != len(headers):
         return None
     framing = [(name.lower(), value) for name, value in headers if name.lower() in _FRAMING]
-    if framing != [(b"content-length", b"%d" % len(body))] or not 200 <= status <= 599 or status in _WITHOUT_BODY:
+    announced = [(b"content-length", b"%d" % len(body))]
+    is_plain = (framing in ([], announced) and not body) if status == NO_CONTENT else framing == announced
+    if not is_plain or not 200 <= status <= 599 or status == NOT_MODIFIED:
         return None
     return b"HTTP/1.1 %d \r\n%b\r\n%b" % (status, lines, body)

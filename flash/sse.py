@@ -353,7 +353,7 @@ class Routes:
             except RequestRefused as refusal:
                 refused.append((page, refusal))
         if not refused:
-            return Response(status=204)
+            return _no_content()
         if len(refused) == len(ack.events):
             raise refused[0][1]
         answer = Acknowledged(
@@ -376,12 +376,12 @@ class Routes:
             # The checkpoint lets the generator see the cancellation before the response is sent.
             await trio.lowlevel.checkpoint()
         # A stream that has ended in the meantime needs no cancellation.
-        return Response(status=204)
+        return _no_content()
 
     async def close(self) -> Response:
         """`wire.Close`: close the channel of a page that is being left."""
         self._channel(Close.read(await self._receive_body()).page).close(EndReason.DISCONNECTED)
-        return Response(status=204)
+        return _no_content()
 
     async def issue_ticket(self) -> Response:
         """`wire.TicketRequest`, with the page's secret: issue a ticket, for the address of the next link."""
@@ -423,3 +423,11 @@ class Routes:
         # A request without the cookie is refused before the server waits for its body.
         self._browser()
         return await read_small_body(request)
+
+
+def _no_content() -> Response:
+    """The response to a request with which nothing was wrong. Its body is known to be empty, and it is sent at once."""
+    response = Response(b"", status=204)
+    # Quart says that the length is 0, which is not to be said with this status.
+    del response.headers["Content-Length"]
+    return response

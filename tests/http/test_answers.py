@@ -233,7 +233,8 @@ async def test_what_h11_has_to_decide_is_answered_as_hypercorn_does_by_itself() 
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_in_one_piece_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("path", "end"), [("/whole", b"\r\n\r\ntext"), ("/nothing", b"\r\n\r\n")])
+async def test_an_answer_in_one_piece_is_one_write(monkeypatch: pytest.MonkeyPatch, path: str, end: bytes) -> None:
     writes: list[bytes] = []
     send = FlashTCPServer.protocol_send
 
@@ -245,10 +246,11 @@ async def test_an_answer_in_one_piece_is_one_write(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(FlashTCPServer, "protocol_send", counted)
     async with trio.open_nursery() as nursery:
         with trio.fail_after(20):
-            received = await ask(await start(nursery, behind_flash(answer)), REQUESTS[0])
+            port = await start(nursery, behind_flash(answer))
+            received = await ask(port, REQUESTS[0].replace("/whole", path))
         nursery.cancel_scope.cancel()
     assert writes == [received]
-    assert received.endswith(b"\r\n\r\ntext")
+    assert received.endswith(end)
 
 
 @pytest.mark.parametrize("headers", [(), ((b"transfer-encoding", b"chunked"),)])

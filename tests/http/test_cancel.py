@@ -24,6 +24,7 @@ async def test_a_change_of_a_cancel_input_ends_the_stream(serve: Serve) -> None:
     events, stream = await page.connect_and_start()
     response = await page.cancel(stream, 0, 1)
     assert (response.status_code, response.content) == (204, b"")
+    assert "content-length" not in response.headers
     ended = await events.expect("end")
     assert (ended["stream"], ended["reason"], ended["error"]) == (stream, "cancelled", None)
     assert waiting.log == ["started", "finally", "on_error cancelled"]

@@ -199,6 +199,13 @@ def test_an_answer_that_is_not_plain_is_left_to_h11(status: int, headers: list[t
     assert write_answer(status, headers, b"abc") is None
 
 
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"0")]])
+def test_an_answer_without_content_is_written_as_h11_writes_it(headers: list[tuple[bytes, bytes]]) -> None:
+    written = write_answer(204, [(b"date", b"now"), *headers], b"")
+    assert written is not None
+    assert written == written_by_h11(204, [(b"date", b"now"), *headers], b"")
+
+
 def test_an_answer_is_written_as_h11_writes_it() -> None:
     headers = [
         (b"Content-Type", b"application/json"),
