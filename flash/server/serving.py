@@ -23,6 +23,7 @@ from .._trio import forget_killed_threads
 from ..errors import FlashError, InvalidOption
 from ..workers.this_worker import this_worker
 from .all_workers import AppOfWorkers, join_workers
+from .clock import ServerClock, use_for_sleep
 from .current_run import Run, StreamingApp, begin_run, current_run
 from .garbage import short_collections
 from .shutdown import RELOADED, Shutdown, StopRequest, handle_signals, restoring_handlers_in_forks
@@ -69,8 +70,11 @@ def run(app: Served, config: Config, request: StopRequest | None = None, outcome
     if threading.current_thread() is not threading.main_thread():
         forget_killed_threads()
     outcome = Run() if outcome is None else outcome
+    request = StopRequest() if request is None else request
+    use_for_sleep()
+    clock = ServerClock()
     try:
-        trio.run(_serve, app, config, StopRequest() if request is None else request, outcome)
+        trio.run(_serve, app, config, request, outcome, clock=clock, instruments=[clock])
     except BaseException:
         if isinstance(outcome.failure, SystemExit):
             raise SystemExit(outcome.failure.code or 1) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import trio
@@ -32,6 +33,34 @@ async def wait(clicks: int) -> AsyncIterator[Update]:
         # Clean-up that takes a moment, and needs the event loop.
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(note, "finally")
+
+
+@app.server.route("/waits")
+async def waits() -> str:
+    """How often the event loop waits while a hundred tasks sleep until moments of their own, and then work a little."""
+    counter = Waits()
+    trio.lowlevel.add_instrument(counter)
+    began = trio.current_time()
+
+    async def work_at(moment: float) -> None:
+        await trio.sleep_until(moment)
+        time.sleep(0.0005)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(work_at, began + number / 1000)
+    trio.lowlevel.remove_instrument(counter)
+    return str(counter.count)
+
+
+class Waits(trio.abc.Instrument):
+    """Counts the waits of the event loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += timeout > 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.pages import new_client
 from tests.http.served import HERE, SCRIPT, page_with_stream, served
 from tests.support.eventually import eventually
 from tests.support.processes import UNCLOSED_SOCKET, python
@@ -61,6 +62,13 @@ async def test_app_run_works_in_another_thread(tmp_path: Path) -> None:
             assert await events.until_closed() == []
         await eventually(lambda: server.log == ["finally", "on_error disconnected"])
 
+
+@pytest.mark.parametrize("command", [RUN, ("-m", "flash", "run", "--workers", "2", "--port", "0", "served_app:app")])
+async def test_timers_of_a_busy_server_fire_together(tmp_path: Path, command: tuple[str, ...]) -> None:
+    async with served(tmp_path, *command) as server, new_client(server.port) as client:
+        waits = int((await client.get("/waits")).text)
+        # A hundred tasks sleep until moments a millisecond apart, and each works for half of that.
+        assert 0 < waits < 60
 
 @pytest.mark.parametrize("how", ["run", "run with reloader"])
 async def test_app_run_says_that_its_port_is_taken_and_the_server_that_has_it_goes_on(tmp_path: Path, how: str) -> None:
