@@ -3,10 +3,10 @@
     trio.sleep, trio.sleep_until ── heap of sleeping tasks ──┐
     timeouts ────────────────────── Trio's own deadlines ────┴── one wait of the event loop
 
-*Timer slack.* To wake up costs the loop more than a timer does: a system call, a switch of processes, cold caches. Where
-thousands of streams wait for a moment of their own each, a loop that wakes for every timer wakes thousands of times a
-second. So a timer may be late, as with the timer slack of an operating system: the loop sleeps at least `REST` times as
-long as it has worked since it last woke, at most `MOST_SLACK`, and all that is due by then fires in one pass. Input
+*Timer slack.* To wake up costs the loop more than a timer does: a system call, a switch of processes, cold caches. If
+thousands of streams wait, each until a moment of its own, a loop that wakes for every timer wakes thousands of times a
+second. So a timer may be late, as with the timer slack of an operating system: the loop sleeps at least `REST` times
+as long as it has worked since it last woke, at most `MOST_SLACK`, and all that is due by then fires in one pass. Input
 wakes it at once. A loop that has little to do has next to no slack, and its timers are exact.
 
 *Sleeping tasks.* `trio.sleep` makes a cancel scope with a deadline, at which an exception is raised in the task and
@@ -27,9 +27,9 @@ from collections.abc import Callable
 import trio
 
 REST = 4.0
-"""The loop sleeps so many times as long as it has worked, before it looks at timers: slack begins at a load of a fifth."""
+"""The loop sleeps so many times as long as it has worked, before timers fire: they wait if it is busier than 1/5."""
 
-MOST_SLACK = 0.005
+MOST_SLACK = 0.002
 """Seconds by which a timer may be late at most."""
 
 

@@ -70,6 +70,7 @@ async def test_timers_of_a_busy_server_fire_together(tmp_path: Path, command: tu
         # A hundred tasks sleep until moments a millisecond apart, and each works for half of that.
         assert 0 < waits < 60
 
+
 @pytest.mark.parametrize("how", ["run", "run with reloader"])
 async def test_app_run_says_that_its_port_is_taken_and_the_server_that_has_it_goes_on(tmp_path: Path, how: str) -> None:
     async with served(tmp_path, *RUN) as server:
