@@ -43,14 +43,18 @@ class QuickContext(dash.Dash):
         HANDSHAKE.set(self._request_entries())
 
     def _request_entries(self) -> dict[str, Any]:
-        request = cast("Any", self.backend).request_adapter()
+        request = cast("Any", self.backend).request_adapter().request
+        headers: dict[str, str] = {}
+        # The first of several of a name, as `dict(request.headers)` would have it, which looks for each name anew.
+        for name, value in request.headers:
+            headers.setdefault(name, value)
         return {
-            "cookies": dict(request.cookies),
-            "headers": dict(request.headers),
+            "cookies": request.cookies.to_dict(),
+            "headers": headers,
             "args": request.args,
             "path": request.full_path,
             "remote": request.remote_addr,
-            "origin": request.origin,
+            "origin": headers.get("Origin") or request.headers.get("origin"),
         }
 
     def _initialize_context(self, body: Any) -> Any:

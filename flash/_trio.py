@@ -123,6 +123,13 @@ class OpenScopes:
         status = task._cancel_status
         return cls(None if status is _around(task) else status, len(task._child_nurseries))
 
+    def are_those_of(self, task: trio.lowlevel.Task) -> bool:
+        """Whether the task is in the same scopes and nurseries now."""
+        status = task._cancel_status
+        if len(task._child_nurseries) != self.nurseries:
+            return False
+        return status is self.innermost or (self.innermost is None and status is _around(task))
+
     def since(self, task: trio.lowlevel.Task) -> list[trio.CancelScope]:
         """The scopes, those of nurseries included, that the task has entered since and not left, innermost first."""
         scopes: list[trio.CancelScope] = []

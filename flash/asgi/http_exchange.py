@@ -319,7 +319,7 @@ class FlashConnection(HTTPConnection):
         def begin_watch() -> None:
             # Over HTTP/1 the server itself notices a disconnect while the end of the response is being sent.
             if exchange.end_sent is None or not self._is_http_1:
-                trio.lowlevel.spawn_system_task(watch.run, context=copy_context())
+                watch.begin()
 
         with watch.request_scope:
             try:
@@ -410,15 +410,22 @@ class _DisconnectWatch:
         request_scope: the cancel scope of the request.
     """
 
+    __slots__ = ("_failure", "_receive", "_scope", "request_scope")
+
     def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
         self.request_scope = trio.CancelScope()
         self._receive = receive
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None
         self._failure: Exception | None = None
 
-    async def run(self) -> None:
+    def begin(self) -> None:
+        """Watch from now on, in a task."""
+        self._scope = trio.CancelScope()
+        trio.lowlevel.spawn_system_task(self._run, self._scope, context=copy_context())
+
+    async def _run(self, scope: trio.CancelScope) -> None:
         """Wait for the client to disconnect."""
-        with self._scope:
+        with scope:
             try:
                 await _cancel_on_disconnect(self.request_scope, self._receive)
             except Exception as error:
@@ -428,6 +435,7 @@ class _DisconnectWatch:
 
     def end(self) -> None:
         """Watch no more. Raises the failure of `receive`, if it has failed."""
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
         if self._failure is not None:
             raise self._failure

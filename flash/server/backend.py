@@ -13,7 +13,8 @@ import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from inspect import iscoroutinefunction
+from inspect import CO_COROUTINE, iscoroutinefunction
+from types import FunctionType
 from typing import Any, Protocol, cast
 
 import dash
@@ -122,6 +123,12 @@ class FlashServer(quart_trio.QuartTrio):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await require_trio_to_serve(scope, send)
         await super().__call__(scope, receive, send)
+
+    def ensure_async(self, func: Any) -> Any:
+        """`func`, run in a thread if it is not async. Quart asks for that several times in each request."""
+        if type(func) is FunctionType and func.__code__.co_flags & CO_COROUTINE:
+            return func
+        return super().ensure_async(func)
 
 
 class ServedApp(StreamingApp, Protocol):
@@ -293,12 +300,13 @@ class FlashBackend(_dash.QuartDashServer):
 
     def serve_callback(self, dash_app: Any) -> Callable[[], Awaitable[Response]]:
         async def dispatch() -> Response:
+            # Not `quart.request`, a proxy that looks it up anew for each attribute.
+            current = _quart.current_request()
             try:
-                body = with_secret(await read_body(request))
+                body = with_secret(await read_body(current))
             except RequestRefused as refusal:
                 return answer_refusal(refusal)
             exchange = HTTP_EXCHANGE.get()
-            current = _quart.current_request()
             CALLBACK_REQUEST.set(CallbackRequest(dash_app.stream_settings, body, DOCUMENT_SIZE.get(), current))
             try:
                 context, execute, is_async = _dash.prepare_callback(dash_app, body)

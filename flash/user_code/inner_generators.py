@@ -145,7 +145,7 @@ class InnerGenerators:
     @property
     def _unbalanced(self) -> bool:
         """Whether the task is in other scopes than it was when it entered."""
-        return OpenScopes.of(self._task) != self._before
+        return not self._before.are_those_of(self._task)
 
     def _next(self) -> AsyncGenerator | None:
         """The generator to be closed next, when the code that ran within is over; None if there is none."""
