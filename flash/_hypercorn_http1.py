@@ -28,8 +28,8 @@ from typing import Any, cast
 
 import h11
 from hypercorn.events import Closed, RawData, Updated
-from hypercorn.protocol.events import Request, StreamClosed
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.events import Data, Request, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.utils import build_and_validate_headers, suppress_body
 
@@ -107,6 +107,8 @@ class FlashH11Protocol(H11Protocol):
                 return self._handle_after_answer(event)
             if self._is_between_requests and (request := read_request(event.data)) is not None:
                 return self._begin(request, event.data)
+            if self.stream is not None and type(self._h11) is H11WSConnection and not self._h11.buffer and event.data:
+                return self.stream.handle(Data(STREAM_ID, event.data))
         return super().handle(event)
 
     @property

@@ -9,15 +9,16 @@ import h11
 import hypercorn.trio.tcp_server
 import pytest
 from hypercorn.config import Config
-from hypercorn.protocol.events import Request
+from hypercorn.protocol.events import Data, Request
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, Handshake, WebsocketBuffer, WSStream
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.task_group import TaskGroup, _handle
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask, WorkerContext
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 from flash import _hypercorn_http2
 
@@ -30,6 +31,7 @@ from flash import _hypercorn_http2
         (TCPServer, "_read_data"),
         (TCPServer, "_initiate_server_close"),
         (WSStream, "handle"),
+        (WSStream, "app_send"),
         (WSStream, "_accept"),
         (WSStream, "_send_error_response"),
         (WSStream, "_send_wsproto_event"),
@@ -112,6 +114,16 @@ def test_hypercorn_still_begins_a_request_as_flash_does_for_one_that_is_plain() 
 def test_hypercorn_still_gathers_the_fragments_of_a_message_in_a_buffer_with_a_bound() -> None:
     assert WebsocketBuffer(7).max_length == 7
     assert "self.buffer = WebsocketBuffer(" in inspect.getsource(WSStream)
+
+
+def test_hypercorn_still_passes_on_what_a_websocket_brings_as_it_comes() -> None:
+    connection = H11WSConnection(h11.Connection(h11.SERVER))
+    connection.receive_data(b"frame")
+    assert connection.next_event() == Data(STREAM_ID, b"frame")
+    assert not connection.buffer
+    assert "elif isinstance(event, Data):" in inspect.getsource(H11Protocol._handle_events)
+    assert "await self.app_put(self.buffer.to_message())" in inspect.getsource(WSStream._handle_events)
+    assert Connection(ConnectionType.SERVER, []).state is ConnectionState.OPEN
 
 
 def test_hypercorn_still_has_the_option_that_bounds_a_shutdown() -> None:
