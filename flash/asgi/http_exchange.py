@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
-from functools import partial
 from math import inf
 from typing import Any, cast
 
@@ -66,6 +65,7 @@ class HttpExchange:
         deadline: when the cleanup of the request's async callback has to be over; None without such a callback.
         end_sent: set when the end of the response has been sent; None until sending it begins.
         send_body: sends the body of an event stream, once Quart has sent the headers; None for other responses.
+        body_scope: in which it is sent.
         body: of the request, if it had arrived when the request started.
         quart_body: the object by which Quart knows that body.
         headers: of the request.
@@ -75,6 +75,7 @@ class HttpExchange:
         "_send",
         "begun",
         "body",
+        "body_scope",
         "deadline",
         "disconnect_policy",
         "disconnected",
@@ -91,6 +92,8 @@ class HttpExchange:
         self.deadline: Deadline | None = None
         self.end_sent: trio.Event | None = None
         self.send_body: SendBody | None = None
+        # Only an event stream has one.
+        self.body_scope: trio.CancelScope
         self.body: bytes | None = None
         self.quart_body: Body | None = None
         self.headers: Headers = headers
@@ -105,20 +108,14 @@ class HttpExchange:
             return self._send_end(message) if self.send_body is None else _discard(message)
         return self._send(message)
 
-    async def send_event_stream(self) -> None:
-        """Send the body of an event stream, and the end of the response; nothing for other responses."""
-        if self.send_body is not None:
-            await self.send_body(self._send_chunk)
-            await self._send_end({"type": "http.response.body", "body": b"", "more_body": False})
-
-    def end_with_client(self, scope: trio.CancelScope) -> None:
-        """The client of an event stream, which is sent in `scope`, has disconnected."""
+    def end_with_client(self) -> None:
+        """The client of an event stream has disconnected."""
         self.disconnected = True
         if self.end_sent is None:
-            scope.cancel()
+            self.body_scope.cancel()
         else:
             # The server itself says so while it sends the end of the response.
-            scope.deadline = trio.current_time() + END_TIMEOUT
+            self.body_scope.deadline = trio.current_time() + END_TIMEOUT
 
     def server_send(self) -> Send:
         """The ASGI `send` of the server."""
@@ -135,8 +132,13 @@ class HttpExchange:
         self.forget_request()
         self._send, self.send_body, self.end_sent, self.deadline = _discard, None, None, None
 
-    async def _send_chunk(self, data: bytes) -> None:
+    async def send_chunk(self, data: bytes) -> None:
+        """Send a part of the body of an event stream."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def send_end(self) -> Awaitable[None]:
+        """Send the end of an event stream."""
+        return self._send_end({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_end(self, message: Any) -> None:
         self.end_sent = trio.Event()
@@ -200,6 +202,7 @@ class EndlessBody(ResponseBody):
         exchange = HTTP_EXCHANGE.get()
         assert exchange is not None
         exchange.send_body = self._send_body
+        exchange.body_scope = trio.CancelScope()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -229,8 +232,37 @@ class FlashConnection(HTTPConnection):
     async def __call__(self, receive: Any, send: Any) -> None:
         policy = DisconnectPolicy(self.scope["method"] == "POST" and self.scope["path"].endswith(CALLBACKS))
         exchange = HttpExchange(send, policy, self.scope["headers"])
+        # This function lasts as long as a link, and keeps no more than it needs.
+        del policy
         HTTP_EXCHANGE.set(exchange)
-        # A list, since an empty deque takes 600 bytes of memory, for each page.
+        try:
+            receive_rest = await self._answer_request(receive, exchange)
+            # The server reports a disconnect only once, so a body begun after it would never be cancelled.
+            if exchange.send_body is not None and not exchange.disconnected:
+                exchange.forget_request()
+                if _hypercorn.call_on_disconnect(receive, exchange.end_with_client):
+                    # The usual way, without a task that waits for the disconnect.
+                    del receive_rest
+                    with exchange.body_scope:
+                        await exchange.send_body(exchange.send_chunk)
+                        await exchange.send_end()
+                else:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive_rest)
+                        await exchange.send_body(exchange.send_chunk)
+                        await exchange.send_end()
+                        nursery.cancel_scope.cancel()
+        finally:
+            exchange.release()
+
+    async def _answer_request(self, receive: Any, exchange: HttpExchange) -> Callable[[], Awaitable[Any]]:
+        """Have Quart answer the request; of an event stream, only send its headers.
+
+        Returns:
+            The `receive` with which to wait for what comes after the request.
+        """
+        policy = exchange.disconnect_policy
+        # A list, since an empty deque takes 600 bytes of memory.
         early: list[Any] = []
 
         async def receive_after_response() -> Any:
@@ -248,26 +280,10 @@ class FlashConnection(HTTPConnection):
                 policy.is_complete = True
             return message
 
-        try:
-            exchange.body = await self._receive_arrived_body(receive, early)
-            policy.is_complete = exchange.body is not None
-            await self._answer(receive_after_response, exchange)
-            # The server reports a disconnect only once, so a body begun after it would never be cancelled.
-            if exchange.send_body is not None and not exchange.disconnected:
-                exchange.forget_request()
-                is_told = False
-                with trio.CancelScope() as scope:
-                    is_told = _hypercorn.call_on_disconnect(receive, partial(exchange.end_with_client, scope))
-                    if is_told:
-                        # The usual way, without a task that waits for the disconnect.
-                        await exchange.send_event_stream()
-                if not is_told:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive_after_response)
-                        await exchange.send_event_stream()
-                        nursery.cancel_scope.cancel()
-        finally:
-            exchange.release()
+        exchange.body = await self._receive_arrived_body(receive, early)
+        policy.is_complete = exchange.body is not None
+        await self._answer(receive_after_response, exchange)
+        return receive_after_response
 
     @property
     def _is_http_1(self) -> bool:

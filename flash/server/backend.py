@@ -122,7 +122,8 @@ class FlashServer(quart_trio.QuartTrio):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await require_trio_to_serve(scope, send)
-        await super().__call__(scope, receive, send)
+        # What `super().__call__` does, which would be a coroutine more for every link.
+        await self.asgi_app(scope, receive, send)
 
     def ensure_async(self, func: Any) -> Any:
         """`func`, run in a thread if it is not async. Quart asks for that several times in each request."""
