@@ -9,7 +9,7 @@ Nothing here knows of HTTP or Dash: properties are labels, values are what JSON 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -219,29 +219,3 @@ class StreamScope:
         """The exception that `on_error` gets for the cancellation."""
         assert self.reason is not None
         return StreamCancelled(self.reason, self.condition, self._value, self.why)
-
-
-class ScopeRegistry:
-    """The scopes of the streams that have opened and not sent their `end`, by stream id."""
-
-    def __init__(self) -> None:
-        self._scopes: dict[str, StreamScope] = {}
-
-    def add(self, stream_id: str, scope: StreamScope) -> None:
-        self._scopes[stream_id] = scope
-
-    def remove(self, stream_id: str) -> None:
-        del self._scopes[stream_id]
-
-    def get(self, stream_id: str) -> StreamScope | None:
-        return self._scopes.get(stream_id)
-
-    def cancel_all(self, reason: EndReason) -> None:
-        for scope in list(self._scopes.values()):
-            scope.cancel(reason)
-
-    def __len__(self) -> int:
-        return len(self._scopes)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._scopes)

@@ -9,12 +9,10 @@ Nothing here knows of HTTP, Dash or Quart.
 from __future__ import annotations
 
 import hmac
-import logging
 import secrets
 from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Protocol
 
 import trio
@@ -26,10 +24,7 @@ from .streams.limits import Limits, Load, PageLimits, StreamInfo
 from .streams.link import Link
 from .streams.revoked import RevokedStreams
 from .streams.stream import Stream
-from .user_code.containment import contain_failure
 from .wire import Standing
-
-_log = logging.getLogger("flash.streams")
 
 
 class Holding(Protocol):
@@ -135,7 +130,7 @@ class Channels:
         try:
             # Whoever asks first may be cancelled; others have found the channel by then. This takes no time.
             with trio.CancelScope(shield=True):
-                await nursery.start(self._run, channel)
+                await nursery.start(channel.run, self._over)
         except BaseException:
             self._leave(channel)
             raise
@@ -275,20 +270,6 @@ class Channels:
 
     def __len__(self) -> int:
         return len(self._all)
-
-    # A Ctrl-C is never raised in here: see `containment`. This is `contain`, with a frame less for each page.
-    @trio.lowlevel.enable_ki_protection
-    async def _run(self, channel: Channel, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        running = channel.run(partial(self._over, channel), task_status)
-        # It refers to the nursery that `start` has opened to wait in.
-        del task_status
-        try:
-            await running
-        except BaseException as error:
-            # It must not reach the app's nursery, which holds the other pages, too.
-            contain_failure(
-                _log, "What was started in the nursery of a page's streams, and is not one of them, has failed.", error
-            )
 
     def _over(self, channel: Channel) -> None:
         self._leave(channel)

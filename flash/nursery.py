@@ -15,8 +15,6 @@ ends them with a reason.
 User code can reach the nursery: it is the `parent_nursery` of a stream's task. It may start a task there that fails, or
 cancel the nursery: the streams go on. When they are over, such tasks are cancelled, and the channel does not wait for
 one that does not yield to that.
-
-Nothing here knows of HTTP, Dash or Quart.
 """
 
 from __future__ import annotations
@@ -30,17 +28,18 @@ from functools import cached_property
 
 import trio
 
-from .cancel_scopes import EndReason, ScopeRegistry
+from ._trio import is_cancelled_from_outside
+from .cancel_scopes import EndReason, StreamScope
 from .errors import RequestRefused
 from .streams.limits import Limits, Load, PageLimits, StreamInfo
 from .streams.link import Attachment, Link
 from .streams.liveness import Liveness
 from .streams.outbox import Outbox
-from .streams.page_view import PageView
+from .streams.page_view import PageView, info_of
 from .streams.runs import MOST_WAITING, Runs, Waiting
 from .streams.spec import StreamSpec
 from .streams.stream import TASK_NAME, Stream
-from .user_code.containment import contain_failure, watch_despite_cancel
+from .user_code.containment import contain, contain_failure, log_cancelled_nursery
 from .wire import MistakeEvent, Refused
 
 _log = logging.getLogger("flash.streams")
@@ -65,7 +64,6 @@ class Channel:
         page: the page's token.
         browser: the secret of the browser that opened the page; requests from another one are refused.
         outbox: what the page has still to be sent.
-        scopes: the scopes of the streams that have opened and not ended.
         life: names this channel among those that the page has had.
         closing: no stream starts any more.
         link_order: of the newest link of the page: see `Standing.order`.
@@ -83,7 +81,6 @@ class Channel:
         # Ids must not repeat when a page comes back to a new channel, where an old cancel may still arrive.
         self.life: str = secrets.token_hex(4)
         self.outbox: Outbox = Outbox(page_limits.window)
-        self.scopes: ScopeRegistry = ScopeRegistry()
         self.closing: bool = False
         self._limits = limits
         self._page_limits = page_limits
@@ -107,29 +104,50 @@ class Channel:
         """Its task runs: streams can be started."""
         return self._nursery is not None
 
+    # A Ctrl-C is never raised in here: see `containment`. It is one coroutine: each takes a quarter of a KiB.
+    @trio.lowlevel.enable_ki_protection
     async def run(
-        self, over: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self, over: Callable[[Channel], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """The channel's task: runs until `close` and the end of every stream, then calls `over`, maybe twice."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
+                # It refers to the nursery that `start` has opened to wait in.
                 del task_status
                 try:
-                    await watch_despite_cancel(nursery, self._watch, _log, "a page's streams", "The streams go on")
+                    is_gone = None
+                    try:
+                        is_gone = await self._liveness.wait_until_gone()
+                    except trio.Cancelled:
+                        if is_cancelled_from_outside(nursery.cancel_scope):
+                            raise
+                    if is_gone is None:
+                        log_cancelled_nursery(_log, "a page's streams", "The streams go on")
+                        with trio.CancelScope(shield=True):
+                            is_gone = await self._liveness.wait_until_gone()
+                    if is_gone:
+                        self._give_up()
                 finally:
                     # Closed already, unless this task was cancelled: then the server is going down.
                     self.close(EndReason.SHUTDOWN)
                     with trio.CancelScope(shield=True):
-                        await self._wait_for_own_tasks()
+                        if self._tasks:
+                            self._idle = trio.Event()
+                            await self._idle.wait()
                     # The tasks that are left were started by user code.
                     nursery.cancel_scope.cancel()
                     self.outbox.close()
-                    over()
+                    over(self)
+        except BaseException as error:
+            # It must not reach the app's nursery, which holds the other pages, too.
+            contain_failure(
+                _log, "What was started in the nursery of a page's streams, and is not one of them, has failed.", error
+            )
         finally:
             self.outbox.close()
-            over()
+            over(self)
 
     def check_order(self, order: int) -> None:
         """Raise RequestRefused if the page has had a link that was opened later than one with this order."""
@@ -201,7 +219,8 @@ class Channel:
             runs.waiting = ()
         if reason is EndReason.DISCONNECTED:
             self.outbox.discard()
-        self.scopes.cancel_all(reason)
+        for runs in list(self._runs.values()):
+            runs.current.scope.cancel(reason)
         self._liveness.end()
 
     def start(self, spec: StreamSpec) -> Stream:
@@ -254,13 +273,18 @@ class Channel:
         runs = self._runs.get(key)
         return None if runs is None else runs.current
 
+    def scope_of(self, stream_id: str) -> StreamScope | None:
+        """The scope of a stream that has opened, and not sent its `end`; None if there is none of that id."""
+        stream = self._streams.get(stream_id)
+        return stream.scope if stream is not None and self.running(stream.spec.key) is stream else None
+
     def change(self, stream_id: str, index: int | str, value: object, number: int | None = None) -> None:
         """A property that a stream depends on has changed: see `StreamScope.change`. Starts that wait for it note it.
 
         Raises:
             IndexError: the stream depends on no such property.
         """
-        scope = self.scopes.get(stream_id)
+        scope = self.scope_of(stream_id)
         if scope is None:
             return
         scope.change(index, value, number)
@@ -329,20 +353,7 @@ class Channel:
 
     def describe(self, stream: Stream) -> StreamInfo:
         """What `app.streams()` says of a stream of this page."""
-        now, buffer = trio.current_time(), stream.buffer
-        return StreamInfo(
-            id=stream.id,
-            callback=stream.spec.callback,
-            key=stream.spec.key,
-            page=self.page[:8],
-            state=stream.state,
-            age=now - stream.started,
-            updates=buffer.sent_updates,
-            buffered=buffer.updates,
-            waiting=None if stream.waiting_since is None else now - stream.waiting_since,
-            user=stream.spec.user,
-            source=stream.source,
-        )
+        return info_of(stream, self.page)
 
     def look(self) -> PageView:
         """What the inspector shows of the page."""
@@ -381,33 +392,28 @@ class Channel:
     # What streams need of their host: see `StreamHost`.
 
     def spawn(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str, /) -> None:
+        async def run() -> None:
+            try:
+                await contain(_log, f"The task {name!r} failed: the page's other streams go on.", function)
+            finally:
+                self._task_ended()
+
+        self._start_task(context, run, name)
+
+    def _start_task(self, context: contextvars.Context, function: Callable[[], Awaitable[object]], name: str) -> None:
+        """Start a task, which calls `_task_ended` in the end, and which nothing that is raised leaves."""
         nursery = self._nursery
         assert nursery is not None
         self._tasks += 1
         # start_soon copies the context that it is called in. Most tasks of a name exist many times over.
-        context.run(lambda: nursery.start_soon(self._run, function, name=sys.intern(name)))
+        context.run(lambda: nursery.start_soon(function, name=sys.intern(name)))
 
-    # A Ctrl-C is never raised in here: see `containment`. This is `contain`, with a frame less in each stream.
-    @trio.lowlevel.enable_ki_protection
-    async def _run(self, function: Callable[[], Awaitable[object]]) -> None:
-        """A task of a stream."""
-        try:
-            await function()
-        except BaseException as error:
-            name = trio.lowlevel.current_task().name
-            contain_failure(_log, f"The task {name!r} failed: the page's other streams go on.", error)
-        finally:
-            self._tasks -= 1
-            if self._idle is not None and not self._tasks:
-                self._idle.set()
-
-    async def _wait_for_own_tasks(self) -> None:
-        if self._tasks:
-            self._idle = trio.Event()
-            await self._idle.wait()
+    def _task_ended(self) -> None:
+        self._tasks -= 1
+        if self._idle is not None and not self._tasks:
+            self._idle.set()
 
     def ended(self, stream_id: str, key: str) -> None:
-        self.scopes.remove(stream_id)
         waiting = self._runs.pop(key).waiting
         while waiting:
             first, *waiting = waiting
@@ -420,26 +426,25 @@ class Channel:
 
     def task_over(self, stream_id: str) -> None:
         self._load.ended(self._streams.pop(stream_id).spec.user)
+        self._task_ended()
 
-    async def _watch(self) -> None:
-        """Close the channel when the page is gone; return when it is closed."""
-        if await self._liveness.wait_until_gone():
-            if not self._liveness.had_link and self._count:
-                _log.warning(
-                    "The streams of the page %s… end: it has opened no connection to this process within start_timeout "
-                    "(%g s). The page or the server may have been too slow: then raise start_timeout. Or several "
-                    "processes serve the app, and do not know each other: then serve with `flash run --workers N`, or "
-                    "have them share a Redis (see 'Workers' in the documents on deployment).",
-                    self.page[:8],
-                    self._page_limits.start_timeout,
-                )
-            _log.info("The page %s… is gone: %s.", self.page[:8], "lost" if self._liveness.was_lost else "stalled")
-            self.close(EndReason.DISCONNECTED)
+    def _give_up(self) -> None:
+        """The page is gone: close the channel."""
+        if not self._liveness.had_link and self._count:
+            _log.warning(
+                "The streams of the page %s… end: it has opened no connection to this process within start_timeout "
+                "(%g s). The page or the server may have been too slow: then raise start_timeout. Or several "
+                "processes serve the app, and do not know each other: then serve with `flash run --workers N`, or "
+                "have them share a Redis (see 'Workers' in the documents on deployment).",
+                self.page[:8],
+                self._page_limits.start_timeout,
+            )
+        _log.info("The page %s… is gone: %s.", self.page[:8], "lost" if self._liveness.was_lost else "stalled")
+        self.close(EndReason.DISCONNECTED)
 
     def _launch(self, stream: Stream, waiting: tuple[Waiting, ...] = ()) -> None:
         self._runs[stream.spec.key] = Runs(stream, waiting)
         self._streams[stream.id] = stream
         self._load.began(stream.spec.user)
-        self.scopes.add(stream.id, stream.scope)
         stream.open()
-        self.spawn(stream.spec.context, stream.run, f"{TASK_NAME}{stream.spec.callback}")
+        self._start_task(stream.spec.context, stream.run, f"{TASK_NAME}{stream.spec.callback}")

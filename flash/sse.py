@@ -365,7 +365,7 @@ class Routes:
         """`wire.Cancel`: report to a stream's scope that the property of a condition, or a watched one, has changed."""
         cancel = Cancel.read(await self._receive_body())
         channel = self._channel(cancel.page)
-        scope = channel.scopes.get(cancel.stream)
+        scope = channel.scope_of(cancel.stream)
         if scope is None and not channel.has_had(cancel.stream):
             raise RequestRefused(404, "This page has had no such stream.")
         if scope is not None:

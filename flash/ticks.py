@@ -87,7 +87,7 @@ class Ticks:
             self._first = now
         due = self._first + self._number * self._seconds
         if due > now:
-            await trio.lowlevel.wait_task_rescheduled(_ticker().enter(due))
+            await trio.lowlevel.wait_task_rescheduled(wake_at(due))
         else:
             await trio.lowlevel.checkpoint()
             # The last one that is due: those before it were missed.
@@ -97,23 +97,28 @@ class Ticks:
         return number
 
 
+def wake_at(due: float) -> Waking:
+    """Have the current task, which is about to wait, rescheduled at `due`, on Trio's clock, or up to a slot later.
+
+    Args:
+        due: infinity if only `Waking.reschedule` is to wake it.
+    """
+    return _ticker().enter(due)
+
+
 class _Ticker:
     """Wakes the tasks that wait for a tick. Each run of Trio has one; its own task runs while there are such tasks."""
 
     def __init__(self) -> None:
         # The waiting tasks, by the number of the slot in which they are due, and a heap of these numbers.
-        self._slots: dict[int, dict[trio.lowlevel.Task, None]] = {}
-        self._numbers: list[int] = []
+        self._slots: dict[float, dict[trio.lowlevel.Task, None]] = {}
+        self._numbers: list[float] = []
         self._scope: trio.CancelScope | None = None
 
-    def enter(self, due: float) -> _Waiting:
-        """Have the current task, which is about to wait, rescheduled at `due`, on Trio's clock, or up to a slot later.
-
-        Returns what Trio is to call if the wait is cancelled. Thousands of tasks wait here: a coroutine for each would
-        count, and so would a closure.
-        """
+    def enter(self, due: float) -> Waking:
+        """See `wake_at`. Thousands of tasks wait here: a coroutine for each would count, and so would a closure."""
         # A multiple of the slot, but for a rounding error, belongs to that slot and not to the next.
-        number = math.ceil(due / SLOT - 1e-6)
+        number = due if due == math.inf else math.ceil(due / SLOT - 1e-6)
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = {}
@@ -129,16 +134,19 @@ class _Ticker:
                 self._scope.deadline = number * SLOT
         task = trio.lowlevel.current_task()
         slot[task] = None
-        return _Waiting(self, number, task)
+        return Waking(self, number, task)
 
-    def leave(self, number: int, task: trio.lowlevel.Task) -> None:
-        """A task in this slot waits no more."""
-        slot = self._slots[number]
+    def leave(self, number: float, task: trio.lowlevel.Task) -> bool:
+        """A task in this slot waits no more. False if it is not there: it has been rescheduled."""
+        slot = self._slots.get(number, {})
+        if task not in slot:
+            return False
         del slot[task]
         if not slot:
             del self._slots[number]
         if not self._slots and self._scope is not None:
             self._scope.cancel()
+        return True
 
     async def _wake(self) -> None:
         try:
@@ -155,19 +163,28 @@ class _Ticker:
             self._numbers.clear()
 
 
-class _Waiting:
-    """Called by Trio when a task that waits for a tick is cancelled."""
+class Waking:
+    """One task that waits to be rescheduled. Trio calls it when the wait is cancelled."""
 
     __slots__ = ("_number", "_task", "_ticker")
 
-    def __init__(self, ticker: _Ticker, number: int, task: trio.lowlevel.Task) -> None:
+    def __init__(self, ticker: _Ticker, number: float, task: trio.lowlevel.Task) -> None:
         self._ticker = ticker
         self._number = number
         self._task = task
 
     def __call__(self, _: object) -> trio.lowlevel.Abort:
-        self._ticker.leave(self._number, self._task)
+        self.leave()
         return trio.lowlevel.Abort.SUCCEEDED
+
+    def leave(self) -> bool:
+        """Have the task not be rescheduled. False if it has been already."""
+        return self._ticker.leave(self._number, self._task)
+
+    def reschedule(self) -> None:
+        """Have the task wait no longer."""
+        if self.leave():
+            trio.lowlevel.reschedule(self._task)
 
 
 _TICKER: trio.lowlevel.RunVar[_Ticker] = trio.lowlevel.RunVar("flash_ticker")

@@ -13,10 +13,11 @@ A page has one timer: `wait_until_gone` wakes up for the earliest of its deadlin
 
 from __future__ import annotations
 
-from math import inf
+from math import ceil, inf
 
 import trio
 
+from .. import ticks
 from . import pauses
 from .limits import PageLimits
 from .link import Attachment
@@ -33,6 +34,10 @@ STALL_FACTOR = 10
 
 This holds while it was sent less than what it is asked to acknowledge; else it is given up after `stall_timeout`.
 """
+
+
+PRECISION = 0.1
+"""Seconds by which a page may be pinged, or given up, too late, so that many pages share one timer."""
 
 
 class Liveness:
@@ -53,7 +58,7 @@ class Liveness:
         "_outbox",
         "_rechecks",
         "_resumes",
-        "_waiting",
+        "_waking",
         "attachment",
         "confirmed_at",
         "had_link",
@@ -74,8 +79,8 @@ class Liveness:
         # How often it got more time for a pause of the process since its last sign of life.
         self._resumes = 0
         self._is_over = False
-        # The task in `wait_until_gone` while it waits. Not an Event: it would take half a KiB of every page.
-        self._waiting: trio.lowlevel.Task | None = None
+        # Wakes the task in `wait_until_gone` while it waits. A cancel scope would take half a KiB of every page.
+        self._waking: ticks.Waking | None = None
 
     @property
     def was_lost(self) -> bool:
@@ -137,20 +142,17 @@ class Liveness:
                     attachment.wake()
                 else:
                     deadline = min(deadline, ping_at)
+            if deadline < inf:
+                deadline = ceil(deadline / PRECISION - 1e-6) * PRECISION
             wake_at = deadline
-            with trio.CancelScope(deadline=deadline):
-                self._waiting = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+            self._waking = ticks.wake_at(deadline)
+            await trio.lowlevel.wait_task_rescheduled(self._waking)
+            self._waking = None
         return False
 
     def _wake(self) -> None:
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None
-
-    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._waiting = None
-        return trio.lowlevel.Abort.SUCCEEDED
+        if self._waking is not None:
+            self._waking.reschedule()
 
     def _silent_since(self) -> float:
         """Since when the page owes an acknowledgement; infinity if it owes none."""

@@ -1,4 +1,4 @@
-"""Defines what the inspector is shown of a page."""
+"""Says what runs for a page at a moment: for `app.streams()`, and for the inspector."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
+from .limits import StreamInfo
 from .stream import Stream
 
 
@@ -28,3 +29,21 @@ class PageView:
     unacknowledged: int
     streams: list[Stream]
     tasks: list[trio.lowlevel.Task]
+
+
+def info_of(stream: Stream, page: str) -> StreamInfo:
+    """What `app.streams()` says of a stream of the page with this token."""
+    now, buffer, spec = trio.current_time(), stream.buffer, stream.spec
+    return StreamInfo(
+        id=stream.id,
+        callback=spec.callback,
+        key=spec.key,
+        page=page[:8],
+        state=stream.state,
+        age=now - stream.started,
+        updates=buffer.sent_updates,
+        buffered=buffer.updates,
+        waiting=None if stream.waiting_since is None else now - stream.waiting_since,
+        user=spec.user,
+        source=stream.source,
+    )

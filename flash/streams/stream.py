@@ -34,7 +34,7 @@ from .._trio import is_cancelled
 from ..cancel_scopes import EndReason, StreamScope
 from ..errors import BufferOverrun, FlashError
 from ..user_code.cleanup import CURRENT_DEADLINE, UNWIND_TIMEOUT, Deadline, report_cut
-from ..user_code.containment import log_failure
+from ..user_code.containment import contain_failure, log_failure
 from ..user_code.failures import read_end, sentence_of
 from ..user_code.inner_generators import InnerGenerators
 from . import mistakes
@@ -131,42 +131,46 @@ class Stream:
         """The stream's task. Nothing that the generator or `on_error` raises leaves it."""
         error: BaseException | None = None
         self.task = trio.lowlevel.current_task()
+        # Not a `contain` around it: each coroutine that waits takes a quarter of a KiB of every stream.
         try:
-            with self.scope.cancel_scope:
-                try:
-                    async with self._inner:
-                        try:
-                            await self._drive()
-                        finally:
-                            await self._close()
-                except BaseException as unwound:
-                    if self.scope.reason is not None:
-                        report_cut(unwound, self._deadline)
-                    raise
-        except BaseException as caught:
-            # Kept even if `read_end` raises: the stream has failed.
-            error = caught
-            error = read_end(caught, self.spec.name, self.spec.finishes, self.scope.reason is not None)
-        finally:
-            self.scope.close()
-            before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
-            self._limits.observer.unwound(self)
-            for timer in self._timers:
-                timer.cancel()
             try:
-                with trio.CancelScope(shield=True):
-                    if before is StreamState.RUNNING or before is StreamState.UNWINDING:
-                        await self._finish(error)
-                    else:
-                        # The timer's task has begun to finish the stream, at the deadline.
-                        await self._wait_for_end()
+                with self.scope.cancel_scope:
+                    try:
+                        async with self._inner:
+                            try:
+                                await self._drive()
+                            finally:
+                                await self._close()
+                    except BaseException as unwound:
+                        if self.scope.reason is not None:
+                            report_cut(unwound, self._deadline)
+                        raise
+            except BaseException as caught:
+                # Kept even if `read_end` raises: the stream has failed.
+                error = caught
+                error = read_end(caught, self.spec.name, self.spec.finishes, self.scope.reason is not None)
             finally:
-                if self._thread is not None:
-                    self._thread.end()
-                self.task = None
-                self._host.task_over(self.id)
-            if self.overran:
-                _log.warning("The clean-up of %s has returned after all.", self.spec.name)
+                self.scope.close()
+                before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
+                self._limits.observer.unwound(self)
+                for timer in self._timers:
+                    timer.cancel()
+                try:
+                    with trio.CancelScope(shield=True):
+                        if before is StreamState.RUNNING or before is StreamState.UNWINDING:
+                            await self._finish(error)
+                        else:
+                            # The timer's task has begun to finish the stream, at the deadline.
+                            await self._wait_for_end()
+                finally:
+                    if self._thread is not None:
+                        self._thread.end()
+                    self.task = None
+                    self._host.task_over(self.id)
+                if self.overran:
+                    _log.warning("The clean-up of %s has returned after all.", self.spec.name)
+        except BaseException as failure:
+            contain_failure(_log, f"The task of {self.spec.name} failed: the page's other streams go on.", failure)
 
     def push(self, value: object, unwinding: bool = False) -> None:
         """Send an update at once, from inside the generator (that is what `set_props` does in a stream).

@@ -56,14 +56,19 @@ async def watch_despite_cancel(
         if is_cancelled_from_outside(nursery.cancel_scope):
             raise
     # Outside the `except`: else Trio's exception would become the context of every later one.
+    log_cancelled_nursery(log, owner, consequence)
+    with trio.CancelScope(shield=True):
+        await watch()
+
+
+def log_cancelled_nursery(log: logging.Logger, owner: str, consequence: str) -> None:
+    """Log that user code has cancelled a nursery: see `watch_despite_cancel`."""
     log.error(
         "The nursery of %s was cancelled, by code that has reached for it (`parent_nursery`), or because a task failed "
         "that was started there. %s. Start tasks in a nursery of your own.",
         owner,
         consequence,
     )
-    with trio.CancelScope(shield=True):
-        await watch()
 
 
 def split_cancellation(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

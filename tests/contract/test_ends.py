@@ -165,11 +165,11 @@ async def test_a_clean_up_that_raises_is_logged_and_the_reason_stays(
 async def test_the_scope_leaves_the_registry_when_the_end_has_left(page: PretendPage) -> None:
     stream = page.start(endless)
     channel = page.link.channel
-    assert channel.scopes.get(stream.id) is stream.scope
+    assert channel.scope_of(stream.id) is stream.scope
     await page.settle()
     stream.scope.cancel(EndReason.CANCELLED)
     await page.settle()
-    assert channel.scopes.get(stream.id) is None
+    assert channel.scope_of(stream.id) is None
     assert list(channel.streams()) == []
 
 

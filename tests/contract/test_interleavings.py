@@ -205,7 +205,7 @@ class Play:
         """What a cancel request does: it names a stream that has opened."""
         for run in self.of(key):
             assert run.stream is not None
-            scope = self.link.channel.scopes.get(run.stream.id)
+            scope = self.link.channel.scope_of(run.stream.id)
             if scope is not None:
                 scope.change(0, value)
 
@@ -290,7 +290,7 @@ async def perform(example: list[Move], last: EndReason, updates: int) -> None:
             while not play.link.channel.outbox.exhausted:
                 play.read(10**9)
                 play.link.channel.acknowledge(play.link.channel.life, play.applied)
-        assert len(channels) == len(play.link.channel.scopes) == 0
+        assert len(channels) == len(list(play.link.channel.streams())) == 0
     await trio.testing.wait_all_tasks_blocked()
     assert trio.lowlevel.current_statistics().tasks_living == tasks
     check(play, last)

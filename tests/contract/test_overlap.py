@@ -231,7 +231,7 @@ def test_every_start_runs_in_its_turn_or_is_refused_and_one_runs_at_a_time(
             newest: dict[str, str] = {}
             revoked: set[str] = set()
             for number, (move, argument) in enumerate(program):
-                current = next((each for each in streams if each.id in channel.scopes), None)
+                current = next((each for each in streams if channel.scope_of(each.id) is not None), None)
                 waiting = [info for info in channels.revocable() if info.state == "waiting"]
                 assert len(waiting) <= MOST_WAITING
                 if move == "start":

@@ -128,7 +128,7 @@ class Play:
         return [
             (page, key, stream)
             for page, key, stream in self.streams
-            if stream.state == "running" and page.link.channel.scopes.get(stream.id) is not None
+            if stream.state == "running" and page.link.channel.scope_of(stream.id) is not None
         ]
 
     async def page(self, number: int) -> PretendPage:

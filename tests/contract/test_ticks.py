@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash import EndReason, FlashError, InvalidOption, every
-from flash.ticks import SLOT, _ticker  # pyright: ignore[reportPrivateUsage]
+from flash.ticks import SLOT, Waking, _ticker, wake_at  # pyright: ignore[reportPrivateUsage]
 from tests.contract.pretend_page import PretendPage
 from tests.support.eventually import TIMEOUT
 
@@ -96,6 +96,29 @@ async def test_who_is_cancelled_leaves_and_the_others_are_woken(autojump_clock: 
         with trio.move_on_after(1.5):
             await wait(3)
     assert woken == [3]
+
+
+async def test_a_task_may_be_woken_before_its_tick_and_once_only(autojump_clock: MockClock) -> None:
+    woken: dict[float, float] = {}
+    wakings: dict[float, Waking] = {}
+
+    async def wait(due: float) -> None:
+        wakings[due] = wake_at(due)
+        await trio.lowlevel.wait_task_rescheduled(wakings[due])
+        woken[due] = trio.current_time() - began
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for seconds in (1.0, 2.0, math.inf):
+            nursery.start_soon(wait, seconds if seconds == math.inf else began + seconds)
+        await trio.sleep(0.5)
+        wakings[math.inf].reschedule()
+        await trio.sleep(1)
+        for waking in wakings.values():
+            # Twice, and for one that was woken by its tick, it has no effect.
+            waking.reschedule()
+            waking.reschedule()
+    assert [*woken.values()] == pytest.approx([0.5, 1.0, 1.5], abs=0.01)
 
 
 async def test_nothing_is_left_when_nobody_waits(autojump_clock: MockClock) -> None:
