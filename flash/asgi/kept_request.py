@@ -53,16 +53,59 @@ _COMMON = (
 """What the data of most requests has in common, the commonest last. zlib refers to it instead of repeating it."""
 
 
-def pack(data: bytes) -> bytes:
-    """Compress what a stream keeps of its request, in a few microseconds."""
-    compressor = zlib.compressobj(1, wbits=-13, memLevel=4, zdict=_COMMON)
+def pack(data: bytes, example: bytes) -> bytes:
+    """Compress what a stream keeps of its request, in a few microseconds.
+
+    Args:
+        data: is compressed.
+        example: data that was made in the same way of another request. zlib refers to that, too.
+    """
+    compressor = zlib.compressobj(1, wbits=-13, memLevel=4, zdict=_COMMON + example)
     return compressor.compress(data) + compressor.flush()
 
 
-def unpack(packed: bytes) -> bytes:
+def unpack(packed: bytes, example: bytes) -> bytes:
     """What `pack` was given."""
-    return zlib.decompressobj(wbits=-13, zdict=_COMMON).decompress(packed)
+    return zlib.decompressobj(wbits=-13, zdict=_COMMON + example).decompress(packed)
 
+
+_HEADERS = {"Host": "127.0.0.1:80", "Content-Type": "application/json", "Cookie": "flash_browser=", "X-Flash-Start": ""}
+
+_EXAMPLE = marshal.dumps(
+    (
+        {
+            "method": "POST",
+            "scheme": "http",
+            "server": ("127.0.0.1", 80),
+            "root_path": "",
+            "path": "/_dash-update-component",
+            "query_string": b"",
+            "remote_addr": "127.0.0.1",
+            "http_version": "1.1",
+            "body_timeout": None,
+            "routing_exception": None,
+            "view_args": {},
+        },
+        [*_HEADERS.items()],
+        {
+            "type": "http",
+            "http_version": "1.1",
+            "asgi": {"spec_version": "2.1", "version": "3.0"},
+            "method": "POST",
+            "scheme": "http",
+            "path": "/_dash-update-component",
+            "raw_path": b"/_dash-update-component",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "state": {},
+            "extensions": {},
+        },
+    )
+)
+"""What `KeptRequest` packs of a request that says little."""
 
 _COPIED = frozenset({"asgi", "client", "headers", "server"})
 """What of an ASGI scope is packed though it may be mutable: nobody changes it once the request is over."""
@@ -143,7 +186,7 @@ class KeptRequest(Kept):
         attributes, own = _split((name, value) for name, value in values.items() if name not in made)
         scope, others = _split(request.scope.items())
         headers = [(str(name), str(value)) for name, value in request.headers]
-        self._packed = pack(marshal.dumps((attributes, headers, scope)))
+        self._packed = pack(marshal.dumps((attributes, headers, scope)), _EXAMPLE)
         self._objects = (own, others)
         self._kind = type(cast("object", whole))
         self.app: quart.Quart = whole.app
@@ -153,7 +196,7 @@ class KeptRequest(Kept):
             self.g: Any = whole.g
 
     def _unpacked(self) -> Any:
-        attributes, headers, scope = marshal.loads(unpack(self._packed))  # noqa: S302 - packed by `__init__`
+        attributes, headers, scope = marshal.loads(unpack(self._packed, _EXAMPLE))  # noqa: S302 - packed by `__init__`
         own, others = self._objects
         request: Any = HTTPConnection(self.app, cast("Any", {**scope, **dict(others)})).create_request(_send_nothing)
         whole = context_of_request(self._kind, self.app, request, self.session)

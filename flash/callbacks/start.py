@@ -45,7 +45,7 @@ from ..user_code.functions import call, kind_of_generator
 from ..watched import Watched
 from .declaration import Declaration
 from .followed_source import FINISHES, FollowedSource, FollowedSources
-from .request import CALLBACK_REQUEST
+from .request import CALLBACK_REQUEST, StreamSettings
 from .start_conditions import StartConditions
 from .start_request import (
     StartDependencies,
@@ -96,6 +96,7 @@ class Starter:
         # Streams without Outputs share theirs.
         self._encoders = self._make_encoders(None)
         self._refused = partial(wire.Refused, callback_id, None)
+        self._describe: partial[bytes] | None = None
         self._sources = FollowedSources(function, declaration, self._mistakes, self._last_value)
 
     async def start(self, values: Sequence[Any]) -> NoReturn:
@@ -294,7 +295,7 @@ class Starter:
             conditions=declaration.conditions,
             watched=tuple(watched.values()),
             on_error=settings.handler(declaration.on_error),
-            describe=partial(settings.describe, declaration.name),
+            describe=self._describe_for(settings),
             timeout=declaration.timeout,
             values_size=request.callback_request.values_size,
             context=context,
@@ -306,6 +307,12 @@ class Starter:
             finishes=FINISHES,
             source_key=None if followed is None else followed.key,
         )
+
+    def _describe_for(self, settings: StreamSettings) -> Callable[[BaseException], bytes]:
+        """What describes the failure of a stream: the same object for all streams of an app."""
+        if self._describe is None or self._describe.func is not settings.describe:
+            self._describe = partial(settings.describe, self._declaration.name)
+        return self._describe
 
     def _check_at_turn(self, request: StartRequest) -> Callable[[Mapping[int, object]], str | None] | None:
         """See `StreamSpec`. The values at the start are kept only for a start that may wait."""

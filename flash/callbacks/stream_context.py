@@ -89,6 +89,32 @@ _DATA = frozenset(
 """What of it comes from the JSON of the request: dicts and lists that Dash and Flash have made of that."""
 
 
+def _pickled(context: dict[str, Any]) -> bytes:
+    return pickle.dumps(context, pickle.HIGHEST_PROTOCOL)
+
+
+_INPUT = {"id": "button", "property": "n_clicks", "value": 1}
+
+_EXAMPLE = _pickled(
+    {
+        "inputs_list": [_INPUT],
+        "states_list": [],
+        "outputs_list": [],
+        "input_values": AttributeDict({"button.n_clicks": 1}),
+        "state_values": AttributeDict(),
+        "triggered_inputs": [{"prop_id": "button.n_clicks", "value": 1}],
+        "background_callback_manager": None,
+        "ignore_register_page": None,
+        "args_grouping": AttributeDict({**_INPUT, "str_id": "button", "triggered": True}),
+        "using_args_grouping": True,
+        "outputs_grouping": [],
+        "using_outputs_grouping": False,
+        "custom_data": AttributeDict(),
+    }
+)
+"""What `KeptContext` packs of a callback context that says little."""
+
+
 class KeptContext(Kept):
     """Stands for the callback context of a stream: packed, until it is asked for something.
 
@@ -114,13 +140,13 @@ class KeptContext(Kept):
                 packed[name] = value
             else:
                 objects.append((name, value))
-        self._packed = pack(pickle.dumps(packed, pickle.HIGHEST_PROTOCOL))
+        self._packed = pack(_pickled(packed), _EXAMPLE)
         self._objects = tuple(objects)
         self._kept_request = request
         self.updated_props: Any = whole.updated_props
 
     def _unpacked(self) -> Any:
-        whole = AttributeDict(pickle.loads(unpack(self._packed)))  # noqa: S301 - packed by `__init__`
+        whole = AttributeDict(pickle.loads(unpack(self._packed, _EXAMPLE)))  # noqa: S301 - packed by `__init__`
         request = self._kept_request.request
         whole.update({name: ask(request) for name, ask in _OF_HTTP.items()})
         whole.update({**_GONE, **dict(self._objects), "updated_props": self.updated_props})

@@ -85,7 +85,8 @@ class InnerGenerators:
     def __init__(self, name: str) -> None:
         """`name`: what the warning calls the code that runs within, such as "the event callback 'show'"."""
         self.left: list[tuple[AsyncGenerator, _Known]] = []
-        self.known: dict[int, _Known] = {}
+        # Made for the first one: most streams have none.
+        self.known: dict[int, _Known] | None = None
         self.own: AsyncGenerator | None = None
         self._name = name
 
@@ -116,9 +117,9 @@ class InnerGenerators:
                 del _inside[self._task]
             else:
                 _inside[self._task] = self._outer
-            for key, known in self.known.items():
+            for key, known in (self.known or {}).items():
                 _Hooks.forget(key, known)
-            self.known.clear()
+            self.known = None
             self.own = None
         _raise(failures)
 
@@ -154,15 +155,19 @@ class InnerGenerators:
         chosen = next((each for each in left if not any(holds(each, scope) for scope in scopes)), None)
         if chosen is None and scopes:
             # The innermost scope may be held by a generator to which something still refers.
-            kept = [known.generator() for known in self.known.values()]
+            kept = [known.generator() for known in (self.known or {}).values()]
             suspended = [
                 each for each in kept if each is not None and each.ag_frame is not None and not each.ag_running
             ]
             chosen = next((each for each in (*left, *suspended) if holds(each, scopes[0])), left[0] if left else None)
         self.left = [pair for pair in self.left if pair[0] is not chosen]
-        if (known := self.known.pop(id(chosen), None)) is not None:
+        if (known := self.forget(id(chosen))) is not None:
             _Hooks.forget(id(chosen), known)
         return chosen
+
+    def forget(self, key: int) -> _Known | None:
+        """Let go the generator of this `id`; return what is known of it."""
+        return None if self.known is None else self.known.pop(key, None)
 
     async def _close(self, generator: AsyncGenerator, failures: list[BaseException]) -> None:
         before, frame = OpenScopes.of(self._task), generator.ag_frame
@@ -271,22 +276,26 @@ class _Hooks:
             del hooks._known[key]
 
     def first_iterated(self, generator: AsyncGenerator) -> None:
-        self._first_iterated(generator)
         key = id(generator)
         try:
             task = trio.lowlevel.current_task()
         except RuntimeError:
             # No task iterates it. A generator that had the same id, and is gone, may still be known.
             self._known.pop(key, None)
+            self._first_iterated(generator)
             return
         inside = _inside.get(task)
         if inside is not None and inside.own is generator:
+            # Trio would keep it in a set, to close it in the end: its stream does that.
             self._known.pop(key, None)
             return
+        self._first_iterated(generator)
         known = _Known(weakref.ref(generator), weakref.ref(task), OpenScopes.of(task), inside, next(_numbers))
         self._known[key] = known
         if inside is not None:
-            inside.known.pop(key, None)
+            inside.forget(key)
+            if inside.known is None:
+                inside.known = {}
             inside.known[key] = known
         if len(self._known) > self._swept_at:
             self._sweep()
@@ -296,7 +305,7 @@ class _Hooks:
         known = self._known.pop(id(generator), None)
         task = None if known is None else known.task()
         if known is not None and known.inside is not None:
-            known.inside.known.pop(id(generator), None)
+            known.inside.forget(id(generator))
             known.inside.left.append((generator, known))
         elif known is not None and task is not None and not is_over(task) and OpenScopes.of(task) != known.before:
             # It may hold a scope of that task, and must not be closed in another task while that one runs.
@@ -323,8 +332,8 @@ class _Hooks:
         for key, known in list(self._known.items()):
             if known.generator() is None:
                 del self._known[key]
-                if known.inside is not None and known.inside.known.get(key) is known:
-                    del known.inside.known[key]
+                if known.inside is not None and (known.inside.known or {}).get(key) is known:
+                    known.inside.forget(key)
         self._swept_at = 2 * len(self._known) + SWEEP
 
 
