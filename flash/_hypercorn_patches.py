@@ -212,8 +212,8 @@ class FlashTCPServer(TCPServer):
                 if not self._reads_directly:
                     await super()._read_data()
                     return
-                # Hypercorn tries to read first, in a scope with a deadline, by `receive_some`. A connection waits here for
-                # most of its life, and that would take 2 KiB of it; a function for this loop, a tenth of that.
+                # Hypercorn tries to read first, in a scope with a deadline, by `receive_some`. A connection waits here
+                # for most of its life, and that would take 2 KiB of it; a function for this loop, a tenth of that.
                 while True:
                     try:
                         await trio.lowlevel.wait_readable(self.stream.socket)
