@@ -170,7 +170,8 @@ class Stream:
                 if self.overran:
                     _log.warning("The clean-up of %s has returned after all.", self.spec.name)
         except BaseException as failure:
-            contain_failure(_log, f"The task of {self.spec.name} failed: the page's other streams go on.", failure)
+            name = trio.lowlevel.current_task().name
+            contain_failure(_log, f"The task {name!r} failed: the page's other streams go on.", failure)
 
     def push(self, value: object, unwinding: bool = False) -> None:
         """Send an update at once, from inside the generator (that is what `set_props` does in a stream).
