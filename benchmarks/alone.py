@@ -51,7 +51,7 @@ CPU, LATE, MEDIAN = "server CPU per update", "p99 from yield to client", "median
 
 EARLIER, BARE = "Flash before", "a bare write of as many bytes"
 TO_SOCKET = "CPU from yield to the socket"
-FORMS_TO_SOCKET = ("HTTP/1.1", "TLS")
+FORMS_TO_SOCKET = FORMS
 TOOK = re.compile(rb"nanoseconds: (-?\d+), (-?\d+)")
 
 INTERVAL = 0.01

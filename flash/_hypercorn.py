@@ -15,6 +15,7 @@ from typing import Any, cast
 import trio
 from hypercorn.config import Config, Sockets
 from hypercorn.events import RawData
+from hypercorn.protocol.events import Body
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
@@ -86,7 +87,48 @@ class DirectWriteConnection:
 
     async def write(self, data: bytes) -> None:
         """Write bytes unchanged, and wait until they are written or the connection is lost."""
-        await self._server.protocol_send(RawData(data))
+        if self.encryption is None:
+            await self._server.protocol_send(RawData(data))
+        else:
+            await self._server.send_all(data)
+
+
+class Http2Response:
+    """A response of HTTP/2 over TLS that is being sent on a connection of Hypercorn's trio worker."""
+
+    __slots__ = ("_encrypted", "_encryption", "_number", "_protocol", "_server")
+
+    def __init__(self, protocol: H2Protocol, number: int, server: TCPServer, encryption: Encryption) -> None:
+        self._protocol: Any = protocol
+        self._number = number
+        self._server: Any = server
+        self._encryption = encryption
+        self._encrypted: bytes | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written on the connection, or a part of the response waits for the client."""
+        return self._encryption.busy or self._protocol.has_unsent(self._number)
+
+    def write_now(self, data: bytes) -> bytes | None:
+        """Write a part of the body without blocking, as far as the client's windows and the socket take it.
+
+        It must not be `busy`.
+
+        Returns:
+            None if all of it is written; else what has to be given to `write` before anything else is written.
+        """
+        taken, frames = self._protocol.take_now(self._number, data)
+        self._encrypted = self._encryption.write_now(frames) if frames else None
+        return None if taken == len(data) and self._encrypted is None else data[taken:]
+
+    async def write(self, data: bytes) -> None:
+        """Write what `write_now` has left of its frames, and a part of the body as Hypercorn does."""
+        if self._encrypted is not None:
+            encrypted, self._encrypted = self._encrypted, None
+            await self._server.send_all(encrypted)
+        if data:
+            await self._protocol.stream_send(Body(stream_id=self._number, data=data))
 
 
 class Encryption:
@@ -187,6 +229,20 @@ def peer_socket(send: object) -> PeerSocket | None:
     if isinstance(transport, trio.SSLStream):
         transport = cast("Any", transport).transport_stream
     return PeerSocket(transport) if isinstance(transport, trio.SocketStream) else None
+
+
+def direct_http2_response(send: object) -> Http2Response | None:
+    """The response of HTTP/2 that an ASGI `send` writes; None if it is of another kind, or wrapped."""
+    stream = _stream_of(send)
+    protocol: Any = getattr(getattr(stream, "send", None), "__self__", None)
+    # Servers of other apps than Flash's cannot send what is encrypted already.
+    if not isinstance(stream, HTTPStream) or not isinstance(protocol, H2Protocol) or not hasattr(protocol, "take_now"):
+        return None
+    server: Any = getattr(protocol.send, "__self__", None)
+    tls: Any = getattr(server, "stream", None)
+    if not isinstance(tls, trio.SSLStream) or not isinstance(cast("Any", tls).transport_stream, trio.SocketStream):
+        return None
+    return Http2Response(protocol, stream.stream_id, server, Encryption(server, cast("Any", tls)))
 
 
 def direct_write_connection(send: object) -> DirectWriteConnection | None:

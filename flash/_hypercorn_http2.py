@@ -72,6 +72,29 @@ class FlashH2Protocol(H2Protocol):
         # The sending task forgets the request.
         await self._window_updated(number)
 
+    def has_unsent(self, number: int) -> bool:
+        """Whether a part of a response has not been sent yet, or the response is over."""
+        buffer: Any = self.stream_buffers.get(number)
+        return buffer is None or bool(buffer.buffer)
+
+    def take_now(self, number: int, data: bytes) -> tuple[int, bytes]:
+        """Take as much of a part of a response as the client's windows allow; nothing of it must be unsent.
+
+        Returns:
+            How many bytes are taken, and what is to be written for them, and for whatever else h2 has to say.
+        """
+        connection, taken = self.connection, 0
+        # If the client has given up the response, nothing of it is taken.
+        with contextlib.suppress(ProtocolError):
+            while taken < len(data):
+                window = connection.local_flow_control_window(number)
+                size = min(len(data) - taken, window, connection.max_outbound_frame_size)
+                if size <= 0:
+                    break
+                connection.send_data(number, data[taken : taken + size])
+                taken += size
+        return taken, connection.data_to_send()
+
     async def stream_send(self, event: Any) -> None:
         """Send a part of a response: a large body piece by piece, and none to a client that takes none of it.
 

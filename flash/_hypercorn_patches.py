@@ -157,7 +157,7 @@ class FlashTCPServer(TCPServer):
                 return
             event = RawData(event.data[sent:])
         if type(event) is RawData:
-            await self._send_all(event.data)
+            await self.send_all(event.data)
             return
         if type(event) is Updated:
             idle_task = cast("IdleTimeout", self.idle_task)
@@ -174,7 +174,7 @@ class FlashTCPServer(TCPServer):
             # h11 waits on, if there are bytes of another request.
             self._reading.cancel()
 
-    async def _send_all(self, data: bytes) -> None:
+    async def send_all(self, data: bytes) -> None:
         """Wait until the socket has taken all of the data, as Hypercorn does, and what TLS has encrypted already."""
         async with self.send_lock:
             try:

@@ -34,7 +34,7 @@ from quart import Quart, request
 from quart_trio.wrappers import TrioResponse as Response
 
 from .asgi.browser_cookie import browser_of
-from .asgi.direct_writes import DirectWriter
+from .asgi.direct_writes import DirectWriter, Http2Writer
 from .asgi.http_exchange import EndlessBody
 from .asgi.linked_browser import LinkedBrowser
 from .asgi.page_secret import page_token, proven_pages
@@ -106,7 +106,7 @@ class PageSender:
         "_writer",
     )
 
-    def __init__(self, stream: EventStream, attachment: Attachment, writer: DirectWriter | None) -> None:
+    def __init__(self, stream: EventStream, attachment: Attachment, writer: DirectWriter | Http2Writer | None) -> None:
         self._stream = stream
         self._attachment = attachment
         self._link = attachment.link

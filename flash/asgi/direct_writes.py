@@ -6,10 +6,11 @@
 A single update costs most on the ordinary way: Trio switches to the link's task, and Hypercorn and Trio each do their
 part of a write. While that task waits for events, the task that adds one may write it to the socket itself, as the next
 chunk of the response, as far as the socket takes it without blocking. The link's task then writes the remaining bytes
-before anything else.
+before anything else. With HTTP/2 the windows of the client bound what may be written; what they do not take goes the
+ordinary way.
 
-This is safe only for HTTP/1.1, in chunks, and where nothing wraps Hypercorn's `send`. HTTP/2 and apps with middleware
-around `send` use the ordinary way.
+This is safe only for HTTP/1.1 in chunks, and HTTP/2 over TLS, and where nothing wraps Hypercorn's `send`. Apps with
+middleware around `send` use the ordinary way.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DIRECT_WRITE_INTERVAL = 0.001
 
 
 class DirectWriter:
-    """Writes chunks of one response, whose headers have been sent, to its socket.
+    """Writes chunks of one response of HTTP/1.1, whose headers have been sent, to its socket.
 
     Attributes:
         last_write: when something was written last, directly or not, on the clock of `time.perf_counter`.
@@ -42,11 +43,16 @@ class DirectWriter:
         self._unwritten: bytes | None = None
 
     @classmethod
-    def of_request(cls) -> DirectWriter | None:
+    def of_request(cls) -> DirectWriter | Http2Writer | None:
         """The writer for the current request's response; None if direct writes to it are not safe."""
         exchange = HTTP_EXCHANGE.get()
-        connection = None if exchange is None else _hypercorn.direct_write_connection(exchange.server_send())
-        return None if connection is None else cls(connection)
+        if exchange is None:
+            return None
+        send = exchange.server_send()
+        if (connection := _hypercorn.direct_write_connection(send)) is not None:
+            return cls(connection)
+        response = _hypercorn.direct_http2_response(send)
+        return None if response is None else Http2Writer(response)
 
     def begin_write(self) -> bool:
         """Claim the socket for a write that follows at once.
@@ -87,3 +93,37 @@ class DirectWriter:
         if self._unwritten is not None:
             unwritten, self._unwritten = self._unwritten, None
             await self._connection.write(unwritten)
+
+
+class Http2Writer:
+    """Does the same for one response of HTTP/2: writes parts of its body."""
+
+    __slots__ = ("_response", "_unwritten", "last_write")
+
+    def __init__(self, response: _hypercorn.Http2Response) -> None:
+        self.last_write: float = 0.0
+        self._response = response
+        self._unwritten: bytes | None = None
+
+    def begin_write(self) -> bool:
+        """As that of `DirectWriter`."""
+        now = perf_counter()
+        if now - self.last_write < DIRECT_WRITE_INTERVAL or self._unwritten is not None or self._response.busy:
+            return False
+        self.last_write = now
+        return True
+
+    def write(self, data: bytes) -> bool:
+        """Write a part of the body without blocking.
+
+        Returns:
+            Whether all of it is written. If not, the caller has to have `finish` called.
+        """
+        self._unwritten = self._response.write_now(data)
+        return self._unwritten is None
+
+    async def finish(self) -> None:
+        """Write what remains of the last part, if anything does, and wait until it is sent, or waits in a buffer."""
+        if self._unwritten is not None:
+            unwritten, self._unwritten = self._unwritten, None
+            await self._response.write(unwritten)

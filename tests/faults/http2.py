@@ -37,6 +37,10 @@ class Http2:
         """Read nothing any more."""
         self._going_on = trio.Event()
 
+    def go_on(self) -> None:
+        """Read again."""
+        self._going_on.set()
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the connection until the server closes it."""
         self._http.local_settings = h2.settings.Settings(
@@ -89,6 +93,11 @@ class Http2:
             self._http.increment_flow_control_window(window, number)
         await self._flush()
         return reply
+
+    async def reset(self, number: int) -> None:
+        """Give up a response."""
+        self._http.reset_stream(number)
+        await self._flush()
 
     async def consumed(self, size: int, number: int) -> None:
         """Let the server send as many bytes more."""
@@ -165,6 +174,10 @@ class Reply:
             await self._connection.consumed(size, self._number)
             return data or await self.read()
         return b""
+
+    async def give_up(self) -> None:
+        """Tell the server that the rest of the response is not wanted."""
+        await self._connection.reset(self._number)
 
     async def answer(self) -> Answer:
         status = await self.status()
