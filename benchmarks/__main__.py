@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         say(f"The machine is busy already (load {load:.1f}): absolute figures will be worth little.")
     results: list[Result] = []
     failed: list[str] = []
+    took: dict[str, float] = {}
     for name in options.names or NAMES:
         began = time.monotonic()
         try:
@@ -59,10 +60,12 @@ def main(arguments: list[str] | None = None) -> None:
             # What the others have measured in a quarter of an hour is kept.
             traceback.print_exc()
             failed.append(name)
-        say(f"{name} took {time.monotonic() - began:.0f} s")
+        took[name] = time.monotonic() - began
+        say(f"{name} took {took[name]:.0f} s")
     print(table(results))
     print(f"\nThe goals:\n{goals_table(results)}")
-    write(results, options.into)
+    print(f"\n{durations(took)}")
+    write(results, options.into, took)
     missed = sum(result.met is False for result in results)
     print(f"{missed} of {sum(result.met is not None for result in results)} targets missed.", file=sys.stderr)
     if failed:
@@ -78,8 +81,14 @@ def run(name: str, *, small: bool) -> list[Result]:
     return found
 
 
-def write(results: list[Result], folder: Path) -> None:
-    """Write the results, and pictures of them, into `folder`."""
+def durations(took: dict[str, float]) -> str:
+    """One sentence on how long the benchmarks have taken, in seconds by name."""
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
+    return f"It took {sum(took.values()) / 60:.1f} minutes: {parts}."
+
+
+def write(results: list[Result], folder: Path, took: dict[str, float] | None = None) -> None:
+    """Write the results, and pictures of them, into `folder`; and how many seconds each benchmark has taken."""
     folder.mkdir(parents=True, exist_ok=True)
     about: dict[str, object] = {
         "cpus": os.cpu_count(),
@@ -89,7 +98,8 @@ def write(results: list[Result], folder: Path) -> None:
     line = ", ".join(f"{name} {value}" for name, value in about.items())
     pictures = plots.draw(results, folder)
     (folder / "results.json").write_text(as_json(results, about))
-    (folder / "README.md").write_text(markdown(results, f"Made by `make bench`: {line}.", pictures))
+    made = f"Made by `make bench`: {line}." + (f" {durations(took)}" if took else "")
+    (folder / "README.md").write_text(markdown(results, made, pictures))
 
 
 if __name__ == "__main__":

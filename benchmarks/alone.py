@@ -1,6 +1,6 @@
 """Updates that come alone on an idle server: what each costs, and how late it is, over HTTP/1.1, TLS and HTTP/2.
 
-    python -m benchmarks.alone [--seconds 6] [--runs 2]
+    python -m benchmarks.alone [--seconds 4] [--runs 2] [--rounds 3]
 
 Starts Flash and the raw ASGI app on Hypercorn's trio worker in turn, once for each form of HTTP. One page is sent a
 hundred updates a second, each with the time at which it was yielded; both wait by `trio.sleep_until`.
@@ -143,7 +143,7 @@ class Page(AnyPage[None]):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="of Flash and its earlier version, in turn")
 

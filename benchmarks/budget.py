@@ -51,7 +51,7 @@ from flash.streams.spec import StreamSpec
 from flash.wire import Standing
 
 NAME = "budget of an update"
-ALONE, WOKEN, TOGETHER = "alone", "alone, HTTP/2", "without pause"
+ALONE, WOKEN, TOGETHER = "alone", "by the link's task", "without pause"
 DIRECTLY = 0
 """In place of the size of a body message: written directly."""
 HEAD = b'{"stream":"01234567-1","props":['

@@ -45,10 +45,11 @@ def test_what_was_found_is_written_with_pictures(tmp_path: Path) -> None:
     for size in (100, 1_000):
         curve.add("Flash", size, 50)
     aimed = Result(name="one stream", subject="Flash", metric="rate", unit="/s", value=9, at_least=10, goal="flat out")
-    write([aimed, *curve.results("many pages")], tmp_path)
+    write([aimed, *curve.results("many pages")], tmp_path, {"one_stream": 60.0, "many_pages": 30.0})
     (first, *_) = json.loads((tmp_path / "results.json").read_text())["results"]
     assert (first["value"], first["met"]) == (9, False)
     text = (tmp_path / "README.md").read_text()
+    assert "It took 1.5 minutes: one_stream 60 s, many_pages 30 s." in text
     goals = text.partition("## Goals")[2].partition("## one stream")[0]
     assert "| flat out | Flash | rate | 9 /s |  |  |  | ≥ 10 /s | MISSED |" in goals
     assert goals.count("not measured") == len(GOALS) - 1
