@@ -66,11 +66,12 @@ class Server:
 
     def processes(self) -> list[int]:
         """The ids of its processes: `pid`, and its workers, if it has any."""
-        tasks = Path(f"/proc/{self.pid}/task")
-        return [
-            self.pid,
-            *(int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()),
-        ]
+        found = [self.pid]
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            # A thread may end while it is looked at; one that has started a worker does not.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, (task / "children").read_text().split())
+        return found
 
     def cpu(self) -> float:
         """Seconds of CPU that its processes have used, all threads, to the nanosecond."""

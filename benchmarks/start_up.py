@@ -1,10 +1,10 @@
 """How long a server takes to start: the import, and from the command to its first answer.
 
-    python -m benchmarks.start_up [--runs 9]
+    python -m benchmarks.start_up [--runs 9] [--warm]
 
 Imports `flash` and `dash` in processes that do nothing else; starts Flash by `flash run`, and Dash on Quart with
 Hypercorn's asyncio worker, and asks each for its page until it answers. All in this interpreter's environment, and by
-turns. The bytecode of all modules is kept in a folder that the first run fills: it does not count.
+turns. The bytecode of all modules is kept in a folder that a first run fills, which does not count.
 """
 
 from __future__ import annotations
@@ -45,19 +45,22 @@ SERVERS = {
 ASK_AGAIN = 0.002
 """Seconds between attempts to reach a server."""
 
-SMALL = ["--runs", "1"]
+SMALL = ["--runs", "1", "--warm"]
 """Options by which the benchmark only shows that it works."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--warm", action="store_true", help="use the bytecode that there is, and compile none")
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
     runs = Runs()
     with tempfile.TemporaryDirectory() as bytecode:
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
-        _once(Runs(), environment)
+        environment = dict(os.environ)
+        if not options.warm:
+            environment |= {"PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+            _once(Runs(), environment)
         for number in range(options.runs):
             say(f"{NAME}: run {number + 1} of {options.runs}")
             _once(runs, environment)

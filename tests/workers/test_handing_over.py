@@ -167,6 +167,7 @@ def descriptors_of(client: tuple[str, int], pids: Iterable[int]) -> dict[int, in
     counts = dict.fromkeys(pids, 0)
     for pid in counts:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            # It may be closed at this moment.
             with contextlib.suppress(FileNotFoundError):
                 counts[pid] += os.readlink(descriptor) == name
     return counts

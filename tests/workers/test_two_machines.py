@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flash.asgi.tokens import new_token
@@ -158,8 +159,7 @@ async def test_a_killed_holder_on_another_machine_ends_its_own_pages_which_begin
 
 def processes_of(machine: Process) -> list[int]:
     """The supervisor of a machine, and its workers."""
-    tasks = Path(f"/proc/{machine.pid}/task").iterdir()
-    return [machine.pid, *(int(child) for task in tasks for child in (task / "children").read_text().split())]
+    return [machine.pid, *(child.pid for child in psutil.Process(machine.pid).children())]
 
 
 async def test_of_the_requests_to_a_machine_that_is_silent_one_waits_and_the_next_ones_do_not(
