@@ -106,12 +106,13 @@ async def answer(clicks):
 
 
 if __name__ == "__main__":
-    app.run(port=0, graceful_timeout=10)
+    app.run(port=0, graceful_timeout=600)
     note("returned")
 """
 
 SCRIPT = ("served.py",)
-FLASH_RUN = ("--graceful-timeout", "10")
+FLASH_RUN = ("--graceful-timeout", "600")
+"""A server that used its grace up would not stop within the time that a test waits for it."""
 
 
 async def running(site: Site, component: str = "go") -> tuple[Page, Link]:
@@ -134,25 +135,24 @@ async def test_a_stream_ends_with_shutdown_and_its_page_is_told(
 ) -> None:
     async with serving(tmp_path, *how, source=APP) as (process, site):
         _, events = await running(site)
-        began = time.monotonic()
         process.send(number)
         ended = await events.until("end")
         assert ended["reason"] == "shutdown"
         assert ended["props"] == [["out", {"children": "stopped"}], ["out", {"title": "idle"}]]
         assert await events.rest() == []
         assert await process.status() == 0
-        assert time.monotonic() - began < 10
         assert process.log[:2] == ["finally", "on_error shutdown"]
         assert process.log[2:] == (["returned"] if how is SCRIPT else [])
         assert "Traceback" not in process.output
 
 
 async def test_nothing_new_is_started_while_the_server_stops(tmp_path: Path) -> None:
-    async with serving(tmp_path, *FLASH_RUN, source=APP) as (process, site):
+    # A start that waited for its page would keep the server from stopping, and its user from knowing.
+    source = APP.replace("OPTIONS = {}", "OPTIONS = {'start_timeout': 600}")
+    async with serving(tmp_path, *FLASH_RUN, source=source) as (process, site):
         page, events = await running(site, "gate")
         process.send(signal.SIGTERM)
         await eventually(lambda: process.log == ["unwinding"])
-        began = time.monotonic()
         started = await page.start("go")
         assert started.status == 503
         assert "stopping" in started.text
@@ -162,8 +162,6 @@ async def test_nothing_new_is_started_while_the_server_stops(tmp_path: Path) -> 
         assert "stopping" in (await late.status()).text
         assert (await late.start()).status == 503
         assert (await site.get("/_flash/health")).status == 503
-        # A start that waited for its page would keep the server from stopping, and its user from knowing.
-        assert time.monotonic() - began < 4
         (tmp_path / "go-on").touch()
         assert (await events.until("end"))["reason"] == "shutdown"
         assert await process.status() == 0
@@ -172,15 +170,13 @@ async def test_nothing_new_is_started_while_the_server_stops(tmp_path: Path) -> 
 
 async def test_streams_whose_page_has_not_connected_yet_end_with_the_server(tmp_path: Path) -> None:
     source = APP.replace("OPTIONS = {}", "OPTIONS = {'start_timeout': 60}")
-    async with serving(tmp_path, "--graceful-timeout", "20", source=source) as (process, site):
+    async with serving(tmp_path, *FLASH_RUN, source=source) as (process, site):
         page = await site.page()
         assert (await page.start()).status == 204
         await running(site)
-        began = time.monotonic()
         process.send(signal.SIGTERM)
         assert await process.status() == 0
         assert process.log[-1] == "on_error shutdown"
-        assert time.monotonic() - began < 10
 
 
 async def test_a_callback_that_is_under_way_is_answered(tmp_path: Path) -> None:
@@ -230,13 +226,11 @@ async def test_500_streams_end_within_the_grace_though_some_pages_do_not_read(tm
                 nursery.start_soon(open_page, 10)
         health = (await site.get("/_flash/health")).json()
         assert (health["pages"], health["streams"]) == (59, 500)
-        began = time.monotonic()
         process.send(signal.SIGTERM)
         async with trio.open_nursery() as nursery:
             for events in reading:
                 nursery.start_soon(read, events)
         assert await process.status() == 0
-        assert time.monotonic() - began < 9
         assert [len(of_page) for of_page in ends] == [10] * 49
         assert {end["reason"] for of_page in ends for end in of_page} == {"shutdown"}
         assert all(["out", {"title": "idle"}] in end["props"] for of_page in ends for end in of_page)
@@ -259,7 +253,7 @@ async def test_a_stuck_clean_up_is_named_and_the_process_exits_with_status_1_at_
         assert (await events.until("end"))["reason"] == "shutdown"
         assert (await healthy.until("end"))["reason"] == "shutdown"
         assert await process.status() == 1
-        assert 1.9 < time.monotonic() - began < 6
+        assert time.monotonic() - began > 1.9
         last = process.output.strip().splitlines()[-1]
         assert re.search(rf"ERROR flash\.server: .*{name}", last), last
         assert "count" not in last
@@ -268,23 +262,22 @@ async def test_a_stuck_clean_up_is_named_and_the_process_exits_with_status_1_at_
 
 @pytest.mark.parametrize("number", STOP, ids=lambda number: number.name)
 async def test_a_second_signal_stops_a_stuck_server_at_once(tmp_path: Path, number: signal.Signals) -> None:
-    async with serving(tmp_path, "--graceful-timeout", "600", source=APP) as (process, site):
+    async with serving(tmp_path, *FLASH_RUN, source=APP) as (process, site):
         await running(site, "shield")
         process.send(number)
         await eventually(lambda: process.log == ["unwinding"])
         assert process.runs
         process.send(number)
-        assert await process.status(10) == 128 + number
+        assert await process.status() == 128 + number
 
 
 async def test_a_second_signal_stops_a_script_at_once(tmp_path: Path) -> None:
-    source = APP.replace("graceful_timeout=10", "graceful_timeout=600")
-    async with serving(tmp_path, *SCRIPT, source=source) as (process, site):
+    async with serving(tmp_path, *SCRIPT, source=APP) as (process, site):
         await running(site, "shield")
         process.send(signal.SIGINT)
         await eventually(lambda: process.log == ["unwinding"])
         process.send(signal.SIGINT)
-        assert await process.status(10) == 128 + signal.SIGINT
+        assert await process.status() == 128 + signal.SIGINT
 
 
 async def test_under_plain_hypercorn_the_clean_up_runs_with_shutdown(tmp_path: Path) -> None:
@@ -301,15 +294,13 @@ async def test_a_stream_whose_page_is_on_its_way_back_ends_with_shutdown_too(tmp
     async with serving(tmp_path, *FLASH_RUN, source=source) as (process, site):
         _, events = await running(site)
         await events.close()
-        began = time.monotonic()
         process.send(signal.SIGTERM)
         assert await process.status() == 0
-        assert time.monotonic() - began < 8
         assert process.log == ["finally", "on_error shutdown"]
 
 
 async def test_idle_connections_do_not_delay_the_stop(tmp_path: Path) -> None:
-    async with serving(tmp_path, "--graceful-timeout", "60", "--keep-alive", "60", source=APP) as (process, site):
+    async with serving(tmp_path, *FLASH_RUN, "--keep-alive", "600", source=APP) as (process, site):
         kept = await site.open()
         await kept.send_all(b"GET /_flash/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         with trio.fail_after(TIMEOUT):
@@ -320,10 +311,8 @@ async def test_idle_connections_do_not_delay_the_stop(tmp_path: Path) -> None:
         await half.send_all(b"GET /_flash/health HTTP/1.1\r\nHost: ")
         # What was sent earlier has been read when a later request has been answered.
         await running(site)
-        began = time.monotonic()
         process.send(signal.SIGTERM)
         assert await process.status() == 0
-        assert time.monotonic() - began < 8
 
 
 async def test_a_server_without_pages_stops_at_once(tmp_path: Path) -> None:
