@@ -75,6 +75,10 @@ none. The directory knows it in less, unless the machine is so busy that what it
 SEARCH_INTERVAL = 0.02
 """Seconds between two questions for a holder that cannot be reached."""
 
+GIVEN_UP_TIMEOUT = 2.0
+"""Seconds for which requests are refused at once whose holder could not be reached for `SEARCH_TIMEOUT`. A machine that
+has lost the others and not the directory stays the holder, and else each request would wait for that long."""
+
 SERVICE_RESTART = 1012
 """The code with which a websocket is closed whose holder has died."""
 
@@ -111,6 +115,8 @@ class SendingOn:
         self._leaving = leaving
         self._start_soon = start_soon
         self._long: dict[trio.CancelScope, Holder] = {}
+        # The addresses of holders that could not be reached; and until when no request tries to, or 0.
+        self._given_up: dict[str, float] = {}
         self._is_cut: Callable[[Holder], bool] = lambda holder: False
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -131,6 +137,10 @@ class SendingOn:
             if is_long(scope) and self._is_cut(holder):
                 return await _refuse(scope, send, "The server is stopping.")
             asked_at = trio.current_time()
+            if asked_at < self._given_up.get(holder.address, 0):
+                # Where it is now, the next request asks the directory.
+                self._holdings.forget(browser)
+                break
             with contextlib.suppress(NoAnswer):
                 if await self._send_on(holder, scope, receive, send):
                     return None
@@ -144,6 +154,8 @@ class SendingOn:
             # Whoever was known may take long to say no, or nothing. And the directory may take long to hear it.
             now = trio.current_time()
             if now >= deadline:
+                if holder.address in self._given_up:
+                    self._given_up[holder.address] = now + GIVEN_UP_TIMEOUT
                 break
             deadline = min(deadline, now + SEARCH_TIMEOUT)
             await trio.sleep(SEARCH_INTERVAL)
@@ -178,6 +190,7 @@ class SendingOn:
                 async with await self._dialer.connect(holder.address, VERDICTS) as connection:
                     handover = Handover.of_request(scope, send) if connection.is_local else None
                     verdict = await _verdict(connection, encode_scope(scope) if handover is None else handover.offer)
+                    self._given_up.pop(holder.address, None)
                     if handover is not None and verdict == ADOPTED:
                         await handover.run(connection, receive)
                         return True
@@ -188,9 +201,11 @@ class SendingOn:
                 self._holdings.note_gone(holder)
                 return False
             except ConnectionRefusedError:
+                self._given_up.setdefault(holder.address, 0)
                 await self._holdings.note_unreachable(holder)
                 return False
             except TimeoutError as error:
+                self._given_up.setdefault(holder.address, 0)
                 await self._holdings.note_unreachable(holder)
                 raise NoAnswer from error
             except (OSError, PeerGone):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import cast
 
 import httpx
@@ -17,7 +17,7 @@ from flash.asgi.tokens import new_token
 from flash.workers import sending_on
 from flash.workers.directory import browser_key
 from flash.workers.frames import SCOPE_TYPES
-from flash.workers.peer_connection import PeerConnection, listen
+from flash.workers.peer_connection import Dialer, PeerConnection, listen
 from flash.workers.peers import HAVE_COME
 from tests.faults.conftest import Certificate, certificate as certificate
 from tests.http.pages import Page
@@ -414,6 +414,39 @@ async def test_a_holder_is_looked_for_no_less_when_the_last_one_takes_long_to_di
         listener = listen(workers[0].address)
         nursery.start_soon(die_slowly)
         assert (await there.start("go")).status_code == 204
+
+
+@on_two_machines
+async def test_while_a_holder_cannot_be_reached_one_request_waits_for_it_and_the_next_ones_do_not(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect_to, is_reachable, tries = Dialer.connect, False, 0
+
+    async def connect(self: Dialer, address: str, expected: Collection[str]) -> PeerConnection:
+        nonlocal tries
+        tries += 1
+        if not is_reachable:
+            raise ConnectionRefusedError("a firewall is between the two")
+        return await connect_to(self, address, expected)
+
+    async def status() -> int:
+        return (await there.client.get(there.identity.status)).status_code
+
+    workers = await fleet(CountingApp, 2)
+    there = await page_beside(workers)
+    monkeypatch.setattr(Dialer, "connect", connect)
+    monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 0.1)
+    monkeypatch.setattr(sending_on, "GIVEN_UP_TIMEOUT", 0)
+    assert await status() == 503
+    assert tries > 1
+    is_reachable = True
+    assert await status() == 200
+    is_reachable = False
+    monkeypatch.setattr(sending_on, "GIVEN_UP_TIMEOUT", 600)
+    assert await status() == 503
+    tries = 0
+    assert [await status() for _ in range(3)] == [503] * 3
+    assert tries == 0
 
 
 async def test_a_directory_that_hears_late_of_a_dead_holder_is_asked_until_it_has_heard(
