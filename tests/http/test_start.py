@@ -235,12 +235,12 @@ async def test_many_starts_at_once_before_the_connection_share_one_life(serve: S
 async def test_the_streams_of_a_page_that_never_connects_end_and_the_log_says_why(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    waiting = Waiting(start_timeout=0.05)
+    waiting = Waiting(start_timeout=0.2)
     page = await (await serve(waiting.app)).page()
     assert (await page.start("go")).status_code == 204
     await eventually(lambda: waiting.log == ["started", "finally", "on_error disconnected"])
     await eventually(lambda: not len(waiting.app.channels))
-    assert "no connection to this process within start_timeout (0.05 s)" in caplog.text
+    assert "no connection to this process within start_timeout (0.2 s)" in caplog.text
     events = await page.connect()
     await page.start("go")
     await events.expect("open")
