@@ -54,7 +54,7 @@ class QuickContext(dash.Dash):
             "args": request.args,
             "path": request.full_path,
             "remote": request.remote_addr,
-            "origin": headers.get("Origin") or request.headers.get("origin"),
+            "origin": headers["Origin"] if "Origin" in headers else request.headers.get("origin"),
         }
 
     def _initialize_context(self, body: Any) -> Any:

@@ -36,6 +36,9 @@ from hypercorn.utils import build_and_validate_headers, suppress_body
 from ._hypercorn_messages import AppTasks
 from .plain_http1 import NO_CONTENT, PlainRequest, read_request, write_answer
 
+IDLE, BUSY = Updated(idle=True), Updated(idle=False)
+"""What a connection is told when a request has been answered, and when one has begun."""
+
 
 class FlashHTTPStream(HTTPStream):
     """One request of HTTP/1 or HTTP/2 and its response."""
@@ -125,8 +128,8 @@ class FlashH11Protocol(H11Protocol):
 
     async def _begin(self, request: PlainRequest, data: bytes) -> None:
         """Run the app for a plain request."""
-        await self.send(Updated(idle=False))
-        stream: Any = HTTPStream(
+        await self.send(BUSY)
+        stream: Any = FlashHTTPStream(
             self.app,
             self.config,
             self.context,
@@ -137,6 +140,7 @@ class FlashH11Protocol(H11Protocol):
             self.stream_send,
             STREAM_ID,
         )
+        stream.set_up(None)
         self.stream, self._unread = stream, data
         await stream.handle(
             Request(STREAM_ID, request.headers, "1.1", request.method, request.target, self.connection_state)
@@ -181,11 +185,12 @@ class FlashH11Protocol(H11Protocol):
         if not self._is_answered:
             await super()._maybe_recycle()
             return
-        self._is_answered = False
         await self._close_stream()
+        # From here on the next request may begin.
+        self._is_answered = False
         await self.can_read.set()
         is_last = self._has_failed or self.context.terminated.is_set()
-        await self.send(Closed() if is_last else Updated(idle=True))
+        await self.send(Closed() if is_last else IDLE)
 
 
 def _may_wait(message: Any) -> bool:

@@ -190,6 +190,30 @@ async def test_a_connection_goes_on_as_it_does_with_hypercorn_by_itself(name: st
         nursery.cancel_scope.cancel()
 
 
+async def test_a_request_that_comes_while_the_app_is_told_of_the_end_of_the_one_before_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put, ending = RequestMessages.put, 0
+
+    async def put_slowly(self: RequestMessages, message: Any) -> None:
+        nonlocal ending
+        await put(self, message)
+        # Meanwhile the client gets its answer and sends the next request, whose end the server reads after this.
+        if message["type"] == "http.disconnect":
+            ending += 1
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            ending -= 1
+        elif ending:
+            await trio.testing.wait_all_tasks_blocked(0.02)
+
+    monkeypatch.setattr(RequestMessages, "put", put_slowly)
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(20):
+            received = await converse(await start(nursery, behind_flash(answer)), [REQUEST] * 4)
+        nursery.cancel_scope.cancel()
+    assert received.count(b"text/plain") == 4
+
+
 @pytest.mark.parametrize(
     ("then", "answers"),
     [(PLAIN, 2), (PLAIN + PLAIN, 3), (PLAIN[:-1], 1), (b"not HTTP\r\n\r\n", 2), (b"", 1)],
