@@ -1,25 +1,32 @@
 """Makes ticks at an interval, for streams that show something every so often: `every(seconds)`.
 
-    generators ── every ── slots of 5 ms ── one task that wakes all who wait in a slot
+    generators ── every ── slots of 5 ms and more ── the server's clock, or a task, which wakes all who wait in a slot
 
-A task that sleeps costs a cancel scope, a deadline in Trio's heap, and an exception that is raised and caught each
-time. A task that waits for a tick costs none of these: it is noted in the slot in which its tick is due, and is woken
-together with all other tasks there.
+A tick is due at a moment of its own, but those who wait for one are woken at the end of a slot, together with all
+others there. A slot is as wide as nobody sees: a fiftieth of the interval. In a server its clock wakes them
+(`server.clock`). Where something else runs Trio, a task does, which sleeps until the first slot.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import trio
 
 from .errors import FlashError, InvalidOption
 from .options import FINITE_SECONDS
+from .sleeping_tasks import SleepingTasks, Waking
 
 SLOT = 0.005
-"""Seconds by which a tick may be late, so that one waking does for all that are due by then."""
+"""Seconds of the shortest slots: by so much a tick may be late, so that all that are due by then are woken together."""
+
+WIDEST_SLOT = 4
+"""How many times as long the longest slots are."""
+
+SLOTS_PER_INTERVAL = 50
+"""The slots of ticks at an interval last such a part of it, within these bounds."""
 
 INTERVALS = replace(FINITE_SECONDS, description=f"a number of seconds that is at least {SLOT:g}", lowest=SLOT)
 """The intervals that `every` takes."""
@@ -32,7 +39,8 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
             yield stream_props("clock", {"children": f"{datetime.now():%X}"})
 
     The ticks do not drift. If some are missed, because the page or the generator is slow, only the last of them comes,
-    at once, and then the next when it is due. On a server that is not busy a tick is at most 5 ms late.
+    at once, and then the next when it is due. On a server that is not busy a tick is late by at most 5 ms, or by a
+    fiftieth of the interval, up to 20 ms.
 
     Each tick is a checkpoint, and its value is its number: the first is 0, and those that are left out count. In a
     plain generator `for` blocks its thread until the next tick, and is left at once when the stream is cancelled: what
@@ -54,10 +62,12 @@ def every(seconds: float, *, first: float | None = None) -> Ticks:
 class Ticks:
     """What `every` returns."""
 
-    __slots__ = ("_first", "_number", "_seconds")
+    __slots__ = ("_first", "_number", "_seconds", "_width")
 
     def __init__(self, seconds: float, first: float | None) -> None:
         self._seconds = seconds
+        # Of its slots, in shortest ones.
+        self._width = min(max(1, int(seconds / SLOTS_PER_INTERVAL / SLOT)), WIDEST_SLOT)
         self._first = first
         self._number = 0
 
@@ -87,7 +97,7 @@ class Ticks:
             self._first = now
         due = self._first + self._number * self._seconds
         if due > now:
-            await trio.lowlevel.wait_task_rescheduled(wake_at(due))
+            await trio.lowlevel.wait_task_rescheduled(wake_at(due, self._width))
         else:
             await trio.lowlevel.checkpoint()
             # The last one that is due: those before it were missed.
@@ -97,103 +107,64 @@ class Ticks:
         return number
 
 
-def wake_at(due: float) -> Waking:
+def wake_at(due: float, width: int = 1) -> Waking:
     """Have the current task, which is about to wait, rescheduled at `due`, on Trio's clock, or up to a slot later.
 
     Args:
         due: infinity if only `Waking.reschedule` is to wake it.
+        width: of the slot, in shortest ones.
     """
-    return _ticker().enter(due)
+    if due < math.inf:
+        # A multiple of the slot, but for a rounding error, belongs to that slot and not to the next.
+        due = math.ceil(due / (SLOT * width) - 1e-6) * width * SLOT
+    return _enter()(due)
 
 
-class _Ticker:
-    """Wakes the tasks that wait for a tick. Each run of Trio has one; its own task runs while there are such tasks."""
+class _Ticker(SleepingTasks):
+    """Wakes those who wait for a tick, in a run of Trio whose clock does not. Its task runs while there are any."""
 
     def __init__(self) -> None:
-        # The waiting tasks, by the number of the slot in which they are due, and a heap of these numbers.
-        self._slots: dict[float, dict[trio.lowlevel.Task, None]] = {}
-        self._numbers: list[float] = []
+        super().__init__()
         self._scope: trio.CancelScope | None = None
 
-    def enter(self, due: float) -> Waking:
-        """See `wake_at`. Thousands of tasks wait here: a coroutine for each would count, and so would a closure."""
-        # A multiple of the slot, but for a rounding error, belongs to that slot and not to the next.
-        number = due if due == math.inf else math.ceil(due / SLOT - 1e-6)
-        slot = self._slots.get(number)
-        if slot is None:
-            slot = self._slots[number] = {}
-            heapq.heappush(self._numbers, number)
-            if len(self._numbers) > 2 * len(self._slots) + 64:
-                # Most numbers are of slots that have no task any more.
-                self._numbers = list(self._slots)
-                heapq.heapify(self._numbers)
-            if self._scope is None:
-                self._scope = trio.CancelScope()
-                trio.lowlevel.spawn_system_task(self._wake, name="flash ticks")
-            elif self._numbers[0] == number:
-                self._scope.deadline = number * SLOT
-        task = trio.lowlevel.current_task()
-        slot[task] = None
-        return Waking(self, number, task)
+    def enter(self, moment: float) -> Waking:
+        task = super().enter(moment)
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            trio.lowlevel.spawn_system_task(self._wake, name="flash ticks")
+        else:
+            self._scope.deadline = self.next
+        return task
 
-    def leave(self, number: float, task: trio.lowlevel.Task) -> bool:
-        """A task in this slot waits no more. False if it is not there: it has been rescheduled."""
-        slot = self._slots.get(number, {})
-        if task not in slot:
-            return False
-        del slot[task]
-        if not slot:
-            del self._slots[number]
-        if not self._slots and self._scope is not None:
+    def leave(self, moment: float, task: trio.lowlevel.Task) -> bool:
+        waited = super().leave(moment, task)
+        if not self and self._scope is not None:
             self._scope.cancel()
-        return True
+        return waited
 
     async def _wake(self) -> None:
         try:
-            while self._slots:
-                self._scope = trio.CancelScope(deadline=self._numbers[0] * SLOT)
+            while self:
+                self._scope = trio.CancelScope(deadline=self.next)
                 with self._scope:
                     await trio.sleep_forever()
-                now = trio.current_time()
-                while self._numbers and self._numbers[0] * SLOT <= now:
-                    for task in self._slots.pop(heapq.heappop(self._numbers), ()):
-                        trio.lowlevel.reschedule(task)
+                self.wake(trio.current_time())
         finally:
             self._scope = None
-            self._numbers.clear()
 
 
-class Waking:
-    """One task that waits to be rescheduled. Trio calls it when the wait is cancelled."""
-
-    __slots__ = ("_number", "_task", "_ticker")
-
-    def __init__(self, ticker: _Ticker, number: float, task: trio.lowlevel.Task) -> None:
-        self._ticker = ticker
-        self._number = number
-        self._task = task
-
-    def __call__(self, _: object) -> trio.lowlevel.Abort:
-        self.leave()
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def leave(self) -> bool:
-        """Have the task not be rescheduled. False if it has been already."""
-        return self._ticker.leave(self._number, self._task)
-
-    def reschedule(self) -> None:
-        """Have the task wait no longer."""
-        if self.leave():
-            trio.lowlevel.reschedule(self._task)
+_ENTER: trio.lowlevel.RunVar[Callable[[float], Waking]] = trio.lowlevel.RunVar("flash_ticks")
 
 
-_TICKER: trio.lowlevel.RunVar[_Ticker] = trio.lowlevel.RunVar("flash_ticker")
+def wake_by(sleeping: SleepingTasks) -> None:
+    """Have those who wait for ticks in this run of Trio be among these tasks, which somebody else wakes."""
+    _ENTER.set(sleeping.enter)
 
 
-def _ticker() -> _Ticker:
+def _enter() -> Callable[[float], Waking]:
     try:
-        return _TICKER.get()
+        return _ENTER.get()
     except LookupError:
-        ticker = _Ticker()
-        _TICKER.set(ticker)
-        return ticker
+        enter = _Ticker().enter
+        _ENTER.set(enter)
+        return enter

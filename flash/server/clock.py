@@ -1,7 +1,7 @@
 """The clock of a server: timers that are due soon fire together, and `trio.sleep` costs what an event costs.
 
-    trio.sleep, trio.sleep_until ── heap of sleeping tasks ──┐
-    timeouts ────────────────────── Trio's own deadlines ────┴── one wait of the event loop
+    trio.sleep, trio.sleep_until, every ── sleeping tasks ──┐
+    timeouts ─────────────────────── Trio's own deadlines ──┴── one wait of the event loop
 
 *Timer slack.* To wake up costs the loop more than a timer does: a system call, a switch of processes, cold caches. If
 thousands of streams wait, each until a moment of its own, a loop that wakes for every timer wakes thousands of times a
@@ -11,7 +11,8 @@ wakes it at once. A loop that has little to do has next to no slack, and its tim
 
 *Sleeping tasks.* `trio.sleep` makes a cancel scope with a deadline, at which an exception is raised in the task and
 caught again. While a task only sleeps, nobody needs the scope: the clock notes the task with its deadline, and
-reschedules it after the wait of the loop, in which Trio lets an `Instrument` look on.
+reschedules it after the wait of the loop, in which Trio lets an `Instrument` look on. So are tasks that wait for a tick
+of `every`.
 
 Both use what Trio documents. Runs of Trio with another clock, such as those of tests, are not affected.
 """
@@ -19,12 +20,13 @@ Both use what Trio documents. Runs of Trio with another clock, such as those of 
 from __future__ import annotations
 
 import functools
-import heapq
 import math
 import time
 from collections.abc import Callable
 
 import trio
+
+from ..sleeping_tasks import SleepingTasks
 
 REST = 4.0
 """The loop sleeps so many times as long as it has worked, before timers fire: they wait if it is busier than 1/5."""
@@ -34,20 +36,21 @@ MOST_SLACK = 0.002
 
 
 class ServerClock(trio.abc.Clock, trio.abc.Instrument):
-    """For `trio.run(..., clock=clock, instruments=[clock])`."""
+    """For `trio.run(..., clock=clock, instruments=[clock])`.
+
+    Attributes:
+        sleeping: the tasks that it wakes.
+    """
 
     def __init__(self, read: Callable[[], float] = time.perf_counter) -> None:
         """
         Args:
             read: reads the system's clock, in seconds.
         """
+        self.sleeping: SleepingTasks = SleepingTasks()
         self._read = read
         # When the loop last woke from a wait.
         self._woke = read()
-        # By deadline; the number keeps the order of those with the same one, and tasks from being compared.
-        self._sleeping: list[tuple[float, int, SleepingTask]] = []
-        self._number = 0
-        self._left = 0
 
     def start_clock(self) -> None:
         """Called by Trio at the beginning of the run."""
@@ -59,60 +62,15 @@ class ServerClock(trio.abc.Clock, trio.abc.Instrument):
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """How many seconds the loop waits, if nothing else wakes it; `deadline` is the next one of Trio's own."""
         now = self._read()
-        if self._sleeping:
-            deadline = min(deadline, self._sleeping[0][0])
-        return max(deadline - now, min(REST * (now - self._woke), MOST_SLACK))
+        return max(min(deadline, self.sleeping.next) - now, min(REST * (now - self._woke), MOST_SLACK))
 
     def after_io_wait(self, timeout: float) -> None:
         """Called by Trio after each wait of the loop: wake the tasks whose deadlines have passed."""
         now = self._read()
         if timeout > 0:
             self._woke = now
-        sleeping = self._sleeping
-        while sleeping and sleeping[0][0] <= now:
-            task = heapq.heappop(sleeping)[2].task
-            if task is None:
-                self._left -= 1
-            else:
-                trio.lowlevel.reschedule(task)
-
-    def enter(self, deadline: float) -> SleepingTask:
-        """Have the current task, which is about to wait, rescheduled at `deadline`.
-
-        Returns:
-            What Trio is to call if the wait is cancelled.
-        """
-        entry = SleepingTask(trio.lowlevel.current_task(), self)
-        self._number += 1
-        heapq.heappush(self._sleeping, (deadline, self._number, entry))
-        return entry
-
-    def leave(self) -> None:
-        """A sleeping task was cancelled. Its entry stays until its deadline, or until most entries are such."""
-        self._left += 1
-        if self._left > len(self._sleeping) / 2:
-            self._sleeping = [entry for entry in self._sleeping if entry[2].task is not None]
-            heapq.heapify(self._sleeping)
-            self._left = 0
-
-
-class SleepingTask:
-    """A task that sleeps; called by Trio when its wait is cancelled.
-
-    Attributes:
-        task: None once the wait was cancelled.
-    """
-
-    __slots__ = ("_clock", "task")
-
-    def __init__(self, task: trio.lowlevel.Task, clock: ServerClock) -> None:
-        self.task: trio.lowlevel.Task | None = task
-        self._clock = clock
-
-    def __call__(self, _: object) -> trio.lowlevel.Abort:
-        self.task = None
-        self._clock.leave()
-        return trio.lowlevel.Abort.SUCCEEDED
+        if self.sleeping.next <= now:
+            self.sleeping.wake(now)
 
 
 _sleep, _sleep_until = trio.sleep, trio.sleep_until
@@ -122,7 +80,7 @@ _sleep, _sleep_until = trio.sleep, trio.sleep_until
 async def sleep_until(deadline: float) -> None:
     clock = trio.lowlevel.current_clock()
     if isinstance(clock, ServerClock) and clock.current_time() < deadline < math.inf:
-        await trio.lowlevel.wait_task_rescheduled(clock.enter(deadline))
+        await trio.lowlevel.wait_task_rescheduled(clock.sleeping.enter(deadline))
         # The loop may have woken late: a timeout around this that was due before has passed, too.
         await trio.lowlevel.checkpoint_if_cancelled()
     else:
@@ -133,7 +91,7 @@ async def sleep_until(deadline: float) -> None:
 async def sleep(seconds: float) -> None:
     clock = trio.lowlevel.current_clock()
     if isinstance(clock, ServerClock) and 0 < seconds < math.inf:
-        await trio.lowlevel.wait_task_rescheduled(clock.enter(clock.current_time() + seconds))
+        await trio.lowlevel.wait_task_rescheduled(clock.sleeping.enter(clock.current_time() + seconds))
         await trio.lowlevel.checkpoint_if_cancelled()
     else:
         await _sleep(seconds)

@@ -21,6 +21,7 @@ from .. import _hypercorn
 from .._hypercorn_worker import Adopt, serve_connections
 from .._trio import forget_killed_threads
 from ..errors import FlashError, InvalidOption
+from ..ticks import wake_by
 from ..workers.this_worker import this_worker
 from .all_workers import AppOfWorkers, join_workers
 from .clock import ServerClock, use_for_sleep
@@ -74,7 +75,7 @@ def run(app: Served, config: Config, request: StopRequest | None = None, outcome
     use_for_sleep()
     clock = ServerClock()
     try:
-        trio.run(_serve, app, config, request, outcome, clock=clock, instruments=[clock])
+        trio.run(_serve, app, config, request, outcome, clock, clock=clock, instruments=[clock])
     except BaseException:
         if isinstance(outcome.failure, SystemExit):
             raise SystemExit(outcome.failure.code or 1) from None
@@ -83,7 +84,8 @@ def run(app: Served, config: Config, request: StopRequest | None = None, outcome
         raise SystemExit(1)
 
 
-async def _serve(app: Served, config: Config, request: StopRequest, outcome: Run) -> None:
+async def _serve(app: Served, config: Config, request: StopRequest, outcome: Run, clock: ServerClock) -> None:
+    wake_by(clock.sleeping)
     begin_run(outcome)
     shutdown = Shutdown(config, outcome)
     worker = this_worker()
