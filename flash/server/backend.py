@@ -40,7 +40,7 @@ from ..callbacks.request import CALLBACK_REQUEST, CallbackRequest
 from ..dash_json import to_json
 from ..errors import InvalidOption, RequestRefused, WrongServer
 from ..streams.mistakes import Mistakes
-from ..user_code.cleanup import clean_up_of
+from ..user_code.cleanup import CleanUpOf
 from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.functions import name_of
 from ..user_code.threads import as_plain, in_thread
@@ -77,12 +77,13 @@ _USE_TRIO = (
 
 def require_trio() -> None:
     """Raise WrongServer unless Trio runs the caller."""
+    if trio.lowlevel.in_trio_run():
+        return
     try:
         library = sniffio.current_async_library()
     except sniffio.AsyncLibraryNotFoundError:
         library = "no async library"
-    if library != "trio":
-        raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
+    raise WrongServer(f"This server runs on {library}. {_USE_TRIO}")
 
 
 def _compress_built(response: Response) -> None:
@@ -316,7 +317,7 @@ class FlashBackend(_dash.QuartDashServer):
             try:
                 if is_async:
                     name = name_of(_dash.function_of(dash_app, body["output"]))
-                    with clean_up_of(name, dash_app.websockets.limits.cleanup_timeout) as deadline:
+                    with CleanUpOf(name, dash_app.websockets.limits.cleanup_timeout) as deadline:
                         if exchange is not None:
                             exchange.deadline = deadline
                         data = await execute()

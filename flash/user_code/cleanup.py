@@ -113,24 +113,32 @@ def cleanup() -> Generator[None]:
         )
 
 
-@contextlib.contextmanager
-def clean_up_of(callback: str, timeout: float) -> Generator[Deadline]:
-    """Give the async callback that the block runs a deadline for its clean-up, and warn if the clean-up was cut.
+class CleanUpOf:
+    """Gives the async callback that the block runs a deadline for its clean-up, and warns if the clean-up was cut.
 
-    Args:
-        callback: its name.
-        timeout: seconds that clean-up has.
+    A class, as each request has one, and a generator for it takes three times as long.
     """
-    deadline = Deadline("the callback", callback, timeout)
-    token = CURRENT_DEADLINE.set(deadline)
-    try:
-        yield deadline
-    except BaseException as error:
-        if any(isinstance(leaf, trio.Cancelled) for leaf in _leaves(error)):
-            report_cut(error, deadline)
-        raise
-    finally:
-        CURRENT_DEADLINE.reset(token)
+
+    __slots__ = ("_deadline", "_token")
+
+    def __init__(self, callback: str, timeout: float) -> None:
+        """
+        Args:
+            callback: its name.
+            timeout: seconds that clean-up has.
+        """
+        self._deadline = Deadline("the callback", callback, timeout)
+
+    def __enter__(self) -> Deadline:
+        self._token = CURRENT_DEADLINE.set(self._deadline)
+        return self._deadline
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            if error is not None and any(isinstance(leaf, trio.Cancelled) for leaf in _leaves(error)):
+                report_cut(error, self._deadline)
+        finally:
+            CURRENT_DEADLINE.reset(self._token)
 
 
 def report_cut(error: BaseException, deadline: Deadline) -> None:

@@ -29,7 +29,7 @@ from .._dash import PreventUpdate, WebsocketDisconnected
 from ..asgi.client_log import ClientWarnings
 from ..errors import RequestRefused
 from ..options import DEFAULTS, FlashOptions
-from ..user_code.cleanup import Deadline, clean_up_of
+from ..user_code.cleanup import CleanUpOf, Deadline
 from ..user_code.containment import log_failure, split_cancellation
 from ..user_code.first_wait import when_suspended
 from ..user_code.inner_generators import InnerGenerators
@@ -292,7 +292,7 @@ class CallbackSocket:
             callback = self._settings.prepare(request.payload, WebsocketCallback(self._connection, request.renderer))
             name = callback.name
             if callback.is_async:
-                with clean_up_of(callback.function, limits.cleanup_timeout) as deadline:
+                with CleanUpOf(callback.function, limits.cleanup_timeout) as deadline:
                     self._deadlines.add(deadline)
                     try:
                         coroutine: Coroutine[Any, Any, str] = callback.execute()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import threading
 from typing import Any
 
 import flask
@@ -16,6 +18,7 @@ from hypercorn.config import Config, Sockets
 from quart_trio import QuartTrio
 
 from flash import Flash, Input, Output, WrongServer, html
+from flash.server.backend import FlashBackend
 from tests.http.apps import Waiting
 from tests.http.refusals import assert_refused
 from tests.http.servers import Serve
@@ -281,3 +284,17 @@ async def test_a_hook_on_the_backend_sees_every_request_and_may_refuse_it(serve:
     for _ in range(2):
         response = await browser.get("/_dash-layout")
         assert (response.status_code, response.text) == (401, "Log in first.")
+
+
+async def test_a_servers_own_views_are_run_as_quart_runs_them() -> None:
+    server = FlashBackend.create_app("some_app")
+
+    async def view() -> threading.Thread:
+        return threading.current_thread()
+
+    def plain_view() -> threading.Thread:
+        return threading.current_thread()
+
+    assert server.ensure_async(view) is view
+    assert await server.ensure_async(functools.partial(view))() is threading.current_thread()
+    assert await server.ensure_async(plain_view)() is not threading.current_thread()
