@@ -51,7 +51,6 @@ CPU, LATE, MEDIAN = "server CPU per update", "p99 from yield to client", "median
 
 EARLIER, BARE = "Flash before", "a bare write of as many bytes"
 TO_SOCKET = "CPU from yield to the socket"
-FORMS_TO_SOCKET = FORMS
 TOOK = re.compile(rb"nanoseconds: (-?\d+), (-?\d+)")
 
 INTERVAL = 0.01
@@ -59,7 +58,7 @@ INTERVAL = 0.01
 UPDATES = 60
 """Updates in each round from `yield` to the socket."""
 
-SMALL = ["--seconds", "0.3", "--runs", "1", "--rounds", "1"]
+SMALL = ["--seconds", "0.3", "--rounds", "1", "--forms", "HTTP/2"]
 """Options by which the benchmark only shows that it works."""
 
 
@@ -145,30 +144,31 @@ class Page(AnyPage[None]):
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS, help="of HTTP")
     parser.add_argument("--rounds", type=int, default=3, help="of Flash and its earlier version, in turn")
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
-    runs: dict[str, Runs] = {form: Runs() for form in FORMS}
-    to_socket: dict[str, Runs] = {form: Runs() for form in FORMS_TO_SOCKET}
+    runs: dict[str, Runs] = {form: Runs() for form in options.forms}
+    to_socket: dict[str, Runs] = {form: Runs() for form in options.forms}
     with _certificate() as certificate, earlier(BEFORE_SHORT_WRITES) as before:
         for number in range(options.runs):
             say(f"{NAME}: run {number + 1} of {options.runs}")
-            for form in FORMS:
+            for form in options.forms:
                 for subject in APPS:
                     _measure(runs[form], subject, form, certificate, options.seconds)
         for number in range(options.rounds):
             say(f"{NAME}: from yield to the socket, round {number + 1} of {options.rounds}")
-            for form in FORMS_TO_SOCKET:
+            for form in options.forms:
                 for subject, folder in ((FLASH, ROOT), (EARLIER, before)):
                     if folder is not None:
                         _measure_to_socket(to_socket[form], subject, form, certificate, folder)
     found = [
         runs[form].result(f"{NAME}: {form}", FLASH, figure, unit, reference=RAW)
-        for form in FORMS
+        for form in options.forms
         for figure, unit in ((CPU, "us"), (MEDIAN, "ms"), (LATE, "ms"))
     ]
-    for form in FORMS_TO_SOCKET:
+    for form in options.forms:
         result, name = to_socket[form].result, f"{NAME}: {form}, {TO_SOCKET.removeprefix('CPU ')}"
         found += [
             result(name, FLASH, TO_SOCKET, "us", reference=EARLIER, at_most=0.6, of_ratio=True, goal="alone"),

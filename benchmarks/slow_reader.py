@@ -40,7 +40,7 @@ SMALL = ["--seconds", "1", "--runs", "1"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=1)
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
