@@ -18,6 +18,8 @@
     const {flash} = /** @type {any} */ (window);
     const {wire, renderer, streams, inbox, requests, carrier, conditions, mistakes, reconnect, elsewhere, resume} = flash;
 
+    /** What an acknowledgement is answered with if the page's channel is gone, or another has come in its place. */
+    const LIFE_IS_OVER = [403, 404, 409];
     /** The number of intervals between pings after which the page acknowledges without having been asked. */
     const UNASKED_AFTER = 1.1;
 
@@ -107,7 +109,7 @@
         carrier.acknowledge(acknowledged).then((/** @type {Answer} */ {ok, status}) => {
             if (!ok) {
                 acknowledgeAgain();
-                if ((status === 403 || status === 404) && life === acknowledgedLife) {
+                if (LIFE_IS_OVER.includes(status) && life === acknowledgedLife) {
                     restart();
                 }
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -147,3 +148,28 @@ def test_pages_that_have_left_a_hub_which_stood_still_come_back_to_it_and_stay(
     tabs.expect_links(3)
     assert tabs.ended.rest() == []
     assert len(opened.rest()) <= len(pages)
+
+
+def test_a_page_whose_channel_has_been_taken_by_another_begins_anew_when_it_acknowledges(
+    serving: Serve, open_tab: OpenTab
+) -> None:
+    """As when its browser has come to be held by another worker, while the link to the first one stands."""
+    tabs = Tabs(ping_interval=0.5, stall_timeout=LONG, reconnect_grace=LONG)
+    taken, refused = threading.Event(), Journal[str]()
+
+    @tabs.app.server.before_request
+    async def refuse() -> tuple[str, int] | None:
+        if quart.request.path.endswith("_flash/ack") and taken.is_set():
+            taken.clear()
+            refused.note(quart.request.path)
+            return "This event has not been sent to the page.", 409
+        return None
+
+    page = open_tab(serving(tabs.app).url)
+    taken.set()
+    refused.next()
+    expect(page.locator("#out")).to_have_text("stopped")
+    page.locator("#go").click()
+    expect(page.locator("#out")).to_have_text(COUNT)
+    expect_going_on(page)
+    tabs.expect_links(1)
