@@ -51,8 +51,9 @@ types: $(VENV)/test.stamp node_modules/.package-lock.json
 	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc
 	PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc -p tsconfig.hub.json
 
+# The files stay in their order, so that those of one folder share a browser.
 pytest: $(TESTED)/test.stamp $(CHROMIUM) $(CHROMEDRIVER) $(FIREFOX) $(WEBKIT_DRIVER) $(XVFB) $(NGINX) $(REDIS)
-	$(TESTED)/bin/python -X dev -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(TESTS)
+	$(TESTED)/bin/python -X dev -m pytest --numprocesses=$(PROCESSES) --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 docs: $(VENV)/docs.stamp
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs build/docs
