@@ -185,7 +185,7 @@ class Channel:
         """The link is gone. With `disconnected` the page may come back within `reconnect_grace`; else close."""
         if attachment is not self._liveness.attachment:
             return
-        self.outbox.reader = None
+        self.outbox.lose_reader()
         self._liveness.detached()
         # A page that was never sent anything has nothing to come back for, and must not take another page's place.
         is_empty = self._count == 0 and self.outbox.unacknowledged == 0 and self.outbox.control_bytes == 0
@@ -353,18 +353,18 @@ class Channel:
 
     def describe(self, stream: Stream) -> StreamInfo:
         """What `app.streams()` says of a stream of this page."""
+        self.outbox.settle()
         return info_of(stream, self.page)
 
     def look(self) -> PageView:
         """What the inspector shows of the page."""
-        nursery = self._nursery
         return PageView(
             browser=self.browser,
             page=self.page[:8],
             is_linked=self._liveness.attachment is not None,
             unacknowledged=self.outbox.unacknowledged,
             streams=list(self._streams.values()),
-            tasks=[] if nursery is None else list(nursery.child_tasks),
+            tasks=[] if self._nursery is None else list(self._nursery.child_tasks),
         )
 
     def revocable(self) -> list[Stream]:

@@ -133,6 +133,21 @@ class PageSender:
             attachment.wake()
         return True
 
+    def bytes_until_ping(self) -> float:
+        return self._ping_after - self._bytes_since_ping
+
+    def send_uncounted(self, number: int, head: bytes, pairs: bytes) -> bool:
+        writer = self._writer
+        # The link's task does not wait while a ping is due.
+        if writer is None or self._link.waiting_task is None or not writer.begin_write():
+            return False
+        if not writer.write(self._props_frame % (number, head, pairs)):
+            self._attachment.wake()
+        return True
+
+    def count(self, updates: int, head: bytes, size: int) -> None:
+        self._bytes_since_ping += size + updates * (len(self._props_frame) + len(head))
+
     def send_now(self, events: list[Event]) -> bool:
         """Write events to the socket. False if it has not taken all of them: the link's task writes the rest."""
         assert self._writer is not None

@@ -47,6 +47,7 @@ class PageState:
         self._is_over = False
         # What a new follower is given, until the state changes: the same bytes for all who join at once.
         self._given: list[bytes] | None = None
+        self._latest = SharedUpdate(b"", ())
 
     def take(self, value: object) -> object:
         """See `Memory`."""
@@ -58,6 +59,8 @@ class PageState:
             return NOTHING
         if not self._is_over:
             self._note(update.by_prop)
+        update.follow(self._latest)
+        self._latest = update
         return update
 
     def given(self) -> Sequence[bytes]:

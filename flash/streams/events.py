@@ -149,16 +149,35 @@ class PropUpdate(NamedTuple):
     base: object = None
 
 
-class SharedUpdate(NamedTuple):
+FRAME_SIZE = 200
+"""Bytes that the frame of an update has at most besides its pairs."""
+
+
+class SharedUpdate:
     """An update of a source, encoded once for all the streams that follow it.
 
     Attributes:
         pairs: the inner part of the JSON array of its pairs.
         by_prop: the same, property by property; empty if there is nothing to send.
+        place: its place among the updates of its source, from 1.
+        total: bytes that the frames of these updates have at most, up to this one's.
+        next: the update after it; None while it is the last.
     """
 
-    pairs: bytes
-    by_prop: Sequence[PropUpdate]
+    __slots__ = ("by_prop", "next", "pairs", "place", "total")
+
+    def __init__(self, pairs: bytes, by_prop: Sequence[PropUpdate]) -> None:
+        self.pairs: bytes = pairs
+        self.by_prop: Sequence[PropUpdate] = by_prop
+        self.place: int = 0
+        self.total: int = 0
+        self.next: SharedUpdate | None = None
+
+    def follow(self, before: SharedUpdate) -> None:
+        """This update comes after another one of its source."""
+        self.place = before.place + 1
+        self.total = before.total + len(self.pairs) + FRAME_SIZE
+        before.next = self
 
 
 class ConflatedEvent(Event):

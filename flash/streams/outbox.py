@@ -20,6 +20,9 @@ What was sent is kept until the page acknowledges it, so that it can be sent aga
 An outbox that is closed has no window: nothing is added to what waits, and the acknowledgements of its page may reach
 the workers that have taken this one's place.
 
+*In step.* The updates of a source may be all that a page is sent, for a long time: then they go to its sender without
+the outbox, which notes them when anything else happens to it. See `shared_updates`.
+
 The outbox does no I/O and has no tasks. Streams put events. The link, which reads the outboxes of several pages, is the
 `OutboxReader`: its task is told of new events, and takes them. Or the outbox hands them to the `DirectSender` of its
 reader, as far as that can send them at once, without the link's task.
@@ -57,6 +60,18 @@ class DirectSender(Protocol):
         """Send events without waiting. Says whether all of them are sent; if not, the link's task sends the rest."""
         ...
 
+    def bytes_until_ping(self) -> float:
+        """How many bytes may be sent until the page is to be pinged."""
+        ...
+
+    def send_uncounted(self, number: int, head: bytes, pairs: bytes) -> bool:
+        """The same as `send_update`, but what is sent counts for no ping yet."""
+        ...
+
+    def count(self, updates: int, head: bytes, size: int) -> None:
+        """Count updates that were sent uncounted, which have so many bytes of JSON together."""
+        ...
+
     def send_update(self, number: int, head: bytes, pairs: bytes) -> bool:
         """Send one update as an event of its own, if that can be done at once, and say whether it is sent.
 
@@ -81,10 +96,19 @@ class OutboxReader(Protocol):
         ...
 
 
+class InStep(Protocol):
+    """A stream whose page is in step with the source that the stream follows: see `shared_updates`."""
+
+    def settle(self) -> None:
+        """Have the outbox note what the page was sent, and be in step no more."""
+        ...
+
+
 class Outbox:
     """The events of a page, in order.
 
     Attributes:
+        in_step: the stream whose updates are sent without the outbox, until anything else happens to it; else None.
         reader: what takes the events; None while the page has no link.
         closed: nothing is taken in any more.
         control_bytes: bytes of the waiting events that carry no updates (`open`, `end` ...).
@@ -104,12 +128,14 @@ class Outbox:
         "acknowledged",
         "closed",
         "control_bytes",
+        "in_step",
         "progress_at",
         "reader",
     )
 
     def __init__(self, window: int) -> None:
         self.reader: OutboxReader | None = None
+        self.in_step: InStep | None = None
         self.closed: bool = False
         self.control_bytes: int = 0
         self.acknowledged: int = 0
@@ -126,17 +152,19 @@ class Outbox:
     @property
     def unacknowledged(self) -> int:
         """Bytes that were sent and not acknowledged; at most the window, or half of it and one event."""
+        self.settle()
         return self._sent.unacknowledged
 
     @property
     def needs_no_acknowledgement(self) -> bool:
         """Whether so little was sent that the page has not been asked to acknowledge it yet."""
-        return self._sent.unacknowledged * 2 < self._window
+        return self.unacknowledged * 2 < self._window
 
     def put(self, name: str, data: bytes) -> None:
         """Append an event that carries no updates; dropped if the outbox is closed."""
         if self.closed:
             return
+        self.settle()
         self._count += 1
         self._waiting.append(Event(self._count, name, data, None))
         self.control_bytes += len(data)
@@ -152,6 +180,8 @@ class Outbox:
         """
         if self.closed:
             return
+        if self.in_step is not None:
+            self.in_step.settle()
         size = len(pairs)
         tail = buffer.tail
         if tail is not None and buffer.updates >= MERGE_FROM and tail.size < self._merged_size:
@@ -194,10 +224,39 @@ class Outbox:
         buffer.sent_bytes += size
         return True
 
+    @property
+    def last_sent(self) -> int:
+        """The number of the last event, if all are sent; else 0."""
+        return self._last_sent if self._last_sent == self._count and not self._sent.to_resend else 0
+
+    @property
+    def bytes_until_half(self) -> int:
+        """How many bytes may be sent until half the window has been sent and not acknowledged."""
+        return self._window // 2 - self._sent.unacknowledged
+
+    def note_sent(self, bodies: list[bytes], buffer: StreamBuffer) -> None:
+        """Note that updates of a stream were sent, each in an event of its own, after all that was sent before.
+
+        Args:
+            bodies: the inner parts of their JSON arrays.
+            buffer: of the stream.
+        """
+        first, size = self._count + 1, sum(map(len, bodies))
+        self._count = self._last_sent = self._count + len(bodies)
+        self._sent.append_bodies(first, bodies, buffer.head, size)
+        buffer.sent_updates += len(bodies)
+        buffer.sent_bytes += size
+
+    def settle(self) -> None:
+        """Note what a stream has sent without the outbox."""
+        if self.in_step is not None:
+            self.in_step.settle()
+
     def put_by_prop(self, prop_updates: Iterable[PropUpdate], buffer: StreamBuffer) -> None:
         """Take in an update of a stream that conflates; dropped if the outbox is closed."""
         if self.closed:
             return
+        self.settle()
         event = buffer.tail
         if isinstance(event, ConflatedEvent):
             for prop_update in prop_updates:
@@ -211,6 +270,7 @@ class Outbox:
 
     def flush(self, buffer: StreamBuffer) -> None:
         """Let the event of a stream that is held back follow: no update will come that could replace its values."""
+        self.settle()
         if (event := buffer.held_back) is not None:
             self._enqueue(event)
 
@@ -219,6 +279,7 @@ class Outbox:
 
         An empty list if there is none, or if the window is full. What is returned counts as sent.
         """
+        self.settle()
         if self._sent.unacknowledged == 0:
             self.progress_at = trio.current_time()
         taken: list[Event] = []
@@ -246,6 +307,7 @@ class Outbox:
 
     def acknowledge(self, number: int) -> bool:
         """The page has applied the events up to `number`: forget them. Says whether these were sent at all."""
+        self.settle()
         if number > self._last_sent:
             return False
         for event in self._sent.forget(number):
@@ -276,8 +338,14 @@ class Outbox:
         self.reader = reader
         return True
 
+    def lose_reader(self) -> None:
+        """The page has no link any more."""
+        self.settle()
+        self.reader = None
+
     def drop(self, buffer: StreamBuffer) -> None:
         """Forget the updates of a stream that wait: it was cancelled."""
+        self.settle()
         if buffer.updates:
             self._waiting = [event for event in self._waiting if event.buffer is not buffer]
             buffer.tail = None
@@ -285,11 +353,13 @@ class Outbox:
 
     def close(self) -> None:
         """Take in nothing more; what waits can still be taken."""
+        self.settle()
         self.closed = True
         self.wake()
 
     def discard(self) -> None:
         """Close, and forget everything: nobody will read it."""
+        self.settle()
         self._waiting.clear()
         self._sent.clear()
         self.close()
@@ -337,4 +407,5 @@ class Outbox:
         if taken and size > at_most:
             return False
         # Below half the window no acknowledgement has been asked for: an event of any size may go.
-        return self.unacknowledged * 2 < self._window or self.unacknowledged + size <= self._window or self.closed
+        unacknowledged = self._sent.unacknowledged
+        return unacknowledged * 2 < self._window or unacknowledged + size <= self._window or self.closed

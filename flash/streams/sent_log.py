@@ -63,6 +63,21 @@ class SentLog:
         self._heads.append(head)
         self.unacknowledged += size
 
+    def append_bodies(self, first: int, bodies: list[bytes], head: bytes, size: int) -> None:
+        """The same for updates of one stream, one in each event, none of which is dropped.
+
+        Args:
+            first: the number of the first of these events. Nothing is missing before it, unless the log is empty.
+            bodies: the inner parts of the arrays.
+            head: see `append_body`.
+            size: bytes of all bodies.
+        """
+        if not self._bodies:
+            self._first = first
+        self._bodies += bodies
+        self._heads += [head] * len(bodies)
+        self.unacknowledged += size
+
     def forget(self, number: int) -> list[Event]:
         """The page has the events up to `number`. Returns those of them that are of streams that conflate."""
         count = min(number + 1 - self._first, len(self._bodies))

@@ -391,6 +391,7 @@ class Stream:
                 self._host.report(self.spec.callback, "on_error", sentence)
             self._handling = None
         buffer, cancelled = self.buffer, self._cancelled_at
+        self._host.outbox.flush(buffer)
         seconds = trio.current_time() - self.started
         updates = buffer.sent_updates + buffer.updates
         log_end(self.spec, reason, self.scope.why, seconds, updates, error, handled)
@@ -398,7 +399,6 @@ class Stream:
             self._report(mistakes.failed_predicate(self.spec.name, self.scope.condition, self.scope.failure))
         props = [last_props, b"" if exception is None else self.spec.resets, self.spec.off]
         described = describe(self.spec, exception) if reason is EndReason.FAILED and exception is not None else b"null"
-        self._host.outbox.flush(buffer)
         end = wire.End(reason, wire.array(*props), described, handled and reason is EndReason.FAILED)
         self._host.outbox.put(end.event, end.encode_for(self.id))
         since_cancel = None if cancelled is None else trio.current_time() - cancelled
