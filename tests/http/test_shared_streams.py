@@ -766,3 +766,51 @@ async def test_resume_is_refused_by_the_function_without_a_word_on_the_page(serv
     server = await serve(make_app(Runs(), of_user, declare={"resume": True}))
     assert await resume(await server.page()) == 403
     assert len(server.app.channels) == 0
+
+
+async def test_a_page_in_step_with_its_source_that_loses_its_link_gets_all_that_it_has_missed(serve: Serve) -> None:
+    runs = Runs()
+    app = Flash(__name__)
+    app.layout = layout()
+
+    @app.event_callback(Input("go", "n_clicks"), shared="all")
+    async def live(clicks: int) -> AsyncIterator[Update]:
+        async for update in runs.run():
+            yield update
+
+    server = await serve(app)
+    page, link, _ = await follow(server)
+    [channel] = app.stream_settings.channels.pages()
+    said = 0
+
+    async def say() -> None:
+        nonlocal said
+        said += 1
+        runs.say("news")
+        assert (await link.expect("props"))["props"] == [["out", {"children": f"news {said}"}]]
+
+    async def get_in_step() -> None:
+        # A write that follows another too soon is left to the link's task.
+        with trio.fail_after(TIMEOUT):
+            while channel.outbox.in_step is None:
+                await say()
+        for _ in range(5):
+            await say()
+
+    await get_in_step()
+    [info] = app.streams()
+    assert info.updates == said + 1
+    assert (await page.acknowledge(link.applied)).status_code == 204
+    await get_in_step()
+    last = link.applied
+    for _ in range(5):
+        await say()
+    await link.close()
+    # What was read of the first link since `last` did not reach the page.
+    said -= 5
+    link = await page.connect(last=last)
+    for _ in range(5):
+        said += 1
+        assert (await link.expect("props"))["props"] == [["out", {"children": f"news {said}"}]]
+    await get_in_step()
+    assert channel.outbox.acknowledged > 0
