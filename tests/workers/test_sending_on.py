@@ -14,7 +14,7 @@ import trio.testing
 from flash import Input, Output, Update, stream_props
 from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.tokens import new_token
-from flash.workers import sending_on
+from flash.workers import peer_connection, sending_on
 from flash.workers.directory import browser_key
 from flash.workers.frames import SCOPE_TYPES
 from flash.workers.peer_connection import Dialer, PeerConnection, listen
@@ -219,7 +219,14 @@ async def test_the_holders_app_sees_of_a_request_what_it_would_have_seen_directl
 
 
 @on_two_machines
-async def test_when_the_holder_dies_its_pages_begin_a_new_life_where_they_land(fleet: StartFleet) -> None:
+async def test_when_the_holder_dies_its_pages_begin_a_new_life_where_they_land(
+    fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing waits for the holder: a test would be over before.
+    for name in ("OPEN_TIMEOUT", "CONNECT_TIMEOUT"):
+        monkeypatch.setattr(peer_connection, name, 600)
+    for name in ("VERDICT_TIMEOUT", "SEARCH_TIMEOUT"):
+        monkeypatch.setattr(sending_on, name, 600)
     workers = await fleet(CountingApp, 3)
     _, others = await page_with_stream(workers[2])
     page = await page_beside(workers)
@@ -227,13 +234,11 @@ async def test_when_the_holder_dies_its_pages_begin_a_new_life_where_they_land(f
     assert (await page.start("go")).status_code == 204
     await events.expect("open")
     first = events.hello
-    began = trio.current_time()
     workers[0].die()
     await events.until_closed()
     again = await page.connect()
     assert (await page.start("go")).status_code == 204
     await again.expect("open")
-    assert trio.current_time() - began < 1
     assert holders(workers[1:], page) == [workers[1]]
     assert again.hello is not None
     assert first is not None

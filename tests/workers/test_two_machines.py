@@ -16,6 +16,7 @@ import pytest
 
 from flash.asgi.tokens import new_token
 from flash.workers.peer_connection import OPEN_TIMEOUT
+from flash.workers.sending_on import SEARCH_TIMEOUT
 from tests.faults.sockets import Page, Site
 from tests.support.connections import free_port
 from tests.support.eventually import eventually
@@ -150,7 +151,7 @@ async def test_a_killed_holder_on_another_machine_ends_its_own_pages_which_begin
     again, landed = await link_by(page, anybody)
     await page.begin()
     assert await holder_of(page, again) == landed
-    assert time.monotonic() - killed < 2
+    assert time.monotonic() - killed < SEARCH_TIMEOUT, "nobody has waited for the dead one"
     before = int((await others.numbers(1))[0].split()[2])
     assert [int(value.split()[2]) for value in await others.numbers(20)] == list(range(before + 1, before + 21))
     await page.leave()
