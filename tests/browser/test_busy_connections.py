@@ -23,8 +23,8 @@ CALLBACKS = 5
 COUNT = re.compile(r"^\d+$")
 """What a stream that runs shows."""
 
-AT_ONCE = 0.2
-"""Seconds from a click on Stop to the generator, on a machine that has nothing else to do."""
+AT_ONCE = 5.0
+"""Seconds from a click on Stop to the generator. On an idle machine it takes a fifth of one."""
 
 
 class Busy:
@@ -89,7 +89,7 @@ def test_stop_reaches_the_generator_at_once_whatever_callbacks_hold(busy: Busy, 
     clicked = time.monotonic()
     took = busy.ended.next() - clicked
     expect(page.locator("#out")).to_have_text("stopped")
-    assert took < AT_ONCE * 5, took
+    assert took < AT_ONCE, took
     busy.done.set()
     expect(page.locator("#slow-4")).to_have_text("done")
 
@@ -188,7 +188,7 @@ def test_a_dialog_that_is_left_open_does_not_end_the_streams_behind_it(visit: Vi
     dialogs: list[Dialog] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog))
     page.evaluate("() => { setTimeout(() => alert('Lunch?')); }")
-    page.wait_for_timeout(3_000)
+    page.wait_for_timeout(2_000)
     [dialog] = dialogs
     assert busy.ended.rest() == []
     dialog.accept()

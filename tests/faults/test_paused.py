@@ -31,7 +31,7 @@ async def tick(clicks):
         await trio.sleep(0.1)
 """
 
-PAUSE = 3.0
+PAUSE = 2.0
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["connected", "coming back"])
