@@ -95,7 +95,7 @@ class FlashH11Protocol(H11Protocol):
         if self._unread:
             data, self._unread = self._unread, b""
             self._h11.receive_data(data)
-            while type(self._h11.next_event()) is not h11.EndOfMessage:
+            while isinstance(self._h11.next_event(), h11.Request | h11.Data):
                 pass
         return self._h11
 
