@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import iscoroutine
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import dash
 from dash import _callback, _callback_context, _utils, exceptions
@@ -122,19 +122,26 @@ def _read_failures_of_callbacks() -> None:
             result = plain(func, *args, **kwargs)
             return run_async(_wait_for, result) if iscoroutine(result) else result
         except Exception as error:
-            raise_read(error)
+            raise_if_other(error)
+            raise
 
     async def invoke_async(func: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return await awaited(func, *args, **kwargs)
         except Exception as error:
-            raise_read(error)
+            raise_if_other(error)
+            raise
 
-    def raise_read(error: Exception) -> NoReturn:
+    def raise_if_other(error: Exception) -> None:
+        """Raise what an exception is read as, unless that is the exception itself."""
         failure = read_failure(error, (PreventUpdate,))
-        if failure is error:
-            raise error
-        raise failure
+        if failure is not error:
+            try:
+                raise failure
+            finally:
+                # Its traceback leads here. It would refer to itself, and all of the request would wait for Python to
+                # look for garbage.
+                del failure, error
 
     module._invoke_callback = invoke
     module._async_invoke_callback = invoke_async

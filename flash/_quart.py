@@ -31,6 +31,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers.request import TrioBody
 from quart_trio.wrappers.response import TrioFileBody
 from werkzeug.exceptions import HTTPException, NotFound, RequestedRangeNotSatisfiable
+from werkzeug.routing import MapAdapter, Rule
 
 __all__ = [
     "MADE_WITH_REQUEST",
@@ -49,6 +50,7 @@ __all__ = [
     "encode_headers",
     "has_http_request",
     "refuse_bad_hosts",
+    "remember_routes",
     "run_on_trio",
     "websocket_received",
     "websocket_sent",
@@ -62,6 +64,9 @@ OPENERS = ("quart.app", "quart.blueprints", "quart.datastructures", "quart.wrapp
 
 SENDERS = ("quart", "quart.app", "quart.blueprints", "quart.helpers")
 """The modules that have `send_from_directory`."""
+
+MOST_ROUTES = 1_000
+"""How many routes are remembered: of one that takes any method there may be as many as methods."""
 
 NO_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.ENOTDIR)
 """The error codes of the system for a name that no file can have."""
@@ -213,6 +218,54 @@ def refuse_bad_hosts(server: Any) -> None:
             return adapter
 
     server.create_url_adapter = create_url_adapter
+
+
+def remember_routes(server: Any) -> None:
+    """Have each path without variables be looked for once.
+
+    Werkzeug's search leaves nine objects that refer to each other in a circle. A server with thousands of pages gets
+    hundreds of small requests a second, and that is next to all that Python has to look for garbage for.
+    """
+    known: dict[tuple[bool, str, str], Rule] = {}
+    url_map, create = server.url_map, server.create_url_adapter
+    add = url_map.add
+
+    def add_and_forget(rules: Any) -> None:
+        known.clear()
+        add(rules)
+
+    def create_url_adapter(request: Any) -> Any:
+        adapter = create(request)
+        # Of a server of several hosts, and of an invalid Host, nothing is remembered.
+        if type(adapter) is MapAdapter and not url_map.host_matching and adapter.subdomain == url_map.default_subdomain:
+            adapter.__class__ = _RememberingAdapter
+            adapter.known = known
+        return adapter
+
+    url_map.add = add_and_forget
+    server.create_url_adapter = create_url_adapter
+
+
+class _RememberingAdapter(MapAdapter):
+    """Finds the route of one request, among those that were found before it searches.
+
+    Attributes:
+        known: the routes without variables that were found: by whether it is a websocket, the method and the path.
+    """
+
+    known: dict[tuple[bool, str, str], Rule]
+
+    def match(self, *arguments: Any, **keywords: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if arguments or keywords != {"return_rule": True}:
+            return super().match(*arguments, **keywords)
+        key = self.websocket, self.default_method, self.path_info
+        rule = self.known.get(key)
+        if rule is None:
+            rule, variables = super().match(return_rule=True)
+            if variables or len(self.known) >= MOST_ROUTES:
+                return rule, variables
+            self.known[key] = rule
+        return rule, {}
 
 
 def _opening_as(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -96,10 +96,10 @@ def _compress_built(response: Response) -> None:
             return
 
 
-def _answer_malformed(app: dash.Dash, body: Mapping[str, Any], error: Exception) -> Response:
-    """The answer to a callback request that no page of the app sends. Raises `error` if the request is not at fault."""
+def _answer_malformed(app: dash.Dash, body: Mapping[str, Any], error: Exception) -> Response | None:
+    """The answer to a callback request that no page of the app sends; None if the request is not at fault."""
     if not _dash.disagrees_with_callback(app, body):
-        raise error
+        return None
     _warnings.warn("malformed", "A callback request was refused, which no page of the app sends", error=error)
     return answer_refusal(RequestRefused(400, "The request is malformed, or its callback is not known."))
 
@@ -172,6 +172,7 @@ class FlashBackend(_dash.QuartDashServer):
         _dash_patches.use_encoder(to_json)
         _quart.run_on_trio()
         _quart.refuse_bad_hosts(self.server)
+        _quart.remember_routes(self.server)
         # The text of a callback's exception may contain what a client has sent.
         escape_what_clients_send(self.server.name, dash_app.logger.name)
         self.server.extensions["flash"] = dash_app
@@ -313,7 +314,10 @@ class FlashBackend(_dash.QuartDashServer):
             try:
                 context, execute, is_async = _dash.prepare_callback(dash_app, body)
             except Exception as error:
-                return _answer_malformed(dash_app, body, error)
+                answer = _answer_malformed(dash_app, body, error)
+                if answer is None:
+                    raise
+                return answer
             try:
                 if is_async:
                     name = name_of(_dash.function_of(dash_app, body["output"]))
@@ -326,7 +330,10 @@ class FlashBackend(_dash.QuartDashServer):
             except RequestRefused as refusal:
                 return answer_refusal(refusal)
             except Exception as error:
-                return _answer_malformed(dash_app, body, error)
+                answer = _answer_malformed(dash_app, body, error)
+                if answer is None:
+                    raise
+                return answer
             except BaseExceptionGroup as group:
                 # Quart would pass on only the cancellation of a nursery that was cancelled and has failed.
                 cancelled, failure = split_cancellation(group)

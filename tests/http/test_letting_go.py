@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator
 
 import httpx
 import quart
 import trio
+from dash.exceptions import PreventUpdate
 
-from flash import Flash, Input, Update, ctx, html, stream_props
+from flash import Flash, Input, Output, Update, ctx, html, stream_props
 from tests.http.apps import Waiting
 from tests.http.servers import Serve
 from tests.support.eventually import eventually
@@ -43,6 +45,25 @@ async def test_of_a_page_that_waits_no_request_is_kept(serve: Serve) -> None:
     await page.connect_and_start()
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert not requests() - before
+
+
+async def test_no_request_waits_for_the_garbage_collector(serve: Serve) -> None:
+    waiting = Waiting()
+
+    @waiting.app.callback(Output("out", "title"), Input("out", "n_clicks"), prevent_initial_call=True)
+    async def refuse(clicks: int) -> str:
+        raise PreventUpdate
+
+    page = await (await serve(waiting.app)).page()
+    before = live_objects(quart.Request)
+    gc.disable()
+    try:
+        await page.connect_and_start()
+        assert (await page.start("out")).status_code == 204
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert [each for each in gc.get_objects() if issubclass(type(each), quart.Request)] == before
+    finally:
+        gc.enable()
 
 
 async def test_the_start_of_a_stream_is_kept_without_its_body(serve: Serve) -> None:
