@@ -26,8 +26,11 @@ from collections.abc import Generator
 YOUNG_OBJECTS = 5_000
 """New objects after which Python looks for garbage among them: those of a hundred updates that are under way."""
 
+MIDDLE_COLLECTIONS = 3
+"""How many collections of the young generation may pass before one of the middle one: few, so that each is short."""
+
 OLD_COLLECTIONS = 1
-"""How many collections of the middle generation may pass before one of the old: few, so that it has little to do."""
+"""The same for the old generation and the middle one."""
 
 PAUSE_SHARE = 2_000
 """A complete collection that is due only by its age takes at most one in so many seconds."""
@@ -46,7 +49,7 @@ def short_collections() -> Generator[None]:
     survivors = Survivors()
     if gc.isenabled() and thresholds[0] > 0:
         gc.callbacks.append(survivors)
-        gc.set_threshold(max(thresholds[0], YOUNG_OBJECTS), thresholds[1], OLD_COLLECTIONS)
+        gc.set_threshold(max(thresholds[0], YOUNG_OBJECTS), MIDDLE_COLLECTIONS, OLD_COLLECTIONS)
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from flash.server import garbage
-from flash.server.garbage import OLD_COLLECTIONS, YOUNG_OBJECTS, short_collections
+from flash.server.garbage import MIDDLE_COLLECTIONS, OLD_COLLECTIONS, YOUNG_OBJECTS, short_collections
 
 
 class Ring:
@@ -48,8 +48,8 @@ def live_on(objects: int) -> list[object]:
     return [[number] for number in range(objects)]
 
 
-ONE_OLD = 26 * YOUNG_OBJECTS * OLD_COLLECTIONS
-"""New objects that bring at least one collection of the old generation on."""
+ONE_OLD = 2 * YOUNG_OBJECTS * (MIDDLE_COLLECTIONS + 1) * (OLD_COLLECTIONS + 1)
+"""New objects that bring two collections of the old generation on."""
 
 
 def test_a_server_looks_for_garbage_less_often_and_puts_that_back() -> None:
