@@ -255,7 +255,7 @@ class _RememberingAdapter(MapAdapter):
 
     known: dict[tuple[bool, str, str], Rule]
 
-    def match(self, *arguments: Any, **keywords: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def match(self, *arguments: Any, **keywords: Any) -> Any:
         if arguments or keywords != {"return_rule": True}:
             return super().match(*arguments, **keywords)
         key = self.websocket, self.default_method, self.path_info

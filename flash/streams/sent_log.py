@@ -6,13 +6,31 @@
 
 A busy server keeps a hundred thousand updates here. One object for each would take more memory than the update itself,
 and would live long enough that Python's garbage collector goes through all of them again and again. So the log keeps
-two byte strings per update: its JSON, and the head of its event's JSON, which all updates of a stream share.
+two byte strings per update: its JSON, and the head of its event's JSON, which all updates of a stream share. Many
+updates are *folded*: their JSON is joined into one string, until one of them is asked for.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple, cast
+
 from ..wire import PROPS_DATA, Props
 from .events import Event
+
+FOLDED = 16
+"""How many events are folded together. A small update takes half as much memory then."""
+
+
+class _Fold(NamedTuple):
+    """Several events that were sent.
+
+    Attributes:
+        bodies: in lines, since JSON has no line breaks; as they were if not all of the events are updates.
+        heads: one for each.
+    """
+
+    bodies: bytes | list[bytes | Event | None]
+    heads: tuple[bytes, ...]
 
 
 class SentLog:
@@ -23,11 +41,14 @@ class SentLog:
         to_resend: how many of the events, the last ones, are to be sent again: they were not sent on the present link.
     """
 
-    __slots__ = ("_bodies", "_first", "_heads", "to_resend", "unacknowledged")
+    __slots__ = ("_bodies", "_first", "_folds", "_heads", "to_resend", "unacknowledged")
 
     def __init__(self) -> None:
         self.unacknowledged: int = 0
         self.to_resend: int = 0
+        # The events before those that follow here, the oldest first. There are none while some are to be sent again.
+        self._folds: tuple[_Fold, ...] = ()
+        # The number of the first event of those that follow.
         self._first = 0
         # For an update the inner part of its array; for an event without updates, or a conflated one, the event; None
         # for a number whose event was dropped, because its stream was cancelled while it waited.
@@ -59,6 +80,8 @@ class SentLog:
                 self._heads += [b""] * missing
             else:
                 self._first = number
+        if len(bodies) > FOLDED:
+            self._fold()
         bodies.append(body)
         self._heads.append(head)
         self.unacknowledged += size
@@ -74,12 +97,37 @@ class SentLog:
         """
         if not self._bodies:
             self._first = first
+        elif len(self._bodies) > FOLDED:
+            self._fold()
         self._bodies += bodies
         self._heads += [head] * len(bodies)
         self.unacknowledged += size
 
+    def _fold(self) -> None:
+        """Fold all but the last event, which tells the number of the next."""
+        bodies, heads = self._bodies[:-1], tuple(self._heads[:-1])
+        try:
+            self._folds = (*self._folds, _Fold(b"\n".join(cast("list[bytes]", bodies)), heads))
+        except TypeError:
+            self._folds = (*self._folds, _Fold(bodies, heads))
+        self._first += len(bodies)
+        del self._bodies[:-1], self._heads[:-1]
+
+    def _unfold(self) -> None:
+        """Undo all of that."""
+        bodies: list[bytes | Event | None] = []
+        heads: list[bytes] = []
+        for fold in self._folds:
+            bodies += fold.bodies.split(b"\n") if isinstance(fold.bodies, bytes) else fold.bodies
+            heads += fold.heads
+        self._folds = ()
+        self._first -= len(bodies)
+        self._bodies[:0], self._heads[:0] = bodies, heads
+
     def forget(self, number: int) -> list[Event]:
         """The page has the events up to `number`. Returns those of them that are of streams that conflate."""
+        if self._folds:
+            self._unfold()
         count = min(number + 1 - self._first, len(self._bodies))
         if count <= 0:
             return []
@@ -92,10 +140,12 @@ class SentLog:
 
     def rewind(self) -> None:
         """There is a new link: everything is to be sent again."""
+        self._unfold()
         self.unacknowledged, self.to_resend = 0, len(self._bodies)
 
     def clear(self) -> None:
         """Keep nothing."""
+        self._folds = ()
         self._bodies.clear()
         self._heads.clear()
         self.rewind()

@@ -32,7 +32,8 @@ def server() -> quart_trio.QuartTrio:
 
 
 async def answer(server: quart_trio.QuartTrio, path: str, method: str = "GET") -> str:
-    response = await server.test_client().open(path, method=method)
+    open_path: Any = server.test_client().open
+    response = await open_path(path, method=method)
     text = await response.get_data(as_text=True)
     return text if response.status_code == 200 else str(response.status_code)
 
