@@ -171,6 +171,15 @@ class _Sender:
     def send_update(self, number: int, head: bytes, pairs: bytes) -> bool:
         return self._frame is None or bool(self._frame % (number, head, pairs))
 
+    def bytes_until_ping(self) -> float:
+        raise AssertionError
+
+    def send_uncounted(self, number: int, head: bytes, pairs: bytes) -> bool:
+        raise AssertionError(number)
+
+    def count(self, updates: int, head: bytes, size: int) -> None:
+        raise AssertionError(updates)
+
 
 class _Reader:
     """Reads the outbox of a page from the tasks of its streams."""
