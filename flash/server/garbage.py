@@ -6,7 +6,7 @@
 
 A program that is served has a few hundred objects for each page, which live for hours, and next to none of them is
 ever garbage of the kind that Python has to look for: objects that refer to each other in a circle. All others go at
-once. Python goes through all objects now and then all the same, a quarter of a second for a million of them, in which
+once. Python goes through all objects now and then all the same, half a second for a million of them, in which
 no page gets anything.
 
 So what has survived a collection of the old generation is frozen (`gc.freeze`): later ones only go through what has
