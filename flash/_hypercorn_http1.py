@@ -186,11 +186,14 @@ class FlashH11Protocol(H11Protocol):
             await super()._maybe_recycle()
             return
         await self._close_stream()
+        if self._has_failed or self.context.terminated.is_set():
+            # What the client has sent meanwhile is not begun: this ends the reading.
+            await self.send(Closed())
+            return
         # From here on the next request may begin.
         self._is_answered = False
         await self.can_read.set()
-        is_last = self._has_failed or self.context.terminated.is_set()
-        await self.send(Closed() if is_last else IDLE)
+        await self.send(IDLE)
 
 
 def _may_wait(message: Any) -> bool:

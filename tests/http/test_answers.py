@@ -132,7 +132,7 @@ def behind_flash(app: Callable[..., Awaitable[None]]) -> Any:
     return mixed
 
 
-async def start(nursery: trio.Nursery, app: Any) -> int:
+async def start(nursery: trio.Nursery, app: Any, stop: Callable[[], Awaitable[None]] | None = None) -> int:
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.graceful_timeout = 1.0
@@ -140,7 +140,9 @@ async def start(nursery: trio.Nursery, app: Any) -> int:
     config.errorlog = None
     config.keep_alive_max_requests = 9
     bound: list[str] = await nursery.start(
-        lambda task_status: serve_with_hypercorn(app, config, mode="asgi", task_status=task_status)
+        lambda task_status: serve_with_hypercorn(
+            app, config, mode="asgi", shutdown_trigger=stop, task_status=task_status
+        )
     )
     return int(bound[0].rpartition(":")[2])
 
@@ -337,3 +339,29 @@ async def test_messages_arrive_in_order_and_one_that_finds_no_room_waits() -> No
         await messages.receive()
     await messages.put(6)
     assert await messages.receive() == 6
+
+
+async def test_a_request_that_comes_while_a_server_that_stops_writes_its_last_answer_is_not_begun() -> None:
+    paths: list[str] = []
+    stop = trio.Event()
+
+    async def noting(scope: Any, receive: Any, send: Send) -> None:
+        paths.append(scope["path"])
+        await answer(scope, receive, send)
+
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(20):
+            port = await start(nursery, behind_flash(noting), stop.wait)
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(PLAIN.replace(b"/whole", b"/large"))
+                received = bytearray(await stream.receive_some(1))
+                await stream.send_all(PLAIN)
+                # The server reads that, and hears that it is to stop, before this client reads on.
+                await ask(port, REQUESTS[1])
+                stop.set()
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                while more := await stream.receive_some():
+                    received += more
+        nursery.cancel_scope.cancel()
+    assert received.endswith(b"text")
+    assert paths == ["/large", "/parts"]
