@@ -35,8 +35,11 @@ OLD_COLLECTIONS = 1
 PAUSE_SHARE = 2_000
 """A complete collection that is due only by its age takes at most one in so many seconds."""
 
-_OLD = 2
-"""What Python calls the generation of the old objects."""
+FREED_BEFORE = 500
+"""How many objects may go after there were enough new ones, and before Python begins the collection, from 3.12 on."""
+
+_YOUNG, _OLD = 0, 2
+"""What Python calls the generations of the new and of the old objects."""
 
 
 @contextlib.contextmanager
@@ -87,9 +90,10 @@ class Survivors:
     def _begin(self) -> None:
         """Have the collection that begins be complete, if one is due."""
         self._began = time.monotonic()
-        # Python itself begins one when it has counted more of the younger collections than that.
-        is_asked_for = gc.get_count()[_OLD] <= gc.get_threshold()[_OLD]
-        self._is_complete = is_asked_for or self._frozen_since >= self._after_complete or self._began >= self._due
+        # Python itself begins one when it has counted so many new objects, and so many of the younger collections.
+        counts, thresholds = gc.get_count(), gc.get_threshold()
+        is_pythons = counts[_YOUNG] > thresholds[_YOUNG] - FREED_BEFORE and counts[_OLD] > thresholds[_OLD]
+        self._is_complete = not is_pythons or self._frozen_since >= self._after_complete or self._began >= self._due
         if self._is_complete:
             gc.unfreeze()
 
