@@ -114,10 +114,13 @@ def wake_at(due: float, width: int = 1) -> Waking:
         due: infinity if only `Waking.reschedule` is to wake it.
         width: of the slot, in shortest ones.
     """
-    if due < math.inf:
-        # A multiple of the slot, but for a rounding error, belongs to that slot and not to the next.
-        due = math.ceil(due / (SLOT * width) - 1e-6) * width * SLOT
-    return _enter()(due)
+    return _enter()(rounded_up(due, SLOT * width))
+
+
+def rounded_up(moment: float, step: float) -> float:
+    """The first multiple of `step` that is not before a moment, but for a rounding error; infinity of a huge one."""
+    steps = moment / step - 1e-6
+    return math.ceil(steps) * step if steps < math.inf else math.inf
 
 
 class _Ticker(SleepingTasks):

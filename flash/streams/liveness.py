@@ -13,7 +13,7 @@ A page has one timer: `wait_until_gone` wakes up for the earliest of its deadlin
 
 from __future__ import annotations
 
-from math import ceil, inf
+from math import inf
 
 import trio
 
@@ -142,10 +142,8 @@ class Liveness:
                     attachment.wake()
                 else:
                     deadline = min(deadline, ping_at)
-            if deadline < inf:
-                deadline = ceil(deadline / PRECISION - 1e-6) * PRECISION
-            wake_at = deadline
-            self._waking = ticks.wake_at(deadline)
+            wake_at = ticks.rounded_up(deadline, PRECISION)
+            self._waking = ticks.wake_at(wake_at)
             await trio.lowlevel.wait_task_rescheduled(self._waking)
             self._waking = None
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -114,6 +115,15 @@ async def test_a_lost_page_may_come_back_after_a_pause(open_page: OpenPage, nurs
     lost = trio.current_time()
     await channel.finished.wait()
     assert trio.current_time() - lost == RECONNECT_GRACE
+
+
+async def test_a_lost_page_may_be_given_any_time_that_a_number_says(open_page: OpenPage) -> None:
+    page = await open_page(reconnect_grace=sys.float_info.max)
+    stream = page.start(ticking)
+    await page.settle()
+    page.link.detach()
+    await trio.sleep(1_000)
+    assert stream.state == "running"
 
 
 async def test_a_lost_page_is_given_up_though_the_event_loop_is_held_up_again_and_again(open_page: OpenPage) -> None:
