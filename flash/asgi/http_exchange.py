@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from math import inf
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from ..user_code.inner_generators import InnerGenerators
 from .body_progress import PER_BROWSER, BodyProgress, UnfinishedBody
 from .browser_cookie import browser_or_address
 from .disconnect_policy import DisconnectPolicy
+from .disconnect_watch import DisconnectWatch, cancel_on_disconnect
 
 _log = logging.getLogger("flash.server")
 
@@ -248,7 +249,7 @@ class FlashConnection(HTTPConnection):
                         await exchange.send_end()
                 else:
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(_cancel_on_disconnect, nursery.cancel_scope, receive_rest)
+                        nursery.start_soon(cancel_on_disconnect, nursery.cancel_scope, receive_rest)
                         await exchange.send_body(exchange.send_chunk)
                         await exchange.send_end()
                         nursery.cancel_scope.cancel()
@@ -330,7 +331,7 @@ class FlashConnection(HTTPConnection):
             return
         complete_body(request, exchange.body)
         exchange.quart_body = request.body
-        watch = _DisconnectWatch(receive)
+        watch = DisconnectWatch(receive)
 
         def begin_watch() -> None:
             # Over HTTP/1 the server itself notices a disconnect while the end of the response is being sent.
@@ -409,49 +410,3 @@ class FlashConnection(HTTPConnection):
                 timeout = cast("Any", self.app.config["RESPONSE_TIMEOUT"])
             with trio.move_on_after(inf if timeout is None else timeout):
                 await self.send_response(send, response)
-
-
-async def _cancel_on_disconnect(scope: trio.CancelScope, receive: Callable[[], Awaitable[Any]]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
-class _DisconnectWatch:
-    """Cancels one request when its client disconnects: a system task, which ends when the request does.
-
-    It is in no nursery of the request's own, since most requests never wait, and a nursery costs as much as a task.
-
-    Attributes:
-        request_scope: the cancel scope of the request.
-    """
-
-    __slots__ = ("_failure", "_receive", "_scope", "request_scope")
-
-    def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
-        self.request_scope = trio.CancelScope()
-        self._receive = receive
-        self._scope: trio.CancelScope | None = None
-        self._failure: Exception | None = None
-
-    def begin(self) -> None:
-        """Watch from now on, in a task."""
-        self._scope = trio.CancelScope()
-        trio.lowlevel.spawn_system_task(self._run, self._scope, context=copy_context())
-
-    async def _run(self, scope: trio.CancelScope) -> None:
-        """Wait for the client to disconnect."""
-        with scope:
-            try:
-                await _cancel_on_disconnect(self.request_scope, self._receive)
-            except Exception as error:
-                # It is the request that fails, and not the whole run of Trio.
-                self._failure = error
-                self.request_scope.cancel()
-
-    def end(self) -> None:
-        """Watch no more. Raises the failure of `receive`, if it has failed."""
-        if self._scope is not None:
-            self._scope.cancel()
-        if self._failure is not None:
-            raise self._failure
