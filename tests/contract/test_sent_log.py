@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -53,6 +54,23 @@ def test_events_without_updates_and_numbers_that_were_dropped_are_folded_with_th
     sent = resend(log)
     assert [number for number, _ in sent] == [1, 2, 3, *range(6, 6 + 3 * FOLDED)]
     assert sent[2] == (3, opened.data)
+
+
+def test_the_updates_of_a_source_are_not_copied_for_each_page() -> None:
+    updates = [b'["out",{"children":"%d%b"}]' % (number, bytes(2_000)) for number in range(6 * FOLDED)]
+    logs = [SentLog() for _ in range(20)]
+    tracemalloc.start()
+    try:
+        for log in logs:
+            for number, pairs in enumerate(updates, 1):
+                log.append_body(number, pairs, b"", len(pairs))
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < sum(map(len, updates))
+    for log in logs:
+        log.rewind()
+        assert [pairs for _, pairs in resend(log)] == [b"%b]}" % pairs for pairs in updates]
 
 
 def test_of_a_stream_that_conflates_the_event_itself_is_given_back() -> None:
