@@ -71,7 +71,13 @@ class FlashHTTPStream(HTTPStream):
         body = b"" if suppress_body(self.scope["method"], status) else bytes(message.get("body", b""))
         # From here on no other answer is possible: if this one fails, the connection ends.
         self.response, self.state = head, ASGIHTTPState.RESPONSE
-        await protocol.send_answer(status, headers, body)
+        try:
+            await protocol.send_answer(status, headers, body)
+        except h11.LocalProtocolError:
+            if protocol.connection.our_state is h11.SEND_RESPONSE:
+                # h11 has not even taken the head, so that Hypercorn can answer that the app has failed.
+                self.state = ASGIHTTPState.REQUEST
+            raise
         self.state = ASGIHTTPState.CLOSED
         await self.config.log.access(self.scope, self.response, time() - self.start_time)
         await self.send(StreamClosed(stream_id=self.stream_id))

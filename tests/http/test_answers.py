@@ -45,6 +45,7 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
     "/silent": [],
     "/too-short": [head(200, LENGTH), body(b"tex")],
     "/large": [head(200, (b"content-length", b"5000004")), body(bytes(5_000_000) + b"text")],
+    "/bad-name": [head(200, LENGTH, (b"a b", b"c")), body(b"text")],
     "/pseudo": [head(200, LENGTH, (b":status", b"200")), body(b"text")],
 }
 
