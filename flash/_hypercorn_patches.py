@@ -217,6 +217,9 @@ class FlashTCPServer(TCPServer):
                 while True:
                     try:
                         await trio.lowlevel.wait_readable(self.stream.socket)
+                        if self._reading.cancel_called:
+                            # What comes at the last moment is not begun: its client sends it again.
+                            break
                         data = os.read(self.stream.socket.fileno(), MAX_RECV)
                     except BlockingIOError:
                         continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
@@ -366,3 +368,37 @@ async def test_a_request_that_comes_while_a_server_that_stops_writes_its_last_an
         nursery.cancel_scope.cancel()
     assert received.endswith(b"text")
     assert paths == ["/large", "/parts"]
+
+
+async def test_a_request_that_comes_as_the_connection_has_been_idle_for_too_long_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths: list[str] = []
+    connections: list[Any] = []
+    begin = FlashTCPServer.run
+
+    async def noting(scope: Any, receive: Any, send: Send) -> None:
+        paths.append(scope["path"])
+        await answer(scope, receive, send)
+
+    async def run(self: FlashTCPServer) -> None:
+        connections.append(self)
+        await begin(self)
+
+    monkeypatch.setattr(FlashTCPServer, "run", run)
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(20):
+            port = await start(nursery, behind_flash(noting))
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(PLAIN)
+                received = b""
+                while not received.endswith(b"text"):
+                    received += await stream.receive_some()
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                # The server finds both in the same pass of its loop.
+                os.write(stream.socket.fileno(), PLAIN)
+                connections[0].idle_task.end_at(trio.current_time())
+                with contextlib.suppress(trio.BrokenResourceError):
+                    assert not await stream.receive_some()
+        nursery.cancel_scope.cancel()
+    assert paths == ["/whole"]
