@@ -11,8 +11,9 @@ from tests.browser.conftest import own_page_registry as own_page_registry
 from tests.http.conftest import serve as serve
 from tests.support import chromium
 
-# Dash's fixtures count their ports up from the same one in each process, and pytest-xdist runs several.
-BaseDashRunner._next_port += 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# Dash's fixtures count their ports up from the same one in each process, and pytest-xdist runs several. Dash's own
+# begins among those that the system gives to clients' connections, any of which may have it.
+BaseDashRunner._next_port = 20_050 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def pytest_setup_options() -> Options:
