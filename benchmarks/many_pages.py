@@ -207,7 +207,7 @@ def _few(runs: Runs, subject: str, options: argparse.Namespace) -> None:
 
 def _many(runs: Runs, curve: Curve, subject: str, options: argparse.Namespace) -> None:
     kind, app, crowd_of = CROWDS[subject]
-    steps = sorted({max(1, options.crowd // part) for part in (100, 10, 3, 1)})
+    steps = sorted({max(1, options.crowd // part) for part in (100, 10, 1)})
     with serve(kind, app) as server, Client(server.port) as client:
         crowd = crowd_of(client, Arrivals([]))
         before, load = server.memory(), None

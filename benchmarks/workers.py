@@ -1,15 +1,15 @@
 """Several workers beside one process: what they add to the cost of an update and of a request, and what they can bear.
 
-    python -m benchmarks.workers [--pages 1000] [--seconds 15] [--rush 6] [--requests 2000] [--tabs 100]
+    python -m benchmarks.workers [--pages 1000] [--seconds 15] [--runs 2] [--rush 4] [--requests 2000] [--tabs 100]
 
 Three loads:
 
-- `--pages` pages, each of a browser of its own, with 10 streams of 1 update/s each; first in one process, then with two
-  workers. Connections come to either worker, so half of the requests are sent on. The more a process has to do, the
-  less an update costs; so one process with half of the pages is measured, too. Then each stream is to yield ten times
-  as often, which is more than two workers can do: that is *saturation*. The rate is that of the updates that have left
-  the server. Whoever counted them meanwhile would need a processor, too. So the client sleeps through `--rush` seconds,
-  while the kernel keeps what comes for it, and counts afterwards, by the times at which the updates were yielded.
+- `--pages` pages, each of a browser of its own, with 10 streams of 1 update/s each; in one process and with two
+  workers, in turn. Connections come to either worker, so half of the requests are sent on. Then each stream is to yield
+  ten times as often, which is more than two workers can do: that is *saturation*. The rate is that of the updates that
+  have left the server. Whoever counted them meanwhile would need a processor, too. So the client sleeps through
+  `--rush` seconds, while the kernel keeps what comes for it, and counts afterwards, by the times at which the updates
+  were yielded.
 - Requests of a page, acknowledgements, over a connection to the worker that holds its browser, and over one to the
   other worker, in turn: what being sent on adds.
 - Links that are direct; such that have come to the other worker, which hands them over; and such that cannot be handed
@@ -38,7 +38,7 @@ from tests.support.wire_client import Headers
 
 NAME = "workers"
 APP = "benchmarks.apps.flash_workers:app"
-ONE, TWO, HALF = "one process", "two workers", "one process, half the pages"
+ONE, TWO = "one process", "two workers"
 DIRECT, SENT_ON, HANDED_OVER = "direct", "sent on", "handed over"
 CPU, BUSY, RATE = "server CPU per update", "CPUs in use", "rate"
 LATE, LATE_BESIDE = "p99 from yield to client", "p99 beside a page that does not read"
@@ -59,14 +59,15 @@ STAYING = [("Content-Length", "0")]
 ENDLESS = 10**9
 """Updates of a stream that goes on as long as it is let."""
 
-SMALL = ["--pages", "10", "--seconds", "0.5", "--rush", "0.5", "--settle", "0.1", "--requests", "20", "--tabs", "2"]
+SMALL = ["--pages=10", "--runs=1", "--seconds=0.5", "--rush=0.5", "--settle=0.1", "--requests=20", "--tabs=2"]
 """Options by which the benchmark only shows that it works."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=15.0, help="of a measuring: Flash's ping interval")
-    parser.add_argument("--rush", type=float, default=6.0, help="seconds of saturation")
+    parser.add_argument("--rush", type=float, default=4.0, help="seconds of saturation")
+    parser.add_argument("--runs", type=int, default=2, help="of one process and of two workers, in turn")
     parser.add_argument("--settle", type=float, default=3.0, help="seconds before a measuring")
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--tabs", type=int, default=100)
@@ -75,9 +76,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> list[Result]:
     many, rush, requests, links, burst = Runs(), Runs(), Runs(), Runs(), Runs()
-    for subject, pages in ((HALF, options.pages // 2), (ONE, options.pages), (TWO, options.pages)):
-        say(f"{NAME}: {pages} pages, {subject}")
-        _many_pages(many, rush, subject, pages, options)
+    # In turn: one run of a process and the next differ by a tenth.
+    for subject in (ONE, TWO) * options.runs:
+        say(f"{NAME}: {options.pages} pages, {subject}")
+        _many_pages(many, rush, subject, options)
     say(f"{NAME}: requests and links that are sent on, links that are handed over")
     with serve("flash-2-workers", APP) as server, ChoosingClient(server) as client:
         _requests(requests, client, options.requests)
@@ -87,7 +89,6 @@ def measure(options: argparse.Namespace) -> list[Result]:
     request, several, single = (f"{NAME}: {what}" for what in ("a request", f"{options.tabs} links", "a full link"))
     return [
         many.result(f"{load} x 1/s", TWO, CPU, "us", reference=ONE, at_most=1.15, of_ratio=True),
-        many.result(f"{load} x 1/s", TWO, CPU, "us", reference=HALF),
         many.result(f"{load} x 1/s", TWO, LATE, "ms", reference=ONE),
         many.result(f"{load} x 1/s", TWO, BUSY, "", reference=ONE),
         rush.result(f"{load}, saturated", TWO, RATE, "updates/s", reference=ONE, at_least=1.7, of_ratio=True),
@@ -189,17 +190,16 @@ def _watch(server: Server, client: Client, arrivals: Arrivals, settle: float, se
     return {**watch.figures(len(arrivals.late)), LATE: percentile(arrivals.late, 0.99) / 1e6}
 
 
-def _many_pages(many: Runs, rush: Runs, subject: str, pages: int, options: argparse.Namespace) -> None:
+def _many_pages(many: Runs, rush: Runs, subject: str, options: argparse.Namespace) -> None:
     workers = 2 if subject == TWO else 1
     with serve("flash-2-workers" if subject == TWO else "flash", APP) as server, Client(server.port) as client:
         tell_workers(client, "/pid", workers)
         arrivals = Arrivals()
-        _load_pages(pages, client, arrivals)
+        _load_pages(options.pages, client, arrivals)
         tell_workers(client, "/begin", workers)
         many.add(subject, **_watch(server, client, arrivals, options.settle, options.seconds))
-        if subject != HALF:
-            tell_workers(client, "/rush", workers)
-            rush.add(subject, **_saturate(server, client, arrivals, options.settle, options.rush))
+        tell_workers(client, "/rush", workers)
+        rush.add(subject, **_saturate(server, client, arrivals, options.settle, options.rush))
         assert not client.refused, client.refused[:3]
 
 
@@ -307,11 +307,11 @@ def _links(
     tabs = load(options.tabs, arrivals.take, headers)
     for tab in tabs:
         tab.start("tick0", value=TAB_INTERVAL)
-    links.add(subject, **_watch(server, client, arrivals, options.settle, options.seconds))
+    links.add(subject, **_watch(server, client, arrivals, options.settle, options.seconds / 3))
     (deaf,) = load(1, lambda block, now: None, headers)
     deaf.start("burst", value=ENDLESS)
     deaf.stream.ignore()
-    links.add(subject, **{LATE_BESIDE: _watch(server, client, arrivals, options.settle, options.seconds / 2)[LATE]})
+    links.add(subject, **{LATE_BESIDE: _watch(server, client, arrivals, options.settle, options.seconds / 3)[LATE]})
     assert not client.refused, client.refused[:3]
     for page in (first, hasty, *tabs, deaf):
         page.leave()

@@ -36,6 +36,9 @@ OLD_COLLECTIONS = 1
 PAUSE_SHARE = 2_000
 """A complete collection that is due only by its age takes at most one in so many seconds."""
 
+FIRST_COMPLETE = 60
+"""Seconds after which the first one is due, which nobody has waited for yet."""
+
 FREED_BEFORE = 500
 """How many objects may go after there were enough new ones, and before Python begins the collection, from 3.12 on."""
 
@@ -70,15 +73,15 @@ class Survivors:
     """
 
     def __init__(self) -> None:
-        self._is_complete = True
-        self._began = time.monotonic()
+        self._is_complete = False
+        self._began = 0.0
+        # A collection now would make the start longer by a seventh, and next to nothing of a program is garbage yet.
+        gc.freeze()
         # How many objects there were after the last complete collection, how many were frozen since, and when the next
         # one is due for its age.
-        self._after_complete = 0
+        self._after_complete = gc.get_freeze_count()
         self._frozen_since = 0
-        self._due = 0.0
-        gc.collect()
-        self._freeze()
+        self._due = time.monotonic() + FIRST_COMPLETE
 
     def __call__(self, phase: str, info: dict[str, int]) -> None:
         if info["generation"] != _OLD:

@@ -222,7 +222,7 @@ class Stream:
         made = None
         steps, inner, share, task = self._steps, self._inner, self.share, trio.lowlevel.current_task()
         # In local variables, as a stream that is ahead of its page needs them half a million times a second.
-        buffer, gather, resume, perf_counter = self.buffer, self.buffer.gather, steps.resume, time.perf_counter
+        buffer, resume, perf_counter = self.buffer, steps.resume, time.perf_counter
         most_updates, most_bytes = buffer.bounds.updates, buffer.bounds.bytes
         must_end = False
         try:
@@ -248,7 +248,7 @@ class Stream:
                     elif is_cancelled(task):
                         # The stream, or a scope that the user opened.
                         await trio.lowlevel.checkpoint_if_cancelled()
-                    if buffer.tail is None or not gather(value):
+                    if buffer.tail is None or not buffer.gather(value):
                         self._put(self._encode(value))
                 except trio.Cancelled as cancelled:
                     must_end = self.scope.reason is not None
