@@ -37,7 +37,7 @@ PAUSE_SHARE = 2_000
 """A complete collection that is due only by its age takes at most one in so many seconds."""
 
 FIRST_COMPLETE = 60
-"""Seconds after which the first one is due, which nobody has waited for yet."""
+"""Seconds from the start until the first one is due for its age: how long one takes is not known before."""
 
 FREED_BEFORE = 500
 """How many objects may go after there were enough new ones, and before Python begins the collection, from 3.12 on."""
