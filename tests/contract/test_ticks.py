@@ -153,16 +153,21 @@ async def test_nothing_is_left_when_nobody_waits(autojump_clock: MockClock) -> N
         assert trio.lowlevel.current_statistics().tasks_living == before
 
 
+async def leave_ticks(nursery: trio.Nursery, count: int) -> None:
+    """Have a task wait for a tick of tomorrow, and so many be waited for and left before it."""
+    nursery.start_soon(anext, every(1, first=trio.current_time() + 86_400))
+    await wait_all_tasks_blocked()
+    for number in range(count):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(every(1, first=trio.current_time() + 3_600 + number))
+
+
 async def test_of_ticks_that_nobody_waits_for_any_more_little_is_kept() -> None:
     sleeping = SleepingTasks()
     wake_by(sleeping)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(anext, every(1, first=trio.current_time() + 86_400))
-        await wait_all_tasks_blocked()
-        for number in range(1_000):
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await anext(every(1, first=trio.current_time() + 3_600 + number))
+        await leave_ticks(nursery, 1_000)
         assert len(sleeping) == 1
         assert len(sleeping._moments) < 100  # pyright: ignore[reportPrivateUsage]
         sleeping.wake(trio.current_time() + 86_402)
@@ -171,12 +176,7 @@ async def test_of_ticks_that_nobody_waits_for_any_more_little_is_kept() -> None:
 
 async def test_a_tick_is_not_missed_for_those_that_are_not_waited_for_any_more(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(anext, every(1, first=trio.current_time() + 86_400))
-        await wait_all_tasks_blocked()
-        for number in range(100):
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await anext(every(1, first=trio.current_time() + 3_600 + number))
+        await leave_ticks(nursery, 100)
         began = trio.current_time()
         await anext(every(1, first=began + 5))
         assert trio.current_time() - began == pytest.approx(5, abs=4 * SLOT)

@@ -90,15 +90,7 @@ async def test_what_the_socket_does_not_take_follows_even_if_nothing_else_is_sen
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each direct write of a part of an HTTP/2 response was written as a whole."""
-    noted: list[bool] = []
-    write = Http2Writer.write
-
-    def noting(self: Http2Writer, data: bytes) -> bool:
-        noted.append(write(self, data))
-        return noted[-1]
-
-    monkeypatch.setattr(Http2Writer, "write", noting)
-    return noted
+    return note_writes(monkeypatch, Http2Writer)
 
 
 async def test_updates_over_http2_that_come_one_by_one_are_written_at_once(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 
 import pytest
 import trio
 
 from flash import Flash, Input, Update, html, stream_props
-from flash.asgi.direct_writes import DirectWriter
+from flash.asgi.direct_writes import DirectWriter, Http2Writer
 from flash.workers.leaving import Leaving
 from tests.http.pages import Page
 from tests.http.servers import Serve
@@ -31,16 +31,18 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return note_writes(monkeypatch)
 
 
-def note_writes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each direct write was taken by its socket as a whole."""
+def note_writes(
+    monkeypatch: pytest.MonkeyPatch, kind: type[DirectWriter] | type[Http2Writer] = DirectWriter
+) -> list[bool]:
+    """Whether each direct write of such a writer was written as a whole."""
     noted: list[bool] = []
-    write = DirectWriter.write
+    write = cast("Callable[[object, bytes], bool]", kind.write)
 
-    def noting(self: DirectWriter, data: bytes) -> bool:
+    def noting(self: object, data: bytes) -> bool:
         noted.append(write(self, data))
         return noted[-1]
 
-    monkeypatch.setattr(DirectWriter, "write", noting)
+    monkeypatch.setattr(kind, "write", noting)
     return noted
 
 
