@@ -133,11 +133,12 @@ async def _serve_as_worker(app: Served, config: Config, worker: Worker, shutdown
 
     async def stop() -> None:
         await shutdown.requested.wait()
-        stops = await worker.stopping()
-        others_go_on = stops.others_go_on
-        if shared is not None:
-            others_go_on = await shared.stop() or others_go_on
-        peers.leaving.begun = others_go_on
+        with peers.leaving.deciding():
+            stops = await worker.stopping()
+            others_go_on = stops.others_go_on
+            if shared is not None:
+                others_go_on = await shared.stop() or others_go_on
+            peers.leaving.begun = others_go_on
         # Where the others of this machine stop, too, the pages are told the end of their streams by the links to them.
         peers.stop(lambda holder: not stops.all_stop or (shared is not None and not shared.is_near(holder)))
         await shutdown.end_streams_on_request()

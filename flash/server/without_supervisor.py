@@ -122,7 +122,8 @@ class OtherProcesses:
 
     async def stop(self) -> None:
         """Hold nobody new, and let others have what is held here, because the server stops."""
-        self._peers.leaving.begun = await self._directory.stop()
+        with self._peers.leaving.deciding():
+            self._peers.leaving.begun = await self._directory.stop()
         self._peers.stop(lambda holder: True)
 
     async def leave(self) -> None:

@@ -7,6 +7,10 @@ the same request to the same address again. It does so over another connection, 
 another worker. A request that had come before, and is refused because the worker has begun to leave meanwhile, has the
 same answer.
 
+What a page says besides, such as an acknowledgement, is for the worker that has the page: the one that leaves, until it
+has ended the page's link. After that the page has a link to those who go on, and may still have the old connection. So
+a message is sent again if the worker that leaves does not know what it is about.
+
 Over HTTP/2 the connection would stay. So a request that has come over it to this worker is refused in the way that has
 clients repeat it over another: see `_hypercorn_http2`. But one that another worker has sent on has the same answer as
 over HTTP/1.1: the connection is that worker's, which sends the request on to another holder, or begins with it itself.
@@ -14,18 +18,24 @@ over HTTP/1.1: the connection is that worker's, which sends the request on to an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
+import trio
+
 from .._hypercorn import refusable_request
-from .routing import begins_something
+from .routing import begins_something, is_message
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
-REFUSED = 503
+STOPS = (503,)
 """The status of the answer of a server that stops."""
+
+IS_UNKNOWN = (403, 404, 409)
+"""The statuses of the answers to a message about a page, or a life of it, that the server does not have."""
 
 
 class Leaving:
@@ -37,6 +47,25 @@ class Leaving:
 
     def __init__(self) -> None:
         self.begun = False
+        self._decided = trio.Event()
+        self._decided.set()
+
+    @contextlib.contextmanager
+    def deciding(self) -> Generator[None]:
+        """Have those who ask `decided` wait until this block has found out whether others go on, and set `begun`.
+
+        In it the directory is told that this worker stops. From then on it grants the worker no browser, and what it
+        does not grant cannot be answered before it is known whether the request is to be sent again.
+        """
+        self._decided = trio.Event()
+        try:
+            yield
+        finally:
+            self._decided.set()
+
+    async def decided(self) -> None:
+        """Wait while a block of `deciding` runs."""
+        await self._decided.wait()
 
     def refuses(self, scope: Any) -> bool:
         """Whether the worker does not take a request any more."""
@@ -51,7 +80,8 @@ class Leaving:
         """
 
         async def leaving(scope: Any, receive: Receive, send: Send) -> None:
-            if not begins_something(scope):
+            refusals = STOPS if begins_something(scope) else IS_UNKNOWN if is_message(scope) else ()
+            if not refusals:
                 return await app(scope, receive, send)
             is_answered = sent_on or scope["http_version"].startswith("1")
             request = None if is_answered else refusable_request(send)
@@ -61,8 +91,8 @@ class Leaving:
             async def send_again() -> None:
                 await (_have_sent_again(scope, send) if request is None else request.refuse())
 
-            if not self.begun:
-                return await app(scope, receive, _MayBeRefused(self, send_again, send).send)
+            if not self.refuses(scope):
+                return await app(scope, receive, _MayBeRefused(self, refusals, send_again, send).send)
             if request is None:
                 await _read_body(receive)
             return await send_again()
@@ -77,15 +107,26 @@ class _MayBeRefused:
         passes_on_to: the `send` of the server, which all but a refusal reaches unchanged.
     """
 
-    def __init__(self, leaving: Leaving, send_again: Callable[[], Awaitable[None]], send: Send) -> None:
+    def __init__(
+        self, leaving: Leaving, refusals: tuple[int, ...], send_again: Callable[[], Awaitable[None]], send: Send
+    ) -> None:
+        """
+        Args:
+            leaving: whether the worker leaves.
+            refusals: the statuses of the answers that have the request sent again if it does.
+            send_again: has it sent again.
+            send: of the server.
+        """
         self.passes_on_to = send
         self._leaving = leaving
+        self._refusals = refusals
         self._send_again = send_again
         self._is_sent_again = False
 
     async def send(self, message: Any) -> None:
         """The ASGI `send` of the request."""
-        if self._leaving.begun and message["type"] == "http.response.start" and message["status"] == REFUSED:
+        is_start = message["type"] == "http.response.start"
+        if self._leaving.begun and is_start and message["status"] in self._refusals:
             self._is_sent_again = True
             await self._send_again()
         elif not self._is_sent_again:

@@ -18,7 +18,9 @@ from .frames import Message
 
 _LINK = f"/_flash/{LINK_ROUTE}"
 
-_HTTP = (_LINK, *(f"/_flash/{route}" for route in (Status.route, *(message.route for message in MESSAGES))))
+_MESSAGES = tuple(f"/_flash/{message.route}" for message in MESSAGES)
+
+_HTTP = (_LINK, f"/_flash/{Status.route}", *_MESSAGES)
 
 _WEBSOCKETS = (f"/_flash/{ControlMessage.route}", "/_dash-ws-callback")
 
@@ -38,6 +40,11 @@ def browser_needed(scope: Message) -> str | None:
 def begins_something(scope: Message) -> bool:
     """Whether a request opens a link, or starts a stream."""
     return scope["type"] == "http" and (scope["path"].endswith(_LINK) or _starts_stream(scope))
+
+
+def is_message(scope: Message) -> bool:
+    """Whether a request is a message of a page, such as an acknowledgement."""
+    return scope["type"] == "http" and scope["path"].endswith(_MESSAGES)
 
 
 def is_long(scope: Message) -> bool:

@@ -36,7 +36,7 @@ from .handing_over import ADOPTED, Handover
 from .holdings import Holdings
 from .leaving import Leaving
 from .peer_connection import Dialer, PeerConnection, PeerGone
-from .routing import browser_needed, is_long
+from .routing import begins_something, browser_needed, is_long
 from .signatures import GONE, REFUSED, BadSignature
 
 _log = logging.getLogger("flash.workers")
@@ -127,7 +127,10 @@ class SendingOn:
         while True:
             holder = await self._holdings.claim(browser)
             if holder is None:
-                # The app refuses what it cannot do while the server stops.
+                # This worker stops. Whether the request can be sent again, to others who go on, is to be known first.
+                await self._leaving.decided()
+                if begins_something(scope):
+                    return await _refuse(scope, send, "The server is stopping.")
                 return await self._app(scope, receive, send)
             if holder.here:
                 try:

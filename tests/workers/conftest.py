@@ -109,7 +109,7 @@ class Worker:
         with self._scope:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.peers.run)
-                self.server = await serve(self.app, **options)
+                self.server = await serve(self.app, at=self.peers.leaving.around(self.app), **options)
                 self.claims.join(self.name, self.address)
                 task_status.started()
                 await trio.sleep_forever()

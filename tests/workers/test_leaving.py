@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from playwright.sync_api import Browser, expect
 
 from flash.wire import START_HEADER
@@ -137,6 +138,34 @@ async def test_a_request_that_came_before_and_is_refused_is_sent_again_if_it_beg
         assert sent[1]["body"] == b"The server is stopping."
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.parametrize("status", [403, 404, 409])
+async def test_what_a_page_says_is_sent_again_if_the_worker_leaves_and_does_not_know_the_page(
+    status: int, leaves: bool
+) -> None:
+    leaving = Leaving()
+    leaving.begun = leaves
+
+    async def refuse(scope: Any, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"This server has no such page."})
+
+    answer = await ask(leaving.around(refuse), "/some/_flash/ack")
+    assert (answer is not None and answer[b"location"] == b"ack") is leaves
+    assert await ask(leaving.around(refuse), "/some/other") is None
+
+
+async def test_a_page_whose_link_those_have_who_go_on_says_nothing_in_vain_to_the_worker_that_leaves(
+    fleet: StartFleet,
+) -> None:
+    [leaving] = await fleet(CountingApp, 1)
+    page = await leaving.server.page()
+    leaving.claims.stop(leaving.name)
+    leaving.peers.leaving.begun = True
+    for answer in [await page.acknowledge("0123abcd.1"), await page.cancel("0123abcd-1"), await page.leave()]:
+        assert answer.status_code == 307
+
+
 async def test_a_start_that_is_sent_on_to_a_worker_that_leaves_begins_where_it_landed(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 2)
     leaving, other = workers
@@ -150,6 +179,27 @@ async def test_a_start_that_is_sent_on_to_a_worker_that_leaves_begins_where_it_l
         assert (await other.page(page).start("go")).status_code == 204
     assert holders(workers, page) == [other]
     assert streams(workers) == [0, 1]
+
+
+@pytest.mark.parametrize(("others_go_on", "status"), [(True, 307), (False, 503)])
+async def test_a_start_that_comes_while_a_worker_asks_whether_others_go_on_waits_for_the_answer(
+    fleet: StartFleet, others_go_on: bool, status: int
+) -> None:
+    [leaving] = await fleet(CountingApp, 1)
+    page = await leaving.server.page()
+
+    async def stop() -> None:
+        with leaving.peers.leaving.deciding():
+            leaving.claims.stop(leaving.name)
+            await eventually(lambda: bool(leaving.directory.asked))
+            # The start would be refused by now, if it did not wait.
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            leaving.peers.leaving.begun = others_go_on
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop)
+        assert (await page.start("go")).status_code == status
+    assert streams([leaving]) == [0]
 
 
 async def test_a_start_that_was_sent_on_to_a_worker_before_it_left_is_sent_again(fleet: StartFleet) -> None:
@@ -273,7 +323,7 @@ def test_a_click_on_the_http_2_connection_of_a_worker_that_leaves_runs_in_anothe
         page.context.close()
 
 
-async def test_a_start_that_its_holder_refuses_because_both_leave_is_refused_at_once(
+async def test_a_start_that_its_holder_refuses_because_both_leave_is_sent_again_at_once(
     fleet: StartFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 2 * TIMEOUT)
@@ -290,5 +340,5 @@ async def test_a_start_that_its_holder_refuses_because_both_leave_is_refused_at_
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(leave)
-        assert (await workers[1].page(page).start("go")).status_code == 503
+        assert (await workers[1].page(page).start("go")).status_code == 307
     assert holders(workers, page) == [workers[0]]
