@@ -188,7 +188,7 @@ def _measure(runs: Runs, subject: str, form: str, certificate: Certificate, seco
             page = Page(closing.enter_context(contextlib.closing(requests)))
             connection = closing.enter_context(contextlib.closing(connect(page.identity.events, page.identity.browser)))
             connection.read()
-            page.start("tick0", value={"interval": INTERVAL, "begin": time.monotonic(), "sleeps": True})
+            page.start("tick0", value={"interval": INTERVAL, "sleeps": True})
         else:
             target = f"/ticks?interval={INTERVAL}&streams=1"
             connection = closing.enter_context(contextlib.closing(connect(target, new_token())))

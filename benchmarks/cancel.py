@@ -133,8 +133,9 @@ def _keep_busy(client: Client, dependencies: Dependencies, streams: int) -> None
         page = FlashPage(client, dependencies, lambda block, now: None)
         client.run(lambda page=page: page.greeted)
         for number in range(STREAMS):
-            page.start(f"tick{number}", value={"interval": 1.0, "begin": time.monotonic() + random.random()})
+            page.start(f"tick{number}", value={"interval": 1.0, "waits": True})
     client.run(client.idle)
+    client.get("/begin")
 
 
 def _chromium(runs: Runs, clicks: int) -> None:

@@ -135,7 +135,7 @@ def _flash(runs: Runs, updates: int) -> None:
             client.run(lambda counter=counter: counter.over)
         _note(runs, FLASH, counter, server.cpu() - before, began)
         # Once more, with others beside it.
-        other.start("tick0", value={"interval": 0.005, "begin": time.monotonic()})
+        other.start("tick0", value={"interval": 0.005})
         client.run(lambda: bool(late))
         counter = Counter()
         ask = dependencies.click("ask", 1)

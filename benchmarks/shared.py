@@ -1,18 +1,18 @@
 """Many pages that follow one source: CPU per update of a page, memory per page, and how late the slowest page is.
 
-    python -m benchmarks.shared [--pages 1000] [--seconds 15] [--runs 2]
+    python -m benchmarks.shared [--pages 1000] [--seconds 15] [--runs 1]
 
 Starts, each in a process of its own and in turn, Flash with one generator for all pages, Flash with a generator for
 each, and a raw ASGI app that writes the same bytes to each page, on Hypercorn's trio worker. Each page gets 10 updates
 a second, all pages at the same moments. Counted is what arrives. Each update carries the time at which it was yielded.
-A measuring takes as long as Flash waits between two pings, so that each page's ping and acknowledgement count once.
+A measuring of Flash takes as long as it waits between two pings, so that each page's ping and acknowledgement count
+once; one of the raw app, which has none, is shorter.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import time
 from collections.abc import Callable
 
 from benchmarks import harness
@@ -29,10 +29,7 @@ LATE, SLOWEST = "p99 from yield to client", "p99 of the slowest page"
 INTERVAL = 0.1
 """Seconds between two updates."""
 
-START = 0.012
-"""Seconds that a page may take to be loaded and to start its stream."""
-
-SMALL = ["--pages", "10", "--seconds", "0.5", "--settle", "0.1", "--runs", "1"]
+SMALL = ["--pages", "10", "--seconds", "0.5", "--raw-seconds", "0.5", "--settle", "0.1", "--runs", "1"]
 """Options by which the benchmark only shows that it works."""
 
 
@@ -75,12 +72,8 @@ class FollowingCrowd(Crowd):
         self.by_page = arrivals
         self.pages: list[FlashPage] = []
         self._dependencies = Dependencies(client)
-        self._begin = 0.0
 
     def grow(self, pages: int, streams: int, interval: float) -> None:
-        # No stream yields before all have been started, for both at once are too much. For all, it is one moment.
-        self._begin = self._begin or time.monotonic() + START * pages
-        setting = {"interval": interval, "begin": self._begin}
         while len(self.pages) < pages:
             new = [
                 FlashPage(self.client, self._dependencies, self.by_page.of_page())
@@ -88,10 +81,11 @@ class FollowingCrowd(Crowd):
             ]
             self.client.run(lambda new=new: all(page.greeted for page in new))
             for page in new:
-                page.start(self.button, "value", setting)
+                page.start(self.button, "value", interval)
             self.client.run(self.client.idle)
             self.pages += new
-        self.client.run_for(max(0.0, self._begin - time.monotonic()))
+        # No stream yields before all have been started, for both at once are too much. For all, it is one moment.
+        self.client.get("/begin")
         assert not self.client.refused, self.client.refused[:3]
 
 
@@ -124,6 +118,7 @@ CROWDS: dict[str, tuple[str, str, Callable[[Client, ArrivalsByPage], Crowd]]] = 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=15.0, help="of a measuring: Flash's ping interval")
+    parser.add_argument("--raw-seconds", type=float, default=5.0, help="the same for the raw app, which has no pings")
     parser.add_argument("--settle", type=float, default=1.0)
     parser.add_argument("--runs", type=int, default=1)
 
@@ -155,7 +150,7 @@ def _follow(runs: Runs, subject: str, options: argparse.Namespace) -> None:
         crowd.grow(options.pages, 1, INTERVAL)
         client.run_for(options.settle)
         arrivals.forget()
-        load = watch(server, crowd, options.seconds)
+        load = watch(server, crowd, options.raw_seconds if subject == RAW else options.seconds)
         memory = (server.memory() - before) / options.pages / 1024
         slowest = arrivals.slowest(0.99) / 1e6
         runs.add(subject, **{CPU: load.cpu, MEMORY: memory, LATE: load.late, SLOWEST: slowest})

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 
-import trio
-
+from benchmarks.apps.beginning import Beginning
 from flash import Flash, Input, Update, event_callback, every, html, stream_props
 
 app = Flash(__name__, pages_per_browser=20_000, pages_per_server=20_000)
 app.layout = html.Div([html.Button(id="shared"), html.Button(id="alone"), html.Div(id="out")])
+beginning = Beginning(app)
 
 
-async def tick(setting: dict[str, float]) -> AsyncGenerator[Update, None]:
-    """The time, at an interval, from a moment on that the client names."""
-    at = trio.current_time() + setting["begin"] - time.monotonic()
-    async for _ in every(setting["interval"], first=at):
+async def tick(interval: float) -> AsyncGenerator[Update, None]:
+    """The time, at an interval, from the same moment on for all pages."""
+    async for _ in every(interval, first=await beginning.wait()):
         yield stream_props("out", {"children": time.monotonic_ns()})
 
 
