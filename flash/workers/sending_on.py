@@ -115,7 +115,7 @@ class SendingOn:
         self._leaving = leaving
         self._start_soon = start_soon
         self._long: dict[trio.CancelScope, Holder] = {}
-        # The addresses of holders that could not be reached; and until when no request tries to, or 0.
+        # The addresses of holders that could not be reached, and until when no request tries to.
         self._given_up: dict[str, float] = {}
         self._is_cut: Callable[[Holder], bool] = lambda holder: False
 
@@ -144,9 +144,12 @@ class SendingOn:
                 # Where it is now, the next request asks the directory.
                 self._holdings.forget(browser)
                 break
+            self._given_up.pop(holder.address, None)
+            is_silent = True
             with contextlib.suppress(NoAnswer):
                 if await self._send_on(holder, scope, receive, send):
                     return None
+                is_silent = False
                 # It has said no, or died. However long that took, the directory hears of it only now.
                 deadline += trio.current_time() - asked_at
             self._holdings.forget(browser)
@@ -157,7 +160,7 @@ class SendingOn:
             # Whoever was known may take long to say no, or nothing. And the directory may take long to hear it.
             now = trio.current_time()
             if now >= deadline:
-                if holder.address in self._given_up:
+                if is_silent:
                     self._given_up[holder.address] = now + GIVEN_UP_TIMEOUT
                 break
             deadline = min(deadline, now + SEARCH_TIMEOUT)
@@ -193,7 +196,6 @@ class SendingOn:
                 async with await self._dialer.connect(holder.address, VERDICTS) as connection:
                     handover = Handover.of_request(scope, send) if connection.is_local else None
                     verdict = await _verdict(connection, encode_scope(scope) if handover is None else handover.offer)
-                    self._given_up.pop(holder.address, None)
                     if handover is not None and verdict == ADOPTED:
                         await handover.run(connection, receive)
                         return True
@@ -203,12 +205,7 @@ class SendingOn:
             except WorkerGone:
                 self._holdings.note_gone(holder)
                 return False
-            except ConnectionRefusedError:
-                self._given_up.setdefault(holder.address, 0)
-                await self._holdings.note_unreachable(holder)
-                return False
-            except TimeoutError as error:
-                self._given_up.setdefault(holder.address, 0)
+            except (ConnectionRefusedError, TimeoutError) as error:
                 await self._holdings.note_unreachable(holder)
                 raise NoAnswer from error
             except (OSError, PeerGone):
