@@ -12,7 +12,8 @@ no page gets anything.
 So what has survived a collection of the old generation is frozen (`gc.freeze`): later ones only go through what has
 come since. A frozen object goes as soon as nothing refers to it, as any other. Only a circle of frozen objects stays.
 It is found by a complete collection, before which all are thawed. One is due when as many objects were frozen as there
-were after the one before; and at the latest when that one's time has passed `PAUSE_SHARE` times. Python begins it when
+were after the one before; and at the latest when that one's time has passed `PAUSE_SHARE` times. The first is due after
+`FIRST_FROZEN` objects or `FIRST_COMPLETE` seconds. Python begins it when
 it would look through the old generation anyway. `gc.collect()`, called by the app's code, is complete, unless Python
 was about to do so by itself (see `FREED_BEFORE`): then the next one is.
 """
@@ -38,6 +39,12 @@ PAUSE_SHARE = 2_000
 
 FIRST_COMPLETE = 60
 """Seconds from the start until the first one is due for its age: how long one takes is not known before."""
+
+FIRST_FROZEN = 150_000
+"""Objects frozen since the start until the first one is due: about as many as a small app has when it starts.
+
+To have Python count those that there are would make every start longer by 30 ms.
+"""
 
 FREED_BEFORE = 500
 """How many objects may go after there were enough new ones, and before Python begins the collection, from 3.12 on."""
@@ -79,7 +86,7 @@ class Survivors:
         gc.freeze()
         # How many objects there were after the last complete collection, how many were frozen since, and when the next
         # one is due for its age.
-        self._after_complete = gc.get_freeze_count()
+        self._after_complete = FIRST_FROZEN
         self._frozen_since = 0
         self._due = time.monotonic() + FIRST_COMPLETE
 
