@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import trio
 from trio import _threads
@@ -105,8 +104,7 @@ def forget_killed_threads() -> None:
     jobs_started.set()
 
 
-@dataclass(frozen=True, slots=True)
-class OpenScopes:
+class OpenScopes(NamedTuple):
     """The cancel scopes and nurseries that a task was in at one moment.
 
     Attributes:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import trio
 
@@ -81,8 +80,7 @@ def json_equal(left: object, right: object) -> bool:
     return left == right
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """One entry of `cancel=`: what the value of a property must be for the stream to go on.
 
     Attributes:

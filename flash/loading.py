@@ -16,7 +16,6 @@ import contextlib
 import gc
 from collections.abc import Generator
 
-
 MANY = 10_000
 """New objects that are worth putting among the old ones."""
 

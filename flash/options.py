@@ -13,7 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .errors import InvalidOption
 
@@ -33,8 +33,7 @@ class Constraint(Protocol):
     def allow(self, value: object, /) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """The numbers from `lowest` to `highest`, both included; True and False are none.
 
     Attributes:
@@ -53,8 +52,7 @@ class Range:
         return isinstance(value, self.types) and not isinstance(value, bool) and self.lowest <= value <= self.highest
 
 
-@dataclass(frozen=True, slots=True)
-class OrNone:
+class OrNone(NamedTuple):
     """None, which sets no limit, or a value that another constraint allows."""
 
     constraint: Constraint
@@ -67,8 +65,7 @@ class OrNone:
         return value is None or self.constraint.allow(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """True or False."""
 
     description: str = "True or False"
@@ -85,8 +82,7 @@ SECONDS_OR_ZERO = Range("a number of seconds, at least 0", (int, float), 0)
 FINITE_SECONDS = Range("a positive number of seconds", (int, float), _SMALLEST, sys.float_info.max)
 
 
-@dataclass(frozen=True, slots=True)
-class OptionInfo:
+class OptionInfo(NamedTuple):
     """What the checks and the docs need of an option beside its name, type and default.
 
     Attributes:

@@ -26,7 +26,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import trio
@@ -418,7 +417,8 @@ class Routes:
         if last and len(standings) == 1:
             # An EventSource reconnects with the address of its first attempt, and the last event since.
             life, number = parse_event_id(last)
-            standings = [replace(standings[0], life=life, number=number)]
+            (standing,) = standings
+            standings = [Standing(standing.page, standing.turn, life, number, standing.link)]
         return standings
 
     def _browser(self) -> str:

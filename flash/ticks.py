@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import trio
 
 from .errors import FlashError, InvalidOption
-from .options import FINITE_SECONDS
+from .options import FINITE_SECONDS, Range
 from .sleeping_tasks import SleepingTasks, Waking
 
 SLOT = 0.005
@@ -28,7 +27,7 @@ WIDEST_SLOT = 4
 SLOTS_PER_INTERVAL = 50
 """The slots of ticks at an interval last such a part of it, within these bounds."""
 
-INTERVALS = replace(FINITE_SECONDS, description=f"a number of seconds that is at least {SLOT:g}", lowest=SLOT)
+INTERVALS = Range(f"a number of seconds that is at least {SLOT:g}", FINITE_SECONDS.types, SLOT, FINITE_SECONDS.highest)
 """The intervals that `every` takes."""
 
 

@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self, TypeAlias, TypedDict
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias, TypedDict
 
 from .errors import RequestRefused
 
@@ -64,8 +64,7 @@ LINKS_OF_A_TURN = 1_000_000_000
 """More than the links that a hub opens while a page stays with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """One page of a link, and how far it has come: `page=` in the address of the link.
 
     Attributes:
@@ -135,19 +134,21 @@ def _json(value: object) -> Json:
 # Events
 
 
-@dataclass(frozen=True, slots=True)
 class Payload(JsonObject):
     """What an event says; `event` is the event's name."""
+
+    __slots__ = ()
 
     event: ClassVar[str]
 
 
-@dataclass(frozen=True, slots=True)
 class StreamPayload(Payload):
     """What an event of one stream says, besides the stream's id.
 
     Its JSON begins with the id, so that a page finds the events of a stream without parsing them.
     """
+
+    __slots__ = ()
 
     def encode_for(self, stream: str) -> Json:
         """The JSON object of the event of this stream."""

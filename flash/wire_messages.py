@@ -24,9 +24,10 @@ LINK_ROUTE = "events"
 # Messages of a page
 
 
-@dataclass(frozen=True, slots=True)
 class Message(JsonObject):
     """What pages say, by a POST to `_flash/<route>`."""
+
+    __slots__ = ()
 
     route: ClassVar[str]
 
@@ -102,16 +103,18 @@ class Cancel(PageMessage):
         return cls(str(body.get("page")), stream, cast("int | str", condition), body["value"], change)
 
 
-@dataclass(frozen=True, slots=True)
 class Close(PageMessage):
     """The page is being left."""
+
+    __slots__ = ()
 
     route: ClassVar[str] = "close"
 
 
-@dataclass(frozen=True, slots=True)
 class TicketRequest(PageMessage):
     """The page asks for a ticket; the header that proves it to be the page is required."""
+
+    __slots__ = ()
 
     route: ClassVar[str] = "ticket"
 
@@ -127,9 +130,10 @@ def _is_integer(value: object) -> bool:
 # Answers to a page
 
 
-@dataclass(frozen=True, slots=True)
 class AnswerPayload(JsonObject):
     """The body of an answer to a page; `route` is the route that it is an answer of."""
+
+    __slots__ = ()
 
     route: ClassVar[str]
 

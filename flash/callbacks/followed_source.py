@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import dash
 
@@ -39,8 +38,7 @@ FINISHES = (dash.exceptions.PreventUpdate,)
 """Types of exceptions that end a generator without a failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class FollowedSource:
+class FollowedSource(NamedTuple):
     """The source that a start is to follow.
 
     Attributes:

@@ -6,16 +6,14 @@ for those that stay as they are. Dash's own code turns it into props; what comes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._dash import output_props
 from ..errors import InvalidUpdate
 from ..props import Pair, parse_id
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(NamedTuple):
     """The Outputs that a streaming callback was declared with.
 
     Attributes:

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import trio
 from werkzeug.exceptions import HTTPException
@@ -52,8 +52,7 @@ class Scope:
     keywords: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(NamedTuple):
     """`shared=`, `linger=` and `resume=` of an event callback.
 
     Attributes:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..cancel_scopes import Condition, json_equal
 from ..streams.mistakes import Mistakes
@@ -23,8 +22,7 @@ LONGEST_VALUE = 80
 """The most characters of a value that a message quotes."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotMet:
+class NotMet(NamedTuple):
     """Why a stream does not start.
 
     Attributes:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from .. import wire
 from ..props import resolve_id, wire_id
@@ -18,8 +17,7 @@ from .request import CallbackRequest
 from .start_conditions import is_missing
 
 
-@dataclass(frozen=True, slots=True)
-class StartDependencies:
+class StartDependencies(NamedTuple):
     """What the renderer sends with a start: the user's dependencies, and Flash's own behind them."""
 
     inputs: list[Any]
@@ -35,8 +33,7 @@ class StartDependencies:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class StartRequest:
+class StartRequest(NamedTuple):
     """One request to start a stream, checked for its form.
 
     Attributes:

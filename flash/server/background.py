@@ -17,7 +17,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import trio
 
@@ -46,8 +46,7 @@ RETRIES = 10
 """After how many failures in a row it is given up. One that ran for `LONGEST_PAUSE` seconds begins a new row."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Declaration:
+class _Declaration(NamedTuple):
     """A function under `@app.background`.
 
     Attributes:

@@ -9,15 +9,14 @@ A value that the user has set on a server of their own, other than Quart's defau
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from quart import Quart
 
 from ..options import DEFAULTS
 
 
-@dataclass(frozen=True, slots=True)
-class QuartLimits:
+class QuartLimits(NamedTuple):
     """The limits of a request and its response; None for no limit.
 
     Attributes:

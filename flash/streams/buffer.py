@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -17,8 +16,7 @@ from ..options import DEFAULTS
 from .events import NOT_LIGHT, ConflatedEvent, Event, LightUpdates, PropUpdate
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """How much of a stream may wait for its page.
 
     A generator waits at `yield` as soon as either bound is reached, so what is buffered exceeds the byte bound by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import trio
 
@@ -44,8 +45,7 @@ class Limits:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
+class ServerLimits(NamedTuple):
     """What bounds a server process.
 
     Attributes:
@@ -71,8 +71,7 @@ class ServerLimits:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PageLimits:
+class PageLimits(NamedTuple):
     """What bounds a page.
 
     Attributes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..cancel_scopes import EndReason
 from .spec import StreamSpec
@@ -29,8 +28,7 @@ class ObservedStream(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEnd:
+class StreamEnd(NamedTuple):
     """The end of a stream.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -10,8 +10,7 @@ from .limits import StreamInfo
 from .stream import Stream
 
 
-@dataclass(frozen=True, slots=True)
-class PageView:
+class PageView(NamedTuple):
     """What runs for a page at a moment. It is made to be looked at, and not to be kept.
 
     Attributes:

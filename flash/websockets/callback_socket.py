@@ -20,7 +20,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 import trio
@@ -95,8 +95,7 @@ class Prepared:
     is_well_formed: Callable[[], bool] = field(default=lambda: True)
 
 
-@dataclass(frozen=True, slots=True)
-class WebsocketLimits:
+class WebsocketLimits(NamedTuple):
     """The bounds of the callback websockets of an app.
 
     Attributes:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ..asgi.client_json import read_json
 from ..dash_json import to_json
@@ -47,8 +47,7 @@ class CallbackMessage:
     payload: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class PropsResponse:
+class PropsResponse(NamedTuple):
     """The page answers a request for its props."""
 
     request_id: str

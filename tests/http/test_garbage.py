@@ -173,3 +173,28 @@ def test_an_import_changes_nothing_of_how_python_looks_for_garbage() -> None:
         flash.Flash(__name__)
         assert before == (gc.get_threshold(), gc.callbacks, gc.isenabled(), gc.get_freeze_count())"""
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_what_a_program_has_frozen_stays_frozen_when_flash_is_loaded() -> None:
+    program = """if True:
+        import gc
+        gc.freeze()
+        before = gc.get_freeze_count()
+        import flash
+        flash.Flash(__name__)
+        assert gc.get_freeze_count() > before / 2"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_flash_run_does_not_count_what_there_is() -> None:
+    program = """if True:
+        import gc
+        from flash.command_line import load
+        from flash.server.garbage import short_collections
+        gc.get_freeze_count = None
+        gc.freeze()
+        load("benchmarks.apps.flash_plain:app")
+        from flash import feed
+        with short_collections():
+            pass"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
