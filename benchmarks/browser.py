@@ -3,8 +3,8 @@
     python -m benchmarks.browser [--seconds 5] [--runs 3]
 
 Starts Flash, and three pages of it, one after the other: one whose updates come from 20 streams of 100 updates/s, and
-from one of 20 patches/s, each of which is to be shown; the same with `conflate=True`, where only the newest counts; and
-for the reference one that has the same updates, but for the patches, as events of its own, and calls
+from one of 20 patches/s, each of which is to be shown; once the same with `conflate=True`, where only the newest
+counts; and for the reference one that has the same updates, but for the patches, as events of its own, and calls
 `dash_clientside.set_props` for each. In all, a key is pressed five times a second. Measured with Chromium's own
 performance entries: long tasks (over 50 ms), and how long the page takes to answer a key, until it has drawn. And how
 old an update is when it is in the page, and how many have been. Of Flash it is also checked that each patch was applied
@@ -25,6 +25,7 @@ from benchmarks.apps.settings import COMPONENTS, PATCH_RATE, RATE
 from benchmarks.chromium import browse
 from benchmarks.harness import Runs, percentile, say, serve
 from benchmarks.results import Result
+from tests.support.chromium import launched
 
 NAME = "browser"
 FLASH, CONFLATED, SINGLE = "Flash", "Flash, conflate=True", "set_props for each event"
@@ -84,11 +85,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> list[Result]:
     runs = Runs()
-    for number in range(options.runs):
-        say(f"{NAME}: run {number + 1} of {options.runs}")
-        with serve("flash", "benchmarks.apps.flash_browser:app") as server:
-            for subject in BEGIN:
-                with browse(f"http://127.0.0.1:{server.port}/") as page:
+    with launched() as browser, serve("flash", "benchmarks.apps.flash_browser:app") as server:
+        for number in range(options.runs):
+            say(f"{NAME}: run {number + 1} of {options.runs}")
+            for subject in BEGIN if number == 0 else (FLASH, SINGLE):
+                with browse(browser, f"http://127.0.0.1:{server.port}/") as page:
                     runs.add(subject, **_watch(page, subject, options.seconds))
     result = runs.result
     return [

@@ -6,15 +6,16 @@ Starts Flash, and opens tabs one after another, each with a stream of two update
 first update of one takes more than a second from the load, or `most` are open: with a hub, which holds one link for all
 of them, and without one, where a browser is out of connections after six tabs.
 
-Then what a tab costs in memory. For the server it is measured on `tabs` of them; those that have a link each have a
+And what a tab costs in memory. For the server it is measured on `tabs` of them; those that have a link each have a
 host name of their own there, and with that connections of their own. For the browser it is measured on five of the same
-host, all of its processes together (PSS, in which what they share counts once). Takes two or three minutes.
+host, all of its processes together (PSS, in which what they share counts once). Takes a minute and a half.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import math
 import re
 import time
@@ -71,7 +72,7 @@ SECONDS_TO_FIRST_UPDATE = """
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tabs", type=int, default=30, help="on which the memory of the server is measured")
     parser.add_argument("--most", type=int, default=100, help="that are opened")
-    parser.add_argument("--settle", type=float, default=2, help="seconds between the last tab and the look at memory")
+    parser.add_argument("--settle", type=float, default=1, help="seconds between the last tab and the look at memory")
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
@@ -82,17 +83,21 @@ def measure(options: argparse.Namespace) -> list[Result]:
                 # What the browser and the server themselves need is there after a first tab.
                 with _opening(browser, server, subject) as tabs:
                     tabs.open()
-                say(f"{NAME}: {subject}, memory of {options.tabs} tabs")
-                with _opening(browser, server, subject, own_hosts=subject == EACH) as tabs:
-                    cost = _per_tab(tabs, server.memory, options.tabs, options.settle)
-                    runs.add(subject, **{SERVER: cost / 1_024})
+                of_server = Gauge(server.memory, 1_024, options.tabs)
+                gauges = {BROWSER: Gauge(_browser_memory, 1_048_576, min(FEW, options.tabs))}
+                if subject == HUB:
+                    gauges[SERVER] = of_server
+                else:
+                    say(f"{NAME}: {subject}, memory of {options.tabs} tabs")
+                    with _opening(browser, server, subject, own_hosts=True) as tabs:
+                        runs.add(subject, **_costs(tabs, {SERVER: of_server}, options.settle))
                 say(f"{NAME}: {subject}, up to {options.most} tabs")
                 with _opening(browser, server, subject) as tabs:
-                    cost = _per_tab(tabs, _browser_memory, min(FEW, options.tabs), options.settle)
-                    while len(tabs.waits) < options.most and tabs.waits[-1] <= LIMIT:
+                    runs.add(subject, **_costs(tabs, gauges, options.settle))
+                    while len(tabs.waits) < options.most and max(tabs.waits) <= LIMIT:
                         tabs.open()
-                    soon = [wait for wait in tabs.waits if wait <= LIMIT]
-                    runs.add(subject, **{BROWSER: cost / 1_048_576, TABS: len(soon), FIRST: 1_000 * median(soon)})
+                    soon = list(itertools.takewhile(lambda wait: wait <= LIMIT, tabs.waits))
+                    runs.add(subject, **{TABS: len(soon), FIRST: 1_000 * median(soon)})
     result = runs.result
     return [
         result(NAME, HUB, TABS, "tabs", reference=EACH, at_least=min(TARGET, options.most)),
@@ -144,17 +149,39 @@ def _opening(browser: Browser, server: Server, subject: str, *, own_hosts: bool 
         yield Tabs(context, server, own_hosts)
 
 
-def _per_tab(tabs: Tabs, memory: Callable[[], float], count: int, settle: float) -> float:
-    """What `memory` finds that a tab costs, without the first ones, of `count` tabs."""
-    first = max(1, count // 5)
-    found: dict[int, float] = {}
-    for number in range(1, count + 1):
+@dataclass(frozen=True)
+class Gauge:
+    """Measures what a tab costs in memory, of `count` tabs and without the first ones.
+
+    Attributes:
+        memory: how many bytes are in use.
+        unit: the bytes of a unit of the figure.
+        count: how many tabs.
+    """
+
+    memory: Callable[[], float]
+    unit: int
+    count: int
+
+    @property
+    def first(self) -> int:
+        """How many tabs there are when the memory is looked at for the first time."""
+        return max(1, self.count // 5)
+
+
+def _costs(tabs: Tabs, gauges: dict[str, Gauge], settle: float) -> dict[str, float]:
+    """Open tabs; returns what one costs, by each of the gauges."""
+    found: dict[tuple[str, int], float] = {}
+    for number in range(1, max(gauge.count for gauge in gauges.values()) + 1):
         tabs.open()
-        if number in {first, count}:
+        if due := {name: gauge for name, gauge in gauges.items() if number in {gauge.first, gauge.count}}:
             tabs.collect_garbage()
             time.sleep(settle)
-            found[number] = memory()
-    return (found[count] - found[first]) / (count - first)
+            found |= {(name, number): gauge.memory() for name, gauge in due.items()}
+    return {
+        name: (found[name, gauge.count] - found[name, gauge.first]) / (gauge.count - gauge.first) / gauge.unit
+        for name, gauge in gauges.items()
+    }
 
 
 def _browser_memory() -> float:

@@ -68,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="of a measuring: Flash's ping interval")
     parser.add_argument("--rush", type=float, default=4.0, help="seconds of saturation")
     parser.add_argument("--runs", type=int, default=2, help="of one process and of two workers, in turn")
-    parser.add_argument("--settle", type=float, default=3.0, help="seconds before a measuring")
+    parser.add_argument("--settle", type=float, default=1.0, help="seconds before a measuring")
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--tabs", type=int, default=100)
     parser.add_argument("--burst", type=int, default=100_000, help="updates of a stream without pause")
@@ -211,9 +211,13 @@ def _saturate(server: Server, client: Client, arrivals: Arrivals, settle: float,
     watch = Watch(server)
     time.sleep(seconds)
     watch.stop()
-    client.run_for(settle)
     client.run(lambda: any(map(watch.covers, arrivals.yielded)))
-    return watch.figures(sum(map(watch.covers, arrivals.yielded)))
+    # And until nothing comes any more that was yielded meanwhile.
+    counted, before = 1, 0
+    while counted > before:
+        client.run_for(settle)
+        counted, before = sum(map(watch.covers, arrivals.yielded)), counted
+    return watch.figures(counted)
 
 
 class ChoosingClient(Client):
@@ -311,7 +315,7 @@ def _links(
     (deaf,) = load(1, lambda block, now: None, headers)
     deaf.start("burst", value=ENDLESS)
     deaf.stream.ignore()
-    links.add(subject, **{LATE_BESIDE: _watch(server, client, arrivals, options.settle, options.seconds / 3)[LATE]})
+    links.add(subject, **{LATE_BESIDE: _watch(server, client, arrivals, options.settle, options.seconds / 5)[LATE]})
     assert not client.refused, client.refused[:3]
     for page in (first, hasty, *tabs, deaf):
         page.leave()
