@@ -22,71 +22,81 @@ class SleepingTasks:
     def __init__(self) -> None:
         self.next: float = math.inf
         # The tasks by their moment, and a heap of the moments. A moment that has no task any more may be in it.
-        self._tasks: dict[float, dict[trio.lowlevel.Task, None]] = {}
+        self._wakings: dict[float, dict[Waking, None]] = {}
         self._moments: list[float] = []
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._wakings)
 
-    def enter(self, moment: float) -> Waking:
-        """Have the current task, which is about to wait, rescheduled at a moment on Trio's clock.
-
-        Thousands of tasks wait here: a coroutine for each would count, and so would a closure.
-
-        Args:
-            moment: infinity if only `Waking.reschedule` is to wake it.
-        """
-        tasks = self._tasks.get(moment)
-        if tasks is None:
-            tasks = self._tasks[moment] = {}
+    def enter(self, waking: Waking) -> None:
+        """Note a task that is about to wait."""
+        moment = waking.moment
+        wakings = self._wakings.get(moment)
+        if wakings is None:
+            wakings = self._wakings[moment] = {}
             heapq.heappush(self._moments, moment)
-            if len(self._moments) > 2 * len(self._tasks) + 64:
+            if len(self._moments) > 2 * len(self._wakings) + 64:
                 # Most moments have no task any more.
-                self._moments = list(self._tasks)
+                self._moments = list(self._wakings)
                 heapq.heapify(self._moments)
             self.next = self._moments[0]
-        task = trio.lowlevel.current_task()
-        tasks[task] = None
-        return Waking(self, moment, task)
+        wakings[waking] = None
 
-    def leave(self, moment: float, task: trio.lowlevel.Task) -> bool:
-        """A task that waits until this moment waits no more. False if it does not wait: it has been rescheduled."""
-        tasks = self._tasks.get(moment, {})
-        if task not in tasks:
+    def leave(self, waking: Waking) -> bool:
+        """A task waits no more. False if it does not wait: it has been woken."""
+        wakings = self._wakings.get(waking.moment, {})
+        if waking not in wakings:
             return False
-        del tasks[task]
-        if not tasks:
-            del self._tasks[moment]
+        del wakings[waking]
+        if not wakings:
+            del self._wakings[waking.moment]
         return True
 
     def wake(self, now: float) -> None:
-        """Reschedule the tasks whose moment has come."""
+        """Wake the tasks whose moment has come."""
         moments = self._moments
         while moments and moments[0] <= now:
-            for task in self._tasks.pop(heapq.heappop(moments), ()):
-                trio.lowlevel.reschedule(task)
+            for waking in self._wakings.pop(heapq.heappop(moments), ()):
+                waking.wake()
         self.next = moments[0] if moments else math.inf
 
 
 class Waking:
-    """One task that waits to be rescheduled. Trio calls it when the wait is cancelled."""
+    """One task that waits to be woken. Trio calls it when the wait is cancelled.
 
-    __slots__ = ("_moment", "_sleeping", "_task")
+    Thousands of tasks wait so: a coroutine for each would count, and so would a closure.
 
-    def __init__(self, sleeping: SleepingTasks, moment: float, task: trio.lowlevel.Task) -> None:
+    Attributes:
+        moment: when the task is woken, on Trio's clock; infinity if only `reschedule` is to wake it.
+    """
+
+    __slots__ = ("_sleeping", "_task", "moment")
+
+    def __init__(self, sleeping: SleepingTasks, moment: float) -> None:
+        """Have the current task, which is about to wait, woken with others.
+
+        Args:
+            sleeping: the others.
+            moment: when.
+        """
         self._sleeping = sleeping
-        self._moment = moment
-        self._task = task
+        self._task = trio.lowlevel.current_task()
+        self.moment: float = moment
+        sleeping.enter(self)
 
     def __call__(self, _: object) -> trio.lowlevel.Abort:
         self.leave()
         return trio.lowlevel.Abort.SUCCEEDED
 
     def leave(self) -> bool:
-        """Have the task not be rescheduled. False if it has been already."""
-        return self._sleeping.leave(self._moment, self._task)
+        """Have the task not be woken. False if it has been already."""
+        return self._sleeping.leave(self)
 
     def reschedule(self) -> None:
         """Have the task wait no longer."""
         if self.leave():
-            trio.lowlevel.reschedule(self._task)
+            self.wake()
+
+    def wake(self) -> None:
+        """The moment has come."""
+        trio.lowlevel.reschedule(self._task)

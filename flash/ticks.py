@@ -10,9 +10,11 @@ others there. A slot is as wide as nobody sees: a fiftieth of the interval. In a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Coroutine, Generator
+from typing import Any
 
 import trio
+from outcome import Value
 
 from .errors import FlashError, InvalidOption
 from .options import FINITE_SECONDS, Range
@@ -83,37 +85,74 @@ class Ticks:
 
     def __next__(self) -> int:
         try:
-            return trio.from_thread.run(self.__anext__)
+            return trio.from_thread.run(self._next)
         except RuntimeError as error:
             raise FlashError(
                 "every(...) was asked for a tick in a thread that Trio does not know. It is for event callbacks and "
                 "other code on Trio; elsewhere use `time.sleep`, and under `on_asyncio` `asyncio.sleep`."
             ) from error
 
-    async def __anext__(self) -> int:
+    def __anext__(self) -> Awaitable[int]:
+        return _NextTick(self)
+
+    async def _next(self) -> int:
+        return await _NextTick(self)
+
+    def wait(self) -> Coroutine[Any, Any, int]:
+        """Wait for the next tick, and return its number."""
         now = trio.current_time()
         if self._first is None:
             self._first = now
         due = self._first + self._number * self._seconds
         if due > now:
-            await trio.lowlevel.wait_task_rescheduled(wake_at(due, self._width))
-        else:
-            await trio.lowlevel.checkpoint()
-            # The last one that is due: those before it were missed.
-            self._number = max(self._number, math.floor((now - self._first) / self._seconds))
+            return trio.lowlevel.wait_task_rescheduled(_Tick(self, rounded_up(due, SLOT * self._width)))
+        return self._overdue(math.floor((now - self._first) / self._seconds))
+
+    async def _overdue(self, last: int) -> int:
+        """The last tick that is due has this number: those before it were missed."""
+        await trio.lowlevel.checkpoint()
+        self._number = max(self._number, last)
+        return self.come()
+
+    def come(self) -> int:
+        """The next tick comes now: its number."""
         number = self._number
         self._number += 1
         return number
 
 
-def wake_at(due: float, width: int = 1) -> Waking:
-    """Have the current task, which is about to wait, rescheduled at `due`, on Trio's clock, or up to a slot later.
+class _NextTick:
+    """What is awaited for a tick. It is gone as soon as the wait begins, and a coroutine would last as long."""
+
+    __slots__ = ("_ticks",)
+
+    def __init__(self, ticks: Ticks) -> None:
+        self._ticks = ticks
+
+    def __await__(self) -> Generator[Any, Any, int]:
+        return self._ticks.wait().__await__()
+
+
+class _Tick(Waking):
+    """Wakes a task that waits for a tick, with the number of that."""
+
+    __slots__ = ("_ticks",)
+
+    def __init__(self, ticks: Ticks, moment: float) -> None:
+        self._ticks = ticks
+        super().__init__(_sleeping(), moment)
+
+    def wake(self) -> None:
+        trio.lowlevel.reschedule(self._task, Value(self._ticks.come()))
+
+
+def wake_at(due: float) -> Waking:
+    """Have the current task, which is about to wait, woken at `due`, on Trio's clock, or up to a slot later.
 
     Args:
         due: infinity if only `Waking.reschedule` is to wake it.
-        width: of the slot, in shortest ones.
     """
-    return _enter()(rounded_up(due, SLOT * width))
+    return Waking(_sleeping(), rounded_up(due, SLOT))
 
 
 def rounded_up(moment: float, step: float) -> float:
@@ -129,17 +168,16 @@ class _Ticker(SleepingTasks):
         super().__init__()
         self._scope: trio.CancelScope | None = None
 
-    def enter(self, moment: float) -> Waking:
-        task = super().enter(moment)
+    def enter(self, waking: Waking) -> None:
+        super().enter(waking)
         if self._scope is None:
             self._scope = trio.CancelScope()
             trio.lowlevel.spawn_system_task(self._wake, name="flash ticks")
         else:
             self._scope.deadline = self.next
-        return task
 
-    def leave(self, moment: float, task: trio.lowlevel.Task) -> bool:
-        waited = super().leave(moment, task)
+    def leave(self, waking: Waking) -> bool:
+        waited = super().leave(waking)
         if not self and self._scope is not None:
             self._scope.cancel()
         return waited
@@ -155,18 +193,18 @@ class _Ticker(SleepingTasks):
             self._scope = None
 
 
-_ENTER: trio.lowlevel.RunVar[Callable[[float], Waking]] = trio.lowlevel.RunVar("flash_ticks")
+_SLEEPING: trio.lowlevel.RunVar[SleepingTasks] = trio.lowlevel.RunVar("flash_ticks")
 
 
 def wake_by(sleeping: SleepingTasks) -> None:
     """Have those who wait for ticks in this run of Trio be among these tasks, which somebody else wakes."""
-    _ENTER.set(sleeping.enter)
+    _SLEEPING.set(sleeping)
 
 
-def _enter() -> Callable[[float], Waking]:
+def _sleeping() -> SleepingTasks:
     try:
-        return _ENTER.get()
+        return _SLEEPING.get()
     except LookupError:
-        enter = _Ticker().enter
-        _ENTER.set(enter)
-        return enter
+        ticker = _Ticker()
+        _SLEEPING.set(ticker)
+        return ticker

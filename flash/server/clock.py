@@ -26,7 +26,7 @@ from collections.abc import Callable
 
 import trio
 
-from ..sleeping_tasks import SleepingTasks
+from ..sleeping_tasks import SleepingTasks, Waking
 
 REST = 4.0
 """The loop sleeps so many times as long as it has worked, before timers fire: they wait if it is busier than 1/5."""
@@ -80,7 +80,7 @@ _sleep, _sleep_until = trio.sleep, trio.sleep_until
 async def sleep_until(deadline: float) -> None:
     clock = trio.lowlevel.current_clock()
     if isinstance(clock, ServerClock) and clock.current_time() < deadline < math.inf:
-        await trio.lowlevel.wait_task_rescheduled(clock.sleeping.enter(deadline))
+        await trio.lowlevel.wait_task_rescheduled(Waking(clock.sleeping, deadline))
         # The loop may have woken late: a timeout around this that was due before has passed, too.
         await trio.lowlevel.checkpoint_if_cancelled()
     else:
@@ -91,7 +91,7 @@ async def sleep_until(deadline: float) -> None:
 async def sleep(seconds: float) -> None:
     clock = trio.lowlevel.current_clock()
     if isinstance(clock, ServerClock) and 0 < seconds < math.inf:
-        await trio.lowlevel.wait_task_rescheduled(clock.sleeping.enter(clock.current_time() + seconds))
+        await trio.lowlevel.wait_task_rescheduled(Waking(clock.sleeping, clock.current_time() + seconds))
         await trio.lowlevel.checkpoint_if_cancelled()
     else:
         await _sleep(seconds)

@@ -189,7 +189,7 @@ class SourceGenerator:
                     )
                     return
                 try:
-                    if inner.left or host.full or share.is_used_up(steps, time.perf_counter()):
+                    if inner.left or host.full or share.is_used_up(time.perf_counter()):
                         await self._pause(inner)
                     elif is_cancelled(task):
                         # The source, or a scope that the user opened.

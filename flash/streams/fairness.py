@@ -4,26 +4,47 @@ A `yield` normally costs no switch of tasks. A generator that yields in a loop a
 therefore keep every other task of the process from running. So once its share of time is used up, its stream pauses at
 the next `yield`.
 
-A generator that waits for something by itself, such as a queue, lets others run anyway and need not pause. Whether a
-step of the generator has waited can be observed, but that costs time; so only every eighth pause asks for it to be
-observed. A generator that is found to wait is not paused at the next eight yields for which a share was used up, and
-then observed again.
+A generator that waits for something by itself, such as a queue, lets others run anyway and need not pause. It has done so
+if the event loop has made another turn since its share began: in one turn a task runs once.
 """
 
 from __future__ import annotations
 
 import time
 
-from .generators import Steps
+import trio
 
 SHARE = 0.001
 """Seconds for which a generator may yield without letting another task run: far below a frame, far above a switch."""
 
-OBSERVE_EVERY = 8
-"""After every eighth pause the generator's steps are observed, to find out whether it waits by itself."""
 
-TRUSTED = 8
-"""For how many shares a generator is not observed that was found to wait."""
+class LoopTurns(trio.abc.Instrument):
+    """Counts the turns of Trio's event loop. In each turn, every task that has something to do runs once.
+
+    Attributes:
+        count: how many there were.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        """A turn begins. Trio calls this."""
+        self.count += 1
+
+
+_TURNS: trio.lowlevel.RunVar[LoopTurns] = trio.lowlevel.RunVar("flash_loop_turns")
+
+
+def loop_turns() -> LoopTurns:
+    """The turns of this run of Trio, counted from the first time on that somebody asks for them."""
+    try:
+        return _TURNS.get()
+    except LookupError:
+        turns = LoopTurns()
+        trio.lowlevel.add_instrument(turns)
+        _TURNS.set(turns)
+        return turns
 
 
 class FairShare:
@@ -33,26 +54,24 @@ class FairShare:
         until: when the share is over, on the clock of `time.perf_counter`; before, it is not used up.
     """
 
-    __slots__ = ("_pauses", "_trusted", "until")
+    __slots__ = ("_turn", "_turns", "until")
 
     def __init__(self) -> None:
         self.until: float = 0.0
-        self._pauses = 0
-        self._trusted = 0
+        self._turns = loop_turns()
+        # In which turn the share began.
+        self._turn = self._turns.count
 
-    def is_used_up(self, steps: Steps, now: float) -> bool:
+    def is_used_up(self, now: float) -> bool:
         """Whether the generator must pause at the time `now`, so that other tasks can run."""
         if now <= self.until:
             return False
-        if self._trusted or (steps.observe and steps.suspended):
-            self._trusted = self._trusted - 1 if self._trusted else TRUSTED
-            steps.observe = not self._trusted
-            self.until = now + SHARE
-            return False
-        steps.observe = self._pauses % OBSERVE_EVERY == 0
-        self._pauses += 1
-        return True
+        if self._turn == self._turns.count:
+            return True
+        # The generator has waited since, and others have had their turn.
+        self._turn, self.until = self._turns.count, now + SHARE
+        return False
 
     def begin(self) -> None:
         """Other tasks have just had their turn: a new share begins."""
-        self.until = time.perf_counter() + SHARE
+        self._turn, self.until = self._turns.count, time.perf_counter() + SHARE

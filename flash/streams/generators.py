@@ -16,7 +16,6 @@ from typing import Any, Protocol, TypeVar, cast
 import trio
 
 from ..user_code.failures import without_exit
-from ..user_code.first_wait import when_suspended
 from .thread import StreamThread
 
 _log = logging.getLogger("flash.streams")
@@ -32,19 +31,13 @@ class Steps(Protocol):
 
     Attributes:
         generator: the generator itself.
-        resume: what `next` does unless steps are observed, in one call less.
-        observe: whether to find out if a step lets other tasks run.
-        suspended: whether the last step that was observed did.
+        next: resumes it.
     """
-
-    observe: bool
-    suspended: bool
 
     @property
     def generator(self) -> object: ...
     @property
-    def resume(self) -> Callable[[], Awaitable[object]]: ...
-    def next(self) -> Awaitable[object]: ...
+    def next(self) -> Callable[[], Awaitable[object]]: ...
     async def throw(self, error: BaseException) -> object: ...
     async def close(self) -> bool: ...
 
@@ -52,19 +45,14 @@ class Steps(Protocol):
 class AsyncSteps:
     """The steps of an async generator: they run in the task that drives it."""
 
-    __slots__ = ("generator", "observe", "suspended")
+    __slots__ = ("generator",)
 
     def __init__(self, generator: AsyncGeneratorType[object, None]) -> None:
         self.generator = generator
-        self.observe = False
-        self.suspended: bool = False
 
     @property
-    def resume(self) -> Callable[[], Awaitable[object]]:
+    def next(self) -> Callable[[], Awaitable[object]]:
         return self.generator.__anext__
-
-    def next(self) -> Awaitable[object]:
-        return self._observed_step() if self.observe else self.generator.__anext__()
 
     async def throw(self, error: BaseException) -> object:
         return await self.generator.athrow(error)
@@ -84,13 +72,6 @@ class AsyncSteps:
             return True
         return False
 
-    def _observed_step(self) -> Awaitable[object]:
-        self.suspended = False
-        return when_suspended(self.generator.__anext__(), self._note)
-
-    def _note(self) -> None:
-        self.suspended = True
-
 
 class ThreadSteps:
     """The steps of a plain generator: they run in the stream's thread, and cannot be cut once they run."""
@@ -98,12 +79,6 @@ class ThreadSteps:
     def __init__(self, generator: Generator[object, None, None], thread: StreamThread) -> None:
         self.generator = generator
         self._thread = thread
-        # A thread leaves the event loop to others.
-        self.observe = self.suspended = True
-
-    @property
-    def resume(self) -> Callable[[], Awaitable[object]]:
-        return self.next
 
     async def next(self) -> object:
         return await self._step(lambda: next(self.generator))

@@ -28,7 +28,6 @@ from ..callbacks.stream_context import LiveProps
 from ..cancel_scopes import EndReason
 from ..errors import InvalidUpdate
 from ..streams.fairness import FairShare
-from ..streams.generators import Steps
 from ..streams.stream import TASK_NAME, Stream
 from .single_stream import END_TIMEOUT, SingleStream
 from .virtual_time import VirtualTime
@@ -53,7 +52,7 @@ class _EveryYield(FairShare):
     def begin(self) -> None:
         """No share ever begins."""
 
-    def is_used_up(self, steps: Steps, now: float) -> bool:
+    def is_used_up(self, now: float) -> bool:
         return True
 
 

@@ -153,9 +153,27 @@ async def test_nothing_is_left_when_nobody_waits(autojump_clock: MockClock) -> N
         assert trio.lowlevel.current_statistics().tasks_living == before
 
 
+async def test_a_tick_comes_to_whoever_awaits_it_and_one_that_is_not_waited_for_is_not_lost(
+    autojump_clock: MockClock,
+) -> None:
+    began = trio.current_time()
+    ticks = every(1, first=began + 1)
+    tick = anext(ticks)
+    await trio.sleep(0.1)
+    with trio.move_on_after(0.5):
+        await tick
+    assert trio.current_time() - began == pytest.approx(0.6)
+    assert [await anext(ticks), await anext(ticks)] == [0, 1]
+    assert trio.current_time() - began == pytest.approx(2, abs=4 * SLOT)
+
+
 async def leave_ticks(nursery: trio.Nursery, count: int) -> None:
     """Have a task wait for a tick of tomorrow, and so many be waited for and left before it."""
-    nursery.start_soon(anext, every(1, first=trio.current_time() + 86_400))
+
+    async def wait() -> None:
+        await anext(every(1, first=trio.current_time() + 86_400))
+
+    nursery.start_soon(wait)
     await wait_all_tasks_blocked()
     for number in range(count):
         with trio.CancelScope() as scope:
