@@ -34,6 +34,7 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestedRangeNotSatisf
 from werkzeug.routing import MapAdapter, Rule
 
 __all__ = [
+    "APP_CONTEXT",
     "MADE_WITH_REQUEST",
     "REQUEST_CONTEXT",
     "Body",
@@ -76,6 +77,9 @@ _globals: Any = import_module("quart.globals")
 
 REQUEST_CONTEXT: ContextVar[Any] = getattr(_globals, "_cv_request", _globals._cv_app)
 """Where Quart has its context of the current request. Newer versions have one context for a request and its app."""
+
+APP_CONTEXT: ContextVar[Any] = _globals._cv_app
+"""Where Quart has its context of the current app."""
 
 MADE_WITH_REQUEST = frozenset(
     {

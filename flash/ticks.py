@@ -105,7 +105,8 @@ class Ticks:
             self._first = now
         due = self._first + self._number * self._seconds
         if due > now:
-            return trio.lowlevel.wait_task_rescheduled(_Tick(self, rounded_up(due, SLOT * self._width)))
+            tick = _Tick(self, rounded_up(due, SLOT * self._width))
+            return trio.lowlevel.wait_task_rescheduled(tick)  # noqa: ASYNC105 - `_NextTick` awaits it
         return self._overdue(math.floor((now - self._first) / self._seconds))
 
     async def _overdue(self, last: int) -> int:

@@ -24,6 +24,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.utils import cached_property
 
 from .._quart import (
+    APP_CONTEXT,
     MADE_WITH_REQUEST,
     REQUEST_CONTEXT,
     HTTPConnection,
@@ -71,6 +72,9 @@ def unpack(packed: bytes, example: bytes) -> bytes:
 
 _HEADERS = {"Host": "127.0.0.1:80", "Content-Type": "application/json", "Cookie": "flash_browser=", "X-Flash-Start": ""}
 
+MARSHAL_VERSION = 2
+"""Of the format. Newer ones write the same value differently, by whether something else refers to it."""
+
 _EXAMPLE = marshal.dumps(
     (
         {
@@ -103,7 +107,8 @@ _EXAMPLE = marshal.dumps(
             "state": {},
             "extensions": {},
         },
-    )
+    ),
+    MARSHAL_VERSION,
 )
 """What `KeptRequest` packs of a request that says little."""
 
@@ -133,6 +138,9 @@ def keep_request(context: Context) -> KeptRequest | None:
     kept = KeptRequest(whole)
     context.run(REQUEST_CONTEXT.set, kept)
     context.run(HTTP_EXCHANGE.set, None)
+    app_context = context.get(APP_CONTEXT)
+    if APP_CONTEXT is not REQUEST_CONTEXT and app_context is not None and not list(app_context.g):
+        context.run(APP_CONTEXT.set, KeptAppContext(app_context.app))
     return kept
 
 
@@ -186,7 +194,7 @@ class KeptRequest(Kept):
         attributes, own = _split((name, value) for name, value in values.items() if name not in made)
         scope, others = _split(request.scope.items())
         headers = [(str(name), str(value)) for name, value in request.headers]
-        self._packed = pack(marshal.dumps((attributes, headers, scope)), _EXAMPLE)
+        self._packed = pack(marshal.dumps((attributes, headers, scope), MARSHAL_VERSION), _EXAMPLE)
         self._objects = (own, others)
         self._kind = type(cast("object", whole))
         self.app: quart.Quart = whole.app
@@ -206,6 +214,23 @@ class KeptRequest(Kept):
         if hasattr(whole, "g"):
             whole.g = self.g
         return whole
+
+
+class KeptAppContext(Kept):
+    """Stands for Quart's context of an app, on whose `g` there is nothing, and makes it when it is asked for that.
+
+    Attributes:
+        app: the Quart app.
+    """
+
+    __slots__ = ("app",)
+
+    def __init__(self, app: quart.Quart) -> None:
+        super().__init__()
+        self.app = app
+
+    def _unpacked(self) -> Any:
+        return self.app.app_context()
 
 
 @functools.cache

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Protocol
@@ -179,7 +178,7 @@ class SourceGenerator:
         share, task, host = self._share, trio.lowlevel.current_task(), self._host
         must_end = False
         try:
-            value = await steps.next()
+            value = await anext(steps.iterator)
             while True:
                 if must_end:
                     _log.error(
@@ -189,7 +188,7 @@ class SourceGenerator:
                     )
                     return
                 try:
-                    if inner.left or host.full or share.is_used_up(time.perf_counter()):
+                    if inner.left or host.full or share.is_used_up():
                         await self._pause(inner)
                     elif is_cancelled(task):
                         # The source, or a scope that the user opened.
@@ -209,7 +208,7 @@ class SourceGenerator:
                 else:
                     # Do not keep it: the next value may come much later.
                     value = None
-                    value = await steps.next()
+                    value = await anext(steps.iterator)
         except (StopAsyncIteration, *self._spec.finishes):
             pass
 

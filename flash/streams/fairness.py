@@ -4,8 +4,8 @@ A `yield` normally costs no switch of tasks. A generator that yields in a loop a
 therefore keep every other task of the process from running. So once its share of time is used up, its stream pauses at
 the next `yield`.
 
-A generator that waits for something by itself, such as a queue, lets others run anyway and need not pause. It has done so
-if the event loop has made another turn since its share began: in one turn a task runs once.
+A generator that waits for something by itself, such as a queue, lets others run anyway and need not pause. It has done
+so if the event loop has made another turn since its share began: in one turn a task runs once.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class FairShare:
         # In which turn the share began.
         self._turn = self._turns.count
 
-    def is_used_up(self, now: float) -> bool:
-        """Whether the generator must pause at the time `now`, so that other tasks can run."""
-        if now <= self.until:
+    def is_used_up(self) -> bool:
+        """Whether the generator must pause, so that other tasks can run."""
+        if time.perf_counter() <= self.until:
             return False
         if self._turn == self._turns.count:
             return True
         # The generator has waited since, and others have had their turn.
-        self._turn, self.until = self._turns.count, now + SHARE
+        self.begin()
         return False
 
     def begin(self) -> None:

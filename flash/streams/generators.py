@@ -1,15 +1,15 @@
 """Steps a user's generator, async or plain, from the task of its stream.
 
-Both kinds have the same interface: `next` resumes the generator, `throw` raises something at the `yield` where it
-stands, `close` unwinds it. The first two return what the generator yields next, and raise StopAsyncIteration when it is
-over; `close` says whether the generator is over, or yielded again.
+Both kinds have the same interface: `anext(steps.iterator)` resumes the generator, `throw` raises something at the
+`yield` where it stands, `close` unwinds it. The first two return what the generator yields next, and raise
+StopAsyncIteration when it is over; `close` says whether the generator is over, or yielded again.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from types import AsyncGeneratorType
 from typing import Any, Protocol, TypeVar, cast
 
@@ -31,13 +31,13 @@ class Steps(Protocol):
 
     Attributes:
         generator: the generator itself.
-        next: resumes it.
+        iterator: what `anext` resumes it by. A method here would be one call more, at each `yield`.
     """
 
     @property
     def generator(self) -> object: ...
     @property
-    def next(self) -> Callable[[], Awaitable[object]]: ...
+    def iterator(self) -> AsyncIterator[object]: ...
     async def throw(self, error: BaseException) -> object: ...
     async def close(self) -> bool: ...
 
@@ -51,8 +51,8 @@ class AsyncSteps:
         self.generator = generator
 
     @property
-    def next(self) -> Callable[[], Awaitable[object]]:
-        return self.generator.__anext__
+    def iterator(self) -> AsyncIterator[object]:
+        return self.generator
 
     async def throw(self, error: BaseException) -> object:
         return await self.generator.athrow(error)
@@ -80,7 +80,14 @@ class ThreadSteps:
         self.generator = generator
         self._thread = thread
 
-    async def next(self) -> object:
+    @property
+    def iterator(self) -> AsyncIterator[object]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        return self
+
+    async def __anext__(self) -> object:
         return await self._step(lambda: next(self.generator))
 
     async def throw(self, error: BaseException) -> object:

@@ -222,11 +222,11 @@ class Stream:
         made = None
         steps, inner, share, task = self._steps, self._inner, self.share, trio.lowlevel.current_task()
         # In local variables, as a stream that is ahead of its page needs them half a million times a second.
-        buffer, resume, perf_counter = self.buffer, steps.next, time.perf_counter
+        buffer, iterator, perf_counter = self.buffer, steps.iterator, time.perf_counter
         most_updates, most_bytes = buffer.bounds.updates, buffer.bounds.bytes
         must_end = False
         try:
-            value = await steps.next()
+            value = await anext(iterator)
             while True:
                 if must_end:
                     _log.error(
@@ -239,7 +239,7 @@ class Stream:
                 try:
                     # Most yields need no switch of tasks.
                     if (
-                        ((now := perf_counter()) > share.until and share.is_used_up(now))
+                        (perf_counter() > share.until and share.is_used_up())
                         or buffer.updates >= most_updates
                         or buffer.bytes >= most_bytes
                         or inner.left
@@ -261,7 +261,7 @@ class Stream:
                 else:
                     # Do not keep it: the next update may come much later.
                     value = None
-                    value = await resume()
+                    value = await anext(iterator)
         except (StopAsyncIteration, *self.spec.finishes):
             pass
 

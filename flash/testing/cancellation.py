@@ -52,7 +52,7 @@ class _EveryYield(FairShare):
     def begin(self) -> None:
         """No share ever begins."""
 
-    def is_used_up(self, now: float) -> bool:
+    def is_used_up(self) -> bool:
         return True
 
 

@@ -26,6 +26,8 @@ async def test_quart_still_has_its_context_of_a_request_where_flash_looks_for_it
     assert not _quart.has_http_request(app.app_context())
     async with app.test_request_context("/") as whole:
         assert _quart.REQUEST_CONTEXT.get() is whole
+        assert _quart.APP_CONTEXT.get().app is app
+        assert [*_quart.APP_CONTEXT.get().g] == []
         assert _quart.has_http_request(whole)
         again = _quart.context_of_request(type(whole), app, whole.request, quart.session)
         assert again.request is whole.request
