@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import trio
 
@@ -118,6 +118,14 @@ class Condition(NamedTuple):
             return False
 
 
+class Cancellable(Protocol):
+    """What runs in a `StreamScope`: the stream."""
+
+    def cancelled(self) -> None:
+        """The scope has just been cancelled, for the first time."""
+        ...
+
+
 class StreamScope:
     """The cancel scope of one stream, and the reason of the first cancellation.
 
@@ -126,7 +134,7 @@ class StreamScope:
     Attributes:
         cancel_scope: the scope that the stream's task enters.
         reason: why the stream was cancelled; None while it was not.
-        on_cancel: called once, when the first reason arrives.
+        owner: is told of the first reason; None if nobody is.
         condition: for `cancelled`, the property whose condition is not met any more.
         failure: what the predicate raised that the stream was cancelled for; None if none did.
         why: for `revoked`, what the app's code has said of it; "" if nothing.
@@ -141,7 +149,7 @@ class StreamScope:
         "cancel_scope",
         "condition",
         "failure",
-        "on_cancel",
+        "owner",
         "reason",
         "why",
     )
@@ -149,12 +157,12 @@ class StreamScope:
     def __init__(
         self,
         conditions: Sequence[Condition] = (),
-        on_cancel: Callable[[], None] | None = None,
+        owner: Cancellable | None = None,
         watched: Sequence[Watched[Any]] = (),
     ) -> None:
         self.cancel_scope: trio.CancelScope = trio.CancelScope(shield=True)
         self.reason: EndReason | None = None
-        self.on_cancel = on_cancel
+        self.owner = owner
         self.failure: BaseException | None = None
         self._conditions = conditions
         self._watched = watched
@@ -170,8 +178,8 @@ class StreamScope:
             return False
         self.reason, self.condition, self._value, self.why = reason, condition, value, why
         self.cancel_scope.cancel(reason=str(reason))
-        if self.on_cancel is not None:
-            self.on_cancel()
+        if self.owner is not None:
+            self.owner.cancelled()
         return True
 
     def change(self, index: int | str, value: object, number: int | None = None) -> bool:

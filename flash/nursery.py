@@ -87,7 +87,8 @@ class Channel:
         self._runs: dict[str, Runs] = {}
         self._streams: dict[str, Stream] = {}
         self._liveness = Liveness(self.outbox, page_limits)
-        self._start_names: tuple[str, ...] = ()
+        # In lines: strings of their own would take three times as much memory.
+        self._start_names = ""
         self._nursery: trio.Nursery | None = None
         self._count = 0
         self._reported: frozenset[tuple[str, str]] = _NOTHING
@@ -321,10 +322,10 @@ class Channel:
 
     def takes(self, start: str) -> bool:
         """Remember the name of a start; say whether it is new. Only the last `REMEMBERED_STARTS` are remembered."""
-        start = start[:START_NAME_LENGTH]
-        if start in self._start_names:
+        start, names = start[:START_NAME_LENGTH], self._start_names.splitlines()
+        if start in names:
             return False
-        self._start_names = (*self._start_names[1 - REMEMBERED_STARTS :], start)
+        self._start_names = "\n".join([*names[1 - REMEMBERED_STARTS :], start])
         return True
 
     def callbacks(self) -> list[str]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import isawaitable
@@ -77,7 +78,7 @@ class Stream:
     def __init__(self, stream_id: str, spec: StreamSpec, host: StreamHost, limits: Limits) -> None:
         self.id = stream_id
         self.spec = spec
-        self.scope: StreamScope = StreamScope(spec.conditions, self._on_cancel, spec.watched)
+        self.scope: StreamScope = StreamScope(spec.conditions, self, spec.watched)
         self.overran: bool = False
         self.buffer: StreamBuffer = StreamBuffer(limits.buffer, wire.props_head(stream_id), spec.light)
         self.started: float = trio.current_time()
@@ -90,7 +91,8 @@ class Stream:
         self._encode = spec.encode if spec.encode_by_prop is None else spec.encode_by_prop
         self._steps: Steps | None = None
         self._thread: StreamThread | None = None
-        self._inner = InnerGenerators(spec.name)
+        # Most streams of an event callback have this name.
+        self._inner = InnerGenerators(sys.intern(spec.name))
         self._sent_first = False
         self._end_sent: trio.Event | None = None
         self._cancelled_at: float | None = None
@@ -150,28 +152,32 @@ class Stream:
                 error = caught
                 error = read_end(caught, self.spec.name, self.spec.finishes, self.scope.reason is not None)
             finally:
-                self.scope.close()
-                before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
-                self._limits.observer.unwound(self)
-                for timer in self._timers:
-                    timer.cancel()
-                try:
-                    with trio.CancelScope(shield=True):
-                        if before is StreamState.RUNNING or before is StreamState.UNWINDING:
-                            await self._finish(error)
-                        else:
-                            # The timer's task has begun to finish the stream, at the deadline.
-                            await self._wait_for_end()
-                finally:
-                    if self._thread is not None:
-                        self._thread.end()
-                    self.task = None
-                    self._host.task_over(self.id)
-                if self.overran:
-                    _log.warning("The clean-up of %s has returned after all.", self.spec.name)
+                await self._generator_over(error)
         except BaseException as failure:
-            name = trio.lowlevel.current_task().name
+            name = TASK_NAME + self.spec.callback
             contain_failure(_log, f"The task {name!r} failed: the page's other streams go on.", failure)
+
+    async def _generator_over(self, error: BaseException | None) -> None:
+        """The last part of the task: finish the stream, unless that was done at the deadline, and leave the page."""
+        self.scope.close()
+        before = self._lifecycle.advance(Trigger.GENERATOR_OVER)
+        self._limits.observer.unwound(self)
+        for timer in self._timers:
+            timer.cancel()
+        try:
+            with trio.CancelScope(shield=True):
+                if before is StreamState.RUNNING or before is StreamState.UNWINDING:
+                    await self._finish(error)
+                else:
+                    # The timer's task has begun to finish the stream, at the deadline.
+                    await self._wait_for_end()
+        finally:
+            if self._thread is not None:
+                self._thread.end()
+            self.task = None
+            self._host.task_over(self.id)
+        if self.overran:
+            _log.warning("The clean-up of %s has returned after all.", self.spec.name)
 
     def push(self, value: object, unwinding: bool = False) -> None:
         """Send an update at once, from inside the generator (that is what `set_props` does in a stream).
@@ -320,7 +326,8 @@ class Stream:
         if self._steps is not None:
             await close_for_good(self._steps, self.spec.name)
 
-    def _on_cancel(self) -> None:
+    def cancelled(self) -> None:
+        """Begin the clean-up: the stream's scope has just been cancelled."""
         self._lifecycle.advance(Trigger.CANCELLED)
         self._host.outbox.drop(self.buffer)
         self._cancelled_at = trio.current_time()
