@@ -87,8 +87,7 @@ class Channel:
         self._runs: dict[str, Runs] = {}
         self._streams: dict[str, Stream] = {}
         self._liveness = Liveness(self.outbox, page_limits)
-        # In lines: strings of their own would take three times as much memory.
-        self._start_names = ""
+        self._start_names = ""  # in lines: as many strings would take three times as much memory
         self._nursery: trio.Nursery | None = None
         self._count = 0
         self._reported: frozenset[tuple[str, str]] = _NOTHING
