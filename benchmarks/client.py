@@ -141,10 +141,6 @@ class Client:
         """Whether every request has been answered."""
         return not any(requests.waiting for requests in self._requests)
 
-    def backlog(self) -> int:
-        """How many requests were not answered yet."""
-        return sum(len(requests.waiting) for requests in self._requests)
-
     def after(self, seconds: float, then: Callable[[], None]) -> None:
         """Call `then` in so many seconds, if the loop runs."""
         self._timers.append((time.monotonic() + seconds, then))
@@ -156,6 +152,11 @@ class Client:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"nothing came of it in {timeout:g} s")
             self._round(0.01)
+
+    def run_until_answered(self) -> None:
+        """Let things happen until every request is answered that has been made so far, whatever is asked meanwhile."""
+        last = [(requests.waiting, requests.waiting[-1]) for requests in self._requests if requests.waiting]
+        self.run(lambda: not any(request is one for waiting, request in last for one in waiting))
 
     def run_for(self, seconds: float) -> None:
         """Let things happen for so long."""

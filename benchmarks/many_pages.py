@@ -109,11 +109,10 @@ class FlashCrowd(Crowd):
             for page in new:
                 for number in range(streams):
                     page.start(f"tick{number}", value=setting)
-            # Not until all are answered: of thousands of pages there is always one that acknowledges something.
-            self.client.run(lambda: self.client.backlog() < HANDFUL)
+            # Not until it is idle: of thousands of pages there is always one that acknowledges something.
+            self.client.run_until_answered()
             self.pages += new
         # No stream begins before all have been started, for both at once are too much.
-        self.client.run(self.client.idle)
         self.client.get("/begin")
         assert not self.client.refused, self.client.refused[:3]
 

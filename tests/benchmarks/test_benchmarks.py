@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import NAMES, write
+from benchmarks.client import Client
+from benchmarks.harness import serve
 from benchmarks.results import GOALS, Curve, Result
+from benchmarks.workers import APP, tell_workers
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,6 +32,17 @@ def test_it_finds_a_figure_for_each_of_its_targets(name: str) -> None:
         assert not result.goal or result.target, result
         assert math.isfinite(result.value), result
         assert result.met is not None or not result.target or result.reference is None, result
+
+
+def test_nothing_is_left_of_a_server_that_had_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serve("flash-2-workers", APP) as server, Client(server.port) as client:
+        tell_workers(client, "/pid", 2)
+        processes = server.processes()
+        assert len(processes) > 2
+        assert list(tmp_path.iterdir())
+    assert not [process for process in processes if Path(f"/proc/{process}").exists()]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_target_is_for_the_figure_or_for_its_ratio_to_the_reference() -> None:
