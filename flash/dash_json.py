@@ -21,7 +21,6 @@ from functools import cache
 from typing import Any, cast
 
 import orjson
-from plotly.io.json import config, to_json_plotly
 
 PLAIN = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 """The option of orjson to encode the values that Dash writes in the same way, and to refuse the rest."""
@@ -34,8 +33,6 @@ _SAME_IN_NUMPY = frozenset(["bool", "float64", *(f"{sign}int{size}" for sign in 
 _UNSAFE = (("<", "\\u003c"), (">", "\\u003e"), ("/", "\\u002f"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
 """What Dash escapes, as it puts JSON into `<script>` elements."""
 
-_to_json_plotly: Any = to_json_plotly
-
 
 @cache
 def _encoder() -> Any:
@@ -43,6 +40,19 @@ def _encoder() -> Any:
     from plotly.utils import PlotlyJSONEncoder
 
     return PlotlyJSONEncoder()
+
+
+def _to_json_plotly(value: object, engine: str | None = None) -> str:
+    """What Dash itself calls. Its module is loaded when it is first needed, as Dash does."""
+    from plotly.io.json import to_json_plotly
+
+    return cast("Any", to_json_plotly)(value, engine=engine)
+
+
+def _has_chosen_engine() -> bool:
+    """Whether the app has set `plotly.io.json.config.default_engine`, which it cannot without loading that module."""
+    config: Any = getattr(sys.modules.get("plotly.io.json"), "config", None)
+    return config is not None and config.default_engine != "auto"
 
 
 def to_json(value: object) -> str:
@@ -54,7 +64,7 @@ def to_json(value: object) -> str:
         TypeError: neither Dash nor orjson can encode something in the value.
         ValueError: the value contains itself.
     """
-    if cast("Any", config).default_engine != "auto":
+    if _has_chosen_engine():
         return _to_json_plotly(value)
     try:
         text = orjson.dumps(value, plainly, PLAIN).decode()
