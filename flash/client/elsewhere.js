@@ -11,7 +11,7 @@
  * another link, which reaches the process that has the channel: the one before may not have been told, because it
  * stands still, or the network between the two fails. If that does not help either, or the processes do not know each
  * other, so that each request may reach any of them, the updates of the stream go nowhere, and its event callback says
- * so.
+ * so. In the same way a stream ends where one process serves the app, and the page's link has come too late for it.
  *
  * A classic script: Dash serves component files as such.
  */
@@ -23,8 +23,9 @@
     /** Milliseconds for which a link of the life may come: the server may have begun a new one for the page. */
     const TIMEOUT = 3_000;
     const ALONE =
-        "This stream was started in another server process than the one that has the page's connection, so that its " +
-        'updates cannot come. Serve with `flash run --workers N`, or have the processes share a Redis.';
+        'The page has not connected in time to the server process in which this stream was started, so that its ' +
+        'updates cannot come. If several processes serve the app, use `flash run --workers N`, or have them share a ' +
+        'Redis. If one does, it was too slow, or the page: raise start_timeout.';
     const NOT_FOUND =
         "This stream runs in another server process than the one that has the page's connection, and a new connection " +
         'has not reached it. Start it again. If this goes on, the log of the server says what is wrong between them.';

@@ -15,7 +15,10 @@ from tests.engines.tabs import Browser, Tab
 @pytest.fixture(scope="module")
 def gallery() -> Flash:
     """The gallery. Its callbacks are declared without an app: imported earlier, another test's app would get them."""
-    return importlib.import_module("examples.gallery.app").app
+    app: Flash = importlib.import_module("examples.gallery.app").app
+    # Its page is large, and opens its link late on a busy machine.
+    app.channels.page_limits = app.channels.page_limits._replace(start_timeout=60)
+    return app
 
 
 def test_the_gallery_opens_and_its_streams_run_and_stop(browser: Browser, serving: Serve, gallery: Flash) -> None:
