@@ -24,7 +24,6 @@ A refused request gets a 4xx or 503 with one sentence, and changes nothing.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -118,17 +117,19 @@ class PageSender:
     def room(self) -> int:
         """Bytes that may be written at once: none while the socket is busy, or too soon after the last write."""
         writer = self._writer
-        return WRITE_SIZE if writer is not None and self._link.waiting_task is not None and writer.begin_write() else 0
+        return WRITE_SIZE if writer is not None and self._link.waiting_task is not None and writer.is_free() else 0
 
     def send_update(self, number: int, head: bytes, pairs: bytes) -> bool:
         writer, attachment = self._writer, self._attachment
-        if writer is None or self._link.waiting_task is None or not writer.begin_write():
+        # The link's task pings, and looks whether other pages are to be pinged, too.
+        if writer is None or self._link.waiting_task is None or attachment.ping_due:
             return False
         data = self._props_frame % (number, head, pairs)
-        self._bytes_since_ping += len(data)
-        if attachment.ping_due or self._bytes_since_ping >= self._ping_after:
-            data += self._stream.ping([attachment])
-        if not writer.write(data):
+        size = self._bytes_since_ping + len(data)
+        if size >= self._ping_after or (written := writer.write(data)) is None:
+            return False
+        self._bytes_since_ping = size
+        if not written:
             attachment.wake()
         return True
 
@@ -138,11 +139,11 @@ class PageSender:
     def send_uncounted(self, number: int, head: bytes, pairs: bytes) -> bool:
         writer = self._writer
         # The link's task does not wait while a ping is due.
-        if writer is None or self._link.waiting_task is None or not writer.begin_write():
+        if writer is None or self._link.waiting_task is None:
             return False
-        if not writer.write(self._props_frame % (number, head, pairs)):
+        if (written := writer.write(self._props_frame % (number, head, pairs))) is False:
             self._attachment.wake()
-        return True
+        return written is not None
 
     def count(self, updates: int, head: bytes, size: int) -> None:
         self._bytes_since_ping += size + updates * (len(self._props_frame) + len(head))
@@ -153,7 +154,7 @@ class PageSender:
         data = self.encode(events)
         if self.is_ping_due(events):
             data += self._stream.ping([self._attachment])
-        return self._writer.write(data)
+        return self._writer.write(data) is True
 
     def encode(self, events: list[Event]) -> bytes:
         """The frames of events."""
@@ -245,7 +246,7 @@ class EventStream:
     def _encode(self, received: Iterable[tuple[Attachment, list[Event]]]) -> bytes:
         """The frames of what a link has received: events, one ping for all pages that are asked, and which are over."""
         if self._writer is not None:
-            self._writer.last_write = time.perf_counter()
+            self._writer.rest()
         frames: list[bytes] = []
         asked: list[Attachment] = []
         for attachment, events in received:

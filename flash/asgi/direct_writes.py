@@ -15,6 +15,7 @@ middleware around `send` use the ordinary way.
 
 from __future__ import annotations
 
+import math
 import os
 from time import perf_counter
 
@@ -29,13 +30,14 @@ class DirectWriter:
     """Writes chunks of one response of HTTP/1.1, whose headers have been sent, to its socket.
 
     Attributes:
-        last_write: when something was written last, directly or not, on the clock of `time.perf_counter`.
+        free_from: when the next write may be, on the clock of `time.perf_counter`; infinite while bytes of the last one
+            remain.
     """
 
-    __slots__ = ("_connection", "_encryption", "_fileno", "_unwritten", "last_write")
+    __slots__ = ("_connection", "_encryption", "_fileno", "_unwritten", "free_from")
 
     def __init__(self, connection: _hypercorn.DirectWriteConnection) -> None:
-        self.last_write: float = 0.0
+        self.free_from: float = 0.0
         self._connection = connection
         self._encryption = connection.encryption
         # Asked at each write: the number of a socket that is closed may be another one's soon.
@@ -54,76 +56,85 @@ class DirectWriter:
         response = _hypercorn.direct_http2_response(send)
         return None if response is None else Http2Writer(response)
 
-    def begin_write(self) -> bool:
-        """Claim the socket for a write that follows at once.
+    def is_free(self) -> bool:
+        """Whether something may be written: no other write is under way, and the last one was long enough ago."""
+        encryption = self._encryption
+        return perf_counter() >= self.free_from and (encryption is None or not encryption.busy)
+
+    def rest(self) -> None:
+        """Have the next write wait: something is being written otherwise, and what comes now can be joined."""
+        self.free_from = perf_counter() + DIRECT_WRITE_INTERVAL
+
+    def write(self, data: bytes) -> bool | None:
+        """Write a chunk without blocking, if the writer is free.
 
         Returns:
-            Whether that may be: no other write is under way, and the last one was long enough ago.
+            Whether the socket has taken all of it. If not, the caller has to have `finish` called. None if the writer
+            is not free: nothing is written.
         """
         now, encryption = perf_counter(), self._encryption
-        if now - self.last_write < DIRECT_WRITE_INTERVAL or self._unwritten is not None:
-            return False
-        if encryption is not None and encryption.busy:
-            return False
-        self.last_write = now
-        return True
-
-    def write(self, data: bytes) -> bool:
-        """Write a chunk without blocking.
-
-        Returns:
-            Whether the socket has taken all of it. If not, the caller has to have `finish` called.
-        """
+        if now < self.free_from:
+            return None
         chunk = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._encryption is not None:
-            self._unwritten = self._encryption.write_now(chunk)
-            return self._unwritten is None
-        try:
-            written = os.write(self._fileno(), chunk)
-        except OSError:
-            # The socket's buffer is full, or the connection is lost, which `finish` finds out.
-            written = 0
-        if written < len(chunk):
-            self._unwritten = chunk[written:]
-            return False
-        return True
+        if encryption is not None:
+            if encryption.busy:
+                return None
+            self._unwritten = encryption.write_now(chunk)
+        else:
+            try:
+                written = os.write(self._fileno(), chunk)
+            except OSError:
+                # The socket's buffer is full, or the connection is lost, which `finish` finds out.
+                written = 0
+            if written < len(chunk):
+                self._unwritten = chunk[written:]
+        self.free_from = now + DIRECT_WRITE_INTERVAL
+        if self._unwritten is None:
+            return True
+        self.free_from = math.inf
+        return False
 
     async def finish(self) -> None:
         """Write the remaining bytes of the last chunk, if any, and wait until the socket has taken them."""
         if self._unwritten is not None:
             unwritten, self._unwritten = self._unwritten, None
             await self._connection.write(unwritten)
+            self.rest()
 
 
 class Http2Writer:
     """Does the same for one response of HTTP/2: writes parts of its body."""
 
-    __slots__ = ("_response", "_unwritten", "last_write")
+    __slots__ = ("_response", "_unwritten", "free_from")
 
     def __init__(self, response: _hypercorn.Http2Response) -> None:
-        self.last_write: float = 0.0
+        self.free_from: float = 0.0
         self._response = response
         self._unwritten: bytes | None = None
 
-    def begin_write(self) -> bool:
+    def is_free(self) -> bool:
         """As that of `DirectWriter`."""
+        return perf_counter() >= self.free_from and not self._response.busy
+
+    def rest(self) -> None:
+        """As that of `DirectWriter`."""
+        self.free_from = perf_counter() + DIRECT_WRITE_INTERVAL
+
+    def write(self, data: bytes) -> bool | None:
+        """As that of `DirectWriter`, for a part of the body."""
         now = perf_counter()
-        if now - self.last_write < DIRECT_WRITE_INTERVAL or self._unwritten is not None or self._response.busy:
-            return False
-        self.last_write = now
-        return True
-
-    def write(self, data: bytes) -> bool:
-        """Write a part of the body without blocking.
-
-        Returns:
-            Whether all of it is written. If not, the caller has to have `finish` called.
-        """
+        if now < self.free_from or self._response.busy:
+            return None
         self._unwritten = self._response.write_now(data)
-        return self._unwritten is None
+        self.free_from = now + DIRECT_WRITE_INTERVAL
+        if self._unwritten is None:
+            return True
+        self.free_from = math.inf
+        return False
 
     async def finish(self) -> None:
         """Write what remains of the last part, if anything does, and wait until it is sent, or waits in a buffer."""
         if self._unwritten is not None:
             unwritten, self._unwritten = self._unwritten, None
             await self._response.write(unwritten)
+            self.rest()

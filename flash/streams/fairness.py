@@ -52,21 +52,22 @@ class FairShare:
 
     Attributes:
         until: when the share is over, on the clock of `time.perf_counter`; before, it is not used up.
+        turns: the turns of the event loop.
+        turn: in which of them the share began.
     """
 
-    __slots__ = ("_turn", "_turns", "until")
+    __slots__ = ("turn", "turns", "until")
 
     def __init__(self) -> None:
         self.until: float = 0.0
-        self._turns = loop_turns()
-        # In which turn the share began.
-        self._turn = self._turns.count
+        self.turns: LoopTurns = loop_turns()
+        self.turn: int = self.turns.count
 
     def is_used_up(self) -> bool:
         """Whether the generator must pause, so that other tasks can run."""
         if time.perf_counter() <= self.until:
             return False
-        if self._turn == self._turns.count:
+        if self.turn == self.turns.count:
             return True
         # The generator has waited since, and others have had their turn.
         self.begin()
@@ -74,4 +75,4 @@ class FairShare:
 
     def begin(self) -> None:
         """Other tasks have just had their turn: a new share begins."""
-        self._turn, self.until = self._turns.count, time.perf_counter() + SHARE
+        self.turn, self.until = self.turns.count, time.perf_counter() + SHARE

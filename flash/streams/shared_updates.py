@@ -105,7 +105,8 @@ class SharedUpdates:
         buffer = self._buffer
         # Most updates find nothing that waits.
         if not self._conflates and (not buffer.updates or not buffer.is_behind):
-            self._outbox.put_update(update.pairs, buffer)
+            if not self._outbox.send_update(update.pairs, buffer):
+                self._outbox.put_update(update.pairs, buffer)
             self._get_in_step(update)
             return True
         if not buffer.can_conflate(update.by_prop):

@@ -42,7 +42,7 @@ from . import mistakes
 from .buffer import StreamBuffer
 from .ending import describe, log_end
 from .events import PropUpdate
-from .fairness import FairShare
+from .fairness import SHARE, FairShare
 from .generators import Steps, close_for_good, steps_of
 from .host import StreamHost
 from .limits import Limits
@@ -201,7 +201,7 @@ class Stream:
                     "or stream_buffer_bytes= of Flash(...)."
                 )
             # Not written directly: the bound decides how far a loop without a `yield` gets, not the socket.
-            self._put(self._encode(value), may_send_now=False)
+            self._put(self._encode(value))
         elif self._lifecycle.has_sent_end:
             self._report(mistakes.updated_after_end(self.spec.name, self.scope.reason))
         elif unwinding:
@@ -229,6 +229,7 @@ class Stream:
         steps, inner, share, task = self._steps, self._inner, self.share, trio.lowlevel.current_task()
         # In local variables, as a stream that is ahead of its page needs them half a million times a second.
         buffer, iterator, perf_counter = self.buffer, steps.iterator, time.perf_counter
+        outbox, turns = self._host.outbox, share.turns
         most_updates, most_bytes = buffer.bounds.updates, buffer.bounds.bytes
         must_end = False
         try:
@@ -243,6 +244,9 @@ class Stream:
                     )
                     return
                 try:
+                    if share.turn != turns.count:
+                        # Not by `is_used_up`: an update that comes alone has it to fetch from memory first.
+                        share.turn, share.until = turns.count, perf_counter() + SHARE
                     # Most yields need no switch of tasks.
                     if (
                         (perf_counter() > share.until and share.is_used_up())
@@ -255,7 +259,13 @@ class Stream:
                         # The stream, or a scope that the user opened.
                         await trio.lowlevel.checkpoint_if_cancelled()
                     if buffer.tail is None or not buffer.gather(value):
-                        self._put(self._encode(value))
+                        value = self._encode(value)
+                        if type(value) is bytes and value and self._sent_first:
+                            # Not by `_put`: most updates of most apps come by here.
+                            if not outbox.send_update(value, buffer):
+                                outbox.put_update(value, buffer)
+                        else:
+                            self._put(value, may_send_now=True)
                 except trio.Cancelled as cancelled:
                     must_end = self.scope.reason is not None
                     value = await steps.throw(cancelled)
@@ -295,17 +305,18 @@ class Stream:
             await trio.lowlevel.checkpoint_if_cancelled()
             self.share.begin()
 
-    def _put(self, encoded: bytes | Iterable[PropUpdate] | None, may_send_now: bool = True) -> None:
+    def _put(self, encoded: bytes | Iterable[PropUpdate] | None, may_send_now: bool = False) -> None:
         """Put an update into the outbox: as bytes, or property by property; None is a mistake, and put nowhere."""
         if encoded is None:
             self._report(mistakes.yielded_none(self.spec.name))
         elif encoded:
             if not self._sent_first:
                 self._note_first()
-            if isinstance(encoded, bytes):
-                self._host.outbox.put_update(encoded, self.buffer, may_send_now)
-            else:
-                self._host.outbox.put_by_prop(encoded, self.buffer)
+            outbox = self._host.outbox
+            if not isinstance(encoded, bytes):
+                outbox.put_by_prop(encoded, self.buffer)
+            elif not may_send_now or not outbox.send_update(encoded, self.buffer):
+                outbox.put_update(encoded, self.buffer)
 
     def _note_first(self) -> None:
         self._sent_first = True

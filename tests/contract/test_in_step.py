@@ -142,6 +142,12 @@ class PretendPage:
     def link(self) -> PretendLink:
         return self.links[-1]
 
+    def update_other(self, size: int) -> None:
+        """The other stream has an update."""
+        pairs = b'["other",%d]' % size
+        if not self.outbox.send_update(pairs, self.other):
+            self.outbox.put_update(pairs, self.other)
+
     def do(self, what: str, size: int, update: SharedUpdate | None) -> object:
         outbox, link = self.outbox, self.link
         match what:
@@ -149,7 +155,7 @@ class PretendPage:
                 assert update is not None
                 return self.updates.put(update)
             case "other":
-                outbox.put_update(b'["other",%d]' % size, self.other)
+                self.update_other(size)
             case "conflated":
                 outbox.put_by_prop([PropUpdate("key", True, b'["other",%d]' % size)], self.conflated)
             case "flush":
@@ -260,6 +266,6 @@ async def test_the_updates_of_a_page_in_step_go_past_its_outbox_until_something_
     assert page.outbox.acknowledge(9)
     assert put(4) == 3
     for _ in range(4):
-        page.outbox.put_update(b'["other",1]', page.other)
+        page.update_other(1)
         assert put(1) == 0
     assert [number for number, _ in page.link.received] == list(range(1, 22))

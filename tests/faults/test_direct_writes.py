@@ -15,7 +15,7 @@ from tests.support.eventually import TIMEOUT, eventually
 
 
 @pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bool | None]:
     return note_writes(monkeypatch)
 
 
@@ -88,13 +88,13 @@ async def test_what_the_socket_does_not_take_follows_even_if_nothing_else_is_sen
 
 
 @pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def parts(monkeypatch: pytest.MonkeyPatch) -> list[bool | None]:
     """Whether each direct write of a part of an HTTP/2 response was written as a whole."""
     return note_writes(monkeypatch, Http2Writer)
 
 
 async def test_updates_over_http2_that_come_one_by_one_are_written_at_once(
-    serve: Serve, certificate: Certificate, parts: list[bool]
+    serve: Serve, certificate: Certificate, parts: list[bool | None]
 ) -> None:
     site = await serve(counting(20), tls=certificate)
     page = await site.page()
@@ -111,7 +111,7 @@ async def test_updates_over_http2_that_come_one_by_one_are_written_at_once(
 
 @pytest.mark.parametrize("window", [4_096, 40_000])
 async def test_what_the_windows_of_a_client_do_not_take_comes_before_all_else(
-    serve: Serve, certificate: Certificate, parts: list[bool], window: int
+    serve: Serve, certificate: Certificate, parts: list[bool | None], window: int
 ) -> None:
     site = await serve(counting(20, LARGE // 5, ping_interval=0.2), tls=certificate)
     page = await site.page()
@@ -127,7 +127,7 @@ async def test_what_the_windows_of_a_client_do_not_take_comes_before_all_else(
 
 
 async def test_what_the_socket_does_not_take_of_http2_comes_before_all_else(
-    serve: Serve, certificate: Certificate, parts: list[bool]
+    serve: Serve, certificate: Certificate, parts: list[bool | None]
 ) -> None:
     app = counting(20, LARGE, LONG_APART, window=20_000_000, ping_interval=0.2, stall_timeout=600)
     site = await serve(app, tls=certificate)
@@ -150,7 +150,7 @@ async def test_what_the_socket_does_not_take_of_http2_comes_before_all_else(
 
 
 async def test_a_client_that_gives_up_its_link_over_http2_keeps_the_connection(
-    serve: Serve, certificate: Certificate, parts: list[bool]
+    serve: Serve, certificate: Certificate, parts: list[bool | None]
 ) -> None:
     site = await serve(counting(300), tls=certificate)
     page = await site.page()

@@ -27,18 +27,18 @@ SMALL_WINDOW = 4_096
 
 
 @pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bool | None]:
     return note_writes(monkeypatch)
 
 
 def note_writes(
     monkeypatch: pytest.MonkeyPatch, kind: type[DirectWriter] | type[Http2Writer] = DirectWriter
-) -> list[bool]:
-    """Whether each direct write of such a writer was written as a whole."""
-    noted: list[bool] = []
-    write = cast("Callable[[object, bytes], bool]", kind.write)
+) -> list[bool | None]:
+    """Whether each direct write of such a writer was written as a whole; None if it came too soon for one."""
+    noted: list[bool | None] = []
+    write = cast("Callable[[object, bytes], bool | None]", kind.write)
 
-    def noting(self: object, data: bytes) -> bool:
+    def noting(self: object, data: bytes) -> bool | None:
         noted.append(write(self, data))
         return noted[-1]
 
@@ -59,7 +59,7 @@ def counting(count: int, size: int = 0, apart: float = APART, **options: Any) ->
     return app
 
 
-async def test_updates_that_come_one_by_one_are_written_at_once(serve: Serve, writes: list[bool]) -> None:
+async def test_updates_that_come_one_by_one_are_written_at_once(serve: Serve, writes: list[bool | None]) -> None:
     page = await (await serve(counting(20))).page()
     events = await page.connect()
     await page.start("go")
@@ -70,7 +70,7 @@ async def test_updates_that_come_one_by_one_are_written_at_once(serve: Serve, wr
     assert writes.count(True) >= 10
 
 
-async def test_a_worker_among_several_writes_at_once_too(serve: Serve, writes: list[bool]) -> None:
+async def test_a_worker_among_several_writes_at_once_too(serve: Serve, writes: list[bool | None]) -> None:
     app = counting(20)
     page = await (await serve(app, at=Leaving().around(app))).page()
     events = await page.connect()
@@ -80,7 +80,7 @@ async def test_a_worker_among_several_writes_at_once_too(serve: Serve, writes: l
     assert writes.count(True) >= 10
 
 
-async def test_what_the_socket_does_not_take_comes_before_all_else(serve: Serve, writes: list[bool]) -> None:
+async def test_what_the_socket_does_not_take_comes_before_all_else(serve: Serve, writes: list[bool | None]) -> None:
     app = counting(20, LARGE, LONG_APART, window=20_000_000, ping_interval=0.2, stall_timeout=600)
     page = await (await serve(app)).page()
     events = await page.connect(receive_buffer=SMALL_WINDOW)
@@ -93,7 +93,7 @@ async def test_what_the_socket_does_not_take_comes_before_all_else(serve: Serve,
     assert end["reason"] == "completed"
 
 
-async def test_a_connection_that_was_replaced_is_written_to_no_more(serve: Serve, writes: list[bool]) -> None:
+async def test_a_connection_that_was_replaced_is_written_to_no_more(serve: Serve, writes: list[bool | None]) -> None:
     page = await (await serve(counting(50))).page()
     older = await page.connect()
     await page.start("go")
@@ -112,7 +112,7 @@ async def from_the_start(events: Any) -> tuple[list[int], Any]:
     return [props["children"] for _, props in received], end
 
 
-async def test_a_client_that_does_not_know_chunks_gets_none(serve: Serve, writes: list[bool]) -> None:
+async def test_a_client_that_does_not_know_chunks_gets_none(serve: Serve, writes: list[bool | None]) -> None:
     page: Page = await (await serve(counting(5))).page()
     request = f"GET /_flash/events?page={page.token}:0 HTTP/1.0\r\nHost: x\r\nCookie: {cookie(page.cookie)}\r\n\r\n"
     async with await trio.open_tcp_stream("127.0.0.1", page.port) as stream:

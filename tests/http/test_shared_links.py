@@ -64,10 +64,10 @@ async def test_one_event_stream_carries_the_streams_of_all_pages(serve: Serve) -
 
 
 async def test_updates_of_several_pages_are_written_directly(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    writes: list[bool] = []
+    writes: list[bool | None] = []
     write = direct_writes.DirectWriter.write
 
-    def note(self: direct_writes.DirectWriter, data: bytes) -> bool:
+    def note(self: direct_writes.DirectWriter, data: bytes) -> bool | None:
         writes.append(write(self, data))
         return writes[-1]
 
