@@ -38,6 +38,7 @@ BACKLOG = "2048"
 
 COMMANDS: dict[str, Callable[[str, str], list[str]]] = {
     "flash": lambda app, port: _flash(app, port),
+    "flash, writes noted": lambda app, port: ["benchmarks.apps.noted_writes", *_flash(app, port)[1:]],
     "flash-2-workers": lambda app, port: [*_flash(app, port), "--workers", "2"],
     "hypercorn-trio": lambda app, port: _hypercorn("trio", app, port),
     "hypercorn-asyncio": lambda app, port: _hypercorn("asyncio", app, port),

@@ -1,8 +1,8 @@
-"""Updates that come alone, and what CPU each takes until it is in the socket: for `benchmarks.alone`.
+"""Updates that come alone, and how long each takes until it is in the socket: for `benchmarks.alone`.
 
-A stream wakes up at an interval. Every third time it yields an update, every third it writes as many bytes to a socket
-of its own, and every third it does nothing. What the process spends from there until it has nothing left to do differs
-by what is to be measured. The same file runs with an earlier version of Flash.
+A stream sleeps, yields an update, sleeps, and writes as many bytes to a socket of its own: in turn, so many times. What
+is timed is from the moment before the `yield` until the write has returned: see `noted_writes`. The same file runs with
+an earlier version of Flash.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 import socket
 import statistics
-import time
 from collections.abc import AsyncGenerator
+from time import perf_counter_ns
+from typing import Any
 
 import trio
 
+from benchmarks.apps.noted_writes import Writes
 from flash import Flash, Input, Update, event_callback, html, stream_props
-
-PAUSE = 0.003
-"""Seconds between two wake-ups: an event that comes within a millisecond of the one before may be held back."""
 
 SIZE = 112
 """Bytes of an update on the wire."""
@@ -27,42 +26,26 @@ app = Flash(__name__)
 app.layout = html.Div([html.Button(id="tick0"), html.Div(id="out")])
 
 
-class UntilIdle(trio.abc.Instrument):
-    """Notes the CPU time from a moment until no task can run."""
-
-    def __init__(self) -> None:
-        self._notes: list[int] | None = None
-        self._began = 0
-
-    def begin(self, notes: list[int]) -> None:
-        self._notes, self._began = notes, time.thread_time_ns()
-
-    def before_io_wait(self, timeout: float) -> None:
-        if timeout > 0 and self._notes is not None:
-            self._notes.append(time.thread_time_ns() - self._began)
-            self._notes = None
-
-
 @event_callback(Input("tick0", "n_clicks"))
-async def tick(setting: dict[str, int]) -> AsyncGenerator[Update, None]:
-    """So many updates; then the nanoseconds of CPU that one takes, and those that a bare write takes: the medians."""
-    until_idle, updated, written, idle = UntilIdle(), list[int](), list[int](), list[int]()
-    trio.lowlevel.add_instrument(until_idle)
-    with socket.create_connection(("127.0.0.1", setting["port"])) as reader:
-        try:
-            for number in range(setting["updates"]):
-                update = stream_props("out", {"children": number})
-                await trio.sleep(PAUSE)
-                until_idle.begin(updated)
-                yield update
-                await trio.sleep(PAUSE)
-                until_idle.begin(written)
-                os.write(reader.fileno(), bytes(SIZE))
-                await trio.sleep(PAUSE)
-                until_idle.begin(idle)
-        finally:
-            trio.lowlevel.remove_instrument(until_idle)
-    nothing = statistics.median(idle[:-1] or idle)
-    took = [statistics.median(notes) - nothing for notes in (updated, written)]
-    await trio.sleep(PAUSE)
+async def tick(setting: dict[str, Any]) -> AsyncGenerator[Update, None]:
+    """So many updates; then the nanoseconds that one takes, and those that a bare write takes: the medians."""
+    pause: float = setting["pause"]
+    updated, written = list[int](), list[int]()
+    with socket.create_connection(("127.0.0.1", setting["port"])) as connection:
+        # As Trio does for its own.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number in range(setting["updates"]):
+            update = stream_props("out", {"children": number})
+            await trio.sleep(pause)
+            before, began = Writes.count, perf_counter_ns()
+            yield update
+            # Over TLS the version before writes it later, in another task.
+            await trio.sleep(pause)
+            if Writes.count == before + 1:
+                updated.append(Writes.returned - began)
+            began = perf_counter_ns()
+            os.write(connection.fileno(), bytes(SIZE))
+            written.append(Writes.returned - began)
+    took = [statistics.median(times) for times in (updated, written)]
+    await trio.sleep(pause)
     yield stream_props("out", {"children": f"nanoseconds: {took[0]:.0f}, {took[1]:.0f}"})
