@@ -52,27 +52,28 @@ class FairShare:
 
     Attributes:
         until: when the share is over, on the clock of `time.perf_counter`; before, it is not used up.
-        turns: the turns of the event loop.
-        turn: in which of them the share began.
     """
 
-    __slots__ = ("turn", "turns", "until")
+    __slots__ = ("_turn", "_turns", "until")
 
     def __init__(self) -> None:
         self.until: float = 0.0
-        self.turns: LoopTurns = loop_turns()
-        self.turn: int = self.turns.count
+        self._turns = loop_turns()
+        # In which turn the share began.
+        self._turn = self._turns.count
 
     def is_used_up(self) -> bool:
         """Whether the generator must pause, so that other tasks can run."""
-        if time.perf_counter() <= self.until:
+        now, turn = time.perf_counter(), self._turns.count
+        if now <= self.until:
             return False
-        if self.turn == self.turns.count:
+        if self._turn == turn:
             return True
-        # The generator has waited since, and others have had their turn.
-        self.begin()
+        # The generator has waited since, and others have had their turn. This is not left to `begin`, which an update that
+        # comes alone would have to fetch from memory first.
+        self._turn, self.until = turn, now + SHARE
         return False
 
     def begin(self) -> None:
         """Other tasks have just had their turn: a new share begins."""
-        self.turn, self.until = self.turns.count, time.perf_counter() + SHARE
+        self._turn, self.until = self._turns.count, time.perf_counter() + SHARE

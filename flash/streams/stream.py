@@ -42,7 +42,7 @@ from . import mistakes
 from .buffer import StreamBuffer
 from .ending import describe, log_end
 from .events import PropUpdate
-from .fairness import SHARE, FairShare
+from .fairness import FairShare
 from .generators import Steps, close_for_good, steps_of
 from .host import StreamHost
 from .limits import Limits
@@ -229,7 +229,7 @@ class Stream:
         steps, inner, share, task = self._steps, self._inner, self.share, trio.lowlevel.current_task()
         # In local variables, as a stream that is ahead of its page needs them half a million times a second.
         buffer, iterator, perf_counter = self.buffer, steps.iterator, time.perf_counter
-        outbox, turns = self._host.outbox, share.turns
+        outbox = self._host.outbox
         most_updates, most_bytes = buffer.bounds.updates, buffer.bounds.bytes
         must_end = False
         try:
@@ -244,9 +244,6 @@ class Stream:
                     )
                     return
                 try:
-                    if share.turn != turns.count:
-                        # Not by `is_used_up`: an update that comes alone has it to fetch from memory first.
-                        share.turn, share.until = turns.count, perf_counter() + SHARE
                     # Most yields need no switch of tasks.
                     if (
                         (perf_counter() > share.until and share.is_used_up())

@@ -27,7 +27,7 @@ import trio
 from ..callbacks.stream_context import LiveProps
 from ..cancel_scopes import EndReason
 from ..errors import InvalidUpdate
-from ..streams.fairness import FairShare, LoopTurns
+from ..streams.fairness import FairShare
 from ..streams.stream import TASK_NAME, Stream
 from .single_stream import END_TIMEOUT, SingleStream
 from .virtual_time import VirtualTime
@@ -48,12 +48,6 @@ WAYS = sorted(
 
 class _EveryYield(FairShare):
     """Has the stream pause at each `yield`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # They are never counted, so that no turn begins in which a stream would begin a share.
-        self.turns = LoopTurns()
-        self.turn = self.turns.count
 
     def begin(self) -> None:
         """No share ever begins."""
