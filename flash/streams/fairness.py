@@ -69,8 +69,8 @@ class FairShare:
             return False
         if self._turn == turn:
             return True
-        # The generator has waited since, and others have had their turn. This is not left to `begin`, which an update that
-        # comes alone would have to fetch from memory first.
+        # The generator has waited since, and others have had their turn. This is not left to `begin`: an update that
+        # comes alone would have to fetch that from memory first.
         self._turn, self.until = turn, now + SHARE
         return False
 
