@@ -36,6 +36,8 @@ TIMEOUT = 7.0
 RECONNECT_GRACE = 3.0
 WINDOW = 400
 
+CONDITION = Condition("tab.value", lambda value: value == "here", counts=False)
+
 Move = tuple[Any, ...]
 
 moves = st.lists(
@@ -191,7 +193,7 @@ class Play:
             opening=b'"callback":"test"',
             resets=b'"reset"',
             off=b'"off"',
-            conditions=[Condition("tab.value", lambda value: value == "here", counts=False)],
+            conditions=[CONDITION],
             on_error=run.on_error if with_on_error else None,
             timeout=TIMEOUT if with_timeout else None,
         )
