@@ -137,9 +137,8 @@ def _keep_busy(client: Client, dependencies: Dependencies, streams: int) -> None
         page = FlashPage(client, dependencies, lambda block, now: None)
         client.run(lambda page=page: page.greeted)
         for number in range(STREAMS):
-            page.start(f"tick{number}", value={"interval": 1.0, "waits": True})
+            page.start(f"tick{number}", value={"interval": 1.0, "begin": time.monotonic() + random.random()})
     client.run(client.idle)
-    client.get("/begin")
 
 
 def _click(browser: Browser, server: Server, clicks: int) -> float:

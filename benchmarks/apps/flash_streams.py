@@ -5,14 +5,12 @@ Their Inputs are set to what a benchmark asks for, instead of to a number of cli
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import trio
 
-from benchmarks.apps.beginning import Beginning
 from benchmarks.apps.settings import STREAMS
 from flash import Flash, Input, Output, Update, callback, event_callback, every, html, stream_props
 
@@ -21,8 +19,6 @@ app.layout = html.Div(
     [html.Button(id=name) for name in ("burst", "ask", *(f"tick{number}" for number in range(STREAMS)))]
     + [html.Div(id=name) for name in ("out", "answer")]
 )
-
-beginning = Beginning(app)
 
 
 @event_callback(Input("burst", "n_clicks"))
@@ -39,10 +35,10 @@ async def answer(asked: Any) -> Any:
 
 
 async def tick(setting: dict[str, float]) -> AsyncGenerator[Update, None]:
-    """The time, at an interval: at once, or with a phase of its own from when the client has all streams begin."""
+    """The time, at an interval: at once, or from a moment on that the client names: they share a clock."""
     at = trio.current_time()
-    if setting.get("waits"):
-        at = await beginning.wait() + setting["interval"] * random.random()
+    if "begin" in setting:
+        at += setting["begin"] - time.monotonic()
     if not setting.get("sleeps"):
         async for _ in every(setting["interval"], first=at):
             yield stream_props("out", {"children": time.monotonic_ns()})
