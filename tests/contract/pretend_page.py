@@ -223,7 +223,10 @@ def on_mock_clock(function: Callable[..., Any], **options: Any) -> Any:
 
 
 def is_met(label: str, desired: object) -> Condition:
-    return Condition(label, lambda value: value == desired, counts=False)
+    def predicate(value: object) -> bool:
+        return value == desired
+
+    return Condition(label, predicate, counts=False)
 
 
 def reasons(events: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:

@@ -18,14 +18,23 @@ import trio.testing
 from hypothesis import example as also, given, settings, strategies as st
 
 from flash import EndReason, RequestRefused, StreamCancelled
-from flash.cancel_scopes import Condition
 from flash.channels import Channels
 from flash.streams.buffer import Bounds
 from flash.streams.limits import Limits, PageLimits
 from flash.streams.spec import StreamSpec
 from flash.streams.stream import Stream
 from flash.streams.thread import StreamThreads
-from tests.contract.pretend_page import BROWSER, CLEANUP_TIMEOUT, LIGHT, PAGE, LightInt, PageLink, connect, encode
+from tests.contract.pretend_page import (
+    BROWSER,
+    CLEANUP_TIMEOUT,
+    LIGHT,
+    PAGE,
+    LightInt,
+    PageLink,
+    connect,
+    encode,
+    is_met,
+)
 
 KEYS = ("a", "b", "c")
 ORDERS = ("yield", "burst", "push", "wait", "timed", "return", "fail", "clumsy", "swallow")
@@ -36,7 +45,7 @@ TIMEOUT = 7.0
 RECONNECT_GRACE = 3.0
 WINDOW = 400
 
-CONDITION = Condition("tab.value", lambda value: value == "here", counts=False)
+CONDITION = is_met("tab.value", "here")
 
 Move = tuple[Any, ...]
 

@@ -25,13 +25,14 @@ from tests.contract.pretend_page import (
     PretendPage,
     connect,
     endless,
+    is_met,
     on_mock_clock,
 )
 
 clock = on_mock_clock
 
 GOOD = "a"
-CONDITION = Condition("tab.value", lambda value: value == GOOD, counts=False)
+CONDITION = is_met("tab.value", GOOD)
 
 
 def turn(changed: Mapping[int, object]) -> str | None:
@@ -149,7 +150,7 @@ async def test_only_the_newest_change_counts_when_the_turn_has_come(page: Preten
 
 
 async def test_a_change_without_a_number_always_counts(page: PretendPage) -> None:
-    first, after = queue(page, conditions=(Condition("any", lambda value: True, counts=False),)), queue(page)
+    first, after = queue(page, conditions=(Condition("any", bool, counts=False),)), queue(page)
     page.link.channel.change(first.id, 0, GOOD, 9)
     page.link.channel.change(first.id, 0, "b", None)
     first.scope.cancel(EndReason.TIMED_OUT)
