@@ -1,6 +1,6 @@
 """When streams begin to tick: once a client says that all of them have been started.
 
-Thousands of starts take seconds. Streams that tick meanwhile would slow them down, and none would have its own phase.
+A thousand starts take seconds. Streams that tick meanwhile would slow them down, and would not all tick at one moment.
 """
 
 from __future__ import annotations
