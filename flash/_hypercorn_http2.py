@@ -43,9 +43,10 @@ class FlashH2Protocol(H2Protocol):
     async def _handle_events(self, events: list[Any]) -> None:
         """Handle what has come; refuse new requests when the server stops, in the way that lets clients repeat them.
 
-        Hypercorn resets them with a code that does not say whether the request was processed.
+        So it does when one was refused before: those that followed it were said to be not processed, too. Hypercorn
+        resets them with a code that does not say whether the request was processed.
         """
-        if self.context.terminated.is_set():
+        if self.context.terminated.is_set() or not self._takes_requests:
             for event in events:
                 if type(event) is RequestReceived:
                     self._refused.add(event.stream_id)

@@ -321,7 +321,8 @@ class Channel:
 
     def takes(self, start: str) -> bool:
         """Remember the name of a start; say whether it is new. Only the last `REMEMBERED_STARTS` are remembered."""
-        start, names = start[:START_NAME_LENGTH], self._start_names.splitlines()
+        # A client may send any text.
+        start, names = repr(start[:START_NAME_LENGTH]), self._start_names.split("\n")
         if start in names:
             return False
         self._start_names = "\n".join([*names[1 - REMEMBERED_STARTS :], start])

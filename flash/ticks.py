@@ -123,7 +123,7 @@ class Ticks:
 
 
 class _NextTick:
-    """What is awaited for a tick. It is gone as soon as the wait begins, and a coroutine would last as long."""
+    """What is awaited for a tick. It is gone when the wait begins; a coroutine would be kept until the wait is over."""
 
     __slots__ = ("_ticks",)
 

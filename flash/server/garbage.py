@@ -13,9 +13,9 @@ So what has survived a collection of the old generation is frozen (`gc.freeze`):
 come since. A frozen object goes as soon as nothing refers to it, as any other. Only a circle of frozen objects stays.
 It is found by a complete collection, before which all are thawed. One is due when as many objects were frozen as there
 were after the one before; and at the latest when that one's time has passed `PAUSE_SHARE` times. The first is due after
-`FIRST_FROZEN` objects or `FIRST_COMPLETE` seconds. Python begins it when
-it would look through the old generation anyway. `gc.collect()`, called by the app's code, is complete, unless Python
-was about to do so by itself (see `FREED_BEFORE`): then the next one is.
+`FIRST_FROZEN` objects or `FIRST_COMPLETE` seconds. Python begins it when it would look through the old generation
+anyway. `gc.collect()`, called by the app's code, is complete, unless Python was about to do so by itself (see
+`FREED_BEFORE`): then the next one is.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class FairShare:
             return False
         if self._turn == turn:
             return True
-        # The generator has waited since, and others have had their turn. This is not left to `begin`: an update that
-        # comes alone would have to fetch that from memory first.
+        # The generator has waited since, and others have had their turn. `begin` is not called: the code of one more
+        # function costs an update that comes alone a fetch into the caches.
         self._turn, self.until = turn, now + SHARE
         return False
 

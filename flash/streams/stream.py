@@ -91,7 +91,7 @@ class Stream:
         self._encode = spec.encode if spec.encode_by_prop is None else spec.encode_by_prop
         self._steps: Steps | None = None
         self._thread: StreamThread | None = None
-        # Most streams of an event callback have this name.
+        # One string for all streams of an event callback, instead of one each.
         self._inner = InnerGenerators(sys.intern(spec.name))
         self._sent_first = False
         self._end_sent: trio.Event | None = None

@@ -51,7 +51,7 @@ def all_tasks() -> Iterator[trio.lowlevel.Task]:
 def frames_of(task: trio.lowlevel.Task) -> list[tuple[FrameType, int]]:
     """What a task awaits, outermost first: each frame, and the line at which it stands.
 
-    As Trio's `iter_await_frames`, but it also finds the generator whose steps a stream observes.
+    As Trio's `iter_await_frames`, but it also finds the coroutine that `when_suspended` awaits.
     """
     frames: list[tuple[FrameType, int]] = []
     awaited: Any = task.coro

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @types.coroutine
 def when_suspended(coroutine: Awaitable[T], call: Callable[[], object]) -> Generator[Any, Any, T]:
-    """Await a coroutine, or a step of an async generator, and call a function when it first lets other tasks run."""
+    """Await a coroutine, and call a function when it first lets other tasks run."""
     steps = cast("Generator[Any, Any, T]", coroutine)
     try:
         trap = steps.send(None)

@@ -9,7 +9,9 @@ same answer.
 
 What a page says besides, such as an acknowledgement, is for the worker that has the page: the one that leaves, until it
 has ended the page's link. After that the page has a link to those who go on, and may still have the old connection. So
-a message is sent again if the worker that leaves does not know what it is about.
+a message that has come over that is sent again, once, if the worker that leaves does not know what it is about. One
+that another worker has sent on is not: it would be sent on again. Nor is an acknowledgement for several pages, unless
+all of them are unknown.
 
 Over HTTP/2 the connection would stay. So a request that has come over it to this worker is refused in the way that has
 clients repeat it over another: see `_hypercorn_http2`. But one that another worker has sent on has the same answer as
@@ -35,7 +37,8 @@ STOPS = (503,)
 """The status of the answer of a server that stops."""
 
 IS_UNKNOWN = (403, 404, 409)
-"""The statuses of the answers to a message about a page, or a life of it, that the server does not have."""
+"""The statuses of the answers to a message about a page, a life or a stream of it, or a proof, that the server does not
+have or know."""
 
 
 class Leaving:
@@ -68,7 +71,7 @@ class Leaving:
         await self._decided.wait()
 
     def refuses(self, scope: Any) -> bool:
-        """Whether the worker does not take a request any more."""
+        """Whether the worker does not take a request any more, because it leaves and others go on."""
         return self.begun and begins_something(scope)
 
     def around(self, app: App, *, sent_on: bool = False) -> App:
@@ -80,8 +83,11 @@ class Leaving:
         """
 
         async def leaving(scope: Any, receive: Receive, send: Send) -> None:
-            refusals = STOPS if begins_something(scope) else IS_UNKNOWN if is_message(scope) else ()
-            if not refusals:
+            if begins_something(scope):
+                refusals = STOPS
+            elif is_message(scope) and not sent_on:
+                refusals = IS_UNKNOWN
+            else:
                 return await app(scope, receive, send)
             is_answered = sent_on or scope["http_version"].startswith("1")
             request = None if is_answered else refusable_request(send)
@@ -94,7 +100,7 @@ class Leaving:
             if not self.refuses(scope):
                 return await app(scope, receive, _MayBeRefused(self, refusals, send_again, send).send)
             if request is None:
-                await _read_body(receive)
+                await read_body(receive)
             return await send_again()
 
         return leaving
@@ -133,7 +139,8 @@ class _MayBeRefused:
             await self.passes_on_to(message)
 
 
-async def _read_body(receive: Receive) -> None:
+async def read_body(receive: Receive) -> None:
+    """Let a client send all of its request, so that it reads the answer."""
     while (await receive()).get("more_body", False):
         pass
 

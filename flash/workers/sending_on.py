@@ -34,7 +34,7 @@ from .directory import Holder
 from .frames import MalformedFrame, Message, encode_scope
 from .handing_over import ADOPTED, Handover
 from .holdings import Holdings
-from .leaving import Leaving
+from .leaving import Leaving, read_body
 from .peer_connection import Dialer, PeerConnection, PeerGone
 from .routing import begins_something, browser_needed, is_long
 from .signatures import GONE, REFUSED, BadSignature
@@ -130,6 +130,7 @@ class SendingOn:
                 # This worker stops. Whether the request can be sent again, to others who go on, is to be known first.
                 await self._leaving.decided()
                 if begins_something(scope):
+                    await read_body(receive)
                     return await _refuse(scope, send, "The server is stopping.")
                 return await self._app(scope, receive, send)
             if holder.here:

@@ -66,6 +66,10 @@ class Http2:
                 await self._going_on.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+        except h2.exceptions.ProtocolError:
+            # h2 takes nothing any more once the server takes no requests, though others may be answered still.
+            if not self.over.is_set():
+                raise
         finally:
             self._end()
 
@@ -81,18 +85,30 @@ class Http2:
             raise trio.ClosedResourceError
         number = self._http.get_next_available_stream_id()
         reply = self._replies[number] = Reply(self, number)
-        pseudo = [(":method", method), (":path", target), (":scheme", "https"), (":authority", "127.0.0.1")]
-        lower = [(name.lower(), value) for name, value in headers]
         try:
-            self._http.send_headers(number, [*pseudo, *lower], end_stream=not body)
+            self._begin(number, method, target, headers, body)
         except h2.exceptions.ProtocolError:
             raise trio.ClosedResourceError from None
-        if body:
-            self._http.send_data(number, body, end_stream=True)
         if window:
             self._http.increment_flow_control_window(window, number)
         await self._flush()
         return reply
+
+    def encode_request(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> bytes:
+        """The bytes of a request that is to be sent later, by `send`, in the order in which they were encoded."""
+        self._begin(self._http.get_next_available_stream_id(), method, target, headers, body)
+        return self._http.data_to_send()
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        await self._stream.send_all(data)
+
+    def _begin(self, number: int, method: str, target: str, headers: Headers, body: bytes) -> None:
+        pseudo = [(":method", method), (":path", target), (":scheme", "https"), (":authority", "127.0.0.1")]
+        lower = [(name.lower(), value) for name, value in headers]
+        self._http.send_headers(number, [*pseudo, *lower], end_stream=not body)
+        if body:
+            self._http.send_data(number, body, end_stream=True)
 
     async def reset(self, number: int) -> None:
         """Give up a response."""

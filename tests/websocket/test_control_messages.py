@@ -98,7 +98,9 @@ async def test_a_start_that_comes_both_ways_is_taken_once(serve: Serve, connect:
     for number in range(100):
         assert channel.takes(f"{number}")
     assert not channel.takes("99")
-    assert len(channel._start_names.splitlines()) == 64
+    assert len(channel._start_names.split("\n")) == 64
+    for odd in ("", "a\nb", "a\x85b"):
+        assert [channel.takes(odd), channel.takes(odd)] == [True, False]
 
 
 async def test_a_start_that_comes_both_ways_is_asked_about_once(serve: Serve, connect: Connect) -> None:

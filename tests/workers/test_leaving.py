@@ -24,6 +24,7 @@ from tests.support.browser import chromium as chromium
 from tests.support.eventually import TIMEOUT, eventually, eventually_sync
 from tests.support.http1 import Answer
 from tests.support.processes import python
+from tests.support.wire_client import cookie
 from tests.workers.apps import CountingApp
 from tests.workers.conftest import StartFleet
 from tests.workers.test_sending_on import holders, streams
@@ -166,6 +167,38 @@ async def test_a_page_whose_link_those_have_who_go_on_says_nothing_in_vain_to_th
         assert answer.status_code == 307
 
 
+async def test_what_a_page_says_is_not_sent_again_by_a_worker_that_leaves_if_another_one_has_sent_it_on(
+    fleet: StartFleet,
+) -> None:
+    leaving, other = await fleet(CountingApp, 2)
+    page = await leaving.server.page()
+    await page.connect()
+    assert (await page.start("go")).status_code == 204
+    leaving.claims.stop(leaving.name)
+    leaving.peers.leaving.begun = True
+    # The worker that leaves holds the browser still: the other one would send it on again.
+    assert (await other.page(page).cancel("0123abcd-1")).status_code == 404
+
+
+async def test_a_start_that_a_worker_refuses_while_it_asks_whether_others_go_on_is_read_to_its_end(
+    fleet: StartFleet,
+) -> None:
+    [leaving] = await fleet(CountingApp, 1)
+    page = await leaving.server.page()
+    leaving.claims.stop(leaving.name)
+    size = 100_000
+    head = f"POST /_dash-update-component HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n{START_HEADER}: 1\r\n"
+    stream = await trio.open_tcp_stream("127.0.0.1", page.port)
+    async with stream:
+        await stream.send_all(f"{head}Cookie: {cookie(page.cookie)}\r\n\r\n".encode())
+        await eventually(lambda: bool(leaving.directory.asked))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        for _ in range(size // 1_000):
+            await stream.send_all(b" " * 1_000)
+            await trio.testing.wait_all_tasks_blocked()
+        assert b" 503 " in await stream.receive_some()
+
+
 async def test_a_start_that_is_sent_on_to_a_worker_that_leaves_begins_where_it_landed(fleet: StartFleet) -> None:
     workers = await fleet(CountingApp, 2)
     leaving, other = workers
@@ -270,6 +303,28 @@ async def test_over_http_2_a_start_that_came_before_its_worker_left_is_refused_s
     with pytest.raises(trio.ClosedResourceError):
         await reply.status()
     assert connection.over.is_set(), "the server has said that it takes no more requests on it"
+    await site.close()
+
+
+async def test_over_http_2_requests_that_follow_a_refused_one_are_refused_as_the_client_was_told(
+    serve: Serve, certificate: Certificate, nursery: trio.Nursery
+) -> None:
+    app, leaving = CountingApp(), Leaving()
+    server = await serve(app, at=leaving.around(app), certfile=certificate.certfile, keyfile=certificate.keyfile)
+    site = Site(server.port, certificate.trust)
+    page = await site.page()
+    connection = await site.http2(nursery)
+    leaving.begun = True
+    start = page.start_post("go")
+    refused = connection.encode_request("POST", start.target, [*page.headers, *start.headers], start.body)
+    # The client does not know yet that the server takes no more.
+    follows = connection.encode_request("GET", "/_dash-layout", page.headers)
+    await connection.send(refused)
+    await connection.over.wait()
+    seen = len(app.seen)
+    await connection.send(follows)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert len(app.seen) == seen
     await site.close()
 
 
