@@ -128,7 +128,10 @@ def serve(
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a server, and lose no time with its streams, which may be thousands."""
-    workers = Server(0, process.pid).processes()[1:] if process.poll() is None else []
+    workers: list[int] = []
+    # It may be gone.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        workers = Server(0, process.pid).processes()[1:]
     if workers:
         # The process that has started them removes their sockets.
         process.terminate()

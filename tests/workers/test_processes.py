@@ -442,7 +442,9 @@ def test_without_a_supervisor_the_page_and_the_log_name_what_helps(tmp_path: Pat
         page.goto(f"http://127.0.0.1:{process.wait_for_port()}/")
         page.wait_for_selector("#go")
         lives: set[str] = set()
-        for stopped in re.findall(r"\[(\d+)\] \[INFO\] Running on", process.output) * 5:
+        running = re.compile(r"\[(\d+)\] \[INFO\] Running on")
+        process.wait_for(lambda: len(running.findall(process.output)) == 2, "both serve")
+        for stopped in running.findall(process.output) * 5:
             # Of two processes that wait for connections, the one that stands still accepts none.
             os.kill(int(stopped), signal.SIGSTOP)
             # But it may have accepted the one that the browser takes for the request.
