@@ -13,11 +13,11 @@ from pathlib import Path
 import dash
 import nbformat
 import pytest
-from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
+from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
 
 from tests.browser.conftest import Console
 from tests.support.connections import free_port
-from tests.support.eventually import TIMEOUT
+from tests.support.eventually import TIMEOUT, eventually_sync
 from tests.support.processes import running
 
 APP = """
@@ -25,7 +25,7 @@ import trio
 from flash import Flash, Input, event_callback, html, stream_props
 
 app = Flash()
-app.layout = html.Div([html.Button("Go", id="go"), html.Div("-", id="out")])
+app.layout = html.Div([html.P("{word}", id="word"), html.Button("Go", id="go"), html.Div("-", id="out")])
 
 @event_callback(Input("go", "n_clicks"), prevent_initial_call=True)
 async def count(n_clicks):
@@ -127,6 +127,16 @@ def expect_stream(app: FrameLocator, word: str) -> None:
     expect(app.locator("#out")).to_have_text(re.compile(rf"{word} \d\d"), timeout=TIMEOUT * 1000)
 
 
+def show(tab: Locator, app: FrameLocator) -> None:
+    """Have JupyterLab show the tab of an app. It may go back to the cell that has run once more."""
+
+    def is_shown() -> bool:
+        tab.click()
+        return app.locator("#go").is_visible()
+
+    eventually_sync(is_shown, "the app is shown")
+
+
 def test_an_app_in_a_cell_streams_and_ends_when_another_takes_its_port(
     open_notebook: Callable[[str], Page], port: int, console: Console
 ) -> None:
@@ -151,6 +161,8 @@ def test_an_app_in_a_tab_of_jupyterlab_streams_and_the_next_one_takes_its_tab(
     for number, word in enumerate(("first", "second")):
         notebook.get_by_role("tab", name="jupyterlab.ipynb").click()
         run_cell(notebook, number)
-        notebook.get_by_role("tab", name=f"Dash (port: {port})").wait_for()
-        expect_stream(notebook.frame_locator(f".jp-dashWidget iframe[src='http://127.0.0.1:{port}/']"), word)
+        app = notebook.frame_locator(f".jp-dashWidget iframe[src='http://127.0.0.1:{port}/']")
+        expect(app.locator("#word")).to_have_text(word, timeout=TIMEOUT * 1000)
+        show(notebook.get_by_role("tab", name=f"Dash (port: {port})"), app)
+        expect_stream(app, word)
     assert notebook.locator(".jp-dashWidget").count() == 1
