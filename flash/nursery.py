@@ -321,8 +321,7 @@ class Channel:
 
     def takes(self, start: str) -> bool:
         """Remember the name of a start; say whether it is new. Only the last `REMEMBERED_STARTS` are remembered."""
-        # A client may send any text.
-        start, names = repr(start[:START_NAME_LENGTH]), self._start_names.split("\n")
+        start, names = repr(start[:START_NAME_LENGTH]), self._start_names.split("\n")  # a client may send any text
         if start in names:
             return False
         self._start_names = "\n".join([*names[1 - REMEMBERED_STARTS :], start])
