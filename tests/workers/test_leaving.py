@@ -285,12 +285,17 @@ async def test_a_start_over_http_2_that_was_sent_on_to_a_worker_before_it_left_i
         await site.close()
 
 
+async def http2_site(serve: Serve, app: CountingApp, leaving: Leaving, certificate: Certificate) -> Site:
+    """A worker, served with TLS, whose leaving is up to the test."""
+    server = await serve(app, at=leaving.around(app), certfile=certificate.certfile, keyfile=certificate.keyfile)
+    return Site(server.port, certificate.trust)
+
+
 async def test_over_http_2_a_start_that_came_before_its_worker_left_is_refused_so_that_the_client_repeats_it_elsewhere(
     serve: Serve, certificate: Certificate, nursery: trio.Nursery
 ) -> None:
     app, leaving = CountingApp(), Leaving()
-    server = await serve(app, at=leaving.around(app), certfile=certificate.certfile, keyfile=certificate.keyfile)
-    site = Site(server.port, certificate.trust)
+    site = await http2_site(serve, app, leaving, certificate)
     page = await site.page()
     connection = await site.http2(nursery)
 
@@ -310,8 +315,7 @@ async def test_over_http_2_requests_that_follow_a_refused_one_are_refused_as_the
     serve: Serve, certificate: Certificate, nursery: trio.Nursery
 ) -> None:
     app, leaving = CountingApp(), Leaving()
-    server = await serve(app, at=leaving.around(app), certfile=certificate.certfile, keyfile=certificate.keyfile)
-    site = Site(server.port, certificate.trust)
+    site = await http2_site(serve, app, leaving, certificate)
     page = await site.page()
     connection = await site.http2(nursery)
     leaving.begun = True
