@@ -53,6 +53,15 @@ def messages_at_hand(receive: object) -> Callable[[], Any] | None:
     return messages.receive_nowait if isinstance(messages, RequestMessages) else None
 
 
+def body_at_hand(receive: object) -> bytes | None:
+    """The body of a request, which can still be received; None unless all of it has come.
+
+    Also None if a middleware wraps `receive`, or another server made it.
+    """
+    messages: object = getattr(receive, "__self__", None)
+    return messages.body_at_hand() if isinstance(messages, RequestMessages) else None
+
+
 def call_on_disconnect(receive: object, call: Callable[[], None]) -> bool:
     """Have a function called when the client of a request has disconnected; at once if it is known to have done so.
 

@@ -64,6 +64,17 @@ class RequestMessages:
         self._wake()
         return message
 
+    def body_at_hand(self) -> bytes | None:
+        """The body of the request, whose messages stay here; None unless all of it waits."""
+        body = b""
+        for message in self._messages:
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                return body
+        return None
+
     def has_disconnect(self) -> bool:
         """Whether the message that the client has disconnected waits."""
         return any(message["type"] == "http.disconnect" for message in self._messages)

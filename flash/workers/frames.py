@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Protocol, cast
 
 from ..errors import FlashError
@@ -31,6 +31,10 @@ JSON_LIMIT = 1_000_000
 
 PAYLOAD_LIMIT = 64_000_000
 """Bytes of a payload: more than a server accepts in one message of a websocket. Bodies are sent in pieces."""
+
+HELD, NOT_HELD, OVER = "flash.held", "flash.not_held", "flash.over"
+"""The types of what a worker says of a request that another one sends on: it takes it, or does not; the app has done
+with it."""
 
 PIECE = 65_536
 """Bytes of a body in one frame at most."""
@@ -77,7 +81,7 @@ def _split(message: Message) -> tuple[Message, str | None, bytes]:
 
 def _frame(rest: Message, name: str | None, payload: bytes) -> bytes:
     fields = rest if name is None else {**rest, "payload": name}
-    encoded = json.dumps(fields, default=_encode_bytes, separators=(",", ":")).encode()
+    encoded = _to_json(fields).encode()
     if len(encoded) > JSON_LIMIT or len(payload) > PAYLOAD_LIMIT:
         raise MalformedFrame(f"A message of {len(encoded) + len(payload)} bytes is too large for another worker.")
     return b"%b%b%b" % (_HEAD.pack(len(encoded), len(payload)), encoded, payload)
@@ -110,6 +114,11 @@ class Decoder:
         self._tags = tags
         self._received = bytearray()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether something has come that was not taken."""
+        return bool(self._received)
+
     def feed(self, data: bytes | bytearray) -> None:
         """Take bytes that have come."""
         self._received += data
@@ -139,7 +148,7 @@ class Decoder:
 
     def _read(self, encoded: bytes) -> Message:
         try:
-            message: object = json.loads(encoded, object_hook=_decode_bytes)
+            message: object = _parse(encoded.decode())
         except (ValueError, RecursionError) as error:
             raise MalformedFrame("A message is no JSON.") from error
         if not isinstance(message, dict):
@@ -173,17 +182,37 @@ def _decode_bytes(value: dict[str, Any]) -> Any:
     return value
 
 
+# Made once: `json.dumps` and `json.loads` make one for each message.
+_to_json = json.JSONEncoder(default=_encode_bytes, separators=(",", ":")).encode
+_parse = json.JSONDecoder(object_hook=_decode_bytes).decode
+
+
 SCOPE_TYPES = ("http", "websocket")
 """The types of scopes that are sent on."""
 
+_TEXT_IN_MESSAGE = ("raw_path", "query_string")
+"""The fields of a scope that are bytes, and Latin-1 in its message. So are the headers, without their pairs."""
 
-def encode_scope(scope: Message) -> Message:
-    """The message for a scope, without the state of the server's lifespan: that is another one in each worker."""
-    return {key: value for key, value in scope.items() if key != "state"}
+
+def encode_scope(scope: Message, body: bytes | None = None) -> Message:
+    """The message for a scope, without the state of the server's lifespan: that is another one in each worker.
+
+    Args:
+        scope: of the request.
+        body: all of the request's body; None if that is sent by messages of its own.
+    """
+    message = {key: value for key, value in scope.items() if key != "state"}
+    # A request has dozens of headers, and JSON takes four times as long for a pair of objects that stand for bytes.
+    message["headers"] = [part.decode("latin-1") for header in scope["headers"] for part in header]
+    for name in _TEXT_IN_MESSAGE:
+        message[name] = message[name].decode("latin-1")
+    if body is not None:
+        message["body"] = body
+    return message
 
 
 def decode_scope(message: Message) -> Message:
-    """The scope in a message, as a server would have made it.
+    """The scope in a message, as a server would have made it. All of the request's body may be in it, as "body".
 
     Raises:
         MalformedFrame: it is none.
@@ -191,27 +220,35 @@ def decode_scope(message: Message) -> Message:
     try:
         scope = {
             **message,
-            "headers": [(_bytes(name), _bytes(value)) for name, value in message["headers"]],
+            **{name: _bytes(message[name]) for name in _TEXT_IN_MESSAGE},
+            "headers": _headers(message["headers"]),
             "client": _address(message.get("client")),
             "server": _address(message.get("server")),
         }
         is_scope = (
             message["type"] in SCOPE_TYPES
             and all(isinstance(message[name], str) for name in ("path", "scheme", "http_version"))
-            and all(isinstance(message[name], bytes) for name in ("raw_path", "query_string"))
             and isinstance(message.get("method", ""), str)
+            and isinstance(message.get("body", b""), bytes)
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedFrame("A request has no form of ASGI's.") from error
-    if not is_scope or (message["type"] == "http") != ("method" in message):
+    is_http = message.get("type") == "http"
+    if not is_scope or is_http != ("method" in message) or ("body" in message and not is_http):
         raise MalformedFrame("A request has no form of ASGI's.")
     return scope
 
 
+def _headers(parts: Iterable[object]) -> list[tuple[bytes, bytes]]:
+    """The headers whose names and values these are, in turn."""
+    encoded = [_bytes(part) for part in parts]
+    return list(zip(encoded[::2], encoded[1::2], strict=True))
+
+
 def _bytes(value: object) -> bytes:
-    if not isinstance(value, bytes):
+    if not isinstance(value, str):
         raise TypeError
-    return value
+    return value.encode("latin-1")
 
 
 def _address(value: object) -> tuple[Any, ...] | None:

@@ -1,7 +1,8 @@
 """Opens connections between workers, and sends and receives messages over them.
 
-A connection is for one request, or one question. Neither side queues messages: who sends waits until the other side has
-room, so a browser that does not read slows down what it is sent from, through the connection as without it.
+A connection is for one request, or one question; requests that have come whole may follow each other on it, see
+`kept_connections`. Neither side queues messages: who sends waits until the other side has room, so a browser that does
+not read slows down what it is sent from, through the connection as without it.
 
 Workers of one machine have unix sockets, which no other user can reach. To a worker of another machine a connection is
 TCP, and signed: see `signatures`.
@@ -13,14 +14,15 @@ import array
 import contextlib
 import errno
 import os
+import select
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 import trio
 
-from .frames import Decoder, Message, encode
+from .frames import PIECE, Decoder, Message, encode
 from .machine import Machine, host_and_port
 from .signatures import CHALLENGE_SIZE, PROTOCOL, BadSignature, Signatures, Tags, new_number
 
@@ -91,7 +93,11 @@ async def receive_exactly(stream: trio.SocketStream, size: int) -> bytes:
 
 
 class PeerConnection:
-    """A connection to another worker, on which either side sends messages. It is closed when an `async with` ends."""
+    """A connection to another worker, on which either side sends messages. It is closed when an `async with` ends.
+
+    Attributes:
+        is_free: the request that it was opened for is over, and nothing of it is on its way: there may be another one.
+    """
 
     def __init__(
         self, stream: trio.SocketStream, expected: Collection[str], tags: tuple[Tags, Tags] | None = None
@@ -102,7 +108,9 @@ class PeerConnection:
             expected: the types of the messages that the other side may send first.
             tags: of the frames that are sent, and of those that are received; None if they are not signed.
         """
+        self.is_free = False
         self._stream = stream
+        self._unsent = b""
         self._tags = None if tags is None else tags[0]
         self._decoder = Decoder(expected, None if tags is None else tags[1])
         self._sending = trio.StrictFIFOLock()
@@ -114,7 +122,15 @@ class PeerConnection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close it: the other side gets what was sent, and then the end."""
         await self._stream.aclose()
+
+    def close(self) -> None:
+        """Close it at once."""
+        self._stream.socket.close()
 
     @property
     def is_local(self) -> bool:
@@ -125,22 +141,67 @@ class PeerConnection:
         """Take messages of these types from now on."""
         self._decoder.expected = types
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the other side has neither closed the connection, nor sent something that was not received."""
+        if self._decoder.has_begun:
+            return False
+        # `select` takes no descriptor beyond 1,023.
+        poll = select.poll()
+        poll.register(self._stream.socket.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
     async def send(self, message: Message) -> None:
-        """Send a message, and wait until it is on its way.
+        """Send a message, and wait until it is on its way. No checkpoint if there is room for it.
 
         Raises:
             PeerGone: the other side does not receive any more.
         """
-        async with self._sending:
-            for frame in encode(message):
-                try:
-                    await self._stream.send_all(frame if self._tags is None else frame + self._tags.tag(frame))
-                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                    raise PeerGone from error
-                except trio.Cancelled:
-                    # A part of the frame may be gone, so nothing can follow it.
-                    await trio.aclose_forcefully(self._stream)
-                    raise
+        await self.send_frames(encode(message))
+
+    async def send_frames(self, frames: Iterable[bytes]) -> None:
+        """Send messages that are encoded, as `send` does: several of them in one go."""
+        await _acquire(self._sending)
+        try:
+            for data in self._join(frames):
+                # Mostly there is room for it, and nothing to wait for.
+                sent = self._write(data)
+                if sent < len(data):
+                    await self._stream.send_all(data[sent:])
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise PeerGone from error
+        except trio.Cancelled:
+            # A part of a frame may be gone, so nothing can follow it.
+            await trio.aclose_forcefully(self._stream)
+            raise
+        finally:
+            self._sending.release()
+
+    def send_at_once(self, frames: Iterable[bytes]) -> None:
+        """Send frames without waiting, while nothing else is sent. What there is no room for waits for the next `send`.
+
+        If the other side is gone, that finds out.
+        """
+        data = b"".join(self._join(frames))
+        self._unsent = data[self._write(data) :]
+
+    def _write(self, data: bytes) -> int:
+        """Write bytes without waiting. Returns how many: none if there is no room, or the other side is gone."""
+        try:
+            return os.write(self._stream.socket.fileno(), data)
+        except OSError:
+            return 0
+
+    def _join(self, frames: Iterable[bytes]) -> Iterator[bytes]:
+        """The bytes of frames, as many in one as make about a piece of a body."""
+        data, self._unsent = self._unsent, b""
+        for frame in frames:
+            data += frame if self._tags is None else frame + self._tags.tag(frame)
+            if len(data) >= PIECE:
+                yield data
+                data = b""
+        if data:
+            yield data
 
     async def receive(self) -> Message:
         """The next message. May be cancelled, and called again.
@@ -150,16 +211,31 @@ class PeerConnection:
             BadSignature: what has come is not signed as it should be.
             MalformedFrame: what has come is no message that is expected.
         """
-        async with self._receiving:
+        await _acquire(self._receiving)
+        try:
             while (message := self._decoder.next_message()) is None:
-                try:
-                    data = await self._stream.receive_some(READ_SIZE)
-                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                    raise PeerGone from error
+                self._decoder.feed(await self._read())
+            return message
+        finally:
+            self._receiving.release()
+
+    async def _read(self) -> bytes:
+        """What has come. Trio's `receive_some` costs more than all else that a small message does."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        data = b""
+        while not data:
+            try:
+                data = os.read(self._stream.socket.fileno(), READ_SIZE)
                 if not data:
                     raise PeerGone
-                self._decoder.feed(data)
-            return message
+            except BlockingIOError:
+                try:
+                    await trio.lowlevel.wait_readable(self._stream.socket)
+                except trio.ClosedResourceError as error:
+                    raise PeerGone from error
+            except OSError as error:
+                raise PeerGone from error
+        return data
 
     async def send_socket(self, message: Message, descriptor: int) -> None:
         """Send a message whose payload is small, and a descriptor of a socket with it. The sender keeps its own.
@@ -205,6 +281,14 @@ class PeerConnection:
                 raise PeerGone from error
             raise
         return message, connection
+
+
+async def _acquire(lock: trio.StrictFIFOLock) -> None:
+    """Acquire a lock. Of one that is free, `acquire` lets other tasks run first."""
+    try:
+        lock.acquire_nowait()
+    except trio.WouldBlock:
+        await lock.acquire()
 
 
 class Dialer:

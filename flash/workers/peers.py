@@ -3,9 +3,10 @@
     another worker ── connection ── Peers ── the app: a request that was sent on
                                         └─── answers: a question, such as which streams there are
 
-Another worker opens a connection for each request or question. If this worker holds the browser of a request, it says
-so, and runs its app with `receive` and `send` of that connection. For the app that is a request like any other. A link
-that can be handed over is served from then on as one that has come to this worker: see `handing_over`.
+Another worker opens a connection for a request or a question, and keeps it for the next request if this one has come
+whole: see `whole_requests`. If this worker holds the browser of a request, it says so, and runs its app with `receive`
+and `send` of that connection. For the app that is a request like any other. A link that can be handed over is served
+from then on as one that has come to this worker: see `handing_over`.
 
 Whoever can connect speaks for every browser. On one machine the folder of the socket decides who can, see
 `socket_directory`; workers of other machines have to have the secret, see `peer_port`.
@@ -24,15 +25,17 @@ import trio
 
 from ..user_code.containment import contain
 from .directory import Directory, Holder
-from .frames import SCOPE_TYPES, MalformedFrame, Message, decode_scope
+from .frames import HELD, NOT_HELD, OVER, SCOPE_TYPES, MalformedFrame, Message, decode_scope
 from .handing_over import ADOPTED, OFFER, adopt
 from .holdings import Holdings
+from .kept_connections import KeptConnections
 from .leaving import Leaving
 from .peer_connection import Dialer, PeerConnection, PeerGone, listen
 from .peer_port import PeerReceiver
 from .routing import browser_needed
-from .sending_on import HELD, NOT_HELD, OVER, TO_APP, App, Receive, Send, SendingOn
+from .sending_on import TO_APP, App, Receive, Send, SendingOn
 from .signatures import REFUSED, BadSignature
+from .whole_requests import answer_whole
 
 _log = logging.getLogger("flash.workers")
 
@@ -55,7 +58,8 @@ HEADS = (*SCOPE_TYPES, QUESTION)
 """What another worker may begin with."""
 
 HEAD_TIMEOUT = 10.0
-"""Seconds in which another worker has to say why it has opened a connection."""
+"""Seconds in which another worker has to say why it has opened a connection, or what else it has kept it for: more than
+its `KEPT_TIMEOUT`."""
 
 
 class Peers:
@@ -90,8 +94,9 @@ class Peers:
         """
         self.holdings = Holdings(directory, self._tell_of_page)
         self._dialer = Dialer(socket_path, None if arrivals is None else arrivals.machine)
+        self._kept = KeptConnections(self._dialer)
         self.leaving = Leaving()
-        self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._dialer, self.leaving, self._start_soon)
+        self._sending_on = SendingOn(self._keep_state(app), self.holdings, self._kept, self.leaving, self._start_soon)
         self.asgi: App = self._sending_on
         self._app = self.leaving.around(app, sent_on=True)
         self._directory = directory
@@ -113,6 +118,7 @@ class Peers:
         listeners = [] if self.socket_path is None else [listen(self.socket_path)]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.holdings.give_up_unused)
+            nursery.start_soon(self._kept.close_unused)
             if listeners:
                 await nursery.start(trio.serve_listeners, self._serve_here, listeners)
             if self._arrivals is not None:
@@ -228,7 +234,8 @@ class Peers:
         async def serve() -> None:
             async with connection:
                 try:
-                    await self._serve_head(connection)
+                    while await self._serve_head(connection):
+                        connection.expect(HEADS)
                 except PeerGone:
                     pass
                 except MalformedFrame as error:
@@ -236,8 +243,8 @@ class Peers:
 
         await contain(_log, "A connection of another worker failed.", serve)
 
-    async def _serve_head(self, connection: PeerConnection) -> None:
-        """Read what another worker begins with, and do it."""
+    async def _serve_head(self, connection: PeerConnection) -> bool:
+        """Read what another worker begins with, and do it. Returns whether it may begin with something else."""
         head: Message | None = None
         with trio.move_on_after(HEAD_TIMEOUT):
             try:
@@ -247,11 +254,14 @@ class Peers:
                     await connection.send({"type": REFUSED})
                 raise
         if head is None:
-            return
+            return False
         if head["type"] == QUESTION:
             await self._answer(connection, head)
-        else:
-            await self._serve_request(connection, decode_scope(head))
+            return False
+        scope = decode_scope(head)
+        body = scope.pop("body", None)
+        await self._serve_request(connection, scope, body)
+        return body is not None
 
     async def _answer(self, connection: PeerConnection, head: Message) -> None:
         answer = self._answers.get(cast("str", head.get("question")))
@@ -259,7 +269,14 @@ class Peers:
             raise MalformedFrame("It asks what no worker asks.")
         await connection.send({"type": ANSWER, "bytes": json.dumps(answer(str(head.get("about")))).encode()})
 
-    async def _serve_request(self, connection: PeerConnection, scope: Message) -> None:
+    async def _serve_request(self, connection: PeerConnection, scope: Message, body: bytes | None) -> None:
+        """Answer a request that another worker sends on, if its browser is held here.
+
+        Args:
+            connection: to that worker.
+            scope: of the request.
+            body: all of its body; None if that comes by messages of its own.
+        """
         browser = browser_needed(scope)
         is_offered = scope.pop(OFFER, False)
         if browser is None or self.leaving.refuses(scope) or not await self.holdings.take(browser):
@@ -271,11 +288,14 @@ class Peers:
                 await connection.send({"type": ADOPTED})
                 await adopt(connection, self.adopt)
                 return
-            await connection.send({"type": HELD})
-            connection.expect(TO_APP)
             # Each request has a copy of its server's state.
             if self.state is not None:
                 scope["state"] = self.state.copy()
+            if body is not None:
+                await answer_whole(self._app, scope, body, connection, self._start_soon)
+                return
+            await connection.send({"type": HELD})
+            connection.expect(TO_APP)
             browser_end = _BrowserEnd(connection, scope["type"])
             await contain(
                 _log,

@@ -13,6 +13,8 @@ dies, the response is cut off here: a link is opened again by its page, within a
 
 The link of a page is *handed over* instead, where that can be done: see `handing_over`.
 
+A request whose body has come goes as one message: see `whole_requests`.
+
 A request is sent on once. The other worker says first whether it takes it, before its app sees anything of it. If it
 does not hold the browser, or leaves, or does not answer at all, the directory is asked again, which may give the
 browser to this worker now. When another worker has begun with a request and dies, nobody knows how far it came: the
@@ -28,22 +30,22 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from .. import _hypercorn
 from ..asgi.client_log import ClientWarnings
 from ..websockets.transport import drain
 from .directory import Holder
-from .frames import MalformedFrame, Message, encode_scope
+from .frames import HELD, NOT_HELD, OVER, MalformedFrame, Message, encode_scope
 from .handing_over import ADOPTED, Handover
 from .holdings import Holdings
+from .kept_connections import KeptConnections
 from .leaving import Leaving, read_body
-from .peer_connection import Dialer, PeerConnection, PeerGone
+from .peer_connection import PeerConnection, PeerGone
 from .routing import begins_something, browser_needed, is_long
 from .signatures import GONE, REFUSED, BadSignature
+from .whole_requests import whole_body
 
 _log = logging.getLogger("flash.workers")
 _warnings = ClientWarnings(_log)
-
-HELD, NOT_HELD, OVER = "flash.held", "flash.not_held", "flash.over"
-"""What the other worker says of itself: it takes the request, or does not; the app has done with the request."""
 
 VERDICTS = (HELD, ADOPTED, NOT_HELD, REFUSED, GONE)
 
@@ -99,19 +101,24 @@ class SendingOn:
     """An ASGI app that has requests answered by the holders of their browsers."""
 
     def __init__(
-        self, app: App, holdings: Holdings, dialer: Dialer, leaving: Leaving, start_soon: Callable[..., None]
+        self,
+        app: App,
+        holdings: Holdings,
+        connections: KeptConnections,
+        leaving: Leaving,
+        start_soon: Callable[..., None],
     ) -> None:
         """
         Args:
             app: answers requests on this worker.
             holdings: says which worker is a browser's holder.
-            dialer: connects this worker to others.
+            connections: those of this worker to others.
             leaving: whether this worker leaves.
             start_soon: starts a task that may outlast its request by a moment.
         """
         self._app = app
         self._holdings = holdings
-        self._dialer = dialer
+        self._connections = connections
         self._leaving = leaving
         self._start_soon = start_soon
         self._long: dict[trio.CancelScope, Holder] = {}
@@ -194,15 +201,19 @@ class SendingOn:
             if is_long(scope):
                 self._long[cut] = holder
             try:
-                async with await self._dialer.connect(holder.address, VERDICTS) as connection:
+                async with self._connections.connect(holder.address, VERDICTS) as connection:
                     handover = Handover.of_request(scope, send) if connection.is_local else None
-                    verdict = await _verdict(connection, encode_scope(scope) if handover is None else handover.offer)
+                    body = whole_body(scope, receive)
+                    head = encode_scope(scope, body) if handover is None else handover.offer
+                    verdict = await _verdict(connection, head)
                     if handover is not None and verdict == ADOPTED:
                         await handover.run(connection, receive)
                         return True
                     is_held = verdict == HELD
-                    if is_held:
+                    if is_held and body is None:
                         await _relay(connection, receive, response)
+                    elif is_held:
+                        await _relay_answer(connection, receive, response, cut)
             except WorkerGone:
                 self._holdings.note_gone(holder)
                 return False
@@ -256,18 +267,47 @@ async def _relay(connection: PeerConnection, receive: Receive, response: _Respon
     """Pass the messages of a request on, until it is over on one side."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_pass_request, connection, receive)
-        try:
-            while (message := await connection.receive())["type"] != OVER:
-                await response.send(message)
-            # An app that has failed may not have begun: the server here answers for that.
-            if response.has_begun:
-                await response.cut()
-        except PeerGone:
-            await response.cut()
-        except MalformedFrame as error:
-            _log.error("What another worker has answered was refused: %s", error)
-            await response.cut()
+        await _pass_response(connection, response)
         nursery.cancel_scope.cancel()
+
+
+async def _relay_answer(
+    connection: PeerConnection, receive: Receive, response: _Response, cut: trio.CancelScope
+) -> None:
+    """Pass the response to a request on of which all was sent, until it is over on one side.
+
+    Args:
+        connection: to the holder.
+        receive: says whether the browser has left.
+        response: is passed on.
+        cut: the scope of all that, which is cancelled if the browser has left.
+    """
+
+    def leave() -> None:
+        # While it sends the end of a response, the server says by itself that the request is over.
+        if not response.is_over:
+            response.is_over = True
+            cut.cancel()
+
+    _hypercorn.call_on_disconnect(receive, leave)
+    connection.is_free = await _pass_response(connection, response)
+
+
+async def _pass_response(connection: PeerConnection, response: _Response) -> bool:
+    """Pass a response on. Returns whether the other worker has said that the request is over."""
+    try:
+        while (message := await connection.receive())["type"] != OVER:
+            await response.send(message)
+        # An app that has failed may not have begun: the server here answers for that.
+        if response.has_begun:
+            await response.cut()
+        return True
+    except PeerGone:
+        await response.cut()
+    except MalformedFrame as error:
+        _log.error("What another worker has answered was refused: %s", error)
+        await response.cut()
+    return False
 
 
 async def _pass_request(connection: PeerConnection, receive: Receive) -> None:
@@ -287,19 +327,20 @@ class _Response:
 
     Attributes:
         has_begun: whether something of it was sent.
+        is_over: whether all of it was sent, or is being sent.
     """
 
     def __init__(self, scope: Message, send: Send) -> None:
         self.has_begun = False
         self._scope = scope
         self._send = send
-        self._is_over = False
+        self.is_over = False
 
     async def send(self, message: Message) -> None:
         """Send the server of this worker a message of the response."""
         self.has_begun = True
         is_body = message["type"].endswith("response.body")
-        self._is_over = message["type"] == "websocket.close" or (is_body and not message.get("more_body", False))
+        self.is_over = message["type"] == "websocket.close" or (is_body and not message.get("more_body", False))
         await self._send(message)
 
     async def cut(self) -> None:
@@ -308,8 +349,9 @@ class _Response:
         The server closes a connection of HTTP/1 on which the end is missing, so that nobody takes the part for the
         whole. A connection of HTTP/2 has other responses, and a link no end to wait for: those are ended.
         """
-        if self._is_over:
+        if self.is_over:
             return
+        self.is_over = True
         if not self.has_begun:
             await _refuse(self._scope, self._send, "The server process that held this page is gone. Try again.")
         elif self._scope["type"] == "websocket":

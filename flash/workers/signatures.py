@@ -24,7 +24,7 @@ import os
 
 from .frames import MalformedFrame
 
-PROTOCOL = b"flash/1\n"
+PROTOCOL = b"flash/2\n"
 """What a challenge begins with: the other end is a worker, and speaks as this one does."""
 
 NUMBER_SIZE = 16

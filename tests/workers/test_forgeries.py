@@ -16,6 +16,7 @@ from flash.event_callbacks import _names
 from flash.wire import START_HEADER
 from flash.workers import peer_connection, peer_port, sending_on
 from flash.workers.directory import Claims, browser_key
+from flash.workers.frames import PIECE
 from flash.workers.signatures import CHALLENGE_SIZE, OPENING_SIZE, PROTOCOL
 from tests.http.pages import Page
 from tests.http.servers import Serve
@@ -67,9 +68,9 @@ class Between:
         self.stream = (await self.events.expect("open"))["stream"]
         self.page = self.here.page(held)
 
-    async def cancel(self) -> httpx.Response:
+    async def cancel(self, value: object = 1) -> httpx.Response:
         """The page's request to cancel its stream, by the way of the worker that does not hold it."""
-        return await self.page.cancel(self.stream, 0, 1)
+        return await self.page.cancel(self.stream, 0, value)
 
     async def expect_nothing_changed(self) -> None:
         """The stream goes on, and no app has seen a request of the page beside its own."""
@@ -125,6 +126,7 @@ async def test_without_a_meddler_the_request_is_answered(between: StartBetween, 
         pytest.param(replacing(b'"method":"POST"', b'"method":"BOSS"'), id="method"),
         pytest.param(replacing(b"/_flash/cancel", b"/_flash/status"), id="target"),
         pytest.param(replacing(b"flash_browser=", b"flash_browsed="), id="header"),
+        pytest.param(replacing(b'"condition"', b'"c0ndition"'), id="body that came with it"),
     ],
 )
 async def test_a_request_whose_head_was_altered_is_refused(between: StartBetween, log: Log, alter: Alter) -> None:
@@ -144,7 +146,8 @@ async def test_a_request_whose_head_was_altered_is_refused(between: StartBetween
 async def test_a_request_whose_body_was_altered_is_refused(between: StartBetween, log: Log) -> None:
     workers = await between()
     workers.meddler.to_holder = replacing(b'"condition"', b'"c0ndition"')
-    assert (await workers.cancel()).status_code in (500, 503)
+    # It is too large to come with the head.
+    assert (await workers.cancel("x" * PIECE)).status_code in (500, 503)
     await workers.expect_nothing_changed()
     assert log() == ["A request that another worker sends on was given up: A frame is not signed as it should be."]
 
@@ -152,18 +155,27 @@ async def test_a_request_whose_body_was_altered_is_refused(between: StartBetween
 @pytest.mark.parametrize(
     "alter",
     [
-        pytest.param(replacing(b'"flash.held"', b'"flash.over"'), id="another verdict"),
-        pytest.param(lambda data: data[:-1] + bytes([data[-1] ^ 1]), id="another tag, or challenge"),
+        pytest.param(lambda data: data[:-1] + bytes([data[-1] ^ 1]), id="another challenge"),
         pytest.param(replacing(PROTOCOL, b"HTTP/1.1"), id="another protocol"),
     ],
 )
-async def test_a_false_verdict_is_refused(between: StartBetween, log: Log, alter: Alter) -> None:
+async def test_a_false_beginning_is_refused(between: StartBetween, log: Log, alter: Alter) -> None:
     workers = await between()
     workers.meddler.to_sender = alter
     assert (await workers.cancel()).status_code == 503
     await workers.expect_nothing_changed()
     about_answers = [line for line in log() if line.startswith("A request was refused: worker 2")]
     assert len(about_answers) == 1
+
+
+async def test_a_false_verdict_is_refused(between: StartBetween, log: Log) -> None:
+    workers = await between()
+    workers.meddler.to_sender = replacing(b'"flash.held"', b'"flash.over"')
+    assert (await workers.cancel()).status_code == 503
+    assert log() == [
+        f"A request was refused: worker 2 at {workers.there.address} and this one do not know each other by the same "
+        "secret (BadSignature: A frame is not signed as it should be.)."
+    ]
 
 
 async def test_a_false_answer_does_not_reach_the_browser(between: StartBetween, log: Log) -> None:

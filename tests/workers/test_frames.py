@@ -67,6 +67,13 @@ def test_a_scope_comes_back_as_the_server_made_it_but_for_the_state_of_its_lifes
     assert type(scope["client"]) is type(scope["server"]) is tuple
 
 
+def test_the_body_of_a_request_may_come_with_its_scope() -> None:
+    (message,) = decode(b"".join(encode(encode_scope(SCOPE, b"\x00\xff"))))
+    scope = decode_scope(message)
+    assert scope.pop("body") == b"\x00\xff"
+    assert scope == {name: value for name, value in SCOPE.items() if name != "state"}
+
+
 def test_the_client_of_a_unix_socket_has_no_address() -> None:
     (message,) = decode(b"".join(encode(encode_scope({**SCOPE, "client": None, "server": ("unix", None)}))))
     assert (decode_scope(message)["client"], decode_scope(message)["server"]) == (None, ("unix", None))
@@ -147,11 +154,12 @@ def test_a_message_that_is_not_expected_is_refused() -> None:
     "change",
     [
         {"headers": [["a", "b"]]},
-        {"headers": [[5, 5]]},
+        {"headers": [5, 5]},
         {"headers": None},
-        {"headers": [[{"bytes": "a"}]]},
+        {"headers": ["a", "b", "c"]},
+        {"headers": ["a", "\u20ac"]},
         {"path": 1},
-        {"raw_path": "/"},
+        {"raw_path": b"/"},
         {"query_string": None},
         {"scheme": None},
         {"client": "here"},
@@ -161,7 +169,14 @@ def test_a_message_that_is_not_expected_is_refused() -> None:
     ids=str,
 )
 def test_a_scope_that_no_server_makes_is_refused(change: dict[str, Any]) -> None:
-    (message,) = decode(b"".join(encode(encode_scope({**SCOPE, **change}))))
+    (message,) = decode(b"".join(encode({**encode_scope(SCOPE), **change})))
+    with pytest.raises(MalformedFrame):
+        decode_scope(message)
+
+
+def test_a_websocket_that_has_a_body_is_refused() -> None:
+    scope = {name: value for name, value in SCOPE.items() if name != "method"}
+    (message,) = decode(b"".join(encode(encode_scope({**scope, "type": "websocket"}, b""))))
     with pytest.raises(MalformedFrame):
         decode_scope(message)
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,132 +12,12 @@ import trio
 import trio.testing
 
 from flash.asgi.client_log import ClientWarnings
-from flash.asgi.tokens import new_token
 from flash.workers import peer_connection, peers as module, sending_on
-from flash.workers.directory import Claims, browser_key
 from flash.workers.machine import Machine
 from flash.workers.peer_connection import Dialer
-from flash.workers.peers import Answer, Peers
-from flash.workers.sending_on import App
 from tests.support.eventually import eventually
-from tests.support.wire_client import cookie
-from tests.workers.conftest import ClaimsDirectory
-from tests.workers.machines import SECRET as SECRET_OF_ALL
-
-SECRET = new_token()
-
-
-def scope_of(path: str = "/_flash/ack", kind: str = "http", version: str = "1.1") -> dict[str, Any]:
-    scope = {
-        "type": kind,
-        "http_version": version,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": [(b"cookie", cookie(SECRET).encode())],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 2),
-    }
-    return scope | ({"method": "POST"} if kind == "http" else {})
-
-
-class Browser:
-    """The browser's end of a request: what it has sent, and what it was sent.
-
-    Attributes:
-        sent: messages that the app is yet to receive.
-        received: messages of the response.
-        reads: whether it takes what it is sent.
-    """
-
-    def __init__(self, *sent: dict[str, Any]) -> None:
-        self.sent = list(sent)
-        self.received: list[dict[str, Any]] = []
-        self.taken = 0
-        self.reads = trio.Event()
-        self.reads.set()
-        self._more = trio.Event()
-
-    def say(self, message: dict[str, Any]) -> None:
-        self.sent.append(message)
-        self._more.set()
-
-    async def receive(self) -> dict[str, Any]:
-        while not self.sent:
-            self._more = trio.Event()
-            await self._more.wait()
-        await trio.lowlevel.checkpoint()
-        self.taken += 1
-        return self.sent.pop(0)
-
-    async def send(self, message: dict[str, Any]) -> None:
-        await self.reads.wait()
-        self.received.append(message)
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(message.get("body", b"") for message in self.received)
-
-    @property
-    def status(self) -> int:
-        return self.received[0]["status"]
-
-
-class Pair:
-    """Two workers: requests reach the first, the second holds the browser.
-
-    Attributes:
-        here: the peers of the first.
-        there: the peers of the second.
-        scope: cancelled, the second is dead.
-    """
-
-    def __init__(self, folder: Path, app: App, nursery: trio.Nursery) -> None:
-        self.claims = Claims()
-        self.nursery = nursery
-        self.dead = trio.CancelScope()
-
-        def answers() -> dict[str, Answer]:
-            return {"name": lambda about: "answer"}
-
-        async def unreachable(scope: Any, receive: Any, send: Any) -> None:
-            raise AssertionError("the request was to be sent on")
-
-        self.here = Peers(unreachable, ClaimsDirectory(self.claims, "1"), str(folder / "1"), answers())
-        self.there = Peers(app, ClaimsDirectory(self.claims, "2"), str(folder / "2"), answers())
-
-    async def start(self) -> None:
-        await self.nursery.start(self.here.run)
-
-        async def run(task_status: trio.TaskStatus[None]) -> None:
-            with self.dead:
-                await self.there.run(task_status=task_status)
-
-        await self.nursery.start(run)
-        self.claims.join("1", str(self.here.socket_path))
-        self.claims.join("2", str(self.there.socket_path))
-        await self.there.holdings.claim(browser_key(SECRET))
-
-    async def ask(self, browser: Browser, scope: dict[str, Any] | None = None) -> None:
-        await self.here.asgi(scope_of() if scope is None else scope, browser.receive, browser.send)
-
-
-StartPair = Callable[[App], Any]
-
-
-@pytest.fixture
-async def pair() -> AsyncIterator[StartPair]:
-    with tempfile.TemporaryDirectory(prefix="flash-") as folder:
-        async with trio.open_nursery() as nursery:
-
-            async def start(app: App) -> Pair:
-                workers = Pair(Path(folder), app, nursery)
-                await workers.start()
-                return workers
-
-            yield start
-            nursery.cancel_scope.cancel()
+from tests.workers.machines import SECRET
+from tests.workers.pair import Browser, StartPair, pair as pair, scope_of
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -370,7 +247,7 @@ async def test_a_machine_that_takes_no_connection_is_given_up_soon(monkeypatch: 
         address = "{}:{}/2".format(*silent.getsockname())
         began = trio.current_time()
         with pytest.raises(TimeoutError, match="does not answer"):
-            await Dialer(None, Machine("127.0.0.1:1", SECRET_OF_ALL)).connect(address, ())
+            await Dialer(None, Machine("127.0.0.1:1", SECRET)).connect(address, ())
         assert trio.current_time() - began < peer_connection.OPEN_TIMEOUT
 
 

@@ -14,7 +14,7 @@ import trio.testing
 from flash import Input, Output, Update, stream_props
 from flash.asgi.browser_cookie import COOKIE
 from flash.asgi.tokens import new_token
-from flash.workers import peer_connection, sending_on
+from flash.workers import kept_connections, peer_connection, sending_on
 from flash.workers.directory import browser_key
 from flash.workers.frames import SCOPE_TYPES
 from flash.workers.peer_connection import Dialer, PeerConnection, listen
@@ -439,6 +439,7 @@ async def test_while_a_holder_cannot_be_reached_one_request_waits_for_it_and_the
 
     workers = await fleet(CountingApp, 2)
     there = await page_beside(workers)
+    monkeypatch.setattr(kept_connections, "KEPT", 0)
     monkeypatch.setattr(Dialer, "connect", connect)
     monkeypatch.setattr(sending_on, "SEARCH_TIMEOUT", 0.1)
     monkeypatch.setattr(sending_on, "GIVEN_UP_TIMEOUT", 0)
