@@ -1,6 +1,6 @@
 """Several workers beside one process: what they add to the cost of an update and of a request, and what they can bear.
 
-    python -m benchmarks.workers [--pages 1000] [--seconds 15] [--runs 2] [--rush 4] [--requests 2000] [--tabs 100]
+    python -m benchmarks.workers [--pages 1000] [--seconds 15] [--runs 3] [--rush 4] [--requests 2000] [--tabs 100]
 
 Three loads:
 
@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=15.0, help="of a measuring: Flash's ping interval")
     parser.add_argument("--rush", type=float, default=4.0, help="seconds of saturation")
-    parser.add_argument("--runs", type=int, default=2, help="of one process and of two workers, in turn")
+    parser.add_argument("--runs", type=int, default=3, help="of one process and of two workers, in turn")
     parser.add_argument("--settle", type=float, default=1.0, help="seconds before a measuring")
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--tabs", type=int, default=100)

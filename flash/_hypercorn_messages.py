@@ -65,13 +65,17 @@ class RequestMessages:
         return message
 
     def body_at_hand(self) -> bytes | None:
-        """The body of the request, whose messages stay here; None unless all of it waits."""
-        body = b""
+        """The body of the request, which stays here, as one message; None unless all of it waits."""
+        parts: list[bytes] = []
         for message in self._messages:
             if message["type"] != "http.request":
                 return None
-            body += message.get("body", b"")
+            parts.append(message.get("body", b""))
             if not message.get("more_body", False):
+                body = b"".join(parts)
+                # If nobody receives it, there is to be room for what follows.
+                self._messages[: len(parts)] = [{"type": "http.request", "body": body, "more_body": False}]
+                self._wake()
                 return body
         return None
 

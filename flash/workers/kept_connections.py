@@ -36,6 +36,7 @@ class KeptConnections:
         # By address, and the one that was used last at the end, with the time until which it is kept.
         self._kept: dict[str, list[tuple[PeerConnection, float]]] = {}
         self._has_some = trio.Event()
+        self._is_over = False
 
     def __len__(self) -> int:
         return sum(map(len, self._kept.values()))
@@ -71,6 +72,7 @@ class KeptConnections:
                     self._close(trio.current_time())
                 self._has_some = trio.Event()
         finally:
+            self._is_over = True
             self._close(math.inf)
 
     def _take(self, address: str) -> PeerConnection | None:
@@ -88,7 +90,7 @@ class KeptConnections:
     def _keep(self, address: str, connection: PeerConnection) -> bool:
         """Keep a connection for another request, if it can be used for one, and there are not enough."""
         kept = self._kept.get(address, [])
-        if not connection.is_free or len(kept) >= KEPT:
+        if self._is_over or not connection.is_free or len(kept) >= KEPT:
             return False
         self._kept[address] = [*kept, (connection, trio.current_time() + KEPT_TIMEOUT)]
         self._has_some.set()

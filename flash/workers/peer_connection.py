@@ -96,7 +96,8 @@ class PeerConnection:
     """A connection to another worker, on which either side sends messages. It is closed when an `async with` ends.
 
     Attributes:
-        is_free: the request that it was opened for is over, and nothing of it is on its way: there may be another one.
+        is_free: another request may follow. Whoever has opened it says so: the request is over, and nothing of it is on
+            its way.
     """
 
     def __init__(
@@ -111,6 +112,8 @@ class PeerConnection:
         self.is_free = False
         self._stream = stream
         self._unsent = b""
+        # Bytes that were sent since other tasks could last run.
+        self._since_checkpoint = 0
         self._tags = None if tags is None else tags[0]
         self._decoder = Decoder(expected, None if tags is None else tags[1])
         self._sending = trio.StrictFIFOLock()
@@ -143,7 +146,7 @@ class PeerConnection:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the other side has neither closed the connection, nor sent something that was not received."""
+        """Whether the connection stands, and nothing has come on it that was not received."""
         if self._decoder.has_begun:
             return False
         # `select` takes no descriptor beyond 1,023.
@@ -152,7 +155,7 @@ class PeerConnection:
         return not poll.poll(0)
 
     async def send(self, message: Message) -> None:
-        """Send a message, and wait until it is on its way. No checkpoint if there is room for it.
+        """Send a message, and wait until it is on its way. Other tasks run only if that takes a while.
 
         Raises:
             PeerGone: the other side does not receive any more.
@@ -161,13 +164,18 @@ class PeerConnection:
 
     async def send_frames(self, frames: Iterable[bytes]) -> None:
         """Send messages that are encoded, as `send` does: several of them in one go."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         await _acquire(self._sending)
         try:
             for data in self._join(frames):
                 # Mostly there is room for it, and nothing to wait for.
-                sent = self._write(data)
-                if sent < len(data):
-                    await self._stream.send_all(data[sent:])
+                written = self._write(data)
+                if written < len(data):
+                    await self._stream.send_all(data[written:])
+                self._since_checkpoint += len(data)
+                if self._since_checkpoint > PIECE:
+                    self._since_checkpoint = 0
+                    await trio.lowlevel.cancel_shielded_checkpoint()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise PeerGone from error
         except trio.Cancelled:
@@ -177,13 +185,15 @@ class PeerConnection:
         finally:
             self._sending.release()
 
-    def send_at_once(self, frames: Iterable[bytes]) -> None:
-        """Send frames without waiting, while nothing else is sent. What there is no room for waits for the next `send`.
+    def send_at_once(self, frames: Iterable[bytes]) -> bool:
+        """Send frames without waiting, while nothing else is sent.
 
-        If the other side is gone, that finds out.
+        Returns:
+            Whether all is sent. If not, the next `send_frames` sends the rest, or finds that the other side is gone.
         """
         data = b"".join(self._join(frames))
         self._unsent = data[self._write(data) :]
+        return not self._unsent
 
     def _write(self, data: bytes) -> int:
         """Write bytes without waiting. Returns how many: none if there is no room, or the other side is gone."""
@@ -194,12 +204,14 @@ class PeerConnection:
 
     def _join(self, frames: Iterable[bytes]) -> Iterator[bytes]:
         """The bytes of frames, as many in one as make about a piece of a body."""
-        data, self._unsent = self._unsent, b""
+        data = self._unsent
         for frame in frames:
             data += frame if self._tags is None else frame + self._tags.tag(frame)
             if len(data) >= PIECE:
+                self._unsent = b""
                 yield data
                 data = b""
+        self._unsent = b""
         if data:
             yield data
 
@@ -222,19 +234,24 @@ class PeerConnection:
     async def _read(self) -> bytes:
         """What has come. Trio's `receive_some` costs more than all else that a small message does."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        data = b""
-        while not data:
+        has_waited = False
+        while True:
             try:
                 data = os.read(self._stream.socket.fileno(), READ_SIZE)
-                if not data:
-                    raise PeerGone
+                break
             except BlockingIOError:
                 try:
                     await trio.lowlevel.wait_readable(self._stream.socket)
                 except trio.ClosedResourceError as error:
                     raise PeerGone from error
+                has_waited = True
             except OSError as error:
                 raise PeerGone from error
+        if not has_waited:
+            # Whoever sends as fast as this worker receives is not to keep all other tasks from running.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        if not data:
+            raise PeerGone
         return data
 
     async def send_socket(self, message: Message, descriptor: int) -> None:

@@ -58,8 +58,8 @@ HEADS = (*SCOPE_TYPES, QUESTION)
 """What another worker may begin with."""
 
 HEAD_TIMEOUT = 10.0
-"""Seconds in which another worker has to say why it has opened a connection, or what else it has kept it for: more than
-its `KEPT_TIMEOUT`."""
+"""Seconds in which another worker has to say why it has opened a connection, or has kept it. More than
+`KEPT_TIMEOUT`."""
 
 
 class Peers:
@@ -260,8 +260,7 @@ class Peers:
             return False
         scope = decode_scope(head)
         body = scope.pop("body", None)
-        await self._serve_request(connection, scope, body)
-        return body is not None
+        return await self._serve_request(connection, scope, body)
 
     async def _answer(self, connection: PeerConnection, head: Message) -> None:
         answer = self._answers.get(cast("str", head.get("question")))
@@ -269,31 +268,34 @@ class Peers:
             raise MalformedFrame("It asks what no worker asks.")
         await connection.send({"type": ANSWER, "bytes": json.dumps(answer(str(head.get("about")))).encode()})
 
-    async def _serve_request(self, connection: PeerConnection, scope: Message, body: bytes | None) -> None:
+    async def _serve_request(self, connection: PeerConnection, scope: Message, body: bytes | None) -> bool:
         """Answer a request that another worker sends on, if its browser is held here.
 
         Args:
             connection: to that worker.
             scope: of the request.
             body: all of its body; None if that comes by messages of its own.
+
+        Returns:
+            Whether another request may follow on the connection.
         """
         browser = browser_needed(scope)
         is_offered = scope.pop(OFFER, False)
         if browser is None or self.leaving.refuses(scope) or not await self.holdings.take(browser):
             await connection.send({"type": NOT_HELD})
-            return
+            return False
         self._requests += 1
         try:
             if is_offered and self.adopt is not None:
                 await connection.send({"type": ADOPTED})
                 await adopt(connection, self.adopt)
-                return
+                return False
             # Each request has a copy of its server's state.
             if self.state is not None:
                 scope["state"] = self.state.copy()
             if body is not None:
                 await answer_whole(self._app, scope, body, connection, self._start_soon)
-                return
+                return True
             await connection.send({"type": HELD})
             connection.expect(TO_APP)
             browser_end = _BrowserEnd(connection, scope["type"])
@@ -303,6 +305,7 @@ class Peers:
                 lambda: self._app(scope, browser_end.receive, browser_end.send),
             )
             await browser_end.send({"type": OVER})
+            return False
         finally:
             self.holdings.release(browser)
             self._requests -= 1

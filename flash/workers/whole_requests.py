@@ -8,9 +8,9 @@ wakes up the other worker, that costs more than to answer the request. So the bo
 request is taken, the response, and that it is over go in one write, unless the app waits: then what there is goes at
 once.
 
-But a start is said to be taken before the app sees it: if the holder dies without a word, nothing of the start has
-begun, and it may be sent to another worker. Whatever else is sent on may begin twice, as it is about a page that dies
-with its holder.
+But a start is said to be taken before the app sees it: if the holder says nothing, nothing of the start has begun, and
+it may be sent to another worker. Whatever else is sent on may begin twice, if the holder is killed just then, or held
+up for `VERDICT_TIMEOUT`: it is what a page says, and the second time changes nothing.
 
 Nothing of such a request is left on its connection when it is over, so that another one may follow. That the browser
 leaves is noticed without a task, by a call of the server. Then the connection is closed, and the holder tells its app.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import copy_context
 
 import trio
 
@@ -60,25 +61,34 @@ async def answer_whole(
         body: all of its body.
         connection: to that worker; has been sent nothing of the answer.
         start_soon: starts a task.
+
+    Raises:
+        PeerGone: the other worker does not wait for the answer any more; the app has not seen the request.
     """
-    # It has sent all that it sends.
+    # It has sent all that it sends. And it may have waited for so long that it has asked another worker meanwhile.
     connection.expect(())
-    messages = RequestMessages(limit=2)
+    if not connection.is_silent:
+        raise PeerGone
+    # Its body, that it is answered, and that the browser has left.
+    messages = RequestMessages(limit=3)
     await messages.put({"type": "http.request", "body": body, "more_body": False})
-    answer = _Answer(connection)
+    answer = _Answer(connection, messages)
     if begins_something(scope):
         await answer.begin()
     watch = trio.CancelScope()
 
     def wait() -> None:
-        answer.begin_at_once()
+        if not answer.begin_at_once():
+            start_soon(answer.send_rest)
         start_soon(_watch, connection, messages, watch)
 
     try:
+        # The task of the connection serves other requests as well, of other browsers.
+        context = copy_context()
         await contain(
             _log,
             "A request that another worker has sent on failed.",
-            lambda: when_suspended(app(scope, messages.receive, answer.send), wait),
+            lambda: when_suspended(app(scope, messages.receive, answer.send), wait, context),
         )
     finally:
         watch.cancel()
@@ -94,27 +104,48 @@ async def _watch(connection: PeerConnection, messages: RequestMessages, watch: t
             pass
         except MalformedFrame as error:
             _log.error("A request that another worker sends on was given up: %s", error)
+            connection.close()
         await messages.put({"type": "http.disconnect"})
 
 
 class _Answer:
     """What is sent to the other worker: that the request is taken, the response, and that it is over."""
 
-    def __init__(self, connection: PeerConnection) -> None:
+    def __init__(self, connection: PeerConnection, messages: RequestMessages) -> None:
+        """
+        Args:
+            connection: to that worker.
+            messages: of the request, which the app receives.
+        """
         self._connection = connection
+        self._messages = messages
         # What waits to be sent with what follows, until the app waits; None from then on.
         self._waiting: list[bytes] | None = [*_HELD]
         self._size = 0
 
     async def begin(self) -> None:
-        """Say that the request is taken."""
-        await self._send(())
+        """Say that the request is taken.
 
-    def begin_at_once(self) -> None:
-        """Say that the request is taken, and send what there is of the response, without waiting."""
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            self._connection.send_at_once(waiting)
+        Raises:
+            PeerGone: to nobody.
+        """
+        waiting, self._waiting = self._waiting, None
+        await self._connection.send_frames(waiting or ())
+
+    def begin_at_once(self) -> bool:
+        """Say that the request is taken, and send what there is of the response, without waiting.
+
+        Returns:
+            Whether all that is sent. If not, `send_rest` sends the rest.
+        """
+        if self._waiting is None:
+            return True
+        waiting, self._waiting = self._waiting, None
+        return self._connection.send_at_once(waiting)
+
+    async def send_rest(self) -> None:
+        """Send what there was no room for."""
+        await self._send(())
 
     async def send(self, message: Message) -> None:
         """The ASGI `send` of the request. When the browser has left it sends nothing, as with a server."""
@@ -125,6 +156,9 @@ class _Answer:
             self._waiting += frames
         else:
             await self._send(frames)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            # As a server says it when it has sent the response.
+            await self._messages.put({"type": "http.disconnect"})
 
     async def end(self) -> None:
         """Say that the request is over."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from flash.wire import START_HEADER
 from flash.workers import kept_connections, peers, sending_on
 from flash.workers.frames import PIECE
 from flash.workers.peer_connection import Dialer, PeerConnection
-from tests.support.eventually import eventually
+from tests.support.eventually import TIMEOUT, eventually
 from tests.workers.pair import Pair, StartPair, pair as pair, scope_of
 
 START = scope_of("/_dash-update-component")
@@ -252,6 +254,145 @@ async def test_a_connection_that_is_not_used_is_closed_by_who_has_opened_it(
 
 def test_a_connection_that_is_not_used_is_closed_by_the_other_worker_later() -> None:
     assert kept_connections.KEPT_TIMEOUT < peers.HEAD_TIMEOUT
+
+
+async def test_no_request_sees_the_context_of_the_one_before_it(pair: StartPair) -> None:
+    user: ContextVar[str | None] = ContextVar("user", default=None)
+    seen: list[str | None] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(user.get())
+        user.set("somebody")
+        await trio.lowlevel.checkpoint()
+        seen.append(user.get())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(see)
+        await echo(scope, receive, send)
+
+    async def see() -> None:
+        seen.append(user.get())
+
+    workers = await pair(app)
+    for _ in range(2):
+        await WholeRequest().ask(workers)
+    assert seen == [None, "somebody", "somebody"] * 2
+
+
+@pytest.mark.parametrize("scope", [START, scope_of()], ids=["a start", "a message"])
+async def test_a_request_that_was_given_up_is_not_begun(
+    pair: StartPair, monkeypatch: pytest.MonkeyPatch, scope: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(sending_on, "VERDICT_TIMEOUT", 0.05)
+    asked, may_take, tries = 0, trio.Event(), 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await echo(scope, receive, send)
+
+    async def take_late(browser: str) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            # As one that is held up.
+            await may_take.wait()
+        return await take(browser)
+
+    workers = await pair(app)
+    take, workers.there.holdings.take = workers.there.holdings.take, take_late
+    assert await WholeRequest(b"body").ask(workers, scope) == b"body"
+    may_take.set()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert (asked, tries) == (1, 2)
+
+
+async def test_a_body_that_has_come_in_as_many_parts_as_may_wait_leaves_room_for_the_end(pair: StartPair) -> None:
+    workers = await pair(echo)
+    request = WholeRequest(b"end")
+    for _ in range(9):
+        await request.messages.put({"type": "http.request", "body": b"part ", "more_body": True})
+    with trio.fail_after(TIMEOUT):
+        assert await request.ask(workers) == b"part " * 9 + b"end"
+
+
+async def test_an_app_may_wait_for_the_end_of_its_request(pair: StartPair) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    workers = await pair(app)
+    with trio.fail_after(TIMEOUT):
+        assert await WholeRequest(b"body").ask(workers) == b"body"
+
+
+async def test_what_there_is_no_room_for_does_not_wait_for_the_app(
+    pair: StartPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, finishes = PeerConnection.__init__, trio.Event()
+
+    def begin_with_little_room(self: PeerConnection, stream: trio.SocketStream, *arguments: Any) -> None:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+        begin(self, stream, *arguments)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        await finishes.wait()
+
+    monkeypatch.setattr(PeerConnection, "__init__", begin_with_little_room)
+    workers = await pair(app)
+    request = WholeRequest(bytes(60_000))
+    workers.nursery.start_soon(request.ask, workers)
+    await eventually(lambda: len(request.received) == 2)
+    finishes.set()
+
+
+async def test_a_connection_is_not_kept_by_a_worker_that_has_stopped(
+    pair: StartPair, connections: list[PeerConnection]
+) -> None:
+    may_answer = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await may_answer.wait()
+        await echo(scope, receive, send)
+
+    workers = await pair(app)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(WholeRequest().ask, workers)
+        await eventually(lambda: connections)
+        workers.stopped.cancel()
+        await eventually(lambda: workers.stopped.cancelled_caught)
+        may_answer.set()
+    assert len(workers.here._kept) == 0
+
+
+@pytest.mark.parametrize("measured", ["sending", "receiving"])
+async def test_other_tasks_run_however_fast_the_other_worker_is(measured: str) -> None:
+    message = {"type": "http.request", "body": bytes(60_000), "more_body": True}
+    runs = {"sending": 0, "receiving": 0}
+    now = "sending"
+
+    async def run() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            runs[now] += 1
+
+    here, there = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair())
+    async with (
+        PeerConnection(here, ("http.request",)) as receiver,
+        PeerConnection(there, ()) as sender,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(run)
+        for _ in range(100):
+            now = "sending"
+            for _ in range(2):
+                await sender.send(message)
+            now = "receiving"
+            for _ in range(2):
+                await receiver.receive()
+        nursery.cancel_scope.cancel()
+    assert runs[measured] > 50
 
 
 async def test_of_many_connections_a_few_are_kept(pair: StartPair, connections: list[PeerConnection]) -> None:
