@@ -15,10 +15,10 @@ The link of a page is *handed over* instead, where that can be done: see `handin
 
 A request whose body has come goes as one message: see `whole_requests`.
 
-A request is sent on once. The other worker says first whether it takes it, before its app sees anything of it. If it
-does not hold the browser, or leaves, or does not answer at all, the directory is asked again, which may give the
-browser to this worker now. When another worker has begun with a request and dies, nobody knows how far it came: the
-request fails.
+A request is sent on once. The other worker says whether it takes it: if the request begins something, or has not come
+whole, before its app sees anything of it. If it does not hold the browser, or leaves, or does not answer at all, the
+directory is asked again, which may give the browser to this worker now. When another worker has begun with a request
+and dies, nobody knows how far it came: the request fails.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class SendingOn:
         """Have `holder` answer a request. Returns False, and nothing has happened, if it does not hold the browser.
 
         Raises:
-            NoAnswer: it does not answer, and nothing has happened.
+            NoAnswer: it does not answer, and nothing has begun. It may still read what a page has said.
         """
         response = _Response(scope, send)
         is_held = False
