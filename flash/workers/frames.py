@@ -18,13 +18,17 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from typing import Any, Protocol, cast
 
 from ..errors import FlashError
 
 Message = dict[str, Any]
 """A message of ASGI, or a scope. Its "type" is a string."""
+
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 JSON_LIMIT = 1_000_000
 """Bytes of the JSON of one message. Servers bound the headers of a request by less."""

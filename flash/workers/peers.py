@@ -25,7 +25,7 @@ import trio
 
 from ..user_code.containment import contain
 from .directory import Directory, Holder
-from .frames import HELD, NOT_HELD, OVER, SCOPE_TYPES, MalformedFrame, Message, decode_scope
+from .frames import HELD, NOT_HELD, OVER, SCOPE_TYPES, App, MalformedFrame, Message, Receive, Send, decode_scope
 from .handing_over import ADOPTED, OFFER, adopt
 from .holdings import Holdings
 from .kept_connections import KeptConnections
@@ -33,7 +33,7 @@ from .leaving import Leaving
 from .peer_connection import Dialer, PeerConnection, PeerGone, listen
 from .peer_port import PeerReceiver
 from .routing import browser_needed
-from .sending_on import TO_APP, App, Receive, Send, SendingOn
+from .sending_on import TO_APP, SendingOn
 from .signatures import REFUSED, BadSignature
 from .whole_requests import answer_whole
 

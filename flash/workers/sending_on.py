@@ -26,7 +26,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import trio
 
@@ -34,7 +34,7 @@ from .. import _hypercorn
 from ..asgi.client_log import ClientWarnings
 from ..websockets.transport import drain
 from .directory import Holder
-from .frames import HELD, NOT_HELD, OVER, MalformedFrame, Message, encode_scope
+from .frames import HELD, NOT_HELD, OVER, App, MalformedFrame, Message, Receive, Send, encode_scope
 from .handing_over import ADOPTED, Handover
 from .holdings import Holdings
 from .kept_connections import KeptConnections
@@ -83,10 +83,6 @@ has lost the others and not the directory stays the holder, and else each reques
 
 SERVICE_RESTART = 1012
 """The code with which a websocket is closed whose holder has died."""
-
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class WorkerGone(Exception):

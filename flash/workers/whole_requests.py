@@ -19,7 +19,7 @@ leaves is noticed without a task, by a call of the server. Then the connection i
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 
 import trio
@@ -28,7 +28,7 @@ from .. import _hypercorn
 from .._hypercorn_messages import RequestMessages
 from ..user_code.containment import contain
 from ..user_code.first_wait import when_suspended
-from .frames import HELD, OVER, PIECE, MalformedFrame, Message, encode
+from .frames import HELD, OVER, PIECE, App, MalformedFrame, Message, Receive, encode
 from .peer_connection import PeerConnection, PeerGone
 from .routing import begins_something, is_long
 
@@ -36,10 +36,6 @@ _log = logging.getLogger("flash.workers")
 
 _HELD, _OVER = ([*encode({"type": kind})] for kind in (HELD, OVER))
 """The frames that say that a request is taken, and over."""
-
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def whole_body(scope: Message, receive: Receive) -> bytes | None:

@@ -12,8 +12,8 @@ import trio
 
 from flash.asgi.tokens import new_token
 from flash.workers.directory import Claims, browser_key
+from flash.workers.frames import App
 from flash.workers.peers import Answer, Peers
-from flash.workers.sending_on import App
 from tests.support.eventually import eventually
 from tests.support.wire_client import cookie
 from tests.workers.conftest import ClaimsDirectory
