@@ -29,9 +29,9 @@ from .revoking import Selection
 if TYPE_CHECKING:
     # Loaded where there are several workers.
     from ..workers.directory import Directory
+    from ..workers.frames import App
     from ..workers.peer_port import PeerReceiver
     from ..workers.peers import Answer, Peers
-    from ..workers.sending_on import App
 
 _log = logging.getLogger("flash.workers")
 
