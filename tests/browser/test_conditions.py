@@ -65,9 +65,12 @@ def test_a_predicate_decides_over_each_value(visit: Visit) -> None:
     weather = page.locator("#weather")
     page.click("#start")
     expect(weather).to_have_text("run 1")
-    page.fill("#city", "Rome")
-    page.fill("#city", "Riga")
-    assert [asked.next() for _ in range(3)] == ["Oslo", "Rome", "Riga"]
+    assert asked.next() == "Oslo"
+    for city in ("Rome", "Riga"):
+        page.fill("#city", city)
+        # Of two changes that are on their way at a time, the newer one may come first: then the older one is not asked
+        # about any more.
+        assert asked.next() == city
     assert errors.rest() == []
     page.fill("#city", "Rio")
     expect(weather).to_have_text("idle again")
