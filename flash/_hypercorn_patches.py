@@ -130,12 +130,13 @@ class FlashTCPServer(TCPServer):
         """
         try:
             await super().run()
-        except Exception as error:
+        except Exception as failure:
+            error = _first_failure(failure)
             self._report(f"connection {type(error).__name__}", error)
         except BaseExceptionGroup as group:
             failures, others = group.split(Exception)
             if failures is not None:
-                self._report("connections", failures.exceptions[0])
+                self._report("connections", _first_failure(failures))
             if others is not None:
                 raise others from None
 
@@ -199,6 +200,11 @@ class FlashTCPServer(TCPServer):
         await self._reading_over.wait()
 
     @property
+    def _is_closed(self) -> bool:
+        """Whether the socket was closed while something that was read from it was handled. Trio waits for none such."""
+        return self.stream.socket.fileno() == -1
+
+    @property
     def _reads_directly(self) -> bool:
         return type(self.stream) is trio.SocketStream and not self.config.read_timeout and os.name == "posix"
 
@@ -214,7 +220,7 @@ class FlashTCPServer(TCPServer):
                     return
                 # Hypercorn tries to read first, in a scope with a deadline, by `receive_some`. A connection waits here
                 # for most of its life, and that would take 2 KiB of it; a function for this loop, a tenth of that.
-                while True:
+                while not self._is_closed:
                     try:
                         await trio.lowlevel.wait_readable(self.stream.socket)
                         if self._reading.cancel_called:
@@ -235,6 +241,13 @@ class FlashTCPServer(TCPServer):
             if self._reading_over is None:
                 self._reading_over = trio.Event()
             self._reading_over.set()
+
+
+def _first_failure(failure: Exception) -> Exception:
+    """The first failure of a group, and not a group itself, whose text says only that it is one."""
+    while isinstance(failure, ExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 REPLACEMENTS = {

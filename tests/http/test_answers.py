@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias, cast
 
 import hypercorn.config
@@ -19,6 +19,7 @@ from hypercorn.trio.lifespan import Lifespan
 from flash import Flash, _hypercorn_patches, html
 from flash._hypercorn_messages import RequestMessages
 from flash._hypercorn_patches import FlashTCPServer, adopt
+from flash.server import lifespan
 from tests.http.test_plain_http1 import NOT_PLAIN
 
 LENGTH = (b"content-length", b"4")
@@ -109,6 +110,19 @@ CONVERSATIONS: dict[str, list[Part]] = {
     ],
 }
 """What a client sends over one connection."""
+
+
+@pytest.fixture(autouse=True)
+def failures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The connections that have failed, which are none unless a test takes them."""
+    failures: list[str] = []
+
+    def report(kind: str, error: BaseException) -> None:
+        failures.append(f"{kind}: {error!r}")
+
+    monkeypatch.setattr(lifespan, "_report_failed_connection", report)
+    yield failures
+    assert failures == []
 
 
 async def answer(scope: Any, receive: Any, send: Send) -> None:
