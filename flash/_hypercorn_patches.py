@@ -246,7 +246,7 @@ class FlashTCPServer(TCPServer):
 def _first_failure(failure: Exception) -> Exception:
     """The first failure of a group, and not a group itself, whose text says only that it is one."""
     while isinstance(failure, ExceptionGroup):
-        failure = failure.exceptions[0]
+        failure = cast("ExceptionGroup[Exception]", failure).exceptions[0]
     return failure
 
 
