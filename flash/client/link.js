@@ -20,6 +20,8 @@
 
     /** What an acknowledgement is answered with if the page's channel is gone, or another has come in its place. */
     const LIFE_IS_OVER = [403, 404, 409];
+    /** Milliseconds in which the last events of a life that is over may still come, and be handled. */
+    const LAST_EVENTS_TIMEOUT = 500;
     /** The number of intervals between pings after which the page acknowledges without having been asked. */
     const UNASKED_AFTER = 1.1;
 
@@ -56,13 +58,22 @@
     /** When that was, on the wall clock. */
     let acknowledgedAt = Date.now();
 
-    /** The server does not know this page any more: begin a new life. */
+    /**
+     * The server does not know this page any more: begin a new life. But not at once: a server that stops ends the
+     * streams before it forgets the page, and what says how they have ended may be on its way, or wait in the inbox.
+     */
     function restart() {
-        close();
-        loseStreams();
-        if (link.allows('restarted')) {
-            connect('restarted');
-        }
+        const over = life;
+        setTimeout(() => {
+            // The `hello` of another link may have begun a new life meanwhile.
+            if (life === over) {
+                close();
+                loseStreams();
+                if (link.allows('restarted')) {
+                    connect('restarted');
+                }
+            }
+        }, LAST_EVENTS_TIMEOUT);
     }
 
     /** The streams of the page are gone, and so are their events that wait in the inbox. */

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import quart
 import trio
 from playwright.sync_api import BrowserContext, Page, expect
 
-from flash import EndReason, Flash, Input, StreamCancelled, html, stream_props
+from flash import EndReason, Flash, Input, Output, StreamCancelled, html, stream_props
 from tests.browser.conftest import Console, Serve, Visit
-from tests.support.serving import Journal
+from tests.support.serving import Gate, Journal
 
 
-def endless_app(ended: Journal[object]) -> Flash:
-    app = Flash(__name__)
+def endless_app(ended: Journal[object], **options: Any) -> Flash:
+    app = Flash(__name__, **options)
     app.layout = html.Div([html.Button("Start", id="start"), html.Div("idle", id="count")])
 
     def explain(error: StreamCancelled) -> object:
@@ -79,3 +80,95 @@ def test_a_connection_that_is_refused_is_explained_and_tried_again(visit: Visit,
     # The start waits for the connection.
     start(page)
     assert "Flash: no connection: The database is being moved." in console.take()
+
+
+NOT_KNOWN = "This server has no such page.", 404
+
+
+def without_control_websocket(app: Flash) -> None:
+    """Have messages come by requests alone."""
+
+    @app.server.before_websocket
+    async def refuse() -> tuple[str, int]:
+        return "", 503
+
+
+def test_what_has_come_of_a_life_is_applied_though_the_server_has_forgotten_the_page(
+    context: BrowserContext, serving: Serve
+) -> None:
+    """As by a server that stops, has ended its streams, and knows the page no more when it acknowledges."""
+    seen, answer, complete, hold = Journal[str](), Gate(), Gate(), Gate()
+    is_forgetful = [False]
+    app = Flash(__name__, ping_interval=0.1)
+    app.layout = html.Div([html.Button("Start", id="start"), html.Div("idle", id="count"), html.P(id="status")])
+
+    @app.event_callback(Input("start", "n_clicks"), reset_props=[("count", {"children": "reset"})])
+    async def count(n_clicks: int):
+        yield stream_props("count", {"children": f"run {n_clicks}"})
+        await complete.wait()
+        yield stream_props("count", {"children": f"end of run {n_clicks}"})
+
+    @app.callback(Output("status", "children"), Input(count, "status"))
+    async def show(status: str | None) -> str | None:
+        return status
+
+    @app.server.before_request
+    async def pause() -> tuple[str, int] | None:
+        if quart.request.path == "/hold":
+            seen.note("hold")
+            await hold.wait()
+        elif quart.request.path == "/_flash/ack" and is_forgetful[0]:
+            is_forgetful[0] = False
+            seen.note("ack")
+            await answer.wait()
+            return NOT_KNOWN
+        return None
+
+    @app.server.route("/hold")
+    async def held() -> str:
+        return ""
+
+    without_control_websocket(app)
+    server, page = serving(app), context.new_page()
+    page.goto(server.url)
+    page.click("#start")
+    expect(page.locator("#count")).to_have_text("run 1")
+    is_forgetful[0] = True
+    assert seen.next() == "ack"
+    # The page does nothing until the server answers this, and then it has no frames, in which it applies updates.
+    page.evaluate(
+        "() => void setTimeout(() => {"
+        "  window.requestAnimationFrame = () => 0;"
+        "  const request = new XMLHttpRequest(); request.open('GET', '/hold', false); request.send();"
+        "})"
+    )
+    assert seen.next() == "hold"
+    # What is over comes to the page, and then that it is not known.
+    complete.open()
+    server.expect_streaming()
+    answer.open()
+    hold.open()
+    expect(page.locator("#count")).to_have_text("end of run 1")
+    expect(page.locator("#status")).to_have_text("completed")
+    page.click("#start")
+    expect(page.locator("#count")).to_have_text("end of run 2")
+
+
+def test_streams_end_if_messages_of_the_page_reach_another_server_for_good(visit: Visit) -> None:
+    ended = Journal[object]()
+    app = endless_app(ended, ping_interval=0.1)
+    is_forgetful = [False]
+    without_control_websocket(app)
+
+    @app.server.before_request
+    async def answer() -> tuple[str, int] | None:
+        return NOT_KNOWN if quart.request.path == "/_flash/ack" and is_forgetful[0] else None
+
+    page = visit(app)
+    start(page)
+    is_forgetful[0] = True
+    assert ends(ended) == ["finally", EndReason.DISCONNECTED]
+    expect(page.locator("#count")).to_have_text("idle")
+    is_forgetful[0] = False
+    page.click("#start")
+    expect(page.locator("#count")).to_have_text("run 2")
