@@ -89,8 +89,8 @@ def without_control_websocket(app: Flash) -> None:
     """Have messages come by requests alone."""
 
     @app.server.before_websocket
-    async def refuse() -> tuple[str, int]:
-        return "", 503
+    async def hold() -> None:
+        await trio.sleep_forever()
 
 
 def test_what_has_come_of_a_life_is_applied_though_the_server_has_forgotten_the_page(
