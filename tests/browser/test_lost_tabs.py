@@ -97,7 +97,8 @@ def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
     serving: Serve, context: BrowserContext, open_tab: OpenTab
 ) -> None:
     """The pages that could not wait for it have links of their own by then."""
-    tabs = Tabs(ping_interval=0.5, stall_timeout=LONG, reconnect_grace=LONG)
+    # A link may be silent for three intervals: longer than a busy machine is held up.
+    tabs = Tabs(ping_interval=10, stall_timeout=LONG, reconnect_grace=LONG)
     opened = links_of(tabs)
     server = serving(tabs.app)
     given_up: list[str] = []
@@ -109,7 +110,7 @@ def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
     with process_of(pages[0]).standing_still():
         tabs.expect_links(1, 1, 1)
         opened.rest()
-    # Whatever waited in the hub, it opens links for its own page at the most, as each page may do on a busy machine.
+    # Whatever waited in the hub, it opens a link for its own page at the most.
     for _ in range(2):
         for page in pages:
             expect_going_on(page)
@@ -117,7 +118,7 @@ def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
     assert tabs.ended.rest() == []
     assert {channel.life for channel in tabs.app.stream_settings.channels._all} == lives
     assert len(given_up) == 2
-    assert [link for link in opened.rest() if link.count("page=") != 1] == []
+    assert len(opened.rest()) <= 1
 
 
 COUNT_HUBS = """
