@@ -27,11 +27,8 @@ from typing import Any
 import trio
 
 from .._hypercorn import refusable_request
+from .frames import App, Receive, Send
 from .routing import begins_something, is_message
-
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 STOPS = (503,)
 """The status of the answer of a server that stops."""
