@@ -28,6 +28,9 @@ from .user_code.threads import run_async
 
 _to_json = _utils.to_json
 
+# Kept here, as a program may have put `Flash` in its place by the time at which the first app is made.
+_Dash = dash.Dash
+
 _PACKAGES = (Path(dash.__file__).parent, Path(__file__).parent)
 
 
@@ -98,14 +101,14 @@ def _explain_set_props() -> None:
 
 def _before_set_up(check: Callable[[dash.Dash], None]) -> None:
     """Call `check` with each app, Flash's or not, before the app takes its callbacks."""
-    original = dash.Dash._setup_server
+    original = _Dash._setup_server
 
     @wraps(original)
     def _setup_server(self: dash.Dash) -> None:
         check(self)
         original(self)
 
-    dash.Dash._setup_server = _setup_server
+    _Dash._setup_server = _setup_server
 
 
 def _read_failures_of_callbacks() -> None:

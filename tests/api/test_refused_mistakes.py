@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
+import subprocess
+import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -199,6 +203,30 @@ def test_an_app_of_dashs_does_not_take_over_an_event_callback() -> None:
             app._setup_server()
     finally:
         forget_global_callbacks()
+
+
+def test_nor_does_it_once_flash_has_stood_where_dash_was_when_the_first_app_was_made() -> None:
+    program = """
+        import dash
+        import flash
+        from flash import Input, html, stream_props
+
+        plain, dash.Dash = dash.Dash, flash.Flash
+        dash.Dash(__name__)
+
+        @flash.event_callback(Input("go", "n_clicks"))
+        async def astray(clicks):
+            yield stream_props("out", {"children": clicks})
+
+        app = plain(__name__)
+        app.layout = html.Button(id="go")
+        try:
+            app._setup_server()
+        except flash.InvalidEventCallback as refused:
+            print(refused)"""
+    arguments = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert re.search(r"astray.*app = Flash", done.stdout)
 
 
 def test_a_counter_that_is_to_have_been_clicked_is_doubted(caplog: pytest.LogCaptureFixture) -> None:
