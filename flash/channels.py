@@ -180,16 +180,20 @@ class Channels:
     def issue_ticket(self, page: str) -> str | None:
         """Return a ticket, with which a browser that has another secret than the page's may take over the page, once.
 
+        It stays the same until it is spent: a page that asks by a request and over the control websocket goes by the
+        answer that comes first, and the ticket of that answer is to count whichever was asked for first.
+
         Only for a request that has proved to be the page's own. None if the page has no channel: its link needs none.
         """
         channel = self._open.get(page)
         if channel is None:
             return None
-        channel.ticket = secrets.token_urlsafe(24)
+        if channel.ticket is None:
+            channel.ticket = secrets.token_urlsafe(24)
         return channel.ticket
 
     def spend_ticket(self, page: str, browser: str, tickets: Iterable[str]) -> None:
-        """Let the page belong to this browser from now on, if one of the tickets is the one that was issued last."""
+        """Let the page belong to this browser from now on, if one of the tickets is the one that was issued for it."""
         channel = self._open.get(page)
         if channel is None or channel.ticket is None:
             return

@@ -193,6 +193,31 @@ async def test_the_secrets_of_several_pages_prove_them_although_the_cookie_has_c
     assert len(app.streams()) == 4
 
 
+async def test_the_first_ticket_counts_although_a_second_was_asked_for_and_a_spent_one_does_not(serve: Serve) -> None:
+    """A page asks by a request and over the control websocket, and goes by the answer that comes first."""
+    _, (page,) = await tabs(serve, 1)
+    assert (await page.start("go")).status_code == 204
+
+    async def change_cookie(cookie: str) -> None:
+        page.client.cookies.clear()
+        page.client.cookies.set("flash_browser", cookie * 4, domain="127.0.0.1")
+        assert (await page.connect(ok=False)).status == 403
+
+    async def ask() -> str:
+        proof = {"X-Flash-Proof": page.values["_flash"]["secret"]}
+        return (await page.client.post("/_flash/ticket", json={"page": page.token}, headers=proof)).json()["ticket"]
+
+    await change_cookie("overtaken")
+    first, second = await ask(), await ask()
+    assert first == second
+    await (await page.connect(tickets=[first])).expect("hello")
+    await change_cookie("onceagain")
+    assert (await page.connect(tickets=[first], ok=False)).status == 403
+    third = await ask()
+    assert third != first
+    await (await page.connect(tickets=[third])).expect("hello")
+
+
 @pytest.mark.parametrize(
     "query",
     [
