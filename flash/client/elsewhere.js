@@ -52,7 +52,7 @@
     }
 
     /**
-     * `hello`: the page has a link.
+     * `hello` has come: the page has a link. What the inbox does with it may come later than the end of a `TIMEOUT`.
      * @param {string} life  of its channel
      * @param {boolean} workers  whether the server processes know each other
      */

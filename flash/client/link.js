@@ -165,7 +165,6 @@
             life = hello.life;
         }
         resume.ask(streams.forgetLost());
-        elsewhere.noteLink(life, hello.workers);
         conditions.sendAgain();
         streams.resume(requests.startAgain);
     }
@@ -196,9 +195,12 @@
     /**
      * `hello` has come: the page has a link. `greet` handles the event when those before it have been applied; this
      * cannot wait for them.
+     * @param {MessageEvent} event
      */
-    function noteLinked() {
+    function noteLinked({data}) {
         link.advance('greeted');
+        const {life: linked, workers} = wire.parse('hello', data);
+        elsewhere.noteLink(linked, workers);
         clearTimeout(lossTimer);
         lossTimer = undefined;
     }

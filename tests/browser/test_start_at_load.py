@@ -6,12 +6,33 @@ from typing import Any
 
 import pytest
 import trio
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from quart import request
 
 from flash import EndReason, Flash, Input, Output, State, StreamCancelled, ctx, dcc, html, stream_props
-from tests.browser.conftest import Visit
-from tests.support.serving import Journal
+from tests.browser.conftest import Console, Visit
+from tests.browser.tabs import COUNT, Tabs, expect_going_on
+from tests.support.browser import Serve, without_hub
+from tests.support.serving import Gate, Journal
+
+HOLD = """
+(() => {
+    const {setTimeout, requestAnimationFrame} = window;
+    window.held = {searches: [], frames: [], holdsFrames: false, hasHello: false};
+    window.setTimeout = (call, delay, ...more) => {
+        const kept = delay === 3_000 ? held.searches : delay === 100 && held.holdsFrames ? held.frames : null;
+        return kept === null ? setTimeout(call, delay, ...more) : kept.push(call);
+    };
+    window.requestAnimationFrame = call => held.holdsFrames ? 0 : requestAnimationFrame(call);
+    window.EventSource = class extends EventSource {
+        constructor(...of) {
+            super(...of);
+            this.addEventListener('hello', () => (held.hasHello = true));
+        }
+    };
+})();
+"""
+"""Holds back what is done three seconds after a start; and what is done with the next frame, if `holdsFrames`."""
 
 
 @pytest.mark.parametrize("options", [{}, {"prevent_initial_callbacks": True}], ids=["", "prevent_initial_callbacks"])
@@ -118,3 +139,31 @@ def test_twelve_that_start_when_the_page_is_loaded_run_over_http_1_before_one_up
         expect(page.locator(f"#out-{index}")).to_have_text(f"runs {index}")
     assert began == count
     assert len(app.channels) == 1
+
+
+def test_a_page_that_comes_late_to_its_hello_does_not_take_its_stream_for_one_of_another_server(
+    context: BrowserContext, serving: Serve, console: Console
+) -> None:
+    """The three seconds in which a start waits for its link may end when `hello` has come, and waits for a frame."""
+    tabs, may_link = Tabs(start_timeout=60), Gate()
+
+    @tabs.app.server.before_request
+    async def hold_link_up() -> None:
+        if request.path.endswith("_flash/events"):
+            await may_link.wait()
+
+    without_hub(context)
+    context.add_init_script(HOLD)
+    page = context.new_page()
+    page.goto(serving(tabs.app).url)
+    page.wait_for_function("held.searches.length === 1")
+    page.evaluate("held.holdsFrames = true")
+    may_link.open()
+    # Not with each frame, as it is by default: there are none.
+    page.wait_for_function("held.hasHello", polling=50)
+    page.evaluate("held.searches.splice(0).forEach(search => search())")
+    page.evaluate("held.holdsFrames = false; held.frames.splice(0).forEach(draw => draw())")
+    expect(page.locator("#out")).to_have_text(COUNT)
+    expect_going_on(page)
+    assert page.evaluate("held.searches.length") == 0
+    assert console.take() == []
