@@ -151,19 +151,24 @@ async def check_descriptors(site: Site, page: Page, expected: dict[int, int]) ->
     (other,) = (pid for pid in list(expected)[:2] if not expected[pid])
     stream, http, _ = await connection_to(site, lambda pid: pid == other)
     client: tuple[str, int] = stream.socket.getsockname()
-    assert descriptors_of(client, [other]) == {other: 1}, "it is counted right"
+    server: tuple[str, int] = stream.socket.getpeername()
+    assert descriptors_of(server, client, [other]) == {other: 1}, "it is counted right"
     link = await page.connect(over=http)
     await eventually(
-        lambda: descriptors_of(client, expected) == expected, lambda: f"{descriptors_of(client, expected)}"
+        lambda: descriptors_of(server, client, expected) == expected,
+        lambda: f"{descriptors_of(server, client, expected)}",
     )
     await link.close()
 
 
-def descriptors_of(client: tuple[str, int], pids: Iterable[int]) -> dict[int, int]:
+def descriptors_of(server: tuple[str, int], client: tuple[str, int], pids: Iterable[int]) -> dict[int, int]:
     """How many descriptors each of these processes has of the server's end of a client's connection."""
     entries = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    # Local address, remote address, and in the tenth field the number that names the socket.
-    (name,) = (f"socket:[{entry[9]}]" for entry in entries if int(entry[2].rpartition(":")[2], 16) == client[1])
+    # Local address, remote address, and in the tenth field the number that names the socket. The client's port alone
+    # names no connection: others that go to another server may have had it, and theirs may still be listed.
+    ports = [server[1], client[1]]
+    names = [entry[9] for entry in entries if [int(side.rpartition(":")[2], 16) for side in entry[1:3]] == ports]
+    (name,) = (f"socket:[{number}]" for number in names)
     counts = dict.fromkeys(pids, 0)
     for pid in counts:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
