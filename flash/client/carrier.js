@@ -35,7 +35,7 @@
     const BEAT_INTERVAL = 500;
     /** The number of questions that may go unanswered. The first ones wait for the hub to be loaded. */
     const MISSED_BEATS = 5;
-    /** Milliseconds that the page's lock may take. */
+    /** Milliseconds for which the page waits for its lock before it announces itself. */
     const LOCK_TIMEOUT = 1_000;
     /** Milliseconds, at most, after which a page whose life is over begins another: not all pages at once. */
     const NEXT_LIFE_DELAY = 1_000;
@@ -127,19 +127,33 @@
 
     /**
      * Hold the page's lock, whose release tells the hub that the page is gone. Gives its name, or null if there are no
-     * locks: browsers have them over HTTPS and on `localhost` only.
+     * locks: browsers have them over HTTPS and on `localhost` only. The hub is told of one that comes late.
      * @returns {Promise<string | null>}
      */
     function holdLock() {
         const name = `flash ${renderer.config().prefix} ${requests.page()}`;
-        return new Promise(resolve => {
+        let isLate = false;
+        /** @type {Promise<string | null>} */
+        const asked = new Promise(resolve => {
             const held = () => {
+                if (lock !== asked) {
+                    // The page has been left meanwhile.
+                    return;
+                }
                 resolve(name);
+                if (isLate) {
+                    lock = Promise.resolve(name);
+                    port?.postMessage({kind: 'hold', page: requests.page(), lock: name});
+                }
                 return new Promise(over => (releaseLock = () => over(undefined)));
             };
-            setTimeout(() => resolve(null), LOCK_TIMEOUT);
+            setTimeout(() => {
+                isLate = true;
+                resolve(null);
+            }, LOCK_TIMEOUT);
             (navigator.locks?.request(name, held) ?? Promise.reject()).catch(() => resolve(null));
         });
+        return asked;
     }
 
     /** Whether the page came by a protocol with which its browser has six connections. */

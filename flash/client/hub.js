@@ -27,7 +27,8 @@
  * @typedef {{kind: 'drop', page: string}} Drop  a page is not to be carried any more
  * @typedef {{kind: 'ack', id: number, page: string, event: string, headers: Record<string, string>}} Acknowledge
  * @typedef {{kind: 'alive'}} Alive  a page asks whether the hub is there
- * @typedef {Carry | Drop | Acknowledge | Alive} PageMessage  what a page sends to its hub
+ * @typedef {{kind: 'hold', page: string, lock: string}} Hold  a page that has announced itself without a lock has it now
+ * @typedef {Carry | Drop | Acknowledge | Alive | Hold} PageMessage  what a page sends to its hub
  * @typedef {{port: MessagePort, carry: Carry, lockWait: AbortController}} Entry  a page that is carried;
  *     `lockWait` ends the wait for its lock
  * @typedef {{page: string, status: number, message: string}} RefusedPage  in the answer to acknowledgements
@@ -138,6 +139,19 @@
         };
         const {signal} = entry.lockWait;
         navigator.locks.request(lock, {signal}, () => void setTimeout(gone, LEAVE_DELAY)).catch(() => undefined);
+    }
+
+    /**
+     * A page holds its lock, which came after it had announced itself.
+     * @param {MessagePort} port
+     * @param {Hold} message
+     */
+    function hold(port, {page, lock}) {
+        const entry = entries.get(page);
+        if (entry?.port === port && entry.carry.lock === null) {
+            entry.carry.lock = lock;
+            watchLock(entry);
+        }
     }
 
     /**
@@ -314,6 +328,8 @@
             }
         } else if (message.kind === 'ack') {
             acknowledge(port, message);
+        } else if (message.kind === 'hold') {
+            hold(port, message);
         } else {
             port.postMessage({kind: 'alive', holdsLock});
         }

@@ -33,6 +33,21 @@ def kill(page: Page) -> None:
         process_of(page).kill()
 
 
+LATE_LOCK = """
+// The page that a tab begins with has no locks.
+if (navigator.locks) {
+    const {locks} = navigator;
+    const request = locks.request.bind(locks);
+    locks.request = (...of) => new Promise(resolve => setTimeout(() => resolve(request(...of)), 1_500));
+}
+"""
+"""The page announces itself to its hub after a second; its lock comes after that."""
+
+HOLDS_LOCK = (
+    "navigator.locks.query().then(({held}) => held.some(({name}) => name.endsWith(` ${flash.requests.page()}`)))"
+)
+
+
 def links_of(tabs: Tabs) -> Journal[str]:
     """Notes each request for a link that comes to the app from now on."""
     opened = Journal[str]()
@@ -73,6 +88,25 @@ def test_a_tab_that_is_lost_ends_its_own_streams_alone(
     tabs.expect_links(1)
     assert tabs.ended.rest() == []
     server.expect_streaming("run")
+
+
+def test_a_tab_that_is_lost_is_missed_by_its_lock_although_that_came_after_the_link(
+    serving: Serve, context: BrowserContext, open_tab: OpenTab
+) -> None:
+    """On a machine that is busy when the page is loaded, for example."""
+    tabs = Tabs(ping_interval=0.5, stall_timeout=LONG, reconnect_grace=LONG)
+    url = serving(tabs.app).url
+    first = open_tab(f"{url}/?first")
+    context.add_init_script(LATE_LOCK)
+    second = open_tab(f"{url}/?second")
+    assert not second.evaluate(HOLDS_LOCK)
+    tabs.expect_links(2)
+    second.wait_for_function(HOLDS_LOCK)
+    kill(second)
+    assert tabs.ended.next() == "?second"
+    second.close()
+    expect_going_on(first)
+    assert tabs.ended.rest() == []
 
 
 def test_a_tab_that_stands_still_beyond_the_stall_timeout_starts_its_stream_again(
