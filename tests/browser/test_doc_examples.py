@@ -14,6 +14,14 @@ from tests.support.doc_examples import DOCS, run_examples
 
 Open = Callable[[str], Page]
 
+NOTE_TEXTS = """selector => {
+    window.noted = [];
+    const element = document.querySelector(selector);
+    const note = () => noted.push(element.textContent);
+    new MutationObserver(note).observe(element, {childList: true, characterData: true, subtree: true});
+}"""
+"""Has a page note each text of an element that is shown from now on, however soon the next one follows."""
+
 
 @pytest.fixture
 def open_example(visit: Visit) -> Open:
@@ -65,14 +73,15 @@ def test_errors(open_example: Open) -> None:
     page.click("#go")
     expect(page.locator("#message")).to_have_text("Something went wrong: division by zero.")
     page.fill("#divisor", "2")
+    # Each number stands for half a second, so the page notes them.
+    page.evaluate(NOTE_TEXTS, "#out")
     page.click("#go")
-    expect(page.locator("#message")).to_have_text("dividing")
+    page.wait_for_function("noted.includes('5.00')")
     page.click("#stop")
     expect(page.locator("#message")).to_have_text("Ended: cancelled.")
     page.click("#go")
     expect(page.locator("#message")).to_have_text("dividing")
     expect(page.locator("#message")).to_have_text("Ended: timed_out.")
-    expect(page.locator("#out")).to_have_text(re.compile(r"^[2-5]\.[05]0$"))
 
 
 def test_a_feed_for_many(open_example: Open) -> None:
@@ -111,8 +120,9 @@ def test_a_trading_blotter(open_example: Open) -> None:
 def test_a_laboratory_instrument(open_example: Open) -> None:
     page = open_example("how-to/instrument.md")
     expect(page.locator("#reading")).to_have_text(re.compile(r"\d\.\d{3} V"))
+    page.evaluate(NOTE_TEXTS, "#recorded")
     page.click("#record")
-    expect(page.locator("#recorded")).to_have_text(re.compile(r"^\d+ readings in run-1\.csv$"))
+    page.wait_for_function("noted.some(text => text.includes('2 readings in run-1.csv'))")
     page.click("#stop")
     expect(page.locator("#record")).to_be_enabled()
 

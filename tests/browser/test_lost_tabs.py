@@ -20,19 +20,6 @@ STALL_TIMEOUT = 3.0
 
 LONG = 600.0
 
-
-def crash(page: Page) -> None:
-    """Have a page crash, as by a bug of the browser's."""
-    with page.expect_event("crash"), contextlib.suppress(PlaywrightError):
-        page.goto("chrome://crash")
-
-
-def kill(page: Page) -> None:
-    """Have the system end a page's process, as a lack of memory does."""
-    with page.expect_event("crash"):
-        process_of(page).kill()
-
-
 LATE_LOCK = """
 // The page that a tab begins with has no locks.
 if (navigator.locks) {
@@ -46,6 +33,19 @@ if (navigator.locks) {
 HOLDS_LOCK = (
     "navigator.locks.query().then(({held}) => held.some(({name}) => name.endsWith(` ${flash.requests.page()}`)))"
 )
+"""Whether a page holds its lock."""
+
+
+def crash(page: Page) -> None:
+    """Have a page crash, as by a bug of the browser's."""
+    with page.expect_event("crash"), contextlib.suppress(PlaywrightError):
+        page.goto("chrome://crash")
+
+
+def kill(page: Page) -> None:
+    """Have the system end a page's process, as a lack of memory does."""
+    with page.expect_event("crash"):
+        process_of(page).kill()
 
 
 def links_of(tabs: Tabs) -> Journal[str]:

@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from flash import EndReason, Flash, Input, Output, StreamCancelled, html, stream_props
 from tests.browser.conftest import Console, Serve, Visit
+from tests.support.eventually import eventually_sync
 from tests.support.serving import Gate, Journal
 
 
@@ -133,6 +134,7 @@ def test_what_has_come_of_a_life_is_applied_though_the_server_has_forgotten_the_
     page.goto(server.url)
     page.click("#start")
     expect(page.locator("#count")).to_have_text("run 1")
+    lives = lives_of(app)
     is_forgetful[0] = True
     assert seen.next() == "ack"
     # The page does nothing until the server answers this, and then it has no frames, in which it applies updates.
@@ -150,6 +152,15 @@ def test_what_has_come_of_a_life_is_applied_though_the_server_has_forgotten_the_
     hold.open()
     expect(page.locator("#count")).to_have_text("end of run 1")
     expect(page.locator("#status")).to_have_text("completed")
+    # The server has only played forgetful, so the page has it end the life, and begins another.
+    eventually_sync(lambda: lives_of(app).isdisjoint(lives) and lives_of(app) != set(), lambda: f"not {lives}")
+    page.click("#start")
+    expect(page.locator("#count")).to_have_text("end of run 2")
+
+
+def lives_of(app: Flash) -> set[str]:
+    """The lives of the channels of an app."""
+    return {channel.life for channel in app.stream_settings.channels._all}
 
 
 def test_streams_end_if_messages_of_the_page_reach_another_server_for_good(visit: Visit) -> None:
