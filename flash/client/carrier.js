@@ -132,7 +132,6 @@
      */
     function holdLock() {
         const name = `flash ${renderer.config().prefix} ${requests.page()}`;
-        let isLate = false;
         /** @type {Promise<string | null>} */
         const asked = new Promise(resolve => {
             const held = () => {
@@ -141,16 +140,12 @@
                     return;
                 }
                 resolve(name);
-                if (isLate) {
-                    lock = Promise.resolve(name);
-                    port?.postMessage({kind: 'hold', page: requests.page(), lock: name});
-                }
+                // The page may have announced itself without it.
+                lock = Promise.resolve(name);
+                port?.postMessage({kind: 'hold', page: requests.page(), lock: name});
                 return new Promise(over => (releaseLock = () => over(undefined)));
             };
-            setTimeout(() => {
-                isLate = true;
-                resolve(null);
-            }, LOCK_TIMEOUT);
+            setTimeout(() => resolve(null), LOCK_TIMEOUT);
             (navigator.locks?.request(name, held) ?? Promise.reject()).catch(() => resolve(null));
         });
         return asked;

@@ -27,7 +27,7 @@
  * @typedef {{kind: 'drop', page: string}} Drop  a page is not to be carried any more
  * @typedef {{kind: 'ack', id: number, page: string, event: string, headers: Record<string, string>}} Acknowledge
  * @typedef {{kind: 'alive'}} Alive  a page asks whether the hub is there
- * @typedef {{kind: 'hold', page: string, lock: string}} Hold  a page that has announced itself without a lock has it now
+ * @typedef {{kind: 'hold', page: string, lock: string}} Hold  a page has its lock now
  * @typedef {Carry | Drop | Acknowledge | Alive | Hold} PageMessage  what a page sends to its hub
  * @typedef {{port: MessagePort, carry: Carry, lockWait: AbortController}} Entry  a page that is carried;
  *     `lockWait` ends the wait for its lock
@@ -142,7 +142,7 @@
     }
 
     /**
-     * A page holds its lock, which came after it had announced itself.
+     * A page holds its lock: wait for that, if the page has announced itself without it.
      * @param {MessagePort} port
      * @param {Hold} message
      */
