@@ -24,7 +24,7 @@ from dash import html
 from . import _dash
 from .asgi import hub_script
 from .asgi.forwarded import LOOPBACK, TrustedProxies
-from .callbacks.components import CallbackComponent, Page
+from .callbacks.components import Page
 from .callbacks.declaration import EventCallbackOptions
 from .callbacks.identify import Identify
 from .callbacks.request import StreamSettings
@@ -69,7 +69,7 @@ R = TypeVar("R")
 _DASH_LAYOUT = cast("Any", dash.Dash.layout)
 
 
-class Flash(RunningStreams, _dash.DashApp):
+class Flash(RunningStreams):
     """A Dash app that runs on Trio and streams.
 
     It takes everything that `dash.Dash` takes, and these options:
@@ -350,16 +350,6 @@ class Flash(RunningStreams, _dash.DashApp):
         """The server's nursery, in which every channel is a task."""
         nursery = cast("object", self._nursery())
         return nursery.for_channels if isinstance(nursery, BackgroundTasks) else self._nursery()
-
-    @property
-    def channels(self) -> Channels:
-        """The channels of the pages that this server process holds."""
-        return self.stream_settings.channels
-
-    def _declared(self) -> list[CallbackComponent]:
-        """The hidden components of the app's event callbacks, those included that join the layout at set-up."""
-        found = [each for each in _dash.extra_components(self) if isinstance(each, CallbackComponent)]
-        return [*found, *self._event_callbacks.components(), *GLOBAL_EVENT_CALLBACKS.components()]
 
     def serve_layout(self) -> Any:
         """Serve the layout, which names the page and its browser, and so must not be cached."""

@@ -5,41 +5,48 @@ In a thread, such as that of a plain callback, they are carried out on the event
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import trio
 
+from .. import _dash
+from ..callbacks.components import CallbackComponent
+from ..callbacks.request import StreamSettings
 from ..channels import Channels
-from ..event_callbacks import EventCallback
+from ..event_callbacks import GLOBAL_EVENT_CALLBACKS, EventCallback, EventCallbacks
 from ..shared.listing import FeedInfo, SharedStreamInfo
 from ..shared.sources import Sources, feeds
 from ..streams.limits import StreamInfo
 from .all_workers import AllWorkers
-from .revoking import Declared, Selection, check_call
+from .revoking import Selection, check_call
 
 T = TypeVar("T")
 
 
-class RunningStreams:
+class RunningStreams(_dash.DashApp):
     """What runs of an app.
 
     Attributes:
+        stream_settings: what its streams need of it, the channels among that.
         sources: of the feeds that the app follows.
         all_workers: speaks with all processes that serve it.
     """
 
+    stream_settings: StreamSettings
+    _event_callbacks: EventCallbacks
     sources: Sources
     all_workers: AllWorkers
 
     @property
     def channels(self) -> Channels:
         """The channels of the pages that this server process holds."""
-        raise NotImplementedError
+        return self.stream_settings.channels
 
-    def _declared(self) -> Sequence[Declared]:
-        """The hidden components of the app's event callbacks."""
-        raise NotImplementedError
+    def _declared(self) -> list[CallbackComponent]:
+        """The hidden components of the app's event callbacks, those included that join the layout at set-up."""
+        found = [each for each in _dash.extra_components(self) if isinstance(each, CallbackComponent)]
+        return [*found, *self._event_callbacks.components(), *GLOBAL_EVENT_CALLBACKS.components()]
 
     def streams(self) -> list[StreamInfo]:
         """The streams that this server process holds, oldest first. For callbacks, plain ones included."""
