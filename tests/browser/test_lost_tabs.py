@@ -25,10 +25,11 @@ LATE_LOCK = """
 if (navigator.locks) {
     const {locks} = navigator;
     const request = locks.request.bind(locks);
-    locks.request = (...of) => new Promise(resolve => setTimeout(() => resolve(request(...of)), 1_500));
+    const mayLock = new Promise(resolve => (window.giveLock = resolve));
+    locks.request = (...of) => mayLock.then(() => request(...of));
 }
 """
-"""The page announces itself to its hub after a second; its lock comes after that."""
+"""A page gets no lock until `giveLock` is called; it announces itself to its hub after a second."""
 
 HOLDS_LOCK = (
     "navigator.locks.query().then(({held}) => held.some(({name}) => name.endsWith(` ${flash.requests.page()}`)))"
@@ -101,6 +102,7 @@ def test_a_tab_that_is_lost_is_missed_by_its_lock_although_that_came_after_the_l
     second = open_tab(f"{url}/?second")
     assert not second.evaluate(HOLDS_LOCK)
     tabs.expect_links(2)
+    second.evaluate("giveLock()")
     second.wait_for_function(HOLDS_LOCK)
     kill(second)
     assert tabs.ended.next() == "?second"
