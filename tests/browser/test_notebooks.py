@@ -13,7 +13,7 @@ from pathlib import Path
 import dash
 import nbformat
 import pytest
-from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
+from playwright.sync_api import BrowserContext, FrameLocator, Page, TimeoutError as PlaywrightTimeoutError, expect
 
 from tests.browser.conftest import Console
 from tests.support.connections import free_port
@@ -127,12 +127,21 @@ def expect_stream(app: FrameLocator, word: str) -> None:
     expect(app.locator("#out")).to_have_text(re.compile(rf"{word} \d\d"), timeout=TIMEOUT * 1000)
 
 
-def show(tab: Locator, app: FrameLocator) -> None:
-    """Have JupyterLab show the tab of an app. It may go back to the cell that has run once more."""
+def show(notebook: Page, name: str, app: FrameLocator) -> None:
+    """Have JupyterLab show the tab of an app, and Chromium what is in it.
+
+    JupyterLab may go back to the cell that has run. And Chromium does not paint a frame of another site that comes into
+    sight just when it loads once more, as it does here, until that has been out of sight again.
+    """
 
     def is_shown() -> bool:
-        tab.click()
-        return app.locator("#go").is_visible()
+        notebook.get_by_role("tab", name=".ipynb").click()
+        notebook.get_by_role("tab", name=name).click()
+        try:
+            app.locator("#go").wait_for(timeout=1000)
+        except PlaywrightTimeoutError:
+            return False
+        return True
 
     eventually_sync(is_shown, "the app is shown")
 
@@ -163,6 +172,6 @@ def test_an_app_in_a_tab_of_jupyterlab_streams_and_the_next_one_takes_its_tab(
         run_cell(notebook, number)
         app = notebook.frame_locator(f".jp-dashWidget iframe[src='http://127.0.0.1:{port}/']")
         expect(app.locator("#word")).to_have_text(word, timeout=TIMEOUT * 1000)
-        show(notebook.get_by_role("tab", name=f"Dash (port: {port})"), app)
+        show(notebook, f"Dash (port: {port})", app)
         expect_stream(app, word)
     assert notebook.locator(".jp-dashWidget").count() == 1
