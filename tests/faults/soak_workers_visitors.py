@@ -219,11 +219,30 @@ class WorkersVisitor(Visitor):
         await super()._disconnect()
         self._workers_page.link_by = NOBODY
 
+    def would_miss(self, worker: int) -> bool:
+        """Whether the page would have to come back if a worker were killed now."""
+        return self._workers_page.depends_on(worker) and not self._left
+
     def killed(self, worker: int) -> None:
         """A worker was killed, at this moment."""
         if self._workers_page.depends_on(worker):
             self._note(f"loses worker {worker}")
             self._visiting.cancel()
+
+
+class Resident(WorkersVisitor):
+    """A page that is there when all workers are replaced, and stays until it has come to new ones."""
+
+    async def stay(self, task_status: trio.TaskStatus[None]) -> None:
+        """Stay so long. It has started when a worker that is to be replaced has the page's link."""
+        async with trio.open_nursery() as nursery:
+            await self._connect(nursery)
+            task_status.started()
+            await eventually(lambda: self._begins_anew, "the old workers have ended a link", RELOAD_TIMEOUT)
+            await self._see_to_link(nursery)
+            await self._wait_for_the_ends(nursery)
+            await self._disconnect()
+        await self._page.close()
 
 
 @dataclass
@@ -248,8 +267,11 @@ class WorkersLoad(Load):
         return super().plan(choice, **fixed)
 
     def new_visitor(self) -> WorkersVisitor:
+        return WorkersVisitor(*self._newcomer())
+
+    def _newcomer(self) -> tuple[WorkersLoad, random.Random, WorkersPage]:
         page = WorkersPage(self.port, list(self.dependencies.values()), self.replaced)
-        return WorkersVisitor(self, random.Random(self.random.random()), page)
+        return self, random.Random(self.random.random()), page
 
     async def _visit(self, visitor: Visitor, room: trio.CapacityLimiter) -> None:
         assert isinstance(visitor, WorkersVisitor)
@@ -291,23 +313,30 @@ class WorkersLoad(Load):
                 await self.run()
 
     async def _kill(self, workers: list[int]) -> None:
-        victim = self.random.choice(workers)
+        def missed() -> list[int]:
+            return [worker for worker in workers if any(visitor.would_miss(worker) for visitor in self.visitors)]
+
+        # Pages come and go: at this moment there may be none.
+        await eventually(missed, "a page depends on a worker")
+        victim = self.random.choice(missed())
         os.kill(victim, signal.SIGKILL)
         for visitor in self.visitors:
             visitor.killed(victim)
         self.kills += 1
 
     async def _reload(self, reload: Callable[[], object], workers: list[int]) -> None:
-        self.reloads += 1
-        self.replaced.update(workers)
-        reload()
-
         def have_stopped() -> bool:
             # There are to be streams until then, however few are asked for.
             self.streams = max(self.streams, PAGES)
             return not any(map(is_alive, workers))
 
-        await eventually(have_stopped, "the old workers have stopped", RELOAD_TIMEOUT)
+        async with trio.open_nursery() as nursery:
+            # Pages come and go: those that there are may all have gone by themselves when the old workers stop.
+            await nursery.start(Resident(*self._newcomer()).stay)
+            self.reloads += 1
+            self.replaced.update(workers)
+            reload()
+            await eventually(have_stopped, "the old workers have stopped", RELOAD_TIMEOUT)
 
 
 def is_alive(pid: int) -> bool:
