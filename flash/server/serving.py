@@ -202,12 +202,12 @@ def run_workers(
         trio.run(check_redis, os.environ[URL_VARIABLE], machine.address)
     # For Hypercorn, several workers mean that other servers may listen on the same port.
     config.workers = 1
-    joined = None if machine is None else machine.listen()
-    with (
-        contextlib.nullcontext() if joined is None else joined[1],
-        socket_directory(directory) as folder,
-        listening_sockets(config) as sockets,
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(socket_directory(directory))
+        joined = None if machine is None else machine.listen()
+        if joined is not None:
+            stack.enter_context(joined[1])
+        sockets = stack.enter_context(listening_sockets(config))
         listeners = [(listening, True) for listening in sockets.secure_sockets]
         listeners += [(listening, False) for listening in sockets.insecure_sockets]
 

@@ -6,6 +6,8 @@ import os
 import platform
 import signal
 import socket
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import dash
@@ -15,11 +17,13 @@ import trio
 
 import flash
 from flash.command_line import main
+from flash.workers.socket_directory import socket_directory
 from tests.faults.conftest import Certificate
 from tests.faults.sockets import Site, flash_run, serving
 from tests.support.connections import free_port
 from tests.support.eventually import eventually
 from tests.support.processes import UNCLOSED_SOCKET, Process, python
+from tests.support.redis_server import RedisServer
 
 APP = """
 from flash import Flash, html
@@ -172,9 +176,51 @@ def test_a_redis_that_does_not_answer_is_refused_before_anything_listens(
     assert said.startswith(f"flash: --redis {url}: Redis cannot be used there: ")
 
 
-def test_a_socket_directory_that_is_none_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--workers", "2", "--port", "0", "--socket-directory")
-    assert "is no directory" in refusal(capsys, module(folder, "for_sockets"), *options, os.devnull)
+def another_users(directory: Path) -> str:
+    """Make a directory one of another user; or name one that is, where that cannot be done."""
+    if os.geteuid() != 0:
+        return "/"
+    os.chown(directory, 65_534, 65_534)
+    return str(directory)
+
+
+def open_to_others(directory: Path) -> str:
+    directory.chmod(0o755)
+    return str(directory)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda _: os.devnull, f"'{os.devnull}' is no directory, and so cannot be the socket directory."),
+        (another_users, "The socket directory {!r} belongs to another user: name one of your own."),
+        (open_to_others, "The socket directory {!r} is open to other users: `chmod 700` it."),
+        (str, "Another supervisor uses the socket directory {!r}: give each one of its own."),
+    ],
+    ids=["no directory", "another user's", "open to others", "another supervisor's"],
+)
+def test_a_socket_directory_that_cannot_be_used_is_refused_before_anything_listens(
+    make: Callable[[Path], str],
+    sentence: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLASH_SECRET", "a secret of tests that is long enough")
+    app = module(folder, "for_sockets")
+    with (
+        RedisServer.started(folder) as redis,
+        # A path of `tmp_path` would be too long for sockets.
+        tempfile.TemporaryDirectory() as path,
+        socket_directory(path),
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        socket.create_server(("127.0.0.1", 0)) as also_taken,
+    ):
+        monkeypatch.setenv("FLASH_REDIS_URL", redis.url)
+        directory = make(Path(path))
+        ports = [str(each.getsockname()[1]) for each in (taken, also_taken)]
+        options = ("--port", ports[0], "--advertise", f"127.0.0.1:{ports[1]}", "--socket-directory", directory)
+        assert refusal(capsys, app, *options) == f"flash: {sentence.format(directory)}\n"
 
 
 @pytest.mark.parametrize("option", ["--certfile", "--keyfile"])
