@@ -219,6 +219,9 @@ def test_pages_that_are_opened_together_in_a_cold_browser_lose_no_click(
     for page in pages:
         page.evaluate("url => { location.href = url; }", url)
     for page in pages:
+        # A document that comes later may change the cookie under a link: that is another test.
+        page.locator("#go").wait_for()
+    for page in pages:
         page.locator("#go").click()
     for page in pages:
         expect(page.locator("#out")).to_have_text(COUNT)

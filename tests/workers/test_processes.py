@@ -28,6 +28,7 @@ from tests.support.http1 import ConnectionLost, Http1
 from tests.support.link import Link
 from tests.support.processes import ROOT, python, running
 from tests.support.redis_server import RedisServer
+from tests.support.wire_client import Post
 
 APP = """
 import os
@@ -160,6 +161,12 @@ async def connection_to(site: Site, wanted: Callable[[int], bool]) -> tuple[trio
                 return stream, http, pid
 
 
+async def send(http: Http1, page: Page, post: Post) -> None:
+    """Send a request of a page over this connection, and do not wait for the answer."""
+    length = ("Content-Length", str(len(post.body)))
+    await http.send("POST", post.target, [*page.headers, *post.headers, length], post.body)
+
+
 async def link_by(page: Page, wanted: Callable[[int], bool], after: str = "") -> tuple[Link, int]:
     """A link of a page over a connection to a worker that is as wanted; and that worker's process id."""
     _, http, pid = await connection_to(page.site, wanted)
@@ -283,21 +290,25 @@ async def check_all_streams(site: Site, workers: int = 3) -> None:
 
 
 async def check_first_requests(site: Site, folder: Path) -> None:
-    """Two workers get the first requests of one browser at once, many times: one of them answers both."""
+    """Two workers get the first requests of one browser at once, many times: one of them runs both streams."""
     (folder / "log").unlink()
     first, one, pid = await connection_to(site, anybody)
     second, two, _ = await connection_to(site, lambda other: other != pid)
     for _ in range(200):
         page = await site.page(new_token())
-        for http in (one, two):
-            await http.send("GET", page.identity.status, page.headers)
-        assert [(await http.answer()).status for http in (one, two)] == [200, 200]
+        tabs = (page, await site.page(page.browser))
+        for http, tab in zip((one, two), tabs, strict=True):
+            await send(http, tab, tab.start_post())
+        assert [(await http.answer()).status for http in (one, two)] == [204, 204]
+        for http, tab in zip((one, two), tabs, strict=True):
+            await send(http, tab, tab.identity.leave())
+            assert (await http.answer()).status == 204
     answered: dict[str, list[str]] = {}
-    for kind, worker, path, browser in log(folder):
-        if (kind, path) == ("hook", "/_flash/status"):
+    for kind, worker, path, browser in (line for line in log(folder) if line[0] == "hook"):
+        if (kind, path) == ("hook", "/_dash-update-component"):
             answered.setdefault(browser, []).append(worker)
     assert len(answered) == 200
-    assert {len(workers) for workers in answered.values()} == {2}
+    assert {(len(workers), len(set(workers))) for workers in answered.values()} == {(2, 1)}
     await first.aclose()
     await second.aclose()
 

@@ -64,6 +64,14 @@ async def slow():
     return "VERSION"
 
 
+@app.server.route("/held-up")
+async def held_up():
+    note("held up")
+    while not os.path.exists("go on"):
+        await trio.sleep(0.01)
+    return "VERSION"
+
+
 @app.server.route("/pid")
 async def pid():
     return str(os.getpid())
@@ -350,15 +358,17 @@ async def test_new_code_takes_over_under_load_and_no_request_is_refused(tmp_path
         async with trio.open_nursery() as slow:
 
             async def ask_slowly() -> None:
-                assert (await site.get("/slow")).text == "first"
+                assert (await site.get("/held-up")).text == "first"
 
+            slow.start_soon(ask_slowly)
+            await eventually(lambda: "held up" in process.log)
             (tmp_path / "served.py").write_text(APP.replace("first", "second"))
             process.send(signal.SIGHUP)
-            # The third and fourth worker have started.
-            await eventually(lambda: len(lines_with(process, "a line of")) == 4)
+            await eventually(lambda: "second" in load.versions)
             # What has begun with the old code ends with it, if it takes no longer than the timeout.
-            slow.start_soon(ask_slowly)
+            (tmp_path / "go on").touch()
         assert (await link.until("end"))["reason"] == "shutdown"
+        assert "end" not in [event.name for event in await link.rest()]
         await eventually(lambda: not any(is_alive(pid) for pid in old))
         seen = len(load.versions)
         await eventually(lambda: len(load.versions) > seen + 20)
