@@ -76,6 +76,28 @@ def test_a_page_that_was_left_works_when_it_is_come_back_to(browser: Browser, se
             run = 0
 
 
+def test_the_streams_of_another_tab_go_on_when_one_is_left_and_may_come_back(browser: Browser, serving: Serve) -> None:
+    """A browser that keeps the first page may stop the hub with it, which that page has started."""
+    endless = Endless(reconnect_grace=LONG_GRACE)
+    server = serving(endless.app)
+    first, second = browser.open(server.url), browser.open(server.url)
+    for tab in (first, second):
+        start(tab)
+    first.click("#away")
+    endless.expect_end(EndReason.DISCONNECTED)
+    first.expect("#elsewhere", "Elsewhere")
+    for run in (2, 3):
+        start(second, run)
+        endless.expect_end(EndReason.SUPERSEDED)
+    first.back()
+    first.expect("#shown", "idle")
+    first.click("#start")
+    server.expect_streaming("endless", "endless")
+    start(second, 4)
+    endless.expect_end(EndReason.SUPERSEDED)
+    endless.expect_no_end()
+
+
 def test_a_page_that_is_left_says_goodbye(visit: Visit) -> None:
     endless, farewells = Endless(reconnect_grace=LONG_GRACE), Journal[tuple[str, str, object]]()
 
