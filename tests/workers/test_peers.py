@@ -105,16 +105,21 @@ async def test_when_this_worker_dies_the_app_hears_that_the_browser_has_left(
     pair: StartPair, kind: str, message: dict[str, Any]
 ) -> None:
     heard: list[Any] = []
+    arrived = trio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        arrived.set()
         heard.append(await receive())
         # What is sent then goes nowhere, as of a server.
         await send({"type": f"{kind}.response.start", "status": 200, "headers": []})
         heard.append("sent")
 
     workers = await pair(app)
-    with trio.move_on_after(0.1):
-        await workers.ask(Browser(), scope_of("/_flash/control" if kind == "websocket" else "/_flash/ack", kind))
+    scope = scope_of("/_flash/control" if kind == "websocket" else "/_flash/ack", kind)
+    async with trio.open_nursery() as asking:
+        asking.start_soon(workers.ask, Browser(), scope)
+        await arrived.wait()
+        asking.cancel_scope.cancel()
     await eventually(lambda: heard == [{"type": f"{kind}.disconnect", **message}, "sent"])
 
 

@@ -104,7 +104,7 @@ async def test_a_body_of_any_size_goes_through_in_both_directions(pair: StartPai
 async def test_an_app_that_waits_is_not_taken_for_a_worker_that_does_not_answer(
     pair: StartPair, monkeypatch: pytest.MonkeyPatch, scope: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(sending_on, "VERDICT_TIMEOUT", 0.05)
+    monkeypatch.setattr(sending_on, "VERDICT_TIMEOUT", 0.5)
     asked, may_answer = 0, trio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -282,7 +282,7 @@ async def test_no_request_sees_the_context_of_the_one_before_it(pair: StartPair)
 async def test_a_request_that_was_given_up_is_not_begun(
     pair: StartPair, monkeypatch: pytest.MonkeyPatch, scope: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(sending_on, "VERDICT_TIMEOUT", 0.05)
+    monkeypatch.setattr(sending_on, "VERDICT_TIMEOUT", 0.5)
     asked, may_take, tries = 0, trio.Event(), 0
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
