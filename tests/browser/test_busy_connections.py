@@ -181,14 +181,15 @@ def test_where_websockets_are_blocked_everything_goes_by_requests(busy: Busy, vi
 
 
 def test_a_dialog_that_is_left_open_does_not_end_the_streams_behind_it(visit: Visit) -> None:
-    busy = Busy(ping_interval=0.3, stall_timeout=1)
+    busy = Busy(ping_interval=0.5, stall_timeout=2.5)
     page = visit(busy.app)
     page.locator("#go").click()
     expect(page.locator("#out")).to_have_text(COUNT)
     dialogs: list[Dialog] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog))
-    page.evaluate("() => { setTimeout(() => alert('Lunch?')); }")
-    page.wait_for_timeout(2_000)
+    with page.expect_event("dialog"):
+        page.evaluate("() => { setTimeout(() => alert('Lunch?')); }")
+    page.wait_for_timeout(4_000)
     [dialog] = dialogs
     assert busy.ended.rest() == []
     dialog.accept()
