@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Self
 
 import pytest
 import redis
 import trio
+import trio.testing
 import trustme
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -98,13 +101,42 @@ async def test_the_heartbeats_of_a_worker_keep_it_from_lapsing(
     nursery.cancel_scope.cancel()
 
 
+class SlowRedis:
+    """In place of the client of coredis: a Redis that takes 3 ms of Trio's clock for each call, one after the other."""
+
+    def __init__(self) -> None:
+        self._one_by_one = trio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def register_script(self, script: str) -> Callable[..., Awaitable[Sequence[str]]]:
+        return self._call
+
+    async def _call(self, keys: Sequence[str], arguments: Sequence[str]) -> Sequence[str]:
+        async with self._one_by_one:
+            await trio.sleep(0.003)
+        operation, _, worker, *_ = arguments
+        return {"claim": [redis_directory.HELD, "1", worker], "beat": ["1"]}.get(operation, [])
+
+
 async def test_the_claims_of_a_crowd_that_take_longer_than_one_call_may_do_not_look_like_a_redis_that_is_away(
-    shared_redis: RedisServer, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+    nursery: trio.Nursery,
+    caplog: pytest.LogCaptureFixture,
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    directory = await start(nursery, shared_redis.url, "1", "crowd:")
+    client = SimpleNamespace(from_url=lambda *_, **options: SlowRedis())
+    monkeypatch.setattr(module, "_coredis", lambda: SimpleNamespace(Redis=client))
+    directory = await start(nursery, "redis://slow", "1", "crowd:")
+    began = trio.current_time()
     async with trio.open_nursery() as crowd:
         for number in range(4_000):
             crowd.start_soon(directory.claim, str(number))
+    assert trio.current_time() - began > 4_000 * 0.003 > 10 * module.TIMEOUT
     assert caplog.messages == []
     nursery.cancel_scope.cancel()
 
