@@ -169,7 +169,8 @@ def test_where_websockets_are_blocked_everything_goes_by_requests(busy: Busy, vi
 
     page = visit(busy.app)
     busy.hold_all(page)
-    page.locator("#stop").click()
+    with page.expect_console_message(lambda message: "_flash/control" in message.text):
+        page.locator("#stop").click()
     # It has been tried, and is not tried again.
     page.wait_for_timeout(1_000)
     busy.done.set()
