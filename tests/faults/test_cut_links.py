@@ -15,7 +15,7 @@ from flash.wire_messages import Ack
 from tests.faults.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.faults.sockets import Page, Site
 from tests.support.connections import open_connection
-from tests.support.eventually import TIMEOUT
+from tests.support.eventually import TIMEOUT, eventually
 from tests.support.http1 import Http1
 from tests.support.link import Link
 from tests.support.serving import Journal, serve
@@ -66,6 +66,11 @@ class CountingPage:
             self.ended = event.data["reason"]
 
 
+def broken(proxy: CuttingProxy) -> int:
+    """How many connections it has done something worse to than to delay them."""
+    return proxy.done.total() - proxy.done["delay"]
+
+
 class Hub:
     """Opens links for all pages of a browser, each while the one before still brings events, and acknowledges."""
 
@@ -92,6 +97,8 @@ class Hub:
             for page in pages:
                 await page.begin()
             await trio.sleep(CALM_AFTER)
+            # On a busy machine less has happened by then.
+            await eventually(lambda: min(self.links, self.acknowledged) > 10 and broken(proxy) >= 3)
             await trio.to_thread.run_sync(proxy.behave)
             with trio.fail_after(TIMEOUT):
                 while any(page.ended is None for page in self.pages.values()):  # noqa: ASYNC110 - it may end in many ways
@@ -180,9 +187,6 @@ def test_new_links_on_a_bad_network_lose_double_and_end_nothing() -> None:
             hub = Hub(int(proxy.url.rpartition(":")[2]), port, seed=11)
             proxy.misbehave(seed=11)
             trio.run(hub.run, proxy)
-            broken = proxy.done.total() - proxy.done["delay"]
     assert [page.numbers for page in hub.pages.values()] == [list(range(LAST))] * PAGES
     assert [page.ended for page in hub.pages.values()] == ["completed"] * PAGES
     assert ended.rest() == []
-    assert min(hub.links, hub.acknowledged) > 10
-    assert broken >= 3, proxy.done
