@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,18 @@ def test_what_would_quietly_be_missing_is_refused(name: str) -> None:
     options: dict[str, Any] = {name: object()}
     with pytest.raises(InvalidOption, match=rf"app\.run\({name}=\.\.\.\)"):
         app().run(**options)
+
+
+@pytest.mark.parametrize("workers", [-1, True, 1.5, "2"])
+def test_what_is_no_number_of_workers_is_refused(workers: Any) -> None:
+    with pytest.raises(InvalidOption) as raised:
+        app().run(workers=workers)
+    sentence = f"app.run(workers={workers!r}): write a number of processes, or 0 for one for each CPU."
+    assert str(raised.value) == sentence
+
+
+def test_no_workers_are_one_for_each_cpu() -> None:
+    assert read_run_options({"workers": 0}).workers == len(os.sched_getaffinity(0))
 
 
 def test_certificates_are_files_a_context_or_made_up(tmp_path: Path) -> None:
