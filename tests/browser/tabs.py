@@ -66,7 +66,8 @@ class Tabs:
     @property
     def links(self) -> list[Any]:
         """The links that stand."""
-        channels = self.app.stream_settings.channels._all
+        # `pages` copies them: this is not the thread of the server.
+        channels = self.app.stream_settings.channels.pages()
         attachments = [channel._liveness.attachment for channel in channels]
         return list({attachment.link for attachment in attachments if attachment is not None})
 

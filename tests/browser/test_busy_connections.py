@@ -142,7 +142,7 @@ def test_a_page_that_is_loaded_with_many_slow_callbacks_has_its_stream_at_once(v
 def test_acknowledgements_get_through_whatever_callbacks_hold(busy: Busy, visit: Visit) -> None:
     page = visit(busy.app)
     busy.hold_all(page)
-    [channel] = busy.app.channels._all
+    [channel] = busy.app.channels.pages()
     before = channel.outbox.acknowledged
     eventually_sync(lambda: channel.outbox.acknowledged >= before + 20)
     page.locator("#stop").click()
@@ -254,13 +254,13 @@ def test_a_cookie_that_changes_under_a_page_costs_no_click_and_no_stream(
     expect(page.locator("#out")).to_have_text(COUNT)
     assert console.take() == []
     # The link is cut; the page comes back to its streams, with a ticket.
-    [channel] = busy.app.channels._all
+    [channel] = busy.app.channels.pages()
     life = channel.life
     with page.expect_response(lambda response: "ticket=" in response.url and response.status == 200):
         page.evaluate("() => { const link = links.at(-1); link.close(); link.onerror(); }")
     shown = page.locator("#out").inner_text()
     expect(page.locator("#out")).not_to_have_text(shown)
-    assert [channel.life for channel in busy.app.channels._all] == [life]
+    assert [channel.life for channel in busy.app.channels.pages()] == [life]
     page.locator("#stop").click()
     expect(page.locator("#out")).to_have_text("stopped")
     # The browser says that its question, why, was answered with 403.

@@ -114,7 +114,7 @@ def test_a_page_that_was_cut_off_shows_that_its_stream_was_revoked_and_does_not_
 
     def cut_off_and_revoke() -> int:
         is_cut[0] = True
-        [channel] = app.channels._all
+        [channel] = app.channels.pages()
         attachment = channel._liveness.attachment
         assert attachment is not None
         attachment.end(RequestRefused(503, "cut"))

@@ -71,7 +71,7 @@ def test_a_hub_that_is_gone_is_replaced_and_costs_no_stream(
     url = serving(tabs.app).url
     pages = [open_tab(url) for _ in range(3)]
     tabs.expect_links(3)
-    lives = {channel.life for channel in tabs.app.stream_settings.channels._all}
+    lives = {channel.life for channel in tabs.app.stream_settings.channels.pages()}
     # The hub runs in the process of the page that has started it.
     process_of(pages[0]).kill()
     pages.pop(0).close()
@@ -81,7 +81,7 @@ def test_a_hub_that_is_gone_is_replaced_and_costs_no_stream(
         expect_going_on(page)
     tabs.expect_links(2)
     assert tabs.ended.rest() == []
-    assert {channel.life for channel in tabs.app.stream_settings.channels._all} < lives
+    assert {channel.life for channel in tabs.app.stream_settings.channels.pages()} < lives
 
 
 SAY_LATE = """

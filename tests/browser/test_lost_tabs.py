@@ -142,7 +142,7 @@ def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
     # The hub runs in the process of the page that has started it.
     pages = [open_tab(server.url) for _ in range(3)]
     tabs.expect_links(3)
-    lives = {channel.life for channel in tabs.app.stream_settings.channels._all}
+    lives = {channel.life for channel in tabs.app.stream_settings.channels.pages()}
     with process_of(pages[0]).standing_still():
         tabs.expect_links(1, 1, 1)
         opened.rest()
@@ -152,7 +152,7 @@ def test_a_hub_that_has_stood_still_and_goes_on_takes_no_page_back(
             expect_going_on(page)
     tabs.expect_links(1, 1, 1)
     assert tabs.ended.rest() == []
-    assert {channel.life for channel in tabs.app.stream_settings.channels._all} == lives
+    assert {channel.life for channel in tabs.app.stream_settings.channels.pages()} == lives
     assert len(given_up) == 2
     assert len(opened.rest()) <= 1
 

@@ -160,7 +160,7 @@ def test_what_has_come_of_a_life_is_applied_though_the_server_has_forgotten_the_
 
 def lives_of(app: Flash) -> set[str]:
     """The lives of the channels of an app."""
-    return {channel.life for channel in app.stream_settings.channels._all}
+    return {channel.life for channel in app.stream_settings.channels.pages()}
 
 
 def test_streams_end_if_messages_of_the_page_reach_another_server_for_good(visit: Visit) -> None:

@@ -94,7 +94,7 @@ async def test_a_start_that_comes_both_ways_is_taken_once(serve: Serve, connect:
     seen = [await events.next() for _ in range(5)]
     assert [event.name for event in seen if event.name != "props"] == ["open", "end", "open"]
     assert waiting.log.count("started") == 2
-    [channel] = waiting.app.channels._all
+    [channel] = waiting.app.channels.pages()
     for number in range(100):
         assert channel.takes(f"{number}")
     assert not channel.takes("99")
