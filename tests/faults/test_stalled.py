@@ -121,7 +121,7 @@ async def test_a_client_that_stalls_holds_no_more_than_the_bounds_and_slows_nobo
     late: list[float] = []
     while len(late) < 100:
         late += [trio.current_time() - sent for sent in await events.numbers(1)]
-    assert statistics.median(late) < 0.5
+    assert statistics.median(late) < 0.1
     # A second has gone by, in which the flood has not got on.
     (info,) = flood.streams(stalled)
     assert info.state == "running"
@@ -268,7 +268,9 @@ async def test_a_client_that_sends_a_byte_after_its_request_is_noticed_when_it_g
         await events.close()
     else:
         events.reset()
+    began = trio.current_time()
     await eventually(lambda: len(flood.app.channels) == 0)
+    assert trio.current_time() - began < 5
     assert flood.log == ["finally", "on_error disconnected"]
 
 
@@ -291,5 +293,7 @@ async def test_a_silent_client_that_sent_a_byte_after_its_request_is_noticed_by_
     await page.begin()
     await events.until("props")
     await events.close()
+    began = trio.current_time()
     await eventually(lambda: len(app.channels) == 0)
+    assert trio.current_time() - began < 5
     assert ended == ["finally"]

@@ -37,7 +37,7 @@ async def test_a_page_that_goes_ends_its_stream_at_once(serve: Serve, leave: Lea
     page = await (await serve(waiting.app)).page()
     events, _ = await page.connect_and_start()
     await leave(events)
-    with trio.fail_after(TIMEOUT):
+    with trio.fail_after(2):
         await waiting.on_error_called.wait()
     assert waiting.log == ["started", "finally", "on_error disconnected"]
     await eventually(lambda: not waiting.app.streams() and not len(waiting.app.stream_settings.channels))
@@ -68,7 +68,7 @@ async def test_every_stream_of_the_page_ends_and_none_of_another(serve: Serve) -
             await stream.expect("props")
     assert len(app.streams()) == 10
     await events.close()
-    with trio.fail_after(TIMEOUT):
+    with trio.fail_after(2):
         for _ in range(5):
             await receive_gone.receive()
     await eventually(lambda: len(app.streams()) == 5)
