@@ -6,10 +6,12 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
 import quart
 from playwright.sync_api import Page, expect
 
 from flash import Flash, Input, Update, dcc, every, html, stream_props
+from tests.support.browser import NO_HUB
 from tests.support.eventually import eventually_sync
 from tests.support.page_process import BURN, PageProcess
 from tests.support.serving import Journal
@@ -19,6 +21,21 @@ OpenTab = Callable[[str], Page]
 
 COUNT = re.compile(r"^\d+$")
 """What a stream that runs shows."""
+
+
+without_hub_in_each_way = pytest.mark.parametrize(
+    ("lack", "reason"),
+    [
+        ("absent", "this browser has or allows none"),
+        ("forbidden", "it could not be loaded"),
+        ("silent", "it does not answer"),
+    ],
+)
+"""Runs a test for each way in which pages can be without a hub, with the reason that they say: see `Tabs.lose_hub`."""
+
+FORBIDDEN = "default-src 'self' 'unsafe-inline'; worker-src 'none'"
+
+SILENT = "window.SharedWorker = class { constructor() { this.port = new MessageChannel().port1; } };"
 
 
 class Tabs:
@@ -62,6 +79,22 @@ class Tabs:
         async def listen() -> None:
             if quart.request.path.endswith("_flash/ack"):
                 self.acknowledged.note(len((await quart.request.get_json())["events"]))
+
+    def lose_hub(self, lack: str) -> str:
+        """Have the pages be without a hub: it is `absent`, `forbidden` or `silent`.
+
+        Returns:
+            A script that each page has to run before anything else.
+        """
+        if lack != "forbidden":
+            return {"absent": NO_HUB, "silent": SILENT}[lack]
+
+        @self.app.server.after_request
+        async def forbid(response: quart.Response) -> quart.Response:
+            response.headers["Content-Security-Policy"] = FORBIDDEN
+            return response
+
+        return ""
 
     @property
     def links(self) -> list[Any]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 
-import pytest
 import quart
 import quart_trio
 from playwright.sync_api import BrowserContext, Page, expect
 
 from flash.asgi import hub_script
 from tests.browser.conftest import Console, Serve
-from tests.browser.tabs import COUNT, OpenTab, Tabs, expect_going_on, process_of
-from tests.support.browser import without_hub
+from tests.browser.tabs import COUNT, OpenTab, Tabs, expect_going_on, process_of, without_hub_in_each_way
 from tests.support.eventually import eventually_sync
 from tests.support.serving import Gate, Journal, protect_from_csrf
 
@@ -114,38 +112,14 @@ def test_what_a_page_has_said_before_it_came_back_to_its_hub_and_is_heard_late_c
     assert tabs.ended.rest() == []
 
 
-FORBIDDEN = "default-src 'self' 'unsafe-inline'; worker-src 'none'"
-
-SILENT = """
-window.SharedWorker = class { constructor() { this.port = new MessageChannel().port1; } };
-"""
-
-
-@pytest.mark.parametrize(
-    ("lack", "reason"),
-    [
-        ("absent", "this browser has or allows none"),
-        ("forbidden", "it could not be loaded"),
-        ("silent", "it does not answer"),
-    ],
-)
+@without_hub_in_each_way
 def test_without_a_hub_each_tab_has_its_own_connection_and_says_so_once(
     serving: Serve, context: BrowserContext, open_tab: OpenTab, console: Console, lack: str, reason: str
 ) -> None:
     tabs = Tabs()
     said: list[str] = []
     context.on("console", lambda message: said.append(message.text) if "do not share" in message.text else None)
-    if lack == "absent":
-        without_hub(context)
-    elif lack == "silent":
-        context.add_init_script(SILENT)
-    else:
-
-        @tabs.app.server.after_request
-        async def forbid(response: quart.Response) -> quart.Response:
-            response.headers["Content-Security-Policy"] = FORBIDDEN
-            return response
-
+    context.add_init_script(tabs.lose_hub(lack))
     url = serving(tabs.app).url
     pages = [open_tab(url) for _ in range(2)]
     tabs.expect_links(1, 1)

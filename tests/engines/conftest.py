@@ -17,6 +17,9 @@ from tests.support.serving import Server, serve
 Serve = Callable[[Flash], Server]
 Visit = Callable[[Flash], Tab]
 
+LONG_GRACE = 600.0
+"""Seconds: a stream that ends within a test does not end by this."""
+
 HOSTS = (f"127.0.{n // 200 + 1}.{n % 200 + 1}" for n in itertools.count())
 """Addresses of this machine. To a browser each is a host that it has no cookies of and no connections to."""
 

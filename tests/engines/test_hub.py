@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-import quart
-
-from tests.browser.tabs import COUNT, Tabs
-from tests.engines.conftest import Serve
+from tests.browser.tabs import COUNT, Tabs, without_hub_in_each_way
+from tests.engines.conftest import LONG_GRACE, Serve
 from tests.engines.tabs import Browser, Tab
 from tests.support.eventually import eventually_sync
-
-LONG_GRACE = 600.0
-"""Seconds: a stream that ends within a test does not end by this."""
 
 NOTE_WARNINGS = """
 window.said = [];
 const warn = console.warn;
 console.warn = (...parts) => { said.push(parts.join(' ')); warn(...parts); };
 """
-
-SILENT = "window.SharedWorker = class { constructor() { this.port = new MessageChannel().port1; } };"
 
 
 def expect_going_on(tab: Tab) -> None:
@@ -55,29 +47,14 @@ def test_tabs_share_a_link_and_one_that_is_closed_ends_its_own_stream_alone(brow
     assert tabs.ended.rest() == []
 
 
-@pytest.mark.parametrize(
-    ("lack", "reason"),
-    [
-        ("absent", "this browser has or allows none"),
-        ("forbidden", "it could not be loaded"),
-        ("silent", "it does not answer"),
-    ],
-)
+@without_hub_in_each_way
 def test_without_a_hub_each_tab_has_its_own_connection_and_says_so_once(
     browser: Browser, serving: Serve, lack: str, reason: str
 ) -> None:
     tabs = Tabs(reconnect_grace=LONG_GRACE)
-    if lack == "forbidden":
-
-        @tabs.app.server.after_request
-        async def forbid(response: quart.Response) -> quart.Response:
-            response.headers["Content-Security-Policy"] = "default-src 'self' 'unsafe-inline'; worker-src 'none'"
-            return response
-
-        if browser.engine == "webkit":
-            reason = "this browser has or allows none"
-
-    run_in_head(tabs, NOTE_WARNINGS, {"absent": "delete window.SharedWorker;", "silent": SILENT}.get(lack, ""))
+    if lack == "forbidden" and browser.engine == "webkit":
+        reason = "this browser has or allows none"
+    run_in_head(tabs, NOTE_WARNINGS, tabs.lose_hub(lack))
     url = serving(tabs.app).url
     first, second = [browser.open(f"{url}/?{number}") for number in range(2)]
     tabs.expect_links(1, 1)

@@ -6,14 +6,11 @@ import pytest
 import quart
 
 from flash import EndReason
-from tests.engines.conftest import Serve, Visit
+from tests.engines.conftest import LONG_GRACE, Serve, Visit
 from tests.engines.endless import Endless, start
 from tests.engines.tabs import Browser, Tab
 from tests.faults.cutting_proxy import cutting_proxy
 from tests.support.serving import Journal
-
-LONG_GRACE = 600.0
-"""Seconds: a stream that ends within a test does not end by this."""
 
 
 def test_closing_the_tab_ends_its_streams(visit: Visit) -> None:

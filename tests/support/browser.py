@@ -41,9 +41,13 @@ def serving() -> Iterator[Serve]:
         yield lambda app: servers.enter_context(serve(app))
 
 
+NO_HUB = "delete window.SharedWorker"
+"""The script by which a page is one of a browser that has no SharedWorker."""
+
+
 def without_hub(context: BrowserContext) -> None:
     """Give each page a link of its own, as in a browser that has no SharedWorker: the page then sees its requests."""
-    context.add_init_script("delete window.SharedWorker")
+    context.add_init_script(NO_HUB)
 
 
 @pytest.fixture
